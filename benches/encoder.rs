@@ -40,7 +40,7 @@ fn options() -> Result<Options> {
         match arg.as_str() {
             "--weights" => options.weights = Some(args.next().context("--weights needs a file")?),
             "--threads" => {
-                options.threads = args.next().context("--threads needs a number")?.parse()?
+                options.threads = args.next().context("--threads needs a number")?.parse()?;
             }
             "--precision" => {
                 let name = args.next().context("--precision needs f32 or bf16")?;

@@ -34,7 +34,7 @@ DOCUMENTS = [
     ),
     *sorted(
         str(path.relative_to(ROOT))
-        for part in ("docs/*.md", "research/*.md", "crates/*/*.md")
+        for part in ("docs/*.md", "research/*.md", "index/*.md", "crates/*/*.md", "crates/*/*/*.md")
         for path in ROOT.glob(part)
     ),
 ]
@@ -43,7 +43,7 @@ WIDTH = 100
 GENERATED = {"docs/cli.md"}
 # Tables that cannot be narrower: one is read by tests/architecture, one says what is here for each
 # call of hnswlib.
-WIDE_TABLES = {"ARCHITECTURE.md", "crates/voisin-index/README.md"}
+WIDE_TABLES = {"ARCHITECTURE.md", "index/README.md"}
 # objects whose keys are genres, or another thing that depends on the music
 BY_GENRE = {"probabilities", "basis", "head", "votes", "formats", "licences"}
 

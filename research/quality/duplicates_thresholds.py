@@ -2,7 +2,7 @@
 """What separates copies from merely similar music, on free music: duplicates_thresholds.py MUSIC
 WORK [--voisin PROGRAM]
 
-The thresholds of `voisin duplicates` (crates/voisin-explore/src/duplicates.rs) were read off its
+The thresholds of `voisin duplicates` (crates/core/voisin-explore/src/duplicates.rs) were read off its
 output. Of every audio file below MUSIC (research/models/fetch_corpus.py) it cuts 30 s without
 encoding them anew; 300 of the excerpts, drawn by a seed, are also made as 64 kbit/s MP3 and AAC,
 Opus 48 and 2 s late. Then it adds all to a library, exports it, and prints for true pairs (excerpt
@@ -85,7 +85,7 @@ def make(music, out):
 
 class Exported:
     """What `voisin export` wrote, and windows of two tracks laid over each other as
-    crates/voisin-explore/src/align.rs does.
+    crates/core/voisin-explore/src/align.rs does.
     """
 
     def __init__(self, folder):
@@ -130,7 +130,7 @@ class Exported:
 
 
 def motion(file):
-    """Band energies in dB less their local mean, as crates/voisin-explore/src/outline.rs (with
+    """Band energies in dB less their local mean, as crates/core/voisin-explore/src/outline.rs (with
     twice its hop): [frames, 24].
     """
     done = subprocess.run(

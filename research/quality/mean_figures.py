@@ -2,7 +2,7 @@
 """How much of its mean a small library takes off, and when a mean is too old: mean_figures.py
 LABELS.tsv DIR LENGTHS
 
-Prints what SHRINKING and DRIFT of crates/voisin-engine/src/space.rs were chosen by. LABELS.tsv has
+Prints what SHRINKING and DRIFT of crates/core/voisin-engine/src/space.rs were chosen by. LABELS.tsv has
 the columns file (the end of a path in DIR/tracks.csv), genre and artist, DIR is an export of free
 music, LENGTHS are the numbers of each network of its model (200,56 for the default, 200,512 for
 voisin-3-musicnn); at least 60 tracks. Of n tracks n / (n + k) of the mean are taken off. Printed

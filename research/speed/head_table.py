@@ -228,7 +228,13 @@ ROWS = {
 def digest(crate):
     """Of a crate's sources."""
     hashed = hashlib.sha256()
-    for path in sorted((ROOT / f"crates/voisin-{crate}/src").rglob("*.rs")):
+    # index/ is the crate of the index.
+    folder = next(
+        path
+        for path in (*ROOT.glob(f"crates/*/voisin-{crate}/src"), ROOT / crate / "src")
+        if path.is_dir()
+    )
+    for path in sorted(folder.rglob("*.rs")):
         hashed.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return hashed.hexdigest()[:12]
 

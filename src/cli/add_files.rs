@@ -9,21 +9,21 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::answers::add::AddAnswer;
-use crate::audio::probe_as;
-use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
 use crate::cli::columnar;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::{self, Console, clock, count};
-use crate::engine::{
+use voisin_audio::probe_as;
+use voisin_base::text::with_causes;
+use voisin_base::track::ContentKind;
+use voisin_engine::{
     AddEvent, AddOptions, AddRun, AddSummary, Engine, Examiner, MissingFiles, Outcome, WindowPlan,
 };
-use crate::library::scan::SystemFolder;
-use crate::library::{Library, scan};
-use crate::track::ContentKind;
+use voisin_library::scan::SystemFolder;
+use voisin_library::{Library, scan};
+use voisin_questions::answers::add::AddAnswer;
 
 /// How many reasons the end of a run repeats.
 const FIRST_REASONS: usize = 5;

@@ -11,18 +11,18 @@ use super::args::Global;
 use super::render::Console;
 use super::settings::{Configuration, SettingOrigin};
 use super::trace::{TraceGuard, TraceOptions};
-use crate::base::abandoned;
-use crate::base::output::{OutputError, check_folder};
 use crate::cli::render::advised;
-use crate::encoder::{
+use voisin_base::abandoned;
+use voisin_base::output::{OutputError, check_folder};
+use voisin_encoder::{
     Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef,
     Precision, models, models_dir,
 };
-use crate::engine::{
+use voisin_engine::{
     Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external,
 };
-use crate::library::{Library, OpenMode, StoredModel};
-use crate::questions::Filters;
+use voisin_library::{Library, OpenMode, StoredModel};
+use voisin_questions::Filters;
 
 /// The program's surroundings, as the global options describe them.
 pub(crate) struct Context {
@@ -90,7 +90,7 @@ impl Context {
         let dir = self.library_dir();
         let mut engine = match Engine::open(&dir, OpenMode::ReadWrite) {
             Ok(engine) => engine,
-            Err(EngineError::Library(crate::library::LibraryError::ReadOnly { .. })) => {
+            Err(EngineError::Library(voisin_library::LibraryError::ReadOnly { .. })) => {
                 Engine::open(&dir, OpenMode::ReadOnly)?
             }
             Err(error) => return Err(error.into()),
@@ -307,7 +307,7 @@ impl Context {
         self.embedder(library)
             .map_err(|error| match error.downcast::<EngineError>() {
                 Ok(error) => error,
-                Err(error) => match error.downcast::<crate::encoder::EncoderError>() {
+                Err(error) => match error.downcast::<voisin_encoder::EncoderError>() {
                     Ok(error) => error.into(),
                     Err(error) => EngineError::Model {
                         reason: format!("{error:#}"),

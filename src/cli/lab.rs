@@ -15,18 +15,19 @@ use super::meter::Meter;
 use super::render::track::print_rows;
 use super::render::{self, Align, Table, clock, count};
 use super::seeds::seed_names;
-use crate::audio::is_audio_candidate;
-use crate::base::output::{self, OutputError, OutputTarget};
-use crate::dataset::{Dataset, Fault, Item, Source};
-use crate::encoder::ModelRef;
-use crate::features::DescriptorSet;
-use crate::lab::answer::{Answered, UNKNOWN, ask, least_probability, write_submission};
-use crate::lab::config::Config;
-use crate::lab::document::{Document, DocumentPart};
-use crate::lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
-use crate::lab::networks::Answering;
-use crate::lab::{LabError, model::Model};
-use crate::library::scan::scan;
+use voisin_audio::is_audio_candidate;
+use voisin_base::output::{self, OutputError, OutputTarget};
+use voisin_encoder::ModelRef;
+use voisin_features::DescriptorSet;
+use voisin_lab::LabError;
+use voisin_lab::answer::{Answered, UNKNOWN, ask, least_probability, write_submission};
+use voisin_lab::config::Config;
+use voisin_lab::dataset::{Dataset, Fault, Item, Source};
+use voisin_lab::document::{Document, DocumentPart};
+use voisin_lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
+use voisin_lab::model::Model;
+use voisin_lab::networks::Answering;
+use voisin_library::scan::scan;
 
 /// Faults that are named one by one.
 const FIRST_FAULTS: usize = 5;
@@ -327,7 +328,7 @@ pub(crate) fn asked(
     }
     let paths: Vec<PathBuf> = named.iter().map(PathBuf::from).collect();
     let found = scan(&paths, &is_audio_candidate);
-    let fault = |problem: &crate::library::scan::ScanProblem| Fault {
+    let fault = |problem: &voisin_library::scan::ScanProblem| Fault {
         key: problem.path.display().to_string(),
         reason: problem.reason.clone(),
     };
@@ -421,7 +422,7 @@ fn print(answered: &Answered, format: &ListFormat) -> anyhow::Result<()> {
                     .into_iter()
                     .map(|p| format!("{p:.4}"));
                 let safe = |cell: String| {
-                    render::terminal_safe(&crate::engine::spreadsheet_safe(&cell)).into_owned()
+                    render::terminal_safe(&voisin_engine::spreadsheet_safe(&cell)).into_owned()
                 };
                 writer.write_record(cells.into_iter().chain(shares).map(safe))?;
             }

@@ -6,8 +6,8 @@ use super::Ending;
 use super::args::ReportFormat;
 use super::context::Context;
 use super::render::{self, count};
-use crate::engine::Engine;
-use crate::library::MergeOutcome;
+use voisin_engine::Engine;
+use voisin_library::MergeOutcome;
 
 /// The documented JSON of `merge`, `add --from-parquet` and `pull`.
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::cli::render::count;
-use crate::engine::MissingFiles;
+use voisin_engine::MissingFiles;
 
 /// How many folders a message names.
 const NAMED: usize = 5;

@@ -42,9 +42,9 @@ use clap::error::ErrorKind;
 use args::Cli;
 use context::Context;
 
-use crate::explore::ExploreError;
-use crate::library::LibraryError;
-use crate::questions::QuestionError;
+use voisin_explore::ExploreError;
+use voisin_library::LibraryError;
+use voisin_questions::QuestionError;
 
 /// In place of musl's own, which asks the system anew for each block above 128 KiB, and has one lock for all threads.
 #[cfg(target_env = "musl")]
@@ -82,11 +82,11 @@ pub fn main() -> ExitCode {
     // A panic of a codec on a damaged file is caught and becomes that file's failure: nothing to alarm anyone with.
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !crate::audio::is_guarded() {
+        if !voisin_audio::is_guarded() {
             loud(panic);
         }
     }));
-    crate::engine::accept_foreign_weights();
+    voisin_import::accept_foreign_weights();
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(mistake) => {
@@ -170,7 +170,7 @@ fn is_phrase(text: &str) -> bool {
 
 /// Whether what was named is not there, or the library has nothing to answer from.
 fn is_nothing_found(error: &anyhow::Error) -> bool {
-    use crate::engine::EngineError as E;
+    use voisin_engine::EngineError as E;
     let of_engine = |error: &E| {
         matches!(
             error,
@@ -205,7 +205,7 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
 
 fn run(cli: Cli) -> anyhow::Result<Ending> {
     // Said here, once, and not wherever a kernel is first needed.
-    crate::kernels::isa()?;
+    voisin_kernels::isa()?;
     let context = Context::new(cli.global)?;
     render::screen::set_colour(context.settings.color.value);
     let _busy = cli

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::audio::is_audio_candidate;
-use crate::base::address;
 use crate::cli::columnar;
-use crate::library::scan::{self, Exclusions, Links, Scan};
+use voisin_audio::is_audio_candidate;
+use voisin_base::address;
+use voisin_library::scan::{self, Exclusions, Links, Scan};
 
 /// The paths named, those of a list on standard input in the place of `-`.
 pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>> {

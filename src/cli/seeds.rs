@@ -4,16 +4,16 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::audio::is_audio_candidate;
-use crate::base::text::with_causes;
 use crate::cli::NothingFound;
 use crate::cli::context::Context;
 use crate::cli::named::named_paths;
-use crate::engine::{Engine, EngineError, Seed, SeedName};
-use crate::library::scan;
-use crate::library::{Library, NameOf, TrackFilter, stored_path};
-use crate::questions::seed::NamedSeed;
-use crate::track::TrackId;
+use voisin_audio::is_audio_candidate;
+use voisin_base::text::with_causes;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, EngineError, Seed, SeedName};
+use voisin_library::scan;
+use voisin_library::{Library, NameOf, TrackFilter, stored_path};
+use voisin_questions::seed::NamedSeed;
 
 /// Seeds as they were named.
 #[derive(Default)]
@@ -121,7 +121,7 @@ fn found(
                             path: PathBuf::from(text),
                         })
                     }
-                })?)
+                })?);
             }
         }
     }

@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::args::Global;
 use super::render::screen::Colour;
-use crate::base::directories;
-use crate::encoder::DeviceChoice;
-use crate::library::default_dir;
+use voisin_base::directories;
+use voisin_encoder::DeviceChoice;
+use voisin_library::default_dir;
 
 /// Name of the config file in voisin's config folder.
 const FILE: &str = "config.toml";

@@ -6,9 +6,9 @@ use super::args::BackendArgs;
 use super::context::Context;
 use super::database;
 use super::remote::database_address;
-use crate::engine::Engine;
-use crate::library::Library;
-use crate::questions::{LibrarySource, Named, QuestionError};
+use voisin_engine::Engine;
+use voisin_library::Library;
+use voisin_questions::{LibrarySource, Named, QuestionError};
 
 pub(crate) fn open(context: &Context, args: &BackendArgs) -> anyhow::Result<LibrarySource> {
     if let Some(mut source) = open_remote(context, args)? {

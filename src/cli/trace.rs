@@ -18,11 +18,11 @@ impl TraceOptions {
     /// Starts the trace that was asked for.
     #[cfg(feature = "trace")]
     pub(crate) fn start(&self) -> anyhow::Result<TraceGuard> {
-        use crate::base::output::OutputTarget;
         use anyhow::Context as _;
         use tracing_subscriber::Layer as _;
         use tracing_subscriber::layer::SubscriberExt as _;
         use tracing_subscriber::util::SubscriberInitExt as _;
+        use voisin_base::output::OutputTarget;
         let Some(path) = &self.trace else {
             return Ok(None);
         };

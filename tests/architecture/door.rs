@@ -16,8 +16,7 @@ use crate::sources::{all_files, is_test, root};
 const MOST: usize = 175;
 
 fn door() -> String {
-    let source = std::fs::read_to_string(root().join("crates/voisin-engine/src/lib.rs")).unwrap();
-    source.split_once("\nmod workspace {").unwrap().0.to_owned()
+    std::fs::read_to_string(root().join("crates/voisin/src/lib.rs")).unwrap()
 }
 
 fn names(door: &str) -> Vec<&str> {
@@ -158,7 +157,7 @@ impl<'ast> Visit<'ast> for Public {
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
         if is_public(&item.vis) {
             self.note(&item.sig.ident.to_string(), |idents| {
-                idents.visit_signature(&item.sig)
+                idents.visit_signature(&item.sig);
             });
         }
     }

@@ -1,6 +1,6 @@
-//! The laws of ARCHITECTURE.md and of dependencies.toml, held against the sources: which module may import which, where
-//! each dependency is at home, that no files inside a module import each other in a circle, and that a type's name is its
-//! own. Unit tests may import what they like.
+//! The workspace as ARCHITECTURE.md describes it, compared with the sources: the list of crates, no circles of files inside a
+//! crate, types with names of their own, the public interface, transactions, bounds on size and style. Which crate may use
+//! which, and which dependency, is in their Cargo.toml.
 
 mod bounds;
 mod door;
@@ -13,56 +13,12 @@ use sources::*;
 use syn::visit::Visit as _;
 
 #[test]
-fn nothing_imports_what_the_table_does_not_allow() {
-    let law = law();
-    let sources = sources();
-    let mut broken = BTreeSet::new();
-    for source in sources.iter().filter(|source| !source.room().is_empty()) {
-        let Some(allowed) = law.get(source.room()) else {
-            broken.insert(format!(
-                "{}: the table has no row for this module",
-                source.room()
-            ));
-            continue;
-        };
-        for name in &source.inner {
-            let Some(target) = home(&sources, name).filter(|target| !target.room().is_empty())
-            else {
-                continue;
-            };
-            if target.room() != source.room() && !allowed.contains(target.room()) {
-                broken.insert(format!(
-                    "{} imports {}",
-                    source.file.display(),
-                    name.join("::")
-                ));
-            }
-        }
-    }
-    let rooms: BTreeSet<&str> = sources.iter().map(Source::room).collect();
-    let gone = law.keys().filter(|module| !rooms.contains(module.as_str()));
-    broken.extend(
-        gone.map(|module| format!("{module}: the table has a row, but there is no such module")),
-    );
-    assert!(
-        broken.is_empty(),
-        "against the table in ARCHITECTURE.md:\n{}",
-        Vec::from_iter(broken).join("\n")
-    );
-}
-
-#[test]
 fn every_crate_is_in_the_list() {
     let listed: BTreeSet<String> = table(&["crate", "what it is for"])
         .iter()
         .flat_map(|row| quoted(&row[0]))
         .collect();
-    let crates: BTreeSet<String> = packages()
-        .iter()
-        .filter_map(|package| package.room.as_ref())
-        .map(|room| crate_name(room))
-        .chain(["voisin".to_owned(), "voisin-models".to_owned()])
-        .collect();
+    let crates: BTreeSet<String> = packages().into_iter().map(|package| package.name).collect();
     assert_eq!(
         listed, crates,
         "the crates that ARCHITECTURE.md lists and those that there are"
@@ -81,16 +37,14 @@ fn the_default_members_are_the_crates_of_the_default_build() {
         .0;
     let members: BTreeSet<&str> = members.split('"').skip(1).step_by(2).collect();
     let always = |name: &str| manifest.contains(&format!("\n{name}.workspace = true"));
-    let crates: Vec<String> = packages()
+    let packages = packages();
+    let built: BTreeSet<&str> = packages
         .iter()
-        .filter_map(|package| Some(crate_name(package.room.as_ref()?)))
+        .filter(|package| !package.folder.is_empty() && always(&package.name))
+        .map(|package| package.folder.as_str())
+        .chain([".", "models"])
         .collect();
-    let built = crates
-        .iter()
-        .filter(|name| always(name))
-        .map(|name| format!("crates/{name}"));
-    let built: BTreeSet<String> = built.chain([".".to_owned(), "models".to_owned()]).collect();
-    assert_eq!(members, built.iter().map(String::as_str).collect());
+    assert_eq!(members, built);
 }
 
 #[test]
@@ -170,53 +124,6 @@ fn every_type_has_a_name_of_its_own() {
     );
 }
 
-#[test]
-fn dependencies_stay_at_home() {
-    let homes = homes();
-    let known: BTreeSet<String> = homes.keys().cloned().collect();
-    assert_eq!(
-        known,
-        dependencies(),
-        "dependencies.toml, and the Cargo.toml of all packages"
-    );
-    let mut broken = BTreeSet::new();
-    let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let sources = sources();
-    for source in &sources {
-        for name in &source.outer {
-            let (dependency, modules) = homes.get_key_value(&name[0]).expect("compared above");
-            used.entry(dependency).or_default().insert(source.room());
-            if !modules.contains("everywhere") && !modules.contains(source.room()) {
-                broken.insert(format!(
-                    "{} uses {}",
-                    source.file.display(),
-                    name.join("::")
-                ));
-            }
-        }
-    }
-    assert!(
-        broken.is_empty(),
-        "against dependencies.toml:\n{}",
-        Vec::from_iter(broken).join("\n")
-    );
-    for (dependency, modules) in &homes {
-        let idle: Vec<&String> = modules
-            .iter()
-            .filter(|module| *module != "everywhere")
-            .filter(|module| {
-                !used
-                    .get(dependency.as_str())
-                    .is_some_and(|used| used.contains(module.as_str()))
-            })
-            .collect();
-        assert!(
-            idle.is_empty(),
-            "{dependency} is not used in {idle:?}, where dependencies.toml allows it"
-        );
-    }
-}
-
 /// A test's name is subject, verb and object: it says what fails.
 #[test]
 fn no_function_has_a_name_that_begins_with_what() {
@@ -279,11 +186,11 @@ fn former_words_do_not_come_back() {
     }
 }
 
-/// The page of the library says which features it has.
+/// The documentation of the library lists its features.
 #[test]
 fn the_librarys_page_has_the_features_of_its_cargo_toml() {
     let read = |path: &str| {
-        std::fs::read_to_string(root().join("crates/voisin-engine").join(path))
+        std::fs::read_to_string(root().join("crates/voisin").join(path))
             .expect("a file of the project")
     };
     let manifest = read("Cargo.toml");

@@ -1,4 +1,4 @@
-//! The sources of all crates, and the tables of ARCHITECTURE.md, as data.
+//! The sources of all crates, and the crates that ARCHITECTURE.md lists, as data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
-/// A path of Rust from the crate's root, or from a dependency: `["encoder", "conv", "Isa"]`, `["rusqlite", "Row"]`.
+/// A path of Rust that begins with its crate: `["voisin_encoder", "conv", "Isa"]`.
 pub(crate) type Name = Vec<String>;
 
 /// A source file: the module it is, and what it names.
@@ -19,55 +19,50 @@ pub(crate) struct Source {
     pub(crate) scope: BTreeMap<String, Name>,
     /// Every path that it names, from the crate's root.
     pub(crate) inner: BTreeSet<Name>,
-    /// Every path of a dependency that it names.
-    pub(crate) outer: BTreeSet<Name>,
     /// Its child modules that only tests have.
     pub(crate) tests: Vec<Name>,
 }
 
-/// A crate of the workspace: its sources, and the module under which the tables of ARCHITECTURE.md know it (none for the
-/// program's own package, whose modules are its rooms).
+/// A crate of the workspace.
 pub(crate) struct Package {
-    pub(crate) src: PathBuf,
-    pub(crate) room: Option<String>,
+    /// Its folder, from the root of the workspace; empty for the program.
+    pub(crate) folder: String,
+    pub(crate) name: String,
 }
 
-/// The name from the workspace's point of view: modules that are rooms of their own inside a crate stand alone.
-pub(crate) fn as_in_the_tables(mut name: Name) -> Name {
-    let rooms = [
-        ("learn", "genre"),
-        ("learn", "metrics"),
-        ("base", "track"),
-        ("lab", "dataset"),
-        ("lab", "eval"),
-        ("questions", "answers"),
-    ];
-    if rooms
-        .iter()
-        .any(|(package, room)| name.len() > 1 && name[0] == *package && name[1] == *room)
-    {
-        name.remove(0);
+impl Package {
+    pub(crate) fn sources(&self) -> PathBuf {
+        let folder = root().join(&self.folder);
+        // The weights' crate is a single file beside the weights.
+        if self.name == "voisin-models" {
+            folder
+        } else {
+            folder.join("src")
+        }
     }
-    name
+
+    /// Its name as the compiler knows it.
+    pub(crate) fn ident(&self) -> String {
+        self.name.replace('-', "_")
+    }
 }
 
 impl Source {
-    pub(crate) fn read(package: &Package, file: &Path, dependencies: &BTreeSet<String>) -> Self {
+    pub(crate) fn read(package: &Package, file: &Path) -> Self {
         let below = file
-            .strip_prefix(&package.src)
+            .strip_prefix(package.sources())
             .expect("below the package")
             .with_extension("");
         let inner = below
             .iter()
             .map(|part| part.to_str().expect("UTF-8").to_owned());
-        let mut module: Name = package.room.iter().cloned().chain(inner).collect();
+        let mut module: Name = std::iter::once(package.ident()).chain(inner).collect();
         if matches!(
             module.last().map(String::as_str),
             Some("mod" | "lib" | "main")
         ) {
             module.pop();
         }
-        let module = as_in_the_tables(module);
         let text = std::fs::read_to_string(file).expect("a source file");
         let parsed =
             syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -83,24 +78,16 @@ impl Source {
             children: children.collect(),
             scope: BTreeMap::new(),
             inner: BTreeSet::new(),
-            outer: BTreeSet::new(),
             tests: Vec::new(),
             module: module.clone(),
         };
-        let room = package.room.clone();
         Reader {
             source: &mut source,
             inside: module,
-            room,
-            dependencies,
+            package: package.ident(),
         }
         .visit_file(&parsed);
         source
-    }
-
-    /// The room of the house that it belongs to: the first part of its module.
-    pub(crate) fn room(&self) -> &str {
-        self.module.first().map_or("", String::as_str)
     }
 
     /// Whether it is the file of a module that has others below it.
@@ -116,9 +103,8 @@ struct Reader<'a> {
     source: &'a mut Source,
     /// The module that is being read, with those inside the file.
     inside: Name,
-    /// What `crate` stands for.
-    room: Option<String>,
-    dependencies: &'a BTreeSet<String>,
+    /// The crate that `crate` stands for.
+    package: String,
 }
 
 impl Reader<'_> {
@@ -128,16 +114,11 @@ impl Reader<'_> {
         let mut rest = written;
         match written.first()?.as_str() {
             "crate" => {
-                base = self.room.iter().cloned().collect();
+                base = vec![self.package.clone()];
                 rest = &written[1..];
             }
-            // The library that people use is the crate `voisin-engine`.
-            "voisin" => {
-                base = vec!["engine".to_owned()];
-                rest = &written[1..];
-            }
-            first if first.starts_with("voisin_") => {
-                base = vec![first["voisin_".len()..].to_owned()];
+            first if first == "voisin" || first.starts_with("voisin_") => {
+                base = vec![first.to_owned()];
                 rest = &written[1..];
             }
             "self" | "super" => {
@@ -152,14 +133,9 @@ impl Reader<'_> {
                 }
             }
             first if self.inside == self.source.module && self.source.children.contains(first) => {}
-            first if self.dependencies.contains(first) && written.len() > 1 => {
-                self.source.outer.insert(written.to_vec());
-                return Some(written.to_vec());
-            }
             _ => return None,
         }
         base.extend_from_slice(rest);
-        let base = as_in_the_tables(base);
         self.source.inner.insert(base.clone());
         Some(base)
     }
@@ -354,18 +330,6 @@ pub(crate) fn table(columns: &[&str]) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The modules in which each dependency may be used, as dependencies.toml lists them.
-pub(crate) fn homes() -> BTreeMap<String, BTreeSet<String>> {
-    let path = root().join("tests/architecture/dependencies.toml");
-    let text = std::fs::read_to_string(path).expect("dependencies.toml");
-    let homes: BTreeMap<String, BTreeSet<String>> =
-        toml::from_str(&text).expect("lists of modules");
-    homes
-        .into_iter()
-        .map(|(name, modules)| (name.replace('-', "_"), modules))
-        .collect()
-}
-
 /// The words between backticks.
 pub(crate) fn quoted(cell: &str) -> Vec<String> {
     cell.split('`')
@@ -379,59 +343,42 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Who may import whom. A row names its modules in backticks; what they may import is named in backticks too, or is
-/// "all below": the modules of every row further down.
-pub(crate) fn law() -> BTreeMap<String, BTreeSet<String>> {
-    let rows = table(&["module", "may import"]);
-    let mut law = BTreeMap::new();
-    let mut below = BTreeSet::new();
-    for row in rows.iter().rev() {
-        let modules = quoted(&row[0]);
-        let mut allowed: BTreeSet<String> = quoted(&row[1]).into_iter().collect();
-        if row[1].contains("all below") {
-            allowed.extend(below.clone());
-        }
-        assert!(
-            allowed.is_subset(&below),
-            "{modules:?} may import what stands above: {allowed:?}"
-        );
-        below.extend(modules.clone());
-        law.extend(modules.into_iter().map(|module| (module, allowed.clone())));
-    }
-    law
-}
-
-/// The crate of a room.
-pub(crate) fn crate_name(room: &str) -> String {
-    format!("voisin-{}", room.replace('_', "-"))
-}
-
-/// The program's package, and every crate below `crates`.
+/// The program, the crates below `crates`, and those that have folders of their own.
 pub(crate) fn packages() -> Vec<Package> {
-    let folders = std::fs::read_dir(root().join("crates")).expect("a folder of crates");
-    let mut names: Vec<String> = folders
-        .map(|folder| {
-            folder
-                .expect("readable")
-                .file_name()
-                .into_string()
-                .expect("UTF-8")
-        })
-        .collect();
-    names.sort();
-    let program = Package {
-        src: root().join("src"),
-        room: None,
-    };
-    let crates = names.iter().map(|name| Package {
-        src: root().join("crates").join(name).join("src"),
-        room: Some(
-            name.strip_prefix("voisin-")
-                .expect("a crate of voisin")
-                .replace('-', "_"),
-        ),
-    });
-    std::iter::once(program).chain(crates).collect()
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let mut packages = vec![Package {
+        folder: String::new(),
+        name: "voisin-cli".to_owned(),
+    }];
+    // voisin-base = { path = "crates/core/voisin-base" }
+    let paths = manifest
+        .split_once("[workspace.dependencies]\n")
+        .expect("the workspace's dependencies")
+        .1
+        .lines()
+        .filter_map(|line| line.split_once(" = { path = \""));
+    for (name, rest) in paths {
+        let folder = rest.split('"').next().expect("split once at least");
+        packages.push(Package {
+            folder: folder.to_owned(),
+            name: name.to_owned(),
+        });
+    }
+    // Crates that nothing depends on.
+    for folder in [
+        "crates/doors/voisin-python",
+        "crates/lab/voisin-train-encoder",
+    ] {
+        packages.push(Package {
+            folder: folder.to_owned(),
+            name: folder
+                .rsplit('/')
+                .next()
+                .expect("split once at least")
+                .to_owned(),
+        });
+    }
+    packages
 }
 
 /// The sources of all packages.
@@ -439,46 +386,17 @@ pub(crate) fn all_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
     packages()
         .iter()
-        .for_each(|package| rust_files(&package.src, &mut files));
+        .for_each(|package| rust_files(&package.sources(), &mut files));
     files
 }
 
-/// The name under which the compiler knows each dependency that is not a crate of this workspace.
-pub(crate) fn dependencies() -> BTreeSet<String> {
-    // [dependencies], and those of one kind of system: [target.'cfg(unix)'.dependencies]
-    let is_section =
-        |header: &str| header == "[dependencies]" || header.ends_with(")'.dependencies]");
-    let mut found = BTreeSet::new();
-    for package in packages() {
-        let manifest = package.src.parent().expect("a package").join("Cargo.toml");
-        let mut inside = false;
-        for line in std::fs::read_to_string(manifest)
-            .expect("Cargo.toml")
-            .lines()
-        {
-            if line.starts_with('[') {
-                inside = is_section(line);
-            } else if inside && let Some((name, _)) = line.split_once(['=', '.']) {
-                found.insert(name.trim().replace('-', "_"));
-            }
-        }
-    }
-    found.retain(|name| !name.starts_with('#') && !name.starts_with("voisin_"));
-    found
-}
-
 pub(crate) fn sources() -> Vec<Source> {
-    let dependencies = dependencies();
     let mut sources = Vec::new();
     for package in packages() {
         let mut files = Vec::new();
-        rust_files(&package.src, &mut files);
+        rust_files(&package.sources(), &mut files);
         files.sort();
-        sources.extend(
-            files
-                .iter()
-                .map(|file| Source::read(&package, file, &dependencies)),
-        );
+        sources.extend(files.iter().map(|file| Source::read(&package, file)));
     }
     let tests: Vec<Name> = sources
         .iter()
@@ -501,7 +419,7 @@ pub(crate) fn follow(sources: &[Source], name: &Name) -> Name {
                 .scope
                 .get(&name[at])
                 .filter(|path| path[..] != name[..=at])?;
-            (!source.outer.contains(path)).then(|| [path, &name[at + 1..]].concat())
+            Some([path, &name[at + 1..]].concat())
         }) else {
             break;
         };

@@ -138,7 +138,7 @@ impl<'ast> Visit<'ast> for Transactions {
 #[test]
 fn write_transactions_of_the_library_do_not_ask_the_disk() {
     let mut files = Vec::new();
-    rust_files(&root().join("crates/voisin-library/src"), &mut files);
+    rust_files(&root().join("crates/core/voisin-library/src"), &mut files);
     files.retain(|file| !file.ends_with("tests.rs") && !file.ends_with("testing.rs"));
     let mut functions = Vec::new();
     let mut inside = Vec::new();

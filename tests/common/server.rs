@@ -134,7 +134,7 @@ impl Server {
     pub(crate) fn start_reading(sandbox: &Sandbox) -> Option<Self> {
         use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
         let set = |path: &Path, mode| {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         };
         set(&sandbox.path(""), 0o755);
         let library = sandbox.path("library");

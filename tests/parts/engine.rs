@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use voisin::{
-    AddEvent, AddOptions, AddReport, AddRun, DescriptorDepth, DeviceChoice, Embedder, Encoder,
-    Engine, EngineError, Library, LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
-    is_unchanged, pending_files,
+    AddEvent, AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, EngineError,
+    Library, LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
 };
+use voisin_engine::{AddReport, AddRun, is_unchanged, pending_files};
 use voisin_library::scan::{Scan, scan};
 
 const SHEET: &str = "FILE \"album.wav\" WAVE\n\
@@ -233,7 +233,8 @@ fn a_run_waits_for_no_other_writer() {
 #[test]
 fn a_file_that_crashes_the_decoder_is_set_aside() {
     use std::process::Command;
-    use voisin::{Examiner, FileRecord};
+    use voisin::FileRecord;
+    use voisin_engine::Examiner;
 
     let mut home = Household::new();
     let found = home.scan();

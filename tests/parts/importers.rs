@@ -306,7 +306,7 @@ fn importing_names_weights_that_do_not_fit() {
     let negative = changed(|t| {
         t.get_mut("batch_normalization_2.running_var")
             .unwrap()
-            .values[1] = -1.0
+            .values[1] = -1.0;
     });
     let message = parse(&negative).unwrap_err().to_string();
     assert!(

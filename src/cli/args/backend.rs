@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum, ValueHint};
 use super::library::Depth;
 use super::units::PathOrAddress;
 use super::{BackendArgs, ReportFormat, WindowCount};
-use crate::questions::spans::{Seconds, length};
-use crate::questions::values::Fraction;
-use crate::track::ContentKind;
+use voisin_base::track::ContentKind;
+use voisin_questions::spans::{Seconds, length};
+use voisin_questions::values::Fraction;
 
 /// Send the library to PostgreSQL with pgvector, for others to ask
 ///

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueHint};
 use super::EvalClassifierArgs;
 use super::units::{ReportFile, with_ending};
 use super::{EvalGenreArgs, ReportFormat};
-use crate::questions::genre::LabelArgs;
+use voisin_questions::genre::LabelArgs;
 
 /// Measure how well genres, neighbours and vectors fit the labels of a library
 #[derive(Debug, Args)]

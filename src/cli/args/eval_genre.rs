@@ -6,10 +6,10 @@ use clap::{Args, ValueHint};
 
 use super::units::{ReportFile, with_ending};
 use super::{RandomArgs, ReportFormat};
-use crate::engine::GroupBy;
-use crate::genre::WELL_KNOWN;
-use crate::questions::genre::{LabelArgs, precision};
-use crate::questions::values::Fraction;
+use voisin_engine::GroupBy;
+use voisin_learn::genre::WELL_KNOWN;
+use voisin_questions::genre::{LabelArgs, precision};
+use voisin_questions::values::Fraction;
 
 /// Cross-validate the genre engine beside its rivals
 ///

@@ -7,13 +7,13 @@ use clap::{Args, ValueHint};
 
 use super::units::RandomArgs;
 use super::{BackendArgs, ListOutput, TableFormat, one_of};
-use crate::explore::map::ColourBy;
-use crate::library::Person;
-use crate::questions::Filters;
-use crate::questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};
-use crate::questions::playlist::Playlist;
-use crate::questions::seed::NamedSeed;
-use crate::questions::values::Limit;
+use voisin_explore::map::ColourBy;
+use voisin_library::Person;
+use voisin_questions::Filters;
+use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};
+use voisin_questions::playlist::Playlist;
+use voisin_questions::seed::NamedSeed;
+use voisin_questions::values::Limit;
 
 /// Find groups of tracks that sound alike, without choosing their number
 ///

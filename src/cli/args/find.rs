@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::ListOutput;
-use crate::questions::list::Find;
+use voisin_questions::list::Find;
 
 /// Find music by what it sounds like, in words
 ///

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{BackendArgs, ListOutput, TableFormat};
-use crate::audio::tags::TagField;
-use crate::questions::genre::{Classify, GenreRelations, Suspects};
-use crate::questions::values::Limit;
+use voisin_audio::tags::TagField;
+use voisin_questions::genre::{Classify, GenreRelations, Suspects};
+use voisin_questions::values::Limit;
 
 /// Name the genre of tracks, by a trained head and by the labelled tracks that sound like them
 ///

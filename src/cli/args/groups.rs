@@ -65,7 +65,7 @@ fn listed(command: &Command, groups: &[(&str, &[&str])]) -> String {
     let mut text = String::new();
     for (title, verbs) in groups.iter().filter(|(_, verbs)| !verbs.is_empty()) {
         let _ = writeln!(text, "{title}:");
-        for verb in verbs.iter() {
+        for verb in *verbs {
             let found = command.find_subcommand(verb);
             let about = found.and_then(Command::get_about).map(ToString::to_string);
             let _ = writeln!(text, "  {verb:<12} {}", about.unwrap_or_default());

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{RandomArgs, ReportFormat};
-use crate::dataset::Source;
-use crate::lab::model::Algorithm;
-use crate::train::classifier::NetworkRecipe;
+use voisin_lab::dataset::Source;
+use voisin_lab::model::Algorithm;
+use voisin_train::classifier::NetworkRecipe;
 
 /// What is in a data set, what is broken, what leaks
 ///

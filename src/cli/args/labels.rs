@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
-use crate::engine::LabelSource;
-use crate::questions::genre::label_source;
+use voisin_engine::LabelSource;
+use voisin_questions::genre::label_source;
 
 /// Show or set where the library's genres come from, or label single tracks by hand
 ///

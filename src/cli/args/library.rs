@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum, ValueHint};
 use super::BackendArgs;
 use super::units::{PathOrAddress, Shard};
 use super::{ListOutput, ReportFormat};
-use crate::engine::DescriptorDepth;
-use crate::questions::spans::{Seconds, length};
-use crate::track::ContentKind;
+use voisin_base::track::ContentKind;
+use voisin_engine::DescriptorDepth;
+use voisin_questions::spans::{Seconds, length};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
 ///

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{BackendArgs, ListOutput, ReportFormat};
-use crate::questions::list::List;
-use crate::questions::values::Limit;
+use voisin_questions::list::List;
+use voisin_questions::values::Limit;
 
 /// Show what is in the library, with the ids that other commands take
 #[derive(Debug, Args)]

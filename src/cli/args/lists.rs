@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::{ListOutput, ReportFormat};
-use crate::questions::saved::SavedQuestion;
-use crate::questions::spans::Seconds;
-use crate::serve::{MPD_PORT, ServerAddress};
+use voisin_questions::saved::SavedQuestion;
+use voisin_questions::spans::Seconds;
+use voisin_serve::{MPD_PORT, ServerAddress};
 
 /// Keep questions under names, and put their answers where players find them
 ///

@@ -33,11 +33,11 @@ use std::str::FromStr;
 use crate::cli::render::screen::Colour;
 use crate::cli::trace::TraceOptions;
 use crate::cli::verbs::Command;
-use crate::encoder::{CpuPath, DeviceChoice, Precision};
 use clap::builder::{
     PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser,
 };
 use clap::{Args, Parser, ValueHint};
+use voisin_encoder::{CpuPath, DeviceChoice, Precision};
 
 pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
 pub(crate) use config::ConfigArgs;

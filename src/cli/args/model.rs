@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use super::{ReportFormat, one_of};
-use crate::encoder::Architecture;
-use crate::features::OpenL3Variant;
-use crate::questions::spans::{Seconds, length};
+use voisin_encoder::Architecture;
+use voisin_features::OpenL3Variant;
+use voisin_questions::spans::{Seconds, length};
 
 /// List, describe and check models; change a library over to another
 #[derive(Debug, Args)]

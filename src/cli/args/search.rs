@@ -7,9 +7,9 @@ use clap::builder::{EnumValueParser, PossibleValue, StringValueParser, TypedValu
 use clap::{Arg, Args, Command, ValueEnum, ValueHint};
 
 use super::BackendArgs;
-use crate::base::output::OutputTarget;
 use crate::cli::render::template::LineTemplate;
-use crate::questions::{Mix, Similar};
+use voisin_base::output::OutputTarget;
+use voisin_questions::{Mix, Similar};
 
 /// Find the tracks that sound most like the given ones
 ///

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
-use crate::questions::spans::{Seconds, length};
-use crate::questions::{Filters, Mixing};
-use crate::serve::{Listen, Peer, ServerAddress};
+use voisin_questions::spans::{Seconds, length};
+use voisin_questions::{Filters, Mixing};
+use voisin_serve::{Listen, Peer, ServerAddress};
 
 /// Lyrion's port where nobody says another: that of bliss-mixer.
 pub(crate) const LMS_PORT: u16 = 12_000;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::questions::values::Limit;
+use voisin_questions::values::Limit;
 
 /// Where a question goes.
 #[derive(Debug, Clone, Default, Args)]

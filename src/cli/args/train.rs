@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 
 use super::TrainClassifierArgs;
 use super::{RandomArgs, ReportFormat};
-use crate::engine::LabelSource;
-use crate::genre::WELL_KNOWN;
+use voisin_engine::LabelSource;
+use voisin_learn::genre::WELL_KNOWN;
 
 /// Train a genre head on your labels, or classifiers of any labelled tracks
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(crate) enum TrainCommand {
 pub(crate) struct TrainGenreArgs {
     /// Where genres come from, for this head and from now on, as `voisin labels` sets it: tags, folder (the name of the
     /// folder a file lies in), or a CSV file with the columns path and genre [default: as `voisin labels` says]
-    #[arg(long, value_name = "tags|folder|CSV", value_parser = crate::questions::genre::label_source)]
+    #[arg(long, value_name = "tags|folder|CSV", value_parser = voisin_questions::genre::label_source)]
     pub(crate) label_from: Option<LabelSource>,
     /// Genres with fewer tracks are left to the neighbours
     #[arg(long, default_value_t = WELL_KNOWN as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser, ValueParserFactory};
 
-use crate::base::{address, output};
 use crate::cli::columnar;
+use voisin_base::{address, output};
 
 /// One of several equal shares of all files: which one, counted from 0, and of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use anyhow::bail;
 use super::Ending;
 use super::args::{AddArgs, EmbedArgs, ExportArgs};
 use super::context::Context;
-use crate::audio::{Fetch, LocalCopy};
-use crate::engine::Engine;
-use crate::library::FileRecord;
-use crate::library::scan::{Scan, ScanProblem};
+use voisin_audio::{Fetch, LocalCopy};
+use voisin_engine::Engine;
+use voisin_library::FileRecord;
+use voisin_library::scan::{Scan, ScanProblem};
 
 /// Addresses are refused.
 pub(crate) const FETCH: Option<Fetch> = None;
@@ -61,11 +61,15 @@ pub(crate) fn make_folder(_: &Path) -> anyhow::Result<()> {
 
 #[cfg(feature = "postgres")]
 pub(crate) fn listen(
-    _: &crate::engine::Embedder,
+    _: &voisin_engine::Embedder,
     _: &[FileRecord],
     _: &Path,
-    _: (crate::engine::AddOptions, bool, crate::track::ContentKind),
-    _: &mut dyn FnMut(crate::engine::AddEvent<'_>),
+    _: (
+        voisin_engine::AddOptions,
+        bool,
+        voisin_base::track::ContentKind,
+    ),
+    _: &mut dyn FnMut(voisin_engine::AddEvent<'_>),
     _: &std::sync::atomic::AtomicBool,
 ) -> anyhow::Result<()> {
     refuse()

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use anyhow::bail;
 
 use super::compression;
-use crate::base::text::with_causes;
 use crate::cli::args::{EmbedArgs, WindowCount};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{AddEvent, AddOptions, Outcome, WindowPlan};
-use crate::library::scan::Scan;
+use voisin_base::text::with_causes;
+use voisin_engine::{AddEvent, AddOptions, Outcome, WindowPlan};
+use voisin_library::scan::Scan;
 use voisin_parquet::{EmbedOptions, embed_to_parquet};
 
 /// Audio files in one Parquet file, where nobody says.

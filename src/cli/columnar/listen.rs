@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicBool;
 
 use voisin_parquet::{EmbedOptions, ParquetCompression, embed_to_parquet};
 
-use crate::engine::{AddEvent, AddOptions, Embedder};
-use crate::library::FileRecord;
-use crate::track::ContentKind;
+use voisin_base::track::ContentKind;
+use voisin_engine::{AddEvent, AddOptions, Embedder};
+use voisin_library::FileRecord;
 
 /// Makes the folder that Parquet files go into, before there is anything to write.
 pub(crate) fn make_folder(dir: &Path) -> anyhow::Result<()> {

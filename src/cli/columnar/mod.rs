@@ -17,10 +17,10 @@ use super::context::Context;
 use super::merge_outcome::finish;
 use super::render::{self, count};
 use super::{Ending, NothingFound};
-use crate::audio::{Fetch, LocalCopy};
-use crate::base::address;
-use crate::engine::{Engine, is_external, manifest_as_stored};
-use crate::library::{FileRecord, MergeOutcome, OpenMode, StoredModel};
+use voisin_audio::{Fetch, LocalCopy};
+use voisin_base::address;
+use voisin_engine::{Engine, is_external, manifest_as_stored};
+use voisin_library::{FileRecord, MergeOutcome, OpenMode, StoredModel};
 
 pub(crate) use embed::run as embed;
 #[cfg(feature = "postgres")]

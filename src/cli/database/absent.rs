@@ -9,10 +9,10 @@ use super::Ending;
 use super::args::{EvalIndexArgs, PullArgs, PushArgs, RemoveArgs, WorkerArgs};
 use super::context::Context;
 use super::remote::{DatabaseAddress, VARIABLE};
-use crate::base::remedy::Remedy;
-use crate::engine::EngineError;
-use crate::questions::RemoteLibrary;
-use crate::serve::{Follow, OpenElsewhere};
+use voisin_base::remedy::Remedy;
+use voisin_engine::EngineError;
+use voisin_questions::RemoteLibrary;
+use voisin_serve::{Follow, OpenElsewhere};
 
 fn refuse<T>() -> anyhow::Result<T> {
     bail!(

@@ -11,9 +11,9 @@ use crate::cli::Ending;
 use crate::cli::args::{EvalIndexArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
-use crate::engine::Engine;
-use crate::index::Neighbor;
-use crate::library::{Library, TrackFilter};
+use voisin_engine::Engine;
+use voisin_index::Neighbor;
+use voisin_library::{Library, TrackFilter};
 
 /// Neighbours that are compared.
 const NEIGHBOURS: usize = 10;

@@ -13,9 +13,9 @@ use std::error::Error;
 use voisin_postgres::{BackendError, Postgres, PostgresAddress, Remote};
 
 use super::remote::DatabaseAddress;
-use crate::base::remedy::Remedy;
-use crate::engine::EngineError;
-use crate::questions::RemoteLibrary;
+use voisin_base::remedy::Remedy;
+use voisin_engine::EngineError;
+use voisin_questions::RemoteLibrary;
 
 pub(crate) use eval_index::run as eval_index;
 pub(crate) use pull::run as pull;

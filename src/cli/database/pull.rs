@@ -9,7 +9,7 @@ use crate::cli::args::PullArgs;
 use crate::cli::context::Context;
 use crate::cli::merge_outcome::finish;
 use crate::cli::render::count;
-use crate::library::OpenMode;
+use voisin_library::OpenMode;
 
 pub(crate) fn run(context: &Context, args: &PullArgs) -> anyhow::Result<Ending> {
     let Some(place) = place(args.from.as_deref())? else {

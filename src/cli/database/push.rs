@@ -15,8 +15,8 @@ use crate::cli::args::backend::DdlForm;
 use crate::cli::args::{PushArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
-use crate::engine::Engine;
-use crate::library::{Library, OpenMode};
+use voisin_engine::Engine;
+use voisin_library::{Library, OpenMode};
 
 /// Between two lines that say how far a push is.
 const PAUSE: Duration = Duration::from_secs(5);

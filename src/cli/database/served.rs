@@ -7,13 +7,13 @@ use anyhow::Context as _;
 use voisin_postgres::{Mirror, Postgres, Remote};
 
 use super::parse;
-use crate::base::text::with_causes;
 use crate::cli::context::Context;
 use crate::cli::remote::DatabaseAddress;
-use crate::engine::Engine;
-use crate::library::OpenMode;
-use crate::questions::LibrarySource;
-use crate::serve::{Follow, OpenElsewhere};
+use voisin_base::text::with_causes;
+use voisin_engine::Engine;
+use voisin_library::OpenMode;
+use voisin_questions::LibrarySource;
+use voisin_serve::{Follow, OpenElsewhere};
 
 /// What opens a library in a database for the server's requests.
 pub(crate) fn elsewhere(address: &DatabaseAddress) -> anyhow::Result<OpenElsewhere> {

@@ -10,8 +10,8 @@ use crate::cli::remote::DatabaseAddress;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use crate::cli::verbs::remove::RemovedJson;
-use crate::engine::track_number;
-use crate::library::LibraryError;
+use voisin_engine::track_number;
+use voisin_library::LibraryError;
 
 pub(crate) fn run(
     context: &Context,

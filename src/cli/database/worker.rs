@@ -15,21 +15,21 @@ use voisin_postgres::{
 };
 
 use super::place;
-use crate::base::output::OutputTarget;
-use crate::base::regular_file;
-use crate::base::text::with_causes;
 use crate::cli::args::{ReportFormat, WindowCount, WorkerArgs};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::{named_paths, scan_named};
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{
+use voisin_base::output::OutputTarget;
+use voisin_base::regular_file;
+use voisin_base::text::with_causes;
+use voisin_base::track::ContentKind;
+use voisin_engine::{
     AddEvent, AddOptions, Embedder, Engine, Outcome, WindowPlan, add, stored_model,
 };
-use crate::library::scan::{Exclusions, Links};
-use crate::library::{FileRecord, Library, OpenMode};
-use crate::track::ContentKind;
+use voisin_library::scan::{Exclusions, Links};
+use voisin_library::{FileRecord, Library, OpenMode};
 
 /// How often it is looked whether another worker has let go of a file, and whether somebody wants to stop.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -3,15 +3,15 @@
 use super::safe::table_path;
 use super::track::{lossy, print_files, print_rows};
 use super::{Align, Table, count};
-use crate::answers::genre::AnswerJson;
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::cli::render;
-use crate::engine::{Evidence, Finding, GenreAnswer};
-use crate::explore::TrackMeta;
-use crate::genre::{
+use voisin_base::track::TrackId;
+use voisin_engine::{Evidence, Finding, GenreAnswer};
+use voisin_explore::TrackMeta;
+use voisin_learn::genre::{
     Basis, FusionPart, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes,
 };
-use crate::track::TrackId;
+use voisin_questions::answers::genre::AnswerJson;
 
 /// Shares below this are not worth a line.
 const SMALLEST_SHARE: f32 = 0.01;

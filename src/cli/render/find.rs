@@ -3,11 +3,11 @@
 use super::safe::table_path;
 use super::track::{lossy, print_files, print_rows, title};
 use super::{Align, Table};
-use crate::answers::find::{FoundJson, name_and_meaning};
 use crate::cli::args::{ListFormat, ListOutput};
-use crate::engine::{PhraseAnswer, PredictedTags, meta};
-use crate::explore::TrackMeta;
-use crate::genre::Taxonomy;
+use voisin_engine::{PhraseAnswer, PredictedTags, meta};
+use voisin_explore::TrackMeta;
+use voisin_learn::genre::Taxonomy;
+use voisin_questions::answers::find::{FoundJson, name_and_meaning};
 
 /// Prints the tracks that fit, in the form that was asked for.
 pub(crate) fn print_found(

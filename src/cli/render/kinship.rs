@@ -1,7 +1,7 @@
 //! How close the genres are to one another, as a table.
 
 use super::{Align, Table};
-use crate::genre::{Genre, GenreKinship, Kinship};
+use voisin_learn::genre::{Genre, GenreKinship, Kinship};
 
 /// Kin named per genre in the overview.
 const KIN: usize = 3;

@@ -8,14 +8,14 @@ use super::find::rank;
 use super::safe::table_path;
 use super::track::{lossy, print_files, print_rows, title};
 use super::{Align, Table, clock, count};
-use crate::answers::list::{PageJson, TrackJson};
-use crate::base::cue::Place;
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
-use crate::engine::{GenreAnswer, SimilarTrack, StrongTags, TrackPage, meta};
-use crate::explore::TrackMeta;
-use crate::genre::{Genre, Taxonomy};
-use crate::library::{Descriptors, FileRecord, Track, licence_id};
-use crate::track::TrackId;
+use voisin_base::cue::Place;
+use voisin_base::track::TrackId;
+use voisin_engine::{GenreAnswer, SimilarTrack, StrongTags, TrackPage, meta};
+use voisin_explore::TrackMeta;
+use voisin_learn::genre::{Genre, Taxonomy};
+use voisin_library::{Descriptors, FileRecord, Track, licence_id};
+use voisin_questions::answers::list::{PageJson, TrackJson};
 
 /// Prints a page of tracks, in the form that was asked for.
 ///

@@ -30,11 +30,11 @@ pub(crate) use safe::{one_line, terminal_safe};
 pub(crate) use table::{Align, Table};
 use table::{cut_left, cut_right};
 
-use crate::base::output::{OutputError, OutputTarget};
-use crate::base::text::without_error_numbers;
-pub(crate) use crate::base::text::{count, count_with, grouped};
-use crate::questions::QuestionError;
-use crate::questions::read::Refused;
+use voisin_base::output::{OutputError, OutputTarget};
+use voisin_base::text::without_error_numbers;
+pub(crate) use voisin_base::text::{count, count_with, grouped};
+use voisin_questions::QuestionError;
+use voisin_questions::read::Refused;
 
 /// Where messages go, and how many of them.
 #[derive(Debug, Clone, Copy)]
@@ -302,7 +302,7 @@ pub(crate) fn print_csv<R: AsRef<[String]>>(
         let cells = row
             .as_ref()
             .iter()
-            .map(|cell| terminal_safe(&crate::engine::spreadsheet_safe(cell)).into_owned());
+            .map(|cell| terminal_safe(&voisin_engine::spreadsheet_safe(cell)).into_owned());
         writer.write_record(cells)?;
     }
     print(writer.into_inner()?)

@@ -3,12 +3,12 @@
 use super::safe::table_path;
 use super::track::{lossy, print_files, print_rows, title};
 use super::{Align, Table, clock};
-use crate::answers::similar::SimilarJson;
 use crate::cli::args::{ListFormat, ListOutput};
-use crate::engine::{Seed, SimilarTrack, meta};
-use crate::explore::TrackMeta;
-use crate::genre::{Genre, Taxonomy};
-use crate::questions::SimilarAnswer;
+use voisin_engine::{Seed, SimilarTrack, meta};
+use voisin_explore::TrackMeta;
+use voisin_learn::genre::{Genre, Taxonomy};
+use voisin_questions::SimilarAnswer;
+use voisin_questions::answers::similar::SimilarJson;
 
 fn names(genres: &[Genre]) -> Vec<String> {
     genres.iter().map(ToString::to_string).collect()

@@ -1,18 +1,18 @@
 //! The next step after an error, in the words of the command line.
 
-use crate::base::output::OutputError;
-use crate::base::remedy::{Remedy, with_next};
-use crate::base::text::{count, with_causes};
 use crate::cli::database;
 use crate::cli::remote::PULL;
-use crate::encoder::EncoderError;
-use crate::engine::{EngineError, GenreNews};
-use crate::explore::ExploreError;
-use crate::genre::GenreError;
-use crate::lab::LabError;
-use crate::library::LibraryError;
-use crate::questions::QuestionError;
-use crate::serve::{LinkError, ListError, MpdError};
+use voisin_base::output::OutputError;
+use voisin_base::remedy::{Remedy, with_next};
+use voisin_base::text::{count, with_causes};
+use voisin_encoder::EncoderError;
+use voisin_engine::{EngineError, GenreNews};
+use voisin_explore::ExploreError;
+use voisin_lab::LabError;
+use voisin_learn::genre::GenreError;
+use voisin_library::LibraryError;
+use voisin_questions::QuestionError;
+use voisin_serve::{LinkError, ListError, MpdError};
 
 /// An error with its causes, each once, and what to do about it.
 pub(crate) fn advised(error: &(dyn std::error::Error + 'static)) -> String {

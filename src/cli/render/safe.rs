@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use crate::engine::spreadsheet_safe;
-use crate::explore::playlist::address;
+use voisin_engine::spreadsheet_safe;
+use voisin_explore::playlist::address;
 
 /// Replaces what a terminal would obey instead of show: control characters (escape sequences begin with one), and
 /// the marks that reverse the direction of text.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{clock, one_line};
-use crate::questions::read::Refused;
+use voisin_questions::read::Refused;
 
 /// Under which of these keys an answer that is an object has its rows.
 const LISTS: [&str; 4] = ["tracks", "neighbours", "passages", "items"];

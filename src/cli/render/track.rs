@@ -4,15 +4,15 @@ use serde::Serialize;
 
 use super::safe::table_path;
 use super::{Align, Table, clock};
-pub(crate) use crate::answers::lossy;
-use crate::answers::playlist::PlaylistJson;
-pub(crate) use crate::answers::track::title;
-use crate::base::output::OutputTarget;
 use crate::cli::args::{ListFormat, ListOutput};
-use crate::engine::Standing;
-use crate::explore::TrackMeta;
-use crate::explore::playlist::{self, Format, PathStyle};
-use crate::library::stored_path;
+use voisin_base::output::OutputTarget;
+use voisin_engine::Standing;
+use voisin_explore::TrackMeta;
+use voisin_explore::playlist::{self, Format, PathStyle};
+use voisin_library::stored_path;
+pub(crate) use voisin_questions::answers::lossy;
+use voisin_questions::answers::playlist::PlaylistJson;
+pub(crate) use voisin_questions::answers::track::title;
 
 /// Prints tracks as a playlist or as bare paths: every format that is a list of files.
 ///

@@ -11,8 +11,8 @@ use crate::cli::args::{AddArgs, WindowCount};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::scan_named;
-use crate::engine::{AddOptions, AddRun, Engine, WindowPlan, is_unchanged};
-use crate::library::{DATABASE, Library, OpenMode, scan};
+use voisin_engine::{AddOptions, AddRun, Engine, WindowPlan, is_unchanged};
+use voisin_library::{DATABASE, Library, OpenMode, scan};
 
 /// Says once of each folder that links lead out of it, and remembers where they are to be followed.
 fn note_links(

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::answers::artists::{ArtistJson, FoundArtists};
 use crate::cli::args::{ArtistsArgs, MakersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::{Ending, NothingFound};
-use crate::explore::TrackMeta;
-use crate::explore::artists::{ArtistSummary, Makers, NearArtist};
-use crate::questions::values::Limit;
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_explore::TrackMeta;
+use voisin_explore::artists::{ArtistSummary, Makers, NearArtist};
+use voisin_questions::answers::artists::{ArtistJson, FoundArtists};
+use voisin_questions::values::Limit;
 
 /// Those near a named one, where nobody says how many.
 const NEAREST: usize = 10;

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use crate::base::abandoned;
-use crate::base::atomic_file::{self, StagingFolder, folder_of};
-use crate::base::output::OutputTarget;
 use crate::cli::Ending;
 use crate::cli::args::BackupArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
-use crate::library::{DATABASE, Library, OpenMode};
+use voisin_base::abandoned;
+use voisin_base::atomic_file::{self, StagingFolder, folder_of};
+use voisin_base::output::OutputTarget;
+use voisin_library::{DATABASE, Library, OpenMode};
 
 /// How the folders begin in which copies are made and checked.
 const STAGING: &str = ".voisin-backup-";

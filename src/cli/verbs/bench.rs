@@ -3,20 +3,20 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::base::random::Random;
 use anyhow::Context as _;
 use rayon::prelude::*;
 use serde_json::json;
+use voisin_base::random::Random;
 
-use crate::audio;
 use crate::cli::Ending;
 use crate::cli::args::{BenchArgs, BenchKind, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render;
-use crate::encoder::{Architecture, Encoder, EncoderOptions};
-use crate::features::{MelConfig, MelFrontEnd, OpenL3Variant};
-use crate::index::{IndexOptions, SearchParams, VectorIndex};
-use crate::track::TrackId;
+use voisin_audio as audio;
+use voisin_base::track::TrackId;
+use voisin_encoder::{Architecture, Encoder, EncoderOptions};
+use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant};
+use voisin_index::{IndexOptions, SearchParams, VectorIndex};
 
 pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<Ending> {
     let seconds = Duration::from_secs_f64(args.seconds.0.clamp(0.1, 600.0));
@@ -95,7 +95,7 @@ fn encoder(
         "architecture": architecture.to_string(),
         "device": device.description(),
         "threads": context.threads(),
-        "isa": crate::kernels::isa()?.to_string(),
+        "isa": voisin_kernels::isa()?.to_string(),
         "batch": n,
         "precision": encoder.precision().to_string(),
         "note": device.note(),
@@ -126,7 +126,7 @@ fn mel(
         "windows_per_second": per_second,
         "times_real_time": per_second * window,
         "threads": context.threads(),
-        "isa": crate::kernels::isa()?.to_string(),
+        "isa": voisin_kernels::isa()?.to_string(),
     }))
 }
 

@@ -4,9 +4,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::write_tags::{self, TagTarget};
-use crate::audio::is_audio_candidate;
-use crate::audio::tags::TagField;
-use crate::base::cue::Place;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::remote::PULL;
@@ -14,13 +11,16 @@ use crate::cli::render::{self, advised_news, answers};
 use crate::cli::seeds::{library_seeds, seed_names, seeds};
 use crate::cli::source::{self, fetch_named, report_sample};
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{
+use voisin_audio::is_audio_candidate;
+use voisin_audio::tags::TagField;
+use voisin_base::cue::Place;
+use voisin_engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
     SeedName, is_unchanged,
 };
-use crate::library::scan::{self, Exclusions, Links};
-use crate::library::{Library, LibraryError, OpenMode, TrackFilter};
-use crate::questions::LibrarySource;
+use voisin_library::scan::{self, Exclusions, Links};
+use voisin_library::{Library, LibraryError, OpenMode, TrackFilter};
+use voisin_questions::LibrarySource;
 
 /// How often answers must be right that are written into files, where nobody says.
 const WRITTEN_PRECISION: f32 = 0.9;
@@ -66,7 +66,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     };
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
     let classifier = Classifier::open(engine.as_deref_mut(), &options, embedder, |news| {
-        report_news(context, &news)
+        report_news(context, &news);
     })?;
     if is_writing {
         classifier.check_for_writing()?;

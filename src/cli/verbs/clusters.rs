@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use crate::answers::clusters::{ClustersJson, members};
-use crate::answers::graph::neighbour_graph;
 use crate::cli::Ending;
 use crate::cli::args::{ClustersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, count};
-use crate::engine::{Engine, meta};
-use crate::explore::clusters::{Change, Clustering, Share};
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, meta};
+use voisin_explore::clusters::{Change, Clustering, Share};
+use voisin_questions::answers::clusters::{ClustersJson, members};
+use voisin_questions::answers::graph::neighbour_graph;
 
 pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use clap::Command;
 use clap_complete::Shell;
 
-use crate::base::text::fold;
 use crate::cli::args::{LibraryNames, NamesArgs};
 use crate::cli::context::Context;
 use crate::cli::{Ending, render};
-use crate::engine::{Engine, PredictedTags};
-use crate::library::{NameOf, OpenMode};
+use voisin_base::text::fold;
+use voisin_engine::{Engine, PredictedTags};
+use voisin_library::{NameOf, OpenMode};
 
 /// More of them help nobody.
 const MOST: usize = 500;

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::base::output::OutputTarget;
 use crate::cli::Ending;
 use crate::cli::args::{DatasetArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::lab::{interrupted, line, listen, open, usual_sets, with_meter};
 use crate::cli::render::{self, Align, Table, count, count_with};
-use crate::lab::inspect::{Overview, canonical_table, inspect, overview, suspects};
-use crate::lab::leak::Likeness;
+use voisin_base::output::OutputTarget;
+use voisin_lab::inspect::{Overview, canonical_table, inspect, overview, suspects};
+use voisin_lab::leak::Likeness;
 
 /// Lines of a kind that are printed; `--format json` and `--output` have all.
 const FIRST: usize = 5;

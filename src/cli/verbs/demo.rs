@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::audio::is_audio_candidate;
 use crate::cli::Ending;
 use crate::cli::add_files::add_files;
 use crate::cli::args::{DemoArgs, ListFormat, ListOutput, ReportFormat};
@@ -15,10 +14,11 @@ use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::{self, count};
 use crate::cli::seeds::seeds;
-use crate::engine::{AddRun, ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
-use crate::genre::{GenreError, KinshipOptions};
-use crate::library::{OpenMode, scan, stored_path};
-use crate::questions::SimilarAnswer;
+use voisin_audio::is_audio_candidate;
+use voisin_engine::{AddRun, ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
+use voisin_learn::genre::{GenreError, KinshipOptions};
+use voisin_library::{OpenMode, scan, stored_path};
+use voisin_questions::SimilarAnswer;
 
 /// Labelled neighbours that vote, and how many of them are shown.
 const VOTERS: usize = 15;

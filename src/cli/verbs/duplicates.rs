@@ -2,16 +2,16 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::answers::duplicates::{FileJson, GroupJson};
-use crate::base::text::size;
 use crate::cli::Ending;
 use crate::cli::args::{DuplicatesArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
-use crate::engine::ListenEvent;
-use crate::explore::TrackMeta;
+use voisin_base::text::size;
+use voisin_engine::ListenEvent;
+use voisin_explore::TrackMeta;
+use voisin_questions::answers::duplicates::{FileJson, GroupJson};
 
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
     args.output.check()?;

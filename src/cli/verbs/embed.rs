@@ -8,17 +8,17 @@ use anyhow::{Context as _, bail};
 use ndarray::{Array1, Array2};
 use ndarray_npy::{NpzWriter, WriteNpyExt as _};
 
-use crate::audio;
-use crate::base::address;
-use crate::base::output::{self, OutputTarget};
 use crate::cli::args::{EmbedArgs, EmbedFormat, EmbedParquetArgs};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::{named_paths, scan_named, targets};
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{Embedder, WindowPlan};
-use crate::library::scan::{Exclusions, Links};
+use voisin_audio as audio;
+use voisin_base::address;
+use voisin_base::output::{self, OutputTarget};
+use voisin_engine::{Embedder, WindowPlan};
+use voisin_library::scan::{Exclusions, Links};
 
 /// Seconds from one window to the next, where nobody says.
 const HOP: f64 = 0.1;

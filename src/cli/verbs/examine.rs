@@ -3,7 +3,7 @@
 use crate::cli::Ending;
 use crate::cli::args::{ExamineArgs, WindowCount};
 use crate::cli::columnar;
-use crate::engine::{WindowPlan, read_through};
+use voisin_engine::{WindowPlan, read_through};
 
 pub(crate) fn run(args: ExamineArgs) -> anyhow::Result<Ending> {
     let windows = match args.windows {

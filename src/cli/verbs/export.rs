@@ -2,7 +2,6 @@
 
 use anyhow::bail;
 
-use crate::base::address;
 use crate::cli::Ending;
 use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::cli::columnar;
@@ -10,7 +9,8 @@ use crate::cli::context::Context;
 use crate::cli::remote::PULL;
 use crate::cli::render::{self, count};
 use crate::cli::source;
-use crate::engine::export;
+use voisin_base::address;
+use voisin_engine::export;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
     if args.format != ExportFormat::Parquet && address::scheme(&args.output).is_some() {

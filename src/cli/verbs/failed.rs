@@ -1,16 +1,16 @@
 //! `voisin failed`.
 
-use crate::answers::failed::FailureJson;
 use crate::cli::Ending;
 use crate::cli::args::{FailedArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
-use crate::engine::Engine;
-use crate::explore::TrackMeta;
-use crate::library::Library;
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_engine::Engine;
+use voisin_explore::TrackMeta;
+use voisin_library::Library;
+use voisin_questions::answers::failed::FailureJson;
 
 pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending> {
     args.output.check()?;

@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, bail};
 use ndarray_npy::WriteNpyExt as _;
 
-use crate::audio::AudioInfo;
-use crate::base::output::{self, OutputTarget};
 use crate::cli::args::FeaturesArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{asked, interrupted, line, listen, report_fault, with_meter};
 use crate::cli::named::targets;
 use crate::cli::render::{self, count, count_with};
 use crate::cli::{Ending, NothingFound};
-use crate::dataset::Dataset;
-use crate::lab::LabError;
-use crate::lab::extract::{
+use voisin_audio::AudioInfo;
+use voisin_base::output::{self, OutputTarget};
+use voisin_lab::LabError;
+use voisin_lab::dataset::Dataset;
+use voisin_lab::extract::{
     ArrayWriter, HearArray, column_table, feature_table, frame_columns, frames, picture,
     track_table, write_array,
 };
-use crate::lab::matrix::{Matrix, compute};
-use crate::lab::networks::{ClipReader, NetworkSettings};
-use crate::train::classifier::NetworkRecipe;
+use voisin_lab::matrix::{Matrix, compute};
+use voisin_lab::networks::{ClipReader, NetworkSettings};
+use voisin_train::classifier::NetworkRecipe;
 
 /// Files in a folder of features.
 const TRACKS: &str = "tracks.csv";
@@ -232,7 +232,7 @@ impl FeaturesJob<'_> {
     }
 
     fn track_table(&self, set: &Dataset, matrix: &Matrix, writer: &ArrayWriter) -> Vec<u8> {
-        let file = |row: &crate::lab::matrix::Row| {
+        let file = |row: &voisin_lab::matrix::Row| {
             let target = row
                 .item
                 .path
@@ -301,7 +301,7 @@ impl FeaturesJob<'_> {
         let tell = |faults: &[_]| {
             faults
                 .iter()
-                .for_each(|fault| report_fault(self.context, fault))
+                .for_each(|fault| report_fault(self.context, fault));
         };
         match found {
             Ok(matrix) => {
@@ -367,7 +367,7 @@ fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<E
     let scene = match picture(file) {
         Ok(scene) => scene,
         Err(reason) => {
-            let fault = crate::dataset::Fault {
+            let fault = voisin_lab::dataset::Fault {
                 key: file.display().to_string(),
                 reason,
             };

@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-use crate::answers::genres::{GenreJson, GenresJson};
-use crate::base::output::{self, OutputTarget};
 use crate::cli::Ending;
 use crate::cli::args::{GenresArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::kinship::{print_kinship, within};
 use crate::cli::render::{self, Align, Table, count};
-use crate::engine::Engine;
-use crate::eval::plots::{kinship_dendrogram, kinship_heat_map};
-use crate::explore::scene::Scene;
-use crate::genre::{Genre, GenreKinship};
-use crate::track::TrackId;
+use voisin_base::output::{self, OutputTarget};
+use voisin_base::track::TrackId;
+use voisin_engine::Engine;
+use voisin_explore::scene::Scene;
+use voisin_lab::eval::plots::{kinship_dendrogram, kinship_heat_map};
+use voisin_learn::genre::{Genre, GenreKinship};
+use voisin_questions::answers::genres::{GenreJson, GenresJson};
 
 /// Pixels of a PNG to a unit of the drawing.
 const SCALE: u32 = 2;

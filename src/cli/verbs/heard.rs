@@ -9,8 +9,8 @@ use crate::cli::Ending;
 use crate::cli::args::{HeardArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
-use crate::library::{Library, OpenMode};
-use crate::serve::take_listens;
+use voisin_library::{Library, OpenMode};
+use voisin_serve::take_listens;
 
 /// The documented JSON of `heard` without a file.
 #[derive(Serialize)]

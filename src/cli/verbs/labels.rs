@@ -6,17 +6,17 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::base::output::OutputTarget;
 use crate::cli::Ending;
 use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::{expand_names, library_seeds};
-use crate::engine::{Engine, EngineError, GroupBy, spreadsheet_safe};
-use crate::genre::Genre;
-use crate::library::Track;
-use crate::track::TrackId;
+use voisin_base::output::OutputTarget;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, EngineError, GroupBy, spreadsheet_safe};
+use voisin_learn::genre::Genre;
+use voisin_library::Track;
 
 /// The documented JSON of `labels`.
 #[derive(Serialize)]

@@ -10,8 +10,8 @@ use crate::cli::args::{LinkArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::password::password;
 use crate::cli::render::{self, Align, Table, count};
-use crate::library::{Library, OpenMode};
-use crate::serve::{LinkReport, ServerKind, link};
+use voisin_library::{Library, OpenMode};
+use voisin_serve::{LinkReport, ServerKind, link};
 
 /// Songs without a track that a table shows.
 const SHOWN: usize = 20;

@@ -1,13 +1,13 @@
 //! `voisin list`.
 
-use crate::base::text::did_you_mean;
 use crate::cli::Ending;
 use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
 use crate::cli::source;
-use crate::library::SortBy;
-use crate::track::TrackId;
+use voisin_base::text::did_you_mean;
+use voisin_base::track::TrackId;
+use voisin_library::SortBy;
 
 /// Words a track.
 const WORDS: usize = 5;

@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use crate::base::text::with_causes;
 use crate::cli::args::{ListFormat, ListsArgs, ListsCommand, PushListsArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::password::password;
@@ -14,16 +13,17 @@ use crate::cli::render::track::print_list;
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::{library_seeds, one_seed, one_seed_name, seed_names};
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{Engine, meta};
-use crate::explore::TrackMeta;
-use crate::genre::Taxonomy;
-use crate::library::{Library, OpenMode, Track, stored_path};
-use crate::questions::Mixing;
-use crate::questions::saved::{
+use voisin_base::text::with_causes;
+use voisin_engine::{Engine, meta};
+use voisin_explore::TrackMeta;
+use voisin_learn::genre::Taxonomy;
+use voisin_library::{Library, OpenMode, Track, stored_path};
+use voisin_questions::Mixing;
+use voisin_questions::saved::{
     KnownParts, SavedQuestion, TEMPLATES, Template, TemplateJson, check_name,
 };
-use crate::questions::seed::NamedSeed;
-use crate::serve::{ListPlace, SavedList};
+use voisin_questions::seed::NamedSeed;
+use voisin_serve::{ListPlace, SavedList};
 
 /// The documented JSON of `lists`: a list of these.
 #[derive(Serialize)]

@@ -6,9 +6,9 @@ use std::io::IsTerminal as _;
 use anyhow::Context as _;
 use clap::{Command, CommandFactory as _};
 
-use crate::base::output::{OutputTarget, check_folder};
 use crate::cli::args::{Cli, ManArgs};
 use crate::cli::{Ending, render};
+use voisin_base::output::{OutputTarget, check_folder};
 
 pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
     match &args.output {

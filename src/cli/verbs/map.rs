@@ -4,18 +4,18 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, bail};
 
-use crate::answers::graph::{clustered, collection_and_graph};
-use crate::base::atomic_file;
-use crate::base::output::{self, OutputTarget};
 use crate::cli::Ending;
 use crate::cli::args::MapArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
-use crate::explore::clusters::ClusterOptions;
-use crate::explore::layout::{LayoutOptions, layout, place_new};
-use crate::explore::map::{self, ColourBy, MapData, StaticOptions};
-use crate::genre::GenreError;
-use crate::library::stored_path;
+use voisin_base::atomic_file;
+use voisin_base::output::{self, OutputTarget};
+use voisin_explore::clusters::ClusterOptions;
+use voisin_explore::layout::{LayoutOptions, layout, place_new};
+use voisin_explore::map::{self, ColourBy, MapData, StaticOptions};
+use voisin_learn::genre::GenreError;
+use voisin_library::stored_path;
+use voisin_questions::answers::graph::{clustered, collection_and_graph};
 
 /// Words a track.
 const WORDS: usize = 3;

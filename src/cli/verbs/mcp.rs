@@ -7,7 +7,7 @@ use crate::cli::args::McpArgs;
 use crate::cli::context::Context;
 use crate::cli::database;
 use crate::cli::remote::database_address;
-use crate::serve::assist;
+use voisin_serve::assist;
 
 pub(crate) fn run(context: &Context, args: &McpArgs) -> anyhow::Result<Ending> {
     let console = context.console;

@@ -6,7 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::MergeArgs;
 use crate::cli::context::Context;
 use crate::cli::merge_outcome::finish;
-use crate::library::{Library, MergeOutcome, OpenMode};
+use voisin_library::{Library, MergeOutcome, OpenMode};
 
 pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending> {
     let own = std::path::absolute(context.library_dir())?;

@@ -6,8 +6,8 @@ use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::{self, fetch_named};
-use crate::engine::Standing;
-use crate::questions::Mixing;
+use voisin_engine::Standing;
+use voisin_questions::Mixing;
 
 pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     args.output.check()?;

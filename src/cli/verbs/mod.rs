@@ -16,7 +16,7 @@ use super::args::{
 };
 use super::context::Context;
 use super::database;
-use crate::explore::artists::Makers;
+use voisin_explore::artists::Makers;
 
 pub(super) mod add;
 pub(super) mod artists;

@@ -8,8 +8,8 @@ use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
 use crate::cli::context::{Context, check_model_place, models_dir_for_display, parse_model};
 use crate::cli::render::{self, Align, Table};
-use crate::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, models, models_dir};
-use crate::features::MelConfig;
+use voisin_encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, models, models_dir};
+use voisin_features::MelConfig;
 
 #[derive(Serialize)]
 struct ModelJson {
@@ -60,7 +60,7 @@ fn import(
     context: &Context,
     file: &std::path::Path,
     name: &str,
-    variant: Option<crate::features::OpenL3Variant>,
+    variant: Option<voisin_features::OpenL3Variant>,
     replaces: bool,
 ) -> anyhow::Result<Ending> {
     use anyhow::Context as _;
@@ -74,11 +74,11 @@ fn import(
             );
         }
         (
-            crate::lab::networks::keep_model(file, name, &folder)?,
+            voisin_lab::networks::keep_model(file, name, &folder)?,
             Vec::new(),
         )
     } else {
-        crate::engine::import_model(file, name, variant, &folder)?
+        voisin_import::import_model(file, name, variant, &folder)?
     };
     for note in notes {
         context.console.note(&note);

@@ -10,9 +10,9 @@ use crate::cli::args::{MpdArgs, MpdCommand, MpdCommon};
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{Engine, MixOptions};
-use crate::serve::{MPD_PORT, Mpd, MpdAddress, MpdError, MpdSongs, Playing};
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, MixOptions};
+use voisin_serve::{MPD_PORT, Mpd, MpdAddress, MpdError, MpdSongs, Playing};
 
 /// Songs of what was played last that tell where it goes.
 const LAST: usize = 50;

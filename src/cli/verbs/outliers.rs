@@ -1,14 +1,14 @@
 //! `voisin outliers`.
 
-use crate::answers::graph::neighbour_graph;
-use crate::answers::outliers::OutlierJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, OutliersArgs};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
-use crate::explore::outliers::Outlier;
+use voisin_explore::outliers::Outlier;
+use voisin_questions::answers::graph::neighbour_graph;
+use voisin_questions::answers::outliers::OutlierJson;
 
 pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Ending> {
     args.output.check()?;

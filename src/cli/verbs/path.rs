@@ -1,6 +1,5 @@
 //! `voisin path`.
 
-use crate::answers::walk::WalkJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
@@ -9,7 +8,8 @@ use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{id, print_files, print_rows, print_table};
 use crate::cli::seeds::{one_seed, one_seed_name};
 use crate::cli::source::{self, fetch_named, report_sample};
-use crate::explore::TrackMeta;
+use voisin_explore::TrackMeta;
+use voisin_questions::answers::walk::WalkJson;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;

@@ -7,8 +7,8 @@ use crate::cli::render::count;
 use crate::cli::render::track::print_list;
 use crate::cli::seeds::{seed_names, seeds_and_lists};
 use crate::cli::source::{self, fetch_named, report_sample};
-use crate::engine::Standing;
-use crate::explore::TrackMeta;
+use voisin_engine::Standing;
+use voisin_explore::TrackMeta;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
     args.output.check()?;

@@ -4,7 +4,7 @@ use crate::cli::Ending;
 use crate::cli::args::RelocateArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
-use crate::library::OpenMode;
+use voisin_library::OpenMode;
 
 /// Files that a dry run lists.
 const SHOWN: usize = 10;

@@ -14,9 +14,9 @@ use crate::cli::missing_files::why_some_stay;
 use crate::cli::remote::DatabaseAddress;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use crate::engine::{Engine, MissingFiles};
-use crate::library::{OpenMode, Track, stored_path};
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, MissingFiles};
+use voisin_library::{OpenMode, Track, stored_path};
 
 /// The documented JSON of `remove`.
 #[derive(Default, Serialize)]
@@ -252,7 +252,7 @@ fn named(engine: &Engine, args: &RemoveArgs) -> anyhow::Result<(Vec<PathBuf>, Ve
     let mut paths = Vec::new();
     let mut tracks = Vec::new();
     for path in &args.paths {
-        match path.to_str().and_then(crate::engine::track_number) {
+        match path.to_str().and_then(voisin_engine::track_number) {
             Some(id) if !args.missing => {
                 engine.library().track(id)?;
                 tracks.push(id);

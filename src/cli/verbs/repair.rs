@@ -8,9 +8,9 @@ use crate::cli::Ending;
 use crate::cli::args::RepairArgs;
 use crate::cli::context::Context;
 use crate::cli::render;
-use crate::engine::{Engine, EngineError};
-use crate::index::VectorIndex;
-use crate::library::{
+use voisin_engine::{Engine, EngineError};
+use voisin_index::VectorIndex;
+use voisin_library::{
     Library, LibraryError, OpenMode, RepairReport, WriterLock, free_name, salvage,
 };
 

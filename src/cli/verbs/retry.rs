@@ -3,14 +3,14 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::base::cue;
 use crate::cli::Ending;
 use crate::cli::add_files::add_files;
 use crate::cli::args::RetryArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
-use crate::engine::{AddOptions, AddRun};
-use crate::library::{Failure, FileRecord, OpenMode, scan, stored_path};
+use voisin_base::cue;
+use voisin_engine::{AddOptions, AddRun};
+use voisin_library::{Failure, FileRecord, OpenMode, scan, stored_path};
 
 pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;

@@ -1,6 +1,5 @@
 //! `voisin show`.
 
-use crate::answers::graph::remembered_clusters;
 use crate::cli::Ending;
 use crate::cli::args::ShowArgs;
 use crate::cli::context::Context;
@@ -8,13 +7,14 @@ use crate::cli::render::advised_news;
 use crate::cli::render::list::{Card, print_cards};
 use crate::cli::seeds::{expand_names, library_seeds};
 use crate::cli::source::{self, fetch_named, report_sample};
-use crate::engine::{
+use voisin_engine::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, Labelled, PredictedTags, Seed,
     SimilarOptions,
 };
-use crate::explore::clusters::Detail;
-use crate::genre::UnknownReason;
-use crate::library::TrackFilter;
+use voisin_explore::clusters::Detail;
+use voisin_learn::genre::UnknownReason;
+use voisin_library::TrackFilter;
+use voisin_questions::answers::graph::remembered_clusters;
 
 /// Neighbours on a card.
 const NEAREST: usize = 5;
@@ -102,7 +102,7 @@ fn predictions(
     heard: Option<&PredictedTags>,
     seeds: Vec<Seed>,
 ) -> anyhow::Result<Vec<GenreAnswer>> {
-    let tell = |news: crate::engine::GenreNews| context.console.detail(&advised_news(&news));
+    let tell = |news: voisin_engine::GenreNews| context.console.detail(&advised_news(&news));
     Ok(
         match Labelled::open(engine, &ClassifyOptions::default(), tell)? {
             Ok(labelled) => labelled.classify(engine, seeds)?,

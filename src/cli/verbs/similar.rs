@@ -9,7 +9,7 @@ use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::{self, fetch_named};
-use crate::engine::{Engine, Seed, Standing};
+use voisin_engine::{Engine, Seed, Standing};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check()?;

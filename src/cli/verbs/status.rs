@@ -1,13 +1,13 @@
 //! `voisin status`.
 
-use crate::answers::status::StatusJson;
-use crate::base::text::size;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
 use crate::cli::source;
-use crate::library::StoredModel;
+use voisin_base::text::size;
+use voisin_library::StoredModel;
+use voisin_questions::answers::status::StatusJson;
 
 pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending> {
     let mut source = source::open_to_read(context, &args.backend)?;

@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 
-use crate::answers::suspects::SuspectJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, ListOutput, SuspectsArgs};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
-use crate::engine::{FoundSuspects, TrackDisplay};
-use crate::explore::TrackMeta;
-use crate::genre::{Genre, Suspect};
-use crate::questions::genre::Suspects;
-use crate::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_engine::{FoundSuspects, TrackDisplay};
+use voisin_explore::TrackMeta;
+use voisin_learn::genre::{Genre, Suspect};
+use voisin_questions::answers::suspects::SuspectJson;
+use voisin_questions::genre::Suspects;
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     args.output.check()?;

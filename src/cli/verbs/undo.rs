@@ -6,19 +6,19 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use super::write_tags::diff;
-use crate::audio::AudioError;
-use crate::audio::tags::{
-    PreparedWrite, ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, is_as_before,
-    prepare, read_tags, restore,
-};
-use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, UndoArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use crate::engine::{TagChange, open_named};
-use crate::library::{JournalKind, Library, OpenMode, TagValues, WrittenTags};
+use voisin_audio::AudioError;
+use voisin_audio::tags::{
+    PreparedWrite, ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, is_as_before,
+    prepare, read_tags, restore,
+};
+use voisin_base::text::with_causes;
+use voisin_engine::{TagChange, open_named};
+use voisin_library::{JournalKind, Library, OpenMode, TagValues, WrittenTags};
 
 /// The documented JSON of `undo`: a list of these.
 #[derive(Serialize)]

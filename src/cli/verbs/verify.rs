@@ -6,15 +6,15 @@ use ndarray::ArrayView1;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::base::cue::Place;
-use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, VerifyArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, advised, count};
-use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
-use crate::library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
-use crate::track::{ContentKind, TrackId};
+use voisin_base::cue::Place;
+use voisin_base::text::with_causes;
+use voisin_base::track::{ContentKind, TrackId};
+use voisin_engine::{Engine, EngineError, IndexRefresh, WindowPlan};
+use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
 
 /// The row of files that are not there: nothing that a repair can mend.
 const GONE: &str = "gone";
@@ -240,7 +240,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
         };
         let path = &file.record.path;
         let unchanged = FileRecord::read(path).is_ok_and(|now| now == file.record);
-        match crate::audio::probe_as(path, kind) {
+        match voisin_audio::probe_as(path, kind) {
             Ok(info) if info.content == track.audio.content => Again::Same(path.clone()),
             _ if !unchanged => Again::Changed,
             Ok(_) => Again::Damaged(
@@ -309,7 +309,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
         ) else {
             continue;
         };
-        let again = crate::audio::probe_as(path, kind)
+        let again = voisin_audio::probe_as(path, kind)
             .map_err(EngineError::from)
             .and_then(|info| {
                 embedder.embed(path, &info, plan(engine, windows.starts.len())?, None)

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use crate::audio::is_audio_candidate;
-use crate::base::cue;
 use crate::cli::Ending;
 use crate::cli::add_files::{add_files, report_unnamed};
 use crate::cli::args::{ReportFormat, WatchArgs};
 use crate::cli::context::Context;
-use crate::engine::{AddRun, EngineError, is_unchanged, pending_files};
-use crate::library::{LibraryError, OpenMode, scan};
+use voisin_audio::is_audio_candidate;
+use voisin_base::cue;
+use voisin_engine::{AddRun, EngineError, is_unchanged, pending_files};
+use voisin_library::{LibraryError, OpenMode, scan};
 
 /// So long nothing must have changed before a look: copying an album is one change, not a thousand.
 const QUIET: Duration = Duration::from_secs(2);

@@ -5,17 +5,17 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 
-use crate::audio::tags::{TagEdit, TagField, WriteOptions};
 use crate::cli::args::{ClassifyArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
-use crate::engine::{Engine, GenreAnswer, TagOutcome as Outcome, TagResult, TagWish, write_tags};
-use crate::explore::TrackMeta;
-use crate::library::scan::playlist::path_in_table;
-use crate::library::{Descriptors, Library, OpenMode};
-use crate::track::TrackId;
+use voisin_audio::tags::{TagEdit, TagField, WriteOptions};
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, GenreAnswer, TagOutcome as Outcome, TagResult, TagWish, write_tags};
+use voisin_explore::TrackMeta;
+use voisin_library::scan::playlist::path_in_table;
+use voisin_library::{Descriptors, Library, OpenMode};
 
 fn name(outcome: Outcome) -> &'static str {
     match outcome {

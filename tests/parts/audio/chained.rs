@@ -366,7 +366,7 @@ fn thousands_of_links_are_read_in_seconds() {
     );
     let mut heard = 0;
     voisin_audio::read_windows(&path, &info, 16_000, &[0, 80_000], 1_000, &mut |_, _| {
-        heard += 1
+        heard += 1;
     })
     .expect("readable");
     assert_eq!(heard, 2);

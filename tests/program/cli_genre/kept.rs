@@ -70,7 +70,7 @@ fn kept_answers_are_those_that_would_be_found() {
             assert_eq!(
                 shelf.library.remove_tracks(&[TrackId(5)]).unwrap().tracks,
                 1
-            )
+            );
         },
         &|shelf| shelf.library.set_setting("labels", Some("folder")).unwrap(),
         &|shelf| {

@@ -50,9 +50,9 @@ fn a_challenge_as_printed() {
     for (at, file) in files.iter().enumerate() {
         let to = audio.join(file.file_name().unwrap());
         if at == 0 {
-            fs::write(to, b"no audio").unwrap()
+            fs::write(to, b"no audio").unwrap();
         } else {
-            fs::copy(file, to).map(|_| ()).unwrap()
+            fs::copy(file, to).map(|_| ()).unwrap();
         }
     }
     let test_here = format!(

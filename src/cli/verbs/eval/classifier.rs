@@ -7,10 +7,10 @@ use crate::cli::args::{EvalClassifierArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::lab::{PagePlace, line, show_page};
 use crate::cli::render::{self, count};
-use crate::lab::LabError;
-use crate::lab::compare::{Comparison, Score, compare, score};
-use crate::lab::pages::{self, between};
-use crate::lab::report::Report;
+use voisin_lab::LabError;
+use voisin_lab::compare::{Comparison, Score, compare, score};
+use voisin_lab::pages::{self, between};
+use voisin_lab::report::Report;
 
 pub(super) fn run(context: &Context, args: &EvalClassifierArgs) -> anyhow::Result<Ending> {
     if let (Some(submission), Some(truth)) = (&args.submission, &args.truth) {

@@ -8,9 +8,9 @@ use crate::cli::args::EmbeddingArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{PagePlace, show_page};
 use crate::cli::render::count;
-use crate::lab::document::Document;
-use crate::lab::probe::{ProbeOptions, probes};
-use crate::metrics::Spread;
+use voisin_lab::document::Document;
+use voisin_lab::probe::{ProbeOptions, probes};
+use voisin_learn::metrics::Spread;
 
 pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<Ending> {
     let place = PagePlace::new(args.output.report.as_deref(), args.output.force)?;

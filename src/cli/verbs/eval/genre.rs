@@ -5,17 +5,17 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use crate::base::output::OutputTarget;
 use crate::cli::Ending;
 use crate::cli::args::{EvalGenreArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::lab::{PagePlace, show_page};
 use crate::cli::render::{self, Console, count};
-use crate::engine::GroupBy;
-use crate::genre::{FitOptions, Genre, LabelledVectors, PredictOptions, Spellings};
-use crate::lab::files::{predict_files, read_groups, read_labels, read_vectors};
-use crate::lab::genre::{EvalOptions, evaluate_genre};
-use crate::track::TrackId;
+use voisin_base::output::OutputTarget;
+use voisin_base::track::TrackId;
+use voisin_engine::GroupBy;
+use voisin_lab::files::{predict_files, read_groups, read_labels, read_vectors};
+use voisin_lab::genre::{EvalOptions, evaluate_genre};
+use voisin_learn::genre::{FitOptions, Genre, LabelledVectors, PredictOptions, Spellings};
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let place = PagePlace::new(args.report.as_deref(), args.force)?;
@@ -81,7 +81,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
     };
     let test = directions(test)?;
     let predict = PredictOptions {
-        precision: args.precision.map(crate::questions::values::Fraction::get),
+        precision: args.precision.map(voisin_questions::values::Fraction::get),
         ..PredictOptions::default()
     };
     let (model, rows) = predict_files(&set, &test, out, &fit(args), &predict)?;

@@ -1,6 +1,6 @@
 //! `voisin eval genre|retrieval|embedding`.
 //!
-//! For: reading labels from the library, and showing what was measured. Not for: measuring; that is [`crate::eval`].
+//! For: reading labels from the library, and showing what was measured. Not for: measuring; that is [`voisin_lab::eval`].
 
 mod classifier;
 mod embedding;
@@ -9,17 +9,17 @@ mod retrieval;
 
 use std::collections::BTreeMap;
 
-use crate::engine::{Engine, GroupBy};
-use crate::genre::{Genre, GenreError, Spellings, Taxonomy};
 use anyhow::bail;
 use ndarray::{Array2, Axis};
+use voisin_engine::{Engine, GroupBy};
+use voisin_learn::genre::{Genre, GenreError, Spellings, Taxonomy};
 
 use crate::cli::Ending;
 use crate::cli::args::{EvalCommand, EvalOutput};
 use crate::cli::context::Context;
 use crate::cli::database;
-use crate::eval::plots::bars;
-use crate::lab::document::Document;
+use voisin_lab::document::Document;
+use voisin_lab::eval::plots::bars;
 
 pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<Ending> {
     match command {

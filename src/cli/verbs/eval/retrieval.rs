@@ -8,17 +8,17 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{by_genre, labelled};
-use crate::audio;
 use crate::cli::Ending;
 use crate::cli::args::RetrievalArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{PagePlace, show_page};
 use crate::cli::render::{count, count_with};
-use crate::engine::{Engine, LibrarySpace};
-use crate::eval::degrade::{Degradation, Tools, degrade};
-use crate::eval::plots::bars;
-use crate::eval::retrieval::{Figure, RetrievalOptions, Robustness, retrieval};
-use crate::lab::document::Document;
+use voisin_audio as audio;
+use voisin_engine::{Engine, LibrarySpace};
+use voisin_lab::document::Document;
+use voisin_lab::eval::degrade::{Degradation, Tools, degrade};
+use voisin_lab::eval::plots::bars;
+use voisin_lab::eval::retrieval::{Figure, RetrievalOptions, Robustness, retrieval};
 
 /// Longer tracks are not copied: a copy is held in memory as a whole.
 const LONGEST_SECONDS: f64 = 1200.0;
@@ -226,7 +226,8 @@ fn robustness(
             }
         }
         let copies = Array2::from_shape_vec((own.len(), vectors.ncols()), rows)?;
-        kind.figures = crate::eval::retrieval::robustness(vectors.view(), copies.view(), &own).ok();
+        kind.figures =
+            voisin_lab::eval::retrieval::robustness(vectors.view(), copies.view(), &own).ok();
         kinds.push(kind);
     }
     Ok(kinds)

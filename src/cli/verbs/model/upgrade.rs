@@ -3,14 +3,14 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::render::{self, Console, count};
-use crate::encoder::ModelRef;
-use crate::engine::{Engine, GenreHead, UpgradeProgress, held_model, remember_model, upgrade};
-use crate::library::{LibraryError, OpenMode, Upgrade};
+use voisin_base::text::with_causes;
+use voisin_encoder::ModelRef;
+use voisin_engine::{Engine, GenreHead, UpgradeProgress, held_model, remember_model, upgrade};
+use voisin_library::{LibraryError, OpenMode, Upgrade};
 
 /// The documented JSON of `model upgrade`.
 #[derive(Debug, Serialize)]

@@ -1,6 +1,5 @@
 //! `voisin similar FILE --from TIME --to TIME`: search by a passage.
 
-use crate::answers::similar::PassagesJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
@@ -8,9 +7,10 @@ use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{lossy, print_files, print_rows, title};
 use crate::cli::render::{self, Align, Table, clock};
 use crate::cli::seeds::{one_seed, one_seed_name};
-use crate::engine::{Engine, SimilarPassage, meta};
-use crate::explore::TrackMeta;
-use crate::genre::Taxonomy;
+use voisin_engine::{Engine, SimilarPassage, meta};
+use voisin_explore::TrackMeta;
+use voisin_learn::genre::Taxonomy;
+use voisin_questions::answers::similar::PassagesJson;
 
 pub(super) fn run(
     context: &Context,

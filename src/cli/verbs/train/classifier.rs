@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::base::atomic_file;
-use crate::base::random::Random;
 use crate::cli::Ending;
 use crate::cli::args::TrainClassifierArgs;
 use crate::cli::context::Context;
@@ -13,14 +11,16 @@ use crate::cli::lab::{
 };
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, Align, Table, clock, count};
-use crate::dataset::Dataset;
-use crate::lab::config::Config;
-use crate::lab::matrix::Matrix;
-use crate::lab::matrix::compute;
-use crate::lab::networks::{self, ClipReader, KeptSpectrograms};
-use crate::lab::pages;
-use crate::lab::report::{Cost, Interval, Method, Report};
-use crate::lab::run::{
+use voisin_base::atomic_file;
+use voisin_base::random::Random;
+use voisin_lab::config::Config;
+use voisin_lab::dataset::Dataset;
+use voisin_lab::matrix::Matrix;
+use voisin_lab::matrix::compute;
+use voisin_lab::networks::{self, ClipReader, KeptSpectrograms};
+use voisin_lab::pages;
+use voisin_lab::report::{Cost, Interval, Method, Report};
+use voisin_lab::run::{
     Clock, Progress, RunInputs, TRIAL, TRIALS, TRIALS_HEADER, begin, refuse_others, train,
 };
 

@@ -9,8 +9,8 @@ use crate::cli::args::{ReportFormat, TrainGenreArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use crate::engine::{GenreHead, LabelledTracks};
-use crate::genre::{FitOptions, FusionPart, Genre, Quality, Settings};
+use voisin_engine::{GenreHead, LabelledTracks};
+use voisin_learn::genre::{FitOptions, FusionPart, Genre, Quality, Settings};
 
 /// The documented JSON of `train genre`.
 #[derive(Serialize)]

@@ -1,0 +1,581 @@
+//! A file's audio track as packets with their exact places, counted in decoded frames from the first.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known as codec;
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
+use symphonia::core::units::Timestamp;
+
+use super::AudioError;
+use super::decoder::{Decoder, PacketFormat, plain};
+use super::guard::guard;
+use super::opus;
+use super::source::{MediaBytes, known_stranger};
+
+/// Packets tried until one decodes and tells the true rate and channels, or that are looked through for a timestamp: more than
+/// a page of Ogg holds.
+const TRIES: usize = 256;
+/// Faults of the container in a row before the rest is given up.
+const PATIENCE: u32 = 100;
+/// Holes in the timestamps that are believed: shorter ones are sloppy muxers, longer ones nonsense.
+const SHORTEST_HOLE: i64 = 64;
+const LONGEST_HOLE_SECONDS: i64 = 60;
+/// Sample rates outside this range are damage, not music (Hz).
+const RATES: std::ops::RangeInclusive<u32> = 1_000..=1_000_000;
+
+/// How many frames a packet decodes to, and how that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counting {
+    /// The container's durations are in frames and right.
+    Duration,
+    /// Always the same number.
+    Constant(u64),
+    /// The packet's own table of contents.
+    Opus,
+    /// Bytes of a frame.
+    Pcm(u64),
+    /// Only a decoder can tell.
+    Decoding,
+}
+
+/// A packet and its place.
+pub(super) struct Piece {
+    pub packet: Packet,
+    /// Number of the packet in its track, from 0 (as long as there was no seek).
+    pub index: u64,
+    /// Frame number of its first decoded frame, counted from the track's first packet.
+    pub start: u64,
+    /// Frames it decodes to, where that can be told without decoding.
+    pub frames: Option<u64>,
+    /// Frames missing from the stream just before it.
+    pub hole: u64,
+}
+
+/// What the whole track adds up to, once all packets have been seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    /// Frames its packets decode to.
+    pub frames: u64,
+    /// The container's own sum of durations, in its time base.
+    pub ticks: u64,
+    /// Frames that the last packets are to be cut by.
+    pub trailing_trim: u64,
+    /// Bytes in packets.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+    /// The timestamps never contradicted the count.
+    pub regular: bool,
+}
+
+/// Reads the packets of a file's first decodable audio track.
+pub(super) struct Demuxer {
+    path: PathBuf,
+    format: Box<dyn FormatReader>,
+    track: u32,
+    params: AudioCodecParameters,
+    counting: Counting,
+    /// Timestamps are worth comparing with the count.
+    timed: bool,
+    actual: PacketFormat,
+    ahead: VecDeque<Packet>,
+    /// Timestamp of the first packet, once it was seen. What comes later never changes it.
+    first: Option<i64>,
+    /// Timestamp minus frame number, as the last packets have it: timestamps may begin anew.
+    offset: i64,
+    totals: Totals,
+    trim_start: u64,
+    faults: u32,
+    ended: bool,
+    bytes_in_source: u64,
+}
+
+impl Demuxer {
+    /// - `bytes`: the link of a chained file, or all of the file
+    pub(super) fn open(path: &Path, bytes: &Range<u64>) -> Result<Self, AudioError> {
+        Self::of_bytes(path, MediaBytes::open(path)?.within(bytes))
+    }
+
+    pub(super) fn of_bytes(path: &Path, mut source: MediaBytes) -> Result<Self, AudioError> {
+        let head = source
+            .head()
+            .map_err(|error| AudioError::from_io(path, error))?;
+        if let Some(what) = known_stranger(&head) {
+            return Err(AudioError::NotAudio {
+                path: path.to_owned(),
+                reason: what,
+            });
+        }
+        let bytes_in_source = source.len();
+        let format = guard(path, || {
+            let stream =
+                MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
+            symphonia::default::get_probe().probe(
+                &Hint::new(),
+                stream,
+                FormatOptions::default(),
+                MetadataOptions::default(),
+            )
+        })?
+        .map_err(|error| unreadable(path, error))?;
+        let (track, params) = choose(path, format.as_ref())?;
+        let actual = PacketFormat {
+            rate: params.sample_rate.unwrap_or(0),
+            channels: 0,
+        };
+        let mut demuxer = Self {
+            path: path.to_owned(),
+            format,
+            track,
+            params,
+            counting: Counting::Decoding,
+            timed: false,
+            actual,
+            ahead: VecDeque::new(),
+            first: None,
+            offset: 0,
+            totals: Totals {
+                regular: true,
+                ..Totals::default()
+            },
+            trim_start: 0,
+            faults: 0,
+            ended: false,
+            bytes_in_source,
+        };
+        demuxer.look_ahead()?;
+        demuxer.counting = demuxer.choose_counting();
+        demuxer.timed =
+            matches!(demuxer.container(), "flac" | "ogg") && demuxer.counting != Counting::Decoding;
+        Ok(demuxer)
+    }
+
+    /// Decodes the first packet that can be, to learn the rate and channels that the codec really has.
+    fn look_ahead(&mut self) -> Result<(), AudioError> {
+        let mut decoder = self.decoder()?;
+        let mut mono = Vec::new();
+        for _ in 0..TRIES {
+            let Some(packet) = self.next_packet()? else {
+                break;
+            };
+            let decoded = guard(&self.path, || decoder.decode(&packet, &mut mono, None))?;
+            self.ahead.push_back(packet);
+            if let Ok(format) = decoded {
+                if !RATES.contains(&format.rate) {
+                    let reason = format!("a sample rate of {} Hz", format.rate);
+                    return Err(AudioError::NotAudio {
+                        path: self.path.clone(),
+                        reason,
+                    });
+                }
+                self.actual = format;
+                return Ok(());
+            }
+        }
+        if self.ahead.is_empty() {
+            return Err(AudioError::NoFrames {
+                path: self.path.clone(),
+            });
+        }
+        Err(AudioError::MostlyDamaged {
+            path: self.path.clone(),
+            share: 0.0,
+        })
+    }
+
+    fn choose_counting(&self) -> Counting {
+        let in_frames = self
+            .time_base()
+            .is_some_and(|(numer, denom)| numer == 1 && denom == self.actual.rate);
+        let bytes = pcm_bytes(self.params.codec)
+            .map(|bytes| bytes * u64::from(self.actual.channels.max(1)));
+        match (self.container(), self.params.codec) {
+            (_, codec::CODEC_ID_OPUS) => Counting::Opus,
+            (_, codec::CODEC_ID_AAC) => Counting::Constant(1024),
+            // FFmpeg's packet tables count the last, shorter packet as a whole one.
+            ("caf", codec::CODEC_ID_ALAC) => Counting::Decoding,
+            ("mkv" | "matroska" | "webm", _) if bytes.is_none() => Counting::Decoding,
+            (_, codec::CODEC_ID_MP3 | codec::CODEC_ID_VORBIS) if self.container() == "isomp4" => {
+                Counting::Decoding
+            }
+            _ => match bytes {
+                Some(bytes) => Counting::Pcm(bytes),
+                None if in_frames => Counting::Duration,
+                None => Counting::Decoding,
+            },
+        }
+    }
+
+    /// A decoder for this track.
+    pub(super) fn decoder(&self) -> Result<Decoder, AudioError> {
+        guard(&self.path, || Decoder::new(&self.params))?.map_err(|codec| {
+            AudioError::UnsupportedCodec {
+                path: self.path.clone(),
+                codec,
+            }
+        })
+    }
+
+    pub(super) fn container(&self) -> &'static str {
+        self.format.format_info().short_name
+    }
+
+    pub(super) fn codec(&self) -> AudioCodecId {
+        self.params.codec
+    }
+
+    pub(super) fn params(&self) -> &AudioCodecParameters {
+        &self.params
+    }
+
+    pub(super) fn track_id(&self) -> u32 {
+        self.track
+    }
+
+    /// Rate and channels as the decoder gives them.
+    pub(super) fn actual(&self) -> PacketFormat {
+        self.actual
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Bytes of the file without tags around it.
+    pub(super) fn bytes_in_source(&self) -> u64 {
+        self.bytes_in_source
+    }
+
+    /// Timestamp of the first packet, in its time base.
+    pub(super) fn first_timestamp(&self) -> i64 {
+        self.first.unwrap_or(0)
+    }
+
+    /// Frames the container wants cut from the first packet.
+    pub(super) fn trim_start(&self) -> u64 {
+        self.trim_start
+    }
+
+    /// What the container says of the track: delay, padding and frames between them.
+    pub(super) fn declared(&self) -> (Option<u32>, Option<u32>, Option<u64>) {
+        let track = self
+            .format
+            .tracks()
+            .iter()
+            .find(|track| track.id == self.track);
+        track.map_or((None, None, None), |track| {
+            (track.delay, track.padding, track.num_frames)
+        })
+    }
+
+    /// Seconds per tick as a fraction.
+    pub(super) fn time_base(&self) -> Option<(u32, u32)> {
+        let track = self
+            .format
+            .tracks()
+            .iter()
+            .find(|track| track.id == self.track)?;
+        let base = track.time_base?;
+        Some((base.numer.get(), base.denom.get()))
+    }
+
+    /// Whether packets know their frames before they are decoded, so that some may be left out.
+    pub(super) fn countable(&self) -> bool {
+        self.counting != Counting::Decoding
+    }
+
+    /// Whether the codec is uncompressed.
+    pub(super) fn is_pcm(&self) -> bool {
+        matches!(self.counting, Counting::Pcm(_))
+    }
+
+    /// Frame number at which the next packet starts, if nothing is missing.
+    pub(super) fn position(&self) -> u64 {
+        self.totals.frames
+    }
+
+    /// The next packet of the track; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Piece>, AudioError> {
+        let packet = match self.ahead.pop_front() {
+            Some(packet) => packet,
+            None => match self.next_packet()? {
+                Some(packet) => packet,
+                None => return Ok(None),
+            },
+        };
+        let frames = self.frames(&packet);
+        if matches!(self.counting, Counting::Pcm(_)) && frames == Some(0) {
+            self.ended = true;
+            return Ok(None);
+        }
+        let hole = self.hole_before(&packet)?;
+        let totals = &mut self.totals;
+        totals.frames += hole;
+        let start = totals.frames;
+        totals.frames = totals.frames.saturating_add(frames.unwrap_or(0));
+        totals.ticks = totals.ticks.saturating_add(packet.dur.get());
+        totals.bytes += packet.data.len() as u64;
+        let index = totals.packets;
+        totals.packets += 1;
+        let trim = packet.trim_end.get();
+        totals.trailing_trim = if trim > 0 {
+            totals.trailing_trim.saturating_add(trim)
+        } else {
+            0
+        };
+        Ok(Some(Piece {
+            packet,
+            index,
+            start,
+            frames,
+            hole,
+        }))
+    }
+
+    /// Tells how many frames the last packet held, where only decoding could.
+    pub(super) fn count_decoded(&mut self, frames: u64) {
+        if self.counting == Counting::Decoding {
+            self.totals.frames = self.totals.frames.saturating_add(frames);
+        }
+    }
+
+    /// Goes to a packet at or before a frame. Only for containers whose `regular` timestamps are in frames.
+    pub(super) fn seek(&mut self, frame: u64) -> Result<(), AudioError> {
+        let offset = self.offset;
+        let to = SeekTo::Timestamp {
+            ts: Timestamp::new(offset + frame as i64),
+            track_id: self.track,
+        };
+        let format = &mut self.format;
+        let seeked = guard(&self.path, || format.seek(SeekMode::Accurate, to))?
+            .map_err(|error| unreadable(&self.path, error))?;
+        self.ahead.clear();
+        self.ended = false;
+        self.totals.frames = seeked.actual_ts.get().saturating_sub(offset).max(0) as u64;
+        Ok(())
+    }
+
+    /// Frames that a packet decodes to, where that can be told without decoding.
+    fn frames(&self, packet: &Packet) -> Option<u64> {
+        match self.counting {
+            Counting::Duration => Some(self.block(packet)),
+            Counting::Constant(frames) => Some(frames),
+            Counting::Opus => Some(opus::packet_samples(&packet.data)),
+            Counting::Pcm(bytes) => Some(packet.data.len() as u64 / bytes),
+            Counting::Decoding => None,
+        }
+    }
+
+    /// Frames of a packet before any trimming.
+    fn block(&self, packet: &Packet) -> u64 {
+        // Symphonia's MPEG reader gives the whole duration besides the trims, the others what is left of it.
+        if self.container().starts_with("mp") {
+            packet.dur.get()
+        } else {
+            packet.block_dur().get()
+        }
+    }
+
+    fn hole_before(&mut self, packet: &Packet) -> Result<u64, AudioError> {
+        let timestamp = packet.pts.get();
+        let counted = self.totals.frames as i64;
+        if self.first.is_none() {
+            self.first = Some(timestamp);
+            self.offset = timestamp;
+            self.trim_start = packet.trim_start.get();
+            return Ok(0);
+        }
+        if !self.timed {
+            return Ok(0);
+        }
+        let hole = timestamp
+            .saturating_sub(self.offset)
+            .saturating_sub(counted);
+        if hole == 0 {
+            return Ok(0);
+        }
+        self.totals.regular = false;
+        if (SHORTEST_HOLE..=LONGEST_HOLE_SECONDS * i64::from(self.actual.rate)).contains(&hole) {
+            return Ok(if self.is_taken_back(packet, hole)? {
+                0
+            } else {
+                hole as u64
+            });
+        }
+        self.offset = self.offset.saturating_add(hole);
+        Ok(0)
+    }
+
+    /// Whether the next timestamp that does not follow from the packets takes a hole back: one page of FFmpeg's may end a
+    /// few hundred frames too late, and the next one where it should.
+    fn is_taken_back(&mut self, packet: &Packet, hole: i64) -> Result<bool, AudioError> {
+        let ends = |demuxer: &Self, packet: &Packet| {
+            let frames = demuxer.frames(packet).unwrap_or(0);
+            packet.pts.get().saturating_add_unsigned(frames)
+        };
+        let mut expected = ends(self, packet);
+        for i in 0..TRIES {
+            if i == self.ahead.len() {
+                let Some(next) = self.next_packet()? else {
+                    break;
+                };
+                self.ahead.push_back(next);
+            }
+            let Some(next) = self.ahead.get(i) else { break };
+            let late = next.pts.get().saturating_sub(expected);
+            if late != 0 {
+                return Ok(late.saturating_add(hole).abs() < SHORTEST_HOLE);
+            }
+            expected = ends(self, next);
+        }
+        Ok(false)
+    }
+
+    fn next_packet(&mut self) -> Result<Option<Packet>, AudioError> {
+        let mut empty = 0;
+        while !self.ended {
+            let format = &mut self.format;
+            match guard(&self.path, || format.next_packet())? {
+                Ok(Some(packet)) if packet.track_id != self.track => {}
+                Ok(Some(packet)) if packet.data.is_empty() => {
+                    empty += 1;
+                    self.ended = empty > PATIENCE;
+                }
+                Ok(Some(packet)) => {
+                    self.faults = 0;
+                    return Ok(Some(packet));
+                }
+                // Links of a chain are read one at a time: another stream that begins here is none of this one's.
+                Ok(None) | Err(Error::ResetRequired) => self.ended = true,
+                Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                    self.ended = true;
+                }
+                Err(error @ Error::IoError(_)) => return Err(unreadable(&self.path, error)),
+                Err(_) => {
+                    self.faults += 1;
+                    self.totals.regular = false;
+                    self.ended = self.faults > PATIENCE;
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The first audio track with a decoder.
+fn choose(
+    path: &Path,
+    format: &dyn FormatReader,
+) -> Result<(u32, AudioCodecParameters), AudioError> {
+    let mut refused = None;
+    for track in format.tracks() {
+        let Some(CodecParameters::Audio(params)) = &track.codec_params else {
+            continue;
+        };
+        match guard(path, || Decoder::new(params))? {
+            Ok(_) => return Ok((track.id, params.clone())),
+            Err(why) => {
+                refused.get_or_insert_with(|| match codec_name(params.codec) {
+                    Some(name) if why.starts_with(name) => why,
+                    Some(name) if why.starts_with("core") => name.to_owned(),
+                    Some(name) => format!("{name}: {why}"),
+                    None => why,
+                });
+            }
+        }
+    }
+    let path = path.to_owned();
+    Err(match refused {
+        Some(codec) => AudioError::UnsupportedCodec { path, codec },
+        None => AudioError::NotAudio {
+            path,
+            reason: "it has no audio track of a known codec".to_owned(),
+        },
+    })
+}
+
+fn unreadable(path: &Path, error: Error) -> AudioError {
+    match error {
+        Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => AudioError::NotAudio {
+            path: path.to_owned(),
+            reason: "it ends within its header".to_owned(),
+        },
+        // Of the bytes, not of the disk: trying again does not help.
+        Error::IoError(error) if error.kind() == ErrorKind::InvalidData => AudioError::NotAudio {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        },
+        Error::IoError(error) => AudioError::from_io(path, error),
+        Error::Unsupported(what) if what.contains("no suitable format") => AudioError::NotAudio {
+            path: path.to_owned(),
+            reason: "no known format in its contents".to_owned(),
+        },
+        error => AudioError::NotAudio {
+            path: path.to_owned(),
+            reason: plain(&error),
+        },
+    }
+}
+
+/// Bytes per sample of uncompressed codecs.
+fn pcm_bytes(id: AudioCodecId) -> Option<u64> {
+    match id {
+        codec::CODEC_ID_PCM_S8
+        | codec::CODEC_ID_PCM_U8
+        | codec::CODEC_ID_PCM_ALAW
+        | codec::CODEC_ID_PCM_MULAW => Some(1),
+        codec::CODEC_ID_PCM_S16LE
+        | codec::CODEC_ID_PCM_S16BE
+        | codec::CODEC_ID_PCM_U16LE
+        | codec::CODEC_ID_PCM_U16BE => Some(2),
+        codec::CODEC_ID_PCM_S24LE
+        | codec::CODEC_ID_PCM_S24BE
+        | codec::CODEC_ID_PCM_U24LE
+        | codec::CODEC_ID_PCM_U24BE => Some(3),
+        codec::CODEC_ID_PCM_S32LE
+        | codec::CODEC_ID_PCM_S32BE
+        | codec::CODEC_ID_PCM_U32LE
+        | codec::CODEC_ID_PCM_U32BE
+        | codec::CODEC_ID_PCM_F32LE
+        | codec::CODEC_ID_PCM_F32BE => Some(4),
+        codec::CODEC_ID_PCM_F64LE | codec::CODEC_ID_PCM_F64BE => Some(8),
+        _ => None,
+    }
+}
+
+/// Names of codecs that voisin decodes or can at least name in an error.
+pub(super) fn codec_name(id: AudioCodecId) -> Option<&'static str> {
+    let known = match id {
+        codec::CODEC_ID_OPUS => "opus",
+        codec::CODEC_ID_SPEEX => "speex",
+        codec::CODEC_ID_MUSEPACK => "musepack",
+        codec::CODEC_ID_MP1 => "mp1",
+        codec::CODEC_ID_MP2 => "mp2",
+        codec::CODEC_ID_AAC => "aac",
+        codec::CODEC_ID_AC3 => "ac3",
+        codec::CODEC_ID_EAC3 => "eac3",
+        codec::CODEC_ID_AC4 => "ac4",
+        codec::CODEC_ID_DCA => "dts",
+        codec::CODEC_ID_WMA => "wma",
+        codec::CODEC_ID_WAVPACK => "wavpack",
+        codec::CODEC_ID_MONKEYS_AUDIO => "monkey's audio",
+        codec::CODEC_ID_TTA => "true audio",
+        codec::CODEC_ID_TRUEHD => "truehd",
+        _ => {
+            return symphonia::default::get_codecs()
+                .get_audio_decoder(id)
+                .map(|found| found.codec.info.short_name);
+        }
+    };
+    Some(known)
+}

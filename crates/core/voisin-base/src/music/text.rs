@@ -1,0 +1,375 @@
+//! Text as it is compared, without case, accents and punctuation, as errors are said, and as XML has it; bytes as text.
+//!
+//! Both forms of folded text are stored, the words in the catalogue and the keys in genre models: they must not change.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+
+/// One text of a tag, wherever it is read from; nobody writes so much (bytes).
+pub const LONGEST_TEXT: usize = 1 << 20;
+
+/// The words of `text`, one space apart: `Björk & Cie` → `bjork cie`.
+///
+/// Text without any letter or digit is only lowered and trimmed, so that a band called `!!!` is found.
+pub fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    let mut add = |c: char| {
+        // An apostrophe joins: "don't" and "dont" are one word.
+        if matches!(c, '\'' | '\u{2019}' | '\u{2bc}' | '`') {
+            return;
+        }
+        match plain(c).or_else(|| plain_of_names(c)) {
+            Some(letters) => folded.push_str(letters),
+            None if c.is_alphanumeric() => folded.push(c),
+            None if !folded.is_empty() && !folded.ends_with(' ') => folded.push(' '),
+            None => {}
+        }
+    };
+    if text.is_ascii() {
+        // Most names: nothing to take apart.
+        text.chars().for_each(|c| add(c.to_ascii_lowercase()));
+    } else {
+        text.nfkd()
+            .filter(|&c| !is_combining_mark(c))
+            .flat_map(char::to_lowercase)
+            .for_each(add);
+    }
+    folded.truncate(folded.trim_end().len());
+    if folded.is_empty() {
+        text.trim().to_lowercase()
+    } else {
+        folded
+    }
+}
+
+/// The letters and digits of `text` without spaces, `&` and `+` read as "and": `Drum & Bass` → `drumandbass`.
+///
+/// Accents go from Latin letters only; marks of other scripts make other words and stay. Text without any letter or
+/// digit is only lowered and cleaned.
+pub fn key(text: &str) -> String {
+    let mut key = String::with_capacity(text.len());
+    for c in text.nfkd() {
+        match c {
+            '\u{300}'..='\u{36f}' => {}
+            '&' | '+' => key.push_str("and"),
+            c => match plain(c) {
+                Some(letters) => key.push_str(letters),
+                None if c.is_alphanumeric() || is_combining_mark(c) => key.extend(c.to_lowercase()),
+                None => {}
+            },
+        }
+    }
+    // Composed again, so that marks outside Latin (kana, Devanagari …) stay as they are written.
+    let key: String = key.nfc().collect();
+    if key.is_empty() {
+        clean(text).to_lowercase()
+    } else {
+        key
+    }
+}
+
+/// Which of `names` are meant: those that are `asked` without case, accents and punctuation; where there is none, those
+/// that have it in them.
+pub fn meant<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let asked = fold(asked);
+    let mut whole = Vec::new();
+    let mut part = Vec::new();
+    for name in names.into_iter().filter(|_| !asked.is_empty()) {
+        let folded = fold(name);
+        if folded == asked {
+            whole.push(name);
+        } else if folded.contains(&asked) {
+            part.push(name);
+        }
+    }
+    if whole.is_empty() { part } else { whole }
+}
+
+/// Those of `names` that are spelt much like `asked`, which may be misspelt: the most alike first, three at most.
+pub fn spelt_alike<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    const ALIKE: f64 = 0.8;
+    let asked = fold(asked);
+    let likeness = |name: &str| strsim::jaro_winkler(&asked, &fold(name));
+    let mut near: Vec<(f64, &str)> = names
+        .into_iter()
+        .map(|name| (likeness(name), name))
+        .collect();
+    near.retain(|(likeness, _)| *likeness >= ALIKE);
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    near.dedup_by_key(|(_, name)| *name);
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// `did you mean A or B?`, or nothing.
+pub fn did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
+    let names: Vec<&str> = suggestions.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("did you mean {}? ", names.join(" or "))
+    }
+}
+
+/// `: did you mean A or B?`, or nothing.
+pub fn or_did_you_mean<S: AsRef<str>>(suggestions: &[S]) -> String {
+    if suggestions.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", did_you_mean(suggestions).trim_end())
+    }
+}
+
+/// Trims, drops control characters, and makes every run of white space one space.
+pub fn clean(text: &str) -> String {
+    let text: String = text
+        .nfc()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `1 track`, `2 tracks`, `12 345 tracks`.
+pub fn count(n: u64, noun: &str) -> String {
+    count_with(n, noun, &format!("{noun}s"))
+}
+
+/// As [`count`], of a noun with a plural of its own: `1 copy`, `2 copies`.
+pub fn count_with(n: u64, one: &str, several: &str) -> String {
+    format!("{} {}", grouped(n), if n == 1 { one } else { several })
+}
+
+/// A number with thin groups of three digits.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of bytes: `4.2 MB`, `289.2 GB`.
+pub fn size(bytes: u64) -> String {
+    let (unit, name) = if bytes < 1_000_000_000 {
+        (1e6, "MB")
+    } else {
+        (1e9, "GB")
+    };
+    format!("{:.1} {name}", bytes as f64 / unit)
+}
+
+/// Without the numbers that stand behind the system's own words: `No such file or directory (os error 2)`.
+pub fn without_error_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.parse::<i32>().is_ok() => plain.push_str(rest),
+            _ => plain.extend([" (os error ", part]),
+        }
+    }
+    plain
+}
+
+/// An error with its causes, each once: `PATH: permission denied`.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Errors of some crates repeat their cause in their own text.
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    without_error_numbers(&text)
+}
+
+/// Base64 (RFC 4648, with padding).
+pub fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// Text in UTF-8, with or without its mark, else in Windows-1252; and whether it was the latter.
+pub fn decode(bytes: &[u8]) -> (String, bool) {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return (text.to_owned(), false);
+    }
+    let text = encoding_rs::WINDOWS_1252
+        .decode_without_bom_handling(bytes)
+        .0;
+    (text.into_owned(), true)
+}
+
+/// Latin letters that Unicode does not take apart.
+fn plain(c: char) -> Option<&'static str> {
+    Some(match c {
+        'ß' => "ss",
+        'æ' | 'Æ' => "ae",
+        'œ' | 'Œ' => "oe",
+        'ø' | 'Ø' => "o",
+        'ł' | 'Ł' => "l",
+        _ => return None,
+    })
+}
+
+/// Those that occur in names of people and titles only, in lower case; keys keep them.
+fn plain_of_names(c: char) -> Option<&'static str> {
+    Some(match c {
+        'đ' | 'ð' => "d",
+        'þ' => "th",
+        'ı' => "i",
+        'ħ' => "h",
+        _ => return None,
+    })
+}
+
+/// Text for XML 1.0 and HTML, between tags and in attributes: marks escaped, control characters as references, so that parsers keep
+/// them and terminals do not obey them. What XML has no way to say is left out.
+pub fn xml(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\t' | '\n' | '\r' | '\u{7f}'..='\u{9f}' => {
+                escaped.push_str(&format!("&#{};", u32::from(c)));
+            }
+            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn text_that_is_not_utf_8_is_windows_1252() {
+        assert_eq!(decode(b"\xef\xbb\xbftitre"), ("titre".to_owned(), false));
+        assert_eq!(
+            decode(b"caf\xe9 \x80\x9c\x81"),
+            ("café €œ\u{81}".to_owned(), true)
+        );
+    }
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        assert_eq!(
+            [0, 999_900_000, 1_000_000_000, 289_185_100_000].map(size),
+            ["0.0 MB", "999.9 MB", "1.0 GB", "289.2 GB"]
+        );
+    }
+
+    #[test]
+    fn errors_of_the_system_have_no_numbers() {
+        let missing = std::io::Error::from_raw_os_error(2);
+        assert!(missing.to_string().ends_with(" (os error 2)"));
+        assert!(!with_causes(&missing).contains("os error"));
+        assert_eq!(
+            without_error_numbers("a: b (os error 2): c (os error -1)"),
+            "a: b: c"
+        );
+        assert_eq!(
+            without_error_numbers("a (os error x) (os error 2"),
+            "a (os error x) (os error 2"
+        );
+    }
+
+    #[test]
+    fn case_accents_and_punctuation_do_not_count() {
+        assert_eq!(fold("  Björk & Þórunn "), "bjork thorunn");
+        assert_eq!(fold("MÖTLEY CRÜE—Dr. Feelgood"), "motley crue dr feelgood");
+        assert_eq!(fold("Don\u{2019}t"), fold("dont"));
+        assert_eq!(fold("Straße"), "strasse");
+        assert_eq!(fold("ﬁre"), "fire");
+        assert_eq!(fold("Łódź Ørsted"), "lodz orsted");
+        assert_eq!(fold("久石 譲"), "久石 譲");
+        assert_eq!(fold("AC/DC"), "ac dc");
+        assert_eq!(fold(" !!! "), "!!!");
+        assert_eq!(fold("e\u{301}"), fold("é"));
+        assert_eq!(fold(""), "");
+    }
+
+    #[test]
+    fn keys_have_no_spaces_and_keep_marks_that_make_other_words() {
+        assert_eq!(key("Drum & Bass"), "drumandbass");
+        assert_eq!(key("Hip‐Hop"), key("HIP HOP"));
+        assert_eq!(key("Électronique Œuvre"), "electroniqueoeuvre");
+        assert_eq!(key("ØRSTED Straße ŁÓDŹ"), "orstedstrasselodz");
+        assert_eq!(key("Nhạc Đỏ"), "nhacđo");
+        assert_eq!(key("ガ"), "ガ");
+        assert_ne!(key("が"), key("か"));
+        assert_eq!(key(" !!!  ? "), "!!! ?");
+    }
+
+    #[test]
+    fn names_are_meant_whole_before_they_are_meant_in_part() {
+        let names = ["Sigur Rós", "Ros", "Rosie", "Frédéric Chopin", "!!!"];
+        assert_eq!(meant("sigur ros", names), ["Sigur Rós"]);
+        assert_eq!(meant("ROS", names), ["Ros"]);
+        assert_eq!(meant("rosi", names), ["Rosie"]);
+        assert_eq!(meant("os", names), ["Sigur Rós", "Ros", "Rosie"]);
+        assert_eq!(meant("!!!", names), ["!!!"]);
+        assert!(meant("", names).is_empty() && meant("nobody", names).is_empty());
+        assert_eq!(spelt_alike("frederic chopn", names), ["Frédéric Chopin"]);
+        assert!(spelt_alike("xyz", names).is_empty());
+        assert_eq!(did_you_mean(&["a", "b"]), "did you mean a or b? ");
+        assert_eq!(did_you_mean::<&str>(&[]), "");
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_xml_and_what_xml_allows_is_kept() {
+        assert_eq!(xml("<x a=\"b\">&'ä"), "&lt;x a=&quot;b&quot;&gt;&amp;'ä");
+        assert_eq!(
+            xml("a\tb\r\nc\u{7f}\u{9b}2J"),
+            "a&#9;b&#13;&#10;c&#127;&#155;2J"
+        );
+        assert_eq!(xml("a\0\u{1b}\u{fffe}\u{ffff}b"), "ab");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{said}")]
+        struct CausedError {
+            said: &'static str,
+            source: std::fmt::Error,
+        }
+        let cause = std::fmt::Error.to_string();
+        assert_eq!(
+            with_causes(&CausedError {
+                said: "a.mp3",
+                source: std::fmt::Error
+            }),
+            format!("a.mp3: {cause}")
+        );
+        let repeats: &'static str = cause.clone().leak();
+        assert_eq!(
+            with_causes(&CausedError {
+                said: repeats,
+                source: std::fmt::Error
+            }),
+            cause
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn folding_twice_changes_nothing(text in "\\PC{0,40}") {
+            let once = fold(&text);
+            prop_assert_eq!(fold(&once), once);
+        }
+    }
+}

@@ -1,0 +1,725 @@
+//! Files into the library: several at once, one transaction each, in whatever order they finish.
+//!
+//! Worker threads probe, decode and encode; this thread alone writes. A track is in the library wholly or not at
+//! all, so a run may be stopped or killed at any moment and the next one goes on.
+
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+use serde::Serialize;
+
+use super::descriptors::{self, DESCRIPTORS_VERSION, DescriptorDepth};
+use super::{Embedder, EngineError, FileEmbedding, Successor, WindowPlan};
+use voisin_audio::{self, AudioError, AudioInfo, Fetch, LocalCopy};
+use voisin_base::address;
+use voisin_base::text::with_causes;
+use voisin_base::track::{ContentId, ContentKind, TrackId};
+use voisin_encoder::ModelManifest;
+use voisin_library::{
+    AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind,
+    Library, LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+};
+
+/// How files are added.
+#[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct AddOptions {
+    /// Which windows of a track are listened to.
+    pub windows: WindowPlan,
+    /// Listen again to files that have not changed.
+    pub force: bool,
+    /// Look again at files that failed before and have not changed. What is known of a failure stays until its file has
+    /// been judged again.
+    pub retry: bool,
+    /// Only find out what would be done.
+    pub dry_run: bool,
+    /// How much is measured besides: tempo, key, loudness.
+    pub descriptors: DescriptorDepth,
+    /// Measure unchanged tracks that were never measured, or by an older method, or less deeply.
+    pub update_descriptors: bool,
+    /// Threads that decode and encode.
+    pub threads: usize,
+    /// How files are brought here whose paths are addresses; `None`: they fail.
+    #[doc(hidden)]
+    pub fetch: Option<Fetch>,
+}
+
+impl Default for AddOptions {
+    /// New and changed files only, on as many threads as the machine runs at once.
+    fn default() -> Self {
+        Self {
+            windows: WindowPlan::default(),
+            force: false,
+            retry: false,
+            dry_run: false,
+            descriptors: DescriptorDepth::default(),
+            update_descriptors: false,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            fetch: None,
+        }
+    }
+}
+
+/// What happened to a file.
+#[derive(Debug)]
+pub enum Outcome {
+    /// New audio: it is a track now.
+    Added(TrackId),
+    /// Known audio, listened to again.
+    Replaced(TrackId),
+    /// Known audio, of which only tempo, key and loudness were measured.
+    Measured(TrackId),
+    /// Known audio in the same place, with other tags.
+    Retagged(TrackId),
+    /// Known audio whose file was elsewhere before.
+    Moved {
+        /// The track.
+        track: TrackId,
+        /// Where it was.
+        from: PathBuf,
+    },
+    /// Known audio in one more file.
+    Duplicate(TrackId),
+    /// It could not be added.
+    Failed(EngineError),
+    /// It would be looked at (in a dry run).
+    WouldAdd,
+}
+
+/// Progress of a run, as it happens. [`add`] alone plans and is done with files; the rest is of runs on a library that
+/// stays.
+#[derive(Debug)]
+pub enum AddEvent<'a> {
+    /// How much there is to do.
+    Planned {
+        /// Files to look at.
+        jobs: usize,
+        /// Files that have not changed.
+        unchanged: usize,
+        /// Files that failed before and have not changed.
+        skipped: usize,
+    },
+    /// A file is done.
+    Done {
+        /// The file.
+        path: &'a Path,
+        /// What happened to it.
+        outcome: &'a Outcome,
+    },
+    /// The last run was killed with files in hand, each of which is examined now.
+    CutOff {
+        /// How many files.
+        in_hand: usize,
+    },
+    /// A file that crashes the decoder is left out.
+    SetAside {
+        /// The file.
+        path: &'a Path,
+        /// How it was found out.
+        reason: &'a str,
+    },
+    /// In a dry run: parts would take the place of a file that is in the library as a whole.
+    WouldPart {
+        /// The file.
+        whole: &'a Path,
+        /// How many parts.
+        parts: u64,
+    },
+    /// Parts took the place of a file that was in the library as a whole.
+    Parted {
+        /// The file.
+        whole: &'a Path,
+        /// How many parts.
+        parts: u64,
+        /// The label by hand that they keep.
+        label: Option<&'a str>,
+    },
+    /// A track whose files are gone goes on with a later file of the same recording.
+    TakenOver(&'a Successor),
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct AddSummary {
+    /// New tracks.
+    pub added: u64,
+    /// Known tracks with new tags or vectors, or in one more file.
+    pub updated: u64,
+    /// Known tracks in a new place.
+    pub moved: u64,
+    /// Files that have not changed.
+    pub unchanged: u64,
+    /// Tracks whose last file now holds other audio, and which went with it.
+    pub removed: u64,
+    /// Files that failed in this run.
+    pub failed: u64,
+    /// Files that failed in an earlier run and have not changed since.
+    pub skipped: u64,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Where the network ran.
+    pub device: String,
+    /// Whose vectors these are.
+    pub model: String,
+    /// Whether the run was stopped before its end.
+    pub interrupted: bool,
+}
+
+struct FileJob {
+    file: FileRecord,
+    /// The track whose vectors are to be made anew.
+    again: bool,
+    /// A track of which only the descriptors are wanted.
+    measure: Option<TrackId>,
+    /// The track whose tags alone are to be read again.
+    retag: Option<TrackId>,
+}
+
+impl FileJob {
+    fn new(file: FileRecord) -> Self {
+        Self {
+            file,
+            again: false,
+            measure: None,
+            retag: None,
+        }
+    }
+}
+
+enum FileFinding {
+    /// New audio, or known audio to be listened to again.
+    Embedded {
+        info: AudioInfo,
+        tags: TrackTags,
+        embedding: Box<FileEmbedding>,
+    },
+    /// Audio that the library has, measured.
+    Measured {
+        track: TrackId,
+        descriptors: Option<Descriptors>,
+    },
+    /// Audio that the library has.
+    Known { track: TrackId, tags: TrackTags },
+    /// Audio that another worker has in hand.
+    InHand { content: ContentId, tags: TrackTags },
+    Failed {
+        content: Option<ContentId>,
+        error: EngineError,
+    },
+}
+
+/// Adds files to a library, or brings what it knows of them up to date.
+///
+/// - `files`: each once, as [`voisin_library::scan`] finds them
+/// - `progress`: told of each file as it is done
+/// - `stop`: when it becomes true, the files in hand are finished and the rest is left for another run
+pub fn add(
+    library: &mut Library,
+    embedder: &Embedder,
+    files: &[FileRecord],
+    options: &AddOptions,
+    progress: &mut dyn FnMut(AddEvent<'_>),
+    stop: &AtomicBool,
+) -> Result<AddSummary, EngineError> {
+    let start = Instant::now();
+    let manifest = embedder.encoder().manifest();
+    let mut summary = AddSummary {
+        device: embedder.encoder().device().description().to_owned(),
+        model: manifest.name.clone(),
+        ..AddSummary::default()
+    };
+    if !options.dry_run {
+        library.set_model(&stored_model(embedder)?)?;
+    }
+
+    let mut jobs = Vec::new();
+    let mut measured = HashSet::new();
+    for file in files {
+        let file = file.clone();
+        match library.file_state(&file)? {
+            FileState::Unchanged(track) if !options.force => {
+                if wants_descriptors(library, track, options)? && measured.insert(track) {
+                    jobs.push(FileJob {
+                        measure: Some(track),
+                        ..FileJob::new(file)
+                    });
+                } else {
+                    summary.unchanged += 1;
+                }
+            }
+            FileState::FailedBefore { .. } if !options.force && !options.retry => {
+                summary.skipped += 1;
+            }
+            FileState::OldTags(track) if !options.force => {
+                jobs.push(FileJob {
+                    retag: Some(track),
+                    ..FileJob::new(file)
+                });
+            }
+            FileState::NoVector(_) => jobs.push(FileJob {
+                again: true,
+                ..FileJob::new(file)
+            }),
+            _ => jobs.push(FileJob {
+                again: options.force,
+                ..FileJob::new(file)
+            }),
+        }
+    }
+    progress(AddEvent::Planned {
+        jobs: jobs.len(),
+        unchanged: summary.unchanged as usize,
+        skipped: summary.skipped as usize,
+    });
+    if options.dry_run {
+        for job in &jobs {
+            progress(AddEvent::Done {
+                path: &job.file.path,
+                outcome: &Outcome::WouldAdd,
+            });
+        }
+        summary.added = jobs.len() as u64;
+        summary.seconds = start.elapsed().as_secs_f64();
+        return Ok(summary);
+    }
+    let mut writer = Writer {
+        library,
+        progress,
+        summary,
+        waiting: Vec::new(),
+        failed: HashMap::new(),
+    };
+    run(&mut writer, embedder, &jobs, options, stop)?;
+    writer.settle_waiting()?;
+    let mut summary = writer.summary;
+    summary.interrupted = stop.load(Ordering::Relaxed);
+    if !summary.interrupted {
+        summary.removed = library.remove_orphans()?;
+    }
+    summary.seconds = start.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// Whether a track that has not changed is to be measured.
+fn wants_descriptors(
+    library: &Library,
+    track: TrackId,
+    options: &AddOptions,
+) -> Result<bool, EngineError> {
+    if !options.update_descriptors || options.descriptors == DescriptorDepth::None {
+        return Ok(false);
+    }
+    let known = library.descriptors(&[track])?.remove(&track);
+    Ok(known.is_none_or(|known| {
+        let rough = known.loudness.is_some() && !known.loudness_is_exact;
+        known.version != DESCRIPTORS_VERSION
+            || (options.descriptors == DescriptorDepth::Full && rough)
+    }))
+}
+
+/// What a library keeps of a file that was probed, and decoded but for some packets.
+#[doc(hidden)]
+pub fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
+    AudioFacts {
+        content: info.content,
+        seconds: info.seconds(),
+        sample_rate: info.sample_rate,
+        channels: info.channels,
+        container: info.container,
+        codec: info.codec,
+        packets: info.packets,
+        damaged_packets,
+    }
+}
+
+/// The model of an embedder, as a library keeps it.
+pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
+    manifest_as_stored(embedder.encoder().manifest())
+}
+
+/// A model by its manifest, as a library keeps it.
+#[doc(hidden)]
+pub fn manifest_as_stored(manifest: &ModelManifest) -> Result<StoredModel, EngineError> {
+    let manifest_json =
+        serde_json::to_string(manifest).map_err(|source| EngineError::Manifest {
+            model: manifest.name.clone(),
+            source,
+        })?;
+    Ok(StoredModel {
+        name: manifest.name.clone(),
+        fingerprint: manifest.fingerprint(),
+        dimension: manifest.dimension,
+        manifest_json,
+    })
+}
+
+/// Runs the workers, and writes what they find.
+fn run(
+    writer: &mut Writer<'_>,
+    embedder: &Embedder,
+    jobs: &[FileJob],
+    options: &AddOptions,
+    stop: &AtomicBool,
+) -> Result<(), EngineError> {
+    let workers = options.threads.clamp(1, jobs.len().max(1));
+    // Several files at once each get one thread; few files share the threads among them.
+    let threads_each = (options.threads / workers).max(1);
+    let next = AtomicUsize::new(0);
+    let in_hand = Mutex::new(HashSet::new());
+    let broken = AtomicBool::new(false);
+    let dir = writer.library.dir().to_owned();
+    let kind = writer.library.content_kind()?;
+    let journal = writer.library.journal(JournalKind::Reading);
+    let (sender, receiver) = crossbeam_channel::bounded(2 * workers);
+    std::thread::scope(|scope| {
+        for slot in 0..workers {
+            let worker = Worker {
+                journal: journal.as_ref().map(|journal| (journal, slot)),
+                embedder,
+                windows: options.windows,
+                depth: options.descriptors,
+                in_hand: &in_hand,
+                reader: Library::open(&dir, OpenMode::ReadOnly)?,
+                kind,
+                fetch: options.fetch,
+            };
+            let sender = sender.clone();
+            let next = &next;
+            let broken = &broken;
+            scope.spawn(move || {
+                // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
+                let _pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads_each)
+                    .use_current_thread()
+                    .build();
+                worker.work(jobs, next, &[stop, broken], &sender);
+            });
+        }
+        drop(sender);
+        let mut result = Ok(());
+        for (i, finding) in receiver {
+            if result.is_ok() {
+                result = writer.write(&jobs[i as usize], finding);
+                broken.store(result.is_err(), Ordering::Relaxed);
+            }
+        }
+        result
+    })
+}
+
+struct Worker<'a> {
+    /// Where this worker notes which file it has in hand: a crash that nothing catches ends the process.
+    journal: Option<(&'a Journal, usize)>,
+    embedder: &'a Embedder,
+    windows: WindowPlan,
+    depth: DescriptorDepth,
+    in_hand: &'a Mutex<HashSet<ContentId>>,
+    reader: Library,
+    /// How the library's content ids are made.
+    kind: ContentKind,
+    fetch: Option<Fetch>,
+}
+
+impl Worker<'_> {
+    fn work(
+        &self,
+        jobs: &[FileJob],
+        next: &AtomicUsize,
+        stops: &[&AtomicBool],
+        sender: &Sender<(u32, FileFinding)>,
+    ) {
+        while !stops.iter().any(|stop| stop.load(Ordering::Relaxed)) {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(i) else { return };
+            self.note(Some(&job.file.path));
+            let finding =
+                catch_unwind(AssertUnwindSafe(|| self.look_at(job))).unwrap_or_else(|panic| {
+                    let message = panic
+                        .downcast_ref::<String>()
+                        .cloned()
+                        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                        .unwrap_or_default();
+                    FileFinding::Failed {
+                        content: None,
+                        error: EngineError::Fault {
+                            path: job.file.path.clone(),
+                            message,
+                        },
+                    }
+                });
+            self.note(None);
+            if sender.send((i as u32, finding)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn note(&self, path: Option<&Path>) {
+        if let Some((journal, slot)) = self.journal {
+            journal.note(slot, path);
+        }
+    }
+
+    fn look_at(&self, job: &FileJob) -> FileFinding {
+        let mut content = None;
+        self.try_look_at(job, &mut content)
+            .unwrap_or_else(|error| FileFinding::Failed { content, error })
+    }
+
+    fn try_look_at(
+        &self,
+        job: &FileJob,
+        content: &mut Option<ContentId>,
+    ) -> Result<FileFinding, EngineError> {
+        let path = &job.file.path;
+        let _copy = match self.fetch.filter(|_| address::scheme(path).is_some()) {
+            Some(fetch) => {
+                let file = tracing::info_span!("fetch").in_scope(|| fetch(path));
+                let file = file.map_err(|source| AudioError::Io {
+                    path: path.clone(),
+                    source,
+                })?;
+                Some(LocalCopy::new(path, file))
+            }
+            None => None,
+        };
+        if let Some(track) = job.retag {
+            let tags = voisin_audio::tags::read_tags(path)?;
+            return Ok(FileFinding::Known { track, tags });
+        }
+        let info =
+            tracing::info_span!("probe").in_scope(|| voisin_audio::probe_as(path, self.kind))?;
+        if let Some(track) = job.measure {
+            let descriptors = self
+                .embedder
+                .measure(path, &info, self.windows, self.depth)?;
+            return Ok(FileFinding::Measured { track, descriptors });
+        }
+        // Tags are a courtesy: a file whose tags cannot be read is still music.
+        let tags = tracing::info_span!("tags")
+            .in_scope(|| voisin_audio::tags::read_tags(path))
+            .unwrap_or_default();
+        if !job.again
+            && let Some(track) = self.reader.find_by_content(&info.content)?
+            && self.reader.has_vector(track)?
+        {
+            return Ok(FileFinding::Known { track, tags });
+        }
+        let first = self
+            .in_hand
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(info.content);
+        if !first && !job.again {
+            return Ok(FileFinding::InHand {
+                content: info.content,
+                tags,
+            });
+        }
+        *content = Some(info.content);
+        let embedding =
+            Box::new(
+                self.embedder
+                    .embed_measured(path, &info, self.windows, self.depth, None)?,
+            );
+        Ok(FileFinding::Embedded {
+            info,
+            tags,
+            embedding,
+        })
+    }
+}
+
+/// Reads a file as [`add`] does, all but for the network: whether that ends the process is the question, not what it
+/// gives.
+pub fn read_through(path: &Path, windows: WindowPlan) {
+    // Those of MusiCNN; another model's decoding differs in the resampler only.
+    const RATE: u32 = 16_000;
+    const LENGTH: usize = 3 * RATE as usize;
+    let Ok(info) = voisin_audio::probe(path) else {
+        return;
+    };
+    let _ = voisin_audio::tags::read_tags(path);
+    let starts = windows.starts(voisin_audio::resampled_len(&info, RATE), LENGTH, RATE);
+    let whole = DescriptorDepth::Full;
+    let _ = descriptors::read_windows(path, &info, RATE, &starts, LENGTH, whole, &mut |_, _| {});
+}
+
+struct Writer<'a> {
+    library: &'a mut Library,
+    progress: &'a mut dyn FnMut(AddEvent<'_>),
+    summary: AddSummary,
+    /// Files whose audio another worker had in hand.
+    waiting: Vec<(FileRecord, ContentId, TrackTags)>,
+    /// Audio that failed, and the file it failed in.
+    failed: HashMap<ContentId, PathBuf>,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, job: &FileJob, finding: FileFinding) -> Result<(), EngineError> {
+        match finding {
+            FileFinding::Embedded {
+                info,
+                tags,
+                embedding,
+            } => {
+                let _span = tracing::info_span!("store").entered();
+                self.store(job, info, tags, *embedding)
+            }
+            FileFinding::Measured { track, descriptors } => {
+                if let Some(measured) = descriptors {
+                    self.library.set_descriptors(track, &measured)?;
+                }
+                self.done(&job.file.path, Outcome::Measured(track));
+                Ok(())
+            }
+            FileFinding::Known { track, tags } => self.attach(track, &job.file, &tags),
+            FileFinding::InHand { content, tags } => {
+                self.waiting.push((job.file.clone(), content, tags));
+                Ok(())
+            }
+            FileFinding::Failed { content, error } => self.fail(&job.file, error, content),
+        }
+    }
+
+    fn store(
+        &mut self,
+        job: &FileJob,
+        info: AudioInfo,
+        tags: TrackTags,
+        embedding: FileEmbedding,
+    ) -> Result<(), EngineError> {
+        let windows = TrackWindows {
+            vectors: embedding.half_windows(),
+            starts: embedding.starts,
+        };
+        let vector = embedding.vector.into_vec();
+        let descriptors = embedding.descriptors;
+        if let Some(track) = self.library.find_by_content(&info.content)? {
+            self.library.replace_vectors(track, &vector, &windows)?;
+            if let Some(measured) = &descriptors {
+                self.library.set_descriptors(track, measured)?;
+            }
+            self.library.attach_file(track, &job.file, &tags)?;
+            self.done(&job.file.path, Outcome::Replaced(track));
+            return Ok(());
+        }
+        let audio = audio_facts(info, embedding.report.damaged_packets);
+        let new = NewTrack {
+            audio,
+            file: job.file.clone(),
+            tags,
+            vector,
+            windows,
+            descriptors,
+        };
+        match self.library.insert_track(&new) {
+            Ok(track) => self.done(&new.file.path, Outcome::Added(track)),
+            // Another process was faster.
+            Err(LibraryError::DuplicateContent { track }) => {
+                self.attach(track, &new.file, &new.tags)?;
+            }
+            Err(error @ LibraryError::BadVector { .. }) => {
+                self.fail(&new.file, error.into(), Some(new.audio.content))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn attach(
+        &mut self,
+        track: TrackId,
+        file: &FileRecord,
+        tags: &TrackTags,
+    ) -> Result<(), EngineError> {
+        let outcome = match self.library.attach_file(track, file, tags)? {
+            AttachOutcome::Retagged => Outcome::Retagged(track),
+            AttachOutcome::Moved { from } => Outcome::Moved { track, from },
+            AttachOutcome::Duplicate => Outcome::Duplicate(track),
+        };
+        self.done(&file.path, outcome);
+        Ok(())
+    }
+
+    /// Notes a failure; the run goes on.
+    fn fail(
+        &mut self,
+        file: &FileRecord,
+        error: EngineError,
+        content: Option<ContentId>,
+    ) -> Result<(), EngineError> {
+        if let EngineError::Library(error) = error {
+            // The catalogue itself is in trouble: no file will fare better.
+            return Err(error.into());
+        }
+        if let Some(content) = content {
+            self.failed.insert(content, file.path.clone());
+        }
+        let known_size = file.size > 0 || file.mtime_ns != 0;
+        self.library.record_failure(&Failure {
+            path: file.path.clone(),
+            size: known_size.then_some(file.size),
+            mtime_ns: known_size.then_some(file.mtime_ns),
+            reason: one_line(&with_causes(&error), &file.path),
+            transient: error.is_transient(),
+            attempts: 0,
+            failed_at: 0,
+        })?;
+        self.done(&file.path, Outcome::Failed(error));
+        Ok(())
+    }
+
+    /// Once every worker is done: files whose audio another one had in hand.
+    fn settle_waiting(&mut self) -> Result<(), EngineError> {
+        for (file, content, tags) in std::mem::take(&mut self.waiting) {
+            match self.library.find_by_content(&content)? {
+                Some(track) => self.attach(track, &file, &tags)?,
+                None => {
+                    // Not failed either: its twin was left for another run, and so is this one.
+                    if let Some(other) = self.failed.get(&content).cloned() {
+                        let error = EngineError::SameAsFailed {
+                            path: file.path.clone(),
+                            other,
+                        };
+                        self.fail(&file, error, None)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, path: &Path, outcome: Outcome) {
+        let counter = match &outcome {
+            Outcome::Added(_) | Outcome::WouldAdd => &mut self.summary.added,
+            Outcome::Replaced(_)
+            | Outcome::Measured(_)
+            | Outcome::Retagged(_)
+            | Outcome::Duplicate(_) => &mut self.summary.updated,
+            Outcome::Moved { .. } => &mut self.summary.moved,
+            Outcome::Failed(_) => &mut self.summary.failed,
+        };
+        *counter += 1;
+        (self.progress)(AddEvent::Done {
+            path,
+            outcome: &outcome,
+        });
+    }
+}
+
+/// A reason without the path that stands beside it anyway, on one line.
+fn one_line(message: &str, path: &Path) -> String {
+    let prefix = format!("{}: ", path.display());
+    message
+        .strip_prefix(&prefix)
+        .unwrap_or(message)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+}

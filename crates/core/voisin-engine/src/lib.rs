@@ -1,0 +1,79 @@
+//! Joins what the crates below do: add files, search, classify, export. An [`Engine`] holds a library
+//! ([`voisin_library::Library`], the truth) and an index ([`voisin_index::VectorIndex`], a cache of it); an [`Embedder`]
+//! listens to files.
+//!
+//! For: whatever needs two of the crates below, which do not know of each other. Not for: arithmetic; what can be computed
+//! from plain vectors, labels or samples alone is in those crates. Rust programs outside of this workspace import the
+//! crate `voisin`, which names a part of what is public here.
+
+#![deny(unsafe_code)]
+
+mod add;
+mod add_run;
+mod artist_limit;
+mod collection;
+mod crash_suspects;
+mod descriptors;
+mod embedder;
+mod engine;
+mod error;
+mod export;
+mod foreign;
+mod genre;
+mod keeper;
+mod kept;
+mod known_filters;
+mod list;
+mod listen;
+mod missing_files;
+mod mix;
+mod nearness;
+mod passage;
+mod search;
+mod seed;
+mod sound;
+mod space;
+mod steer;
+mod stored;
+mod tagging;
+mod take_over;
+mod upgrade;
+mod words;
+
+pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
+pub use add::{audio_facts, manifest_as_stored, read_through, stored_model};
+pub use add_run::{AddReport, AddRun, StoredFiles, is_unchanged, pending_files};
+pub use collection::{Collection, GraphUse};
+pub use collection::{meta, window_set};
+pub use crash_suspects::Examiner;
+pub use descriptors::DescriptorDepth;
+pub use embedder::{Embedder, FileEmbedding, WindowPlan};
+pub use engine::{Engine, IndexNews, IndexRefresh};
+pub use engine::{INDEX_FILE, held_model, remember_model};
+pub use error::EngineError;
+pub use export::{ExportSummary, export, spreadsheet_safe};
+pub use foreign::{check_model, external_model, is_external};
+pub use genre::{
+    Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GenreAnswer, GenreHead, GenreNews,
+    LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
+};
+pub use genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
+pub use kept::{FoundSuspects, KeptAnswer};
+pub use list::{TrackPage, TrackQuery};
+pub use listen::{FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts};
+pub use missing_files::MissingFiles;
+pub use mix::MixOptions;
+pub use nearness::{Closeness, Standing};
+pub use passage::{Passage, SimilarPassage};
+pub use search::{SimilarOptions, SimilarTrack};
+pub use seed::Seed;
+pub use seed::{SeedName, track_number};
+pub use space::LibrarySpace;
+pub use space::MeanSum;
+pub use steer::{Steered, SteeredWord, Steering};
+pub use stored::{analysed_files, open_named};
+pub use tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
+pub use take_over::Successor;
+pub use upgrade::{UpgradeProgress, upgrade};
+pub use words::{FittingTrack, PhraseAnswer, PredictedTags};
+pub use words::{StrongTags, WORDS_FILE};

@@ -1,0 +1,802 @@
+//! What to go on with after these songs? Neighbours that one keeps listening to: not all of one artist or album, no song
+//! twice, nothing that is like nothing here, no skits and no mixes of an hour, and another choice each time.
+
+use std::collections::{HashMap, HashSet};
+
+use ndarray::{Axis, aview1};
+
+use super::artist_limit::artists_of;
+use super::seed::is_seed;
+use super::{Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
+use voisin_base::random::Random;
+use voisin_base::track::{TrackId, is_same_recording};
+use voisin_base::vector::{dot, make_unit};
+use voisin_explore::NameLimit;
+use voisin_index::{Neighbor, SearchMode};
+use voisin_library::{Listened, SongSet, Track, TrackFilter, TrackSet, fold};
+
+/// Candidates for each song of a mix, and for each that an artist may have in it.
+const REACH: usize = 4;
+/// So many more are looked at however short the mix is.
+const MORE: usize = 20;
+/// Neighbours that are read before it is enough: where nearly all are by one artist, no more of them may come in any case.
+const FARTHEST: usize = if cfg!(test) { 100 } else { 5000 };
+/// Songs of what was played last that a mix drifts towards.
+const LAST: usize = 3;
+/// Songs of what was played last that count for how many an artist has.
+const RECENT: usize = 15;
+
+/// The last tier's bit.
+const HEARD_LATELY: u8 = 8;
+
+/// What a mix should be like.
+#[derive(Debug, Clone)]
+pub struct MixOptions {
+    /// How many songs.
+    pub limit: usize,
+    /// Which tracks may be in it.
+    pub filter: TrackFilter,
+    /// Only these, whatever else the filter asks for; `None`: all.
+    pub among: Option<TrackSet>,
+    /// What was played of it already, oldest first: none of these songs comes again.
+    pub played: Vec<Seed>,
+    /// How far it goes from the seeds to what was played last, 0 to 1.
+    pub drift: f32,
+    /// At most so many songs of one artist; tracks whose artist is not known are not counted.
+    pub max_per_artist: Option<usize>,
+    /// At most so many songs of one album.
+    pub max_per_album: Option<usize>,
+    /// Other versions of a song that is in it may be in it, too.
+    pub keeps_versions: bool,
+    /// Fewer songs rather than such as nearly no track here has for its nearest by another artist.
+    pub is_near_only: bool,
+    /// Seconds from which a track is long enough; half of a seed's length always is.
+    pub shortest: f64,
+    /// Seconds up to which a track is short enough; twice a seed's length always is.
+    pub longest: f64,
+    /// Whose listening counts; `None`: that of all.
+    pub listener: Option<String>,
+    /// What was heard since this second since 1970 UTC comes only where a mix would be short; `None`: it counts for nothing.
+    pub heard_since: Option<i64>,
+    /// How much it counts what is liked and heard often, 0 to 1; what is disliked comes never, but at 0.
+    pub taste: f32,
+    /// What is known of tracks from elsewhere than the library.
+    pub told: HashMap<TrackId, Listened>,
+    /// 0: always the nearest; 1: any of those that are near.
+    pub variety: f32,
+    /// Where the random numbers start: the same number, the same mix.
+    pub random: u64,
+}
+
+impl Default for MixOptions {
+    fn default() -> Self {
+        Self {
+            limit: 25,
+            filter: TrackFilter::default(),
+            among: None,
+            played: Vec::new(),
+            drift: 0.0,
+            max_per_artist: Some(3),
+            max_per_album: Some(3),
+            keeps_versions: false,
+            is_near_only: false,
+            shortest: 60.0,
+            longest: 900.0,
+            listener: None,
+            heard_since: None,
+            taste: 0.5,
+            told: HashMap::new(),
+            variety: 0.5,
+            random: 0,
+        }
+    }
+}
+
+impl MixOptions {
+    /// How many tracks a mix chooses from.
+    #[doc(hidden)]
+    pub fn reach(&self) -> usize {
+        self.limit.saturating_mul(REACH).saturating_add(MORE)
+    }
+
+    /// The shortest and the longest that may be in a mix after these tracks, in seconds.
+    pub fn lengths(&self, seeds: &[Track]) -> (f64, f64) {
+        let seconds = seeds.iter().map(|track| track.audio.seconds);
+        let shortest = seconds
+            .clone()
+            .map(|seconds| seconds / 2.0)
+            .fold(self.shortest, f64::min);
+        (
+            shortest,
+            seconds
+                .map(|seconds| 2.0 * seconds)
+                .fold(self.longest, f64::max),
+        )
+    }
+}
+
+/// What may come into a mix.
+struct MixCandidate {
+    near: Neighbor,
+    track: Track,
+    vector: Option<Vec<f32>>,
+    /// Which song it is, if it was compared with others for that.
+    song: Option<TrackId>,
+    /// Later ones come where those before are not enough: a stranger, an artist played often lately, one played just now,
+    /// what was heard lately.
+    tier: u8,
+    /// From -1, disliked, to 1, liked.
+    opinion: f32,
+    score: f32,
+}
+
+impl MixCandidate {
+    fn new(near: Neighbor, track: Track, vector: Option<Vec<f32>>, tier: u8) -> Self {
+        Self {
+            near,
+            track,
+            vector,
+            song: None,
+            tier,
+            opinion: 0.0,
+            score: 0.0,
+        }
+    }
+}
+
+/// An album, and whose it is.
+fn album_of(track: &Track) -> Option<String> {
+    let of = track
+        .tags
+        .album_artist
+        .as_deref()
+        .or(track.tags.artist.as_deref())
+        .unwrap_or_default();
+    Some(format!(
+        "{}\n{}",
+        fold(track.tags.album.as_deref()?),
+        fold(of)
+    ))
+}
+
+impl Engine {
+    /// Songs to go on with after the seeds, nearest first, but for one artist's not following each other where that can be.
+    ///
+    /// Shorter than asked for where the library has no more that fit.
+    pub fn mix(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<Vec<SimilarTrack>, EngineError> {
+        Ok(self.mix_among(seeds, options)?.0)
+    }
+
+    /// As [`mix`](Self::mix), and whether as many could be chosen from as it looks for.
+    #[doc(hidden)]
+    pub fn mix_among(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<(Vec<SimilarTrack>, bool), EngineError> {
+        let (candidates, is_full) = self.with_index(|engine| engine.candidates(seeds, options))?;
+        let mut chosen = choose(candidates, options, options.limit);
+        chosen.sort_by(|a, b| {
+            b.near
+                .similarity
+                .total_cmp(&a.near.similarity)
+                .then(a.track.id.cmp(&b.track.id))
+        });
+        let chosen = in_turn(chosen);
+        let similarities: Vec<f32> = chosen.iter().map(|one| one.near.similarity).collect();
+        let tracks: Vec<Track> = chosen.into_iter().map(|one| one.track).collect();
+        let genres = self.genres_of(&tracks)?;
+        let songs = tracks.into_iter().zip(genres).zip(similarities);
+        let songs = songs.map(|((track, genres), similarity)| SimilarTrack {
+            track,
+            genres,
+            similarity,
+            unlike: None,
+        });
+        Ok((songs.collect(), is_full))
+    }
+
+    /// The direction that a mix looks in.
+    #[doc(hidden)]
+    pub fn mix_query(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<Vec<f32>, EngineError> {
+        let space = self.space()?;
+        let mut query = space.query(seeds)?.1.as_slice().to_vec();
+        let last = &options.played[options.played.len().saturating_sub(LAST)..];
+        // What was played may lie all around: then it says nothing of where to go.
+        if let (true, Ok((_, last))) = (options.drift > 0.0 && !last.is_empty(), space.query(last))
+        {
+            let parts = query.iter().zip(last.as_slice());
+            query = parts
+                .map(|(from, to)| (1.0 - options.drift) * from + options.drift * to)
+                .collect();
+            make_unit(&mut query);
+        }
+        Ok(query)
+    }
+
+    /// What is near to the seeds and may be in the mix, nearest first, and whether it is as many as are looked for.
+    fn candidates(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<(Vec<MixCandidate>, bool), EngineError> {
+        let allowed = self.allowed(&SimilarOptions {
+            filter: options.filter.clone(),
+            among: options.among.clone(),
+            ..SimilarOptions::default()
+        })?;
+        let query = self.mix_query(seeds, options)?;
+        let (centred, _) = self.space()?.query(seeds)?;
+        let far_below = self.far_below()?;
+        let own: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
+        let own = self.library.tracks_by_id(&own)?;
+        let before: Vec<TrackId> = options
+            .played
+            .iter()
+            .filter_map(|seed| seed.track)
+            .collect();
+        let played = self.library.tracks_by_id(&before)?;
+        let before: HashSet<TrackId> = before.into_iter().collect();
+        let mut known = SongSet::default();
+        if !options.keeps_versions {
+            let tracks: Vec<&Track> = own.iter().chain(&played).collect();
+            let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
+            let known_songs = self.library.known_songs(&ids)?;
+            tracks
+                .iter()
+                .for_each(|track| known.insert(track, known_songs.get(&track.id).copied()));
+        }
+        let (shortest, longest) = options.lengths(&own);
+
+        let index = self.loaded_index();
+        let mut artists = NameLimit::new(
+            options
+                .max_per_artist
+                .map(|most| most.saturating_mul(REACH)),
+        );
+        let mut tracks: HashMap<TrackId, (Track, Option<Vec<f32>>)> = HashMap::new();
+        let mut read = 0;
+        let choose = |_, mut found: Vec<Neighbor>| {
+            read += found.len();
+            if read > FARTHEST {
+                // They end the search, but as nothing is known of them, they are none of the mix.
+                return Ok(found);
+            }
+            found.retain(|near| !before.contains(&near.track));
+            let ids: Vec<TrackId> = found.iter().map(|near| near.track).collect();
+            let known_songs = self.library.known_songs(&ids)?;
+            for track in self.library.tracks_by_id(&ids)? {
+                let vector = index.vector(track.id);
+                let own = artists_of(&track);
+                let fits = (shortest..=longest).contains(&track.audio.seconds)
+                    && !known.contains(&track, known_songs.get(&track.id).copied())
+                    && !is_seed(&centred, track.id, vector.as_deref())
+                    && artists.has_room(&own);
+                if fits {
+                    artists.take(own);
+                    tracks.insert(track.id, (track, vector));
+                }
+            }
+            found.retain(|near| tracks.contains_key(&near.track));
+            Ok(found)
+        };
+        let reach = options.reach();
+        let query = aview1(&query).insert_axis(Axis(0));
+        let found =
+            self.search_until_all(query, reach, SearchMode::Auto, allowed.as_ref(), choose)?;
+        let is_full = found.iter().map(Vec::len).sum::<usize>() >= reach;
+        let mut recent = NameLimit::new(options.max_per_artist);
+        played
+            .iter()
+            .rev()
+            .take(RECENT)
+            .for_each(|track| recent.take(artists_of(track)));
+        let last = played.last().map(artists_of).unwrap_or_default();
+        let candidates = found.into_iter().flatten().filter_map(|near| {
+            let (track, vector) = tracks.remove(&near.track)?;
+            let own = artists_of(&track);
+            let is_often = !recent.has_room(&own);
+            let is_again = own.iter().any(|artist| last.contains(artist));
+            let is_far = far_below.is_some_and(|least| near.similarity < least);
+            let tier = 4 * u8::from(is_again) + 2 * u8::from(is_often) + u8::from(is_far);
+            let candidate = MixCandidate::new(near, track, vector, tier);
+            (!is_far || !options.is_near_only).then_some(candidate)
+        });
+        Ok((self.as_listened(candidates.collect(), options)?, is_full))
+    }
+
+    /// What was listened to counts: what was heard lately comes later, in whatever version, and what is disliked not at all.
+    fn as_listened(
+        &self,
+        mut candidates: Vec<MixCandidate>,
+        options: &MixOptions,
+    ) -> Result<Vec<MixCandidate>, EngineError> {
+        let ids: Vec<TrackId> = candidates.iter().map(|one| one.track.id).collect();
+        let mut known = self.library.listening(options.listener.as_deref(), &ids)?;
+        for (track, told) in &options.told {
+            let known = known.entry(*track).or_default();
+            known.last = known.last.max(told.last);
+            known.opinion = if told.opinion == 0.0 {
+                known.opinion
+            } else {
+                told.opinion
+            };
+        }
+        let is_late = |one: &MixCandidate| {
+            let last = known.get(&one.track.id).and_then(|known| known.last);
+            options
+                .heard_since
+                .is_some_and(|since| last.is_some_and(|last| last >= since))
+        };
+        let known_songs = self.library.known_songs(&ids)?;
+        candidates
+            .iter_mut()
+            .for_each(|one| one.song = known_songs.get(&one.track.id).copied());
+        let mut late = SongSet::default();
+        if !options.keeps_versions {
+            let heard_lately = candidates.iter().filter(|one| is_late(one));
+            heard_lately.for_each(|one| late.insert(&one.track, one.song));
+        }
+        for one in &mut candidates {
+            let is_version = late.contains(&one.track, one.song);
+            one.tier |= if is_version || is_late(one) {
+                HEARD_LATELY
+            } else {
+                0
+            };
+            one.opinion = known.get(&one.track.id).map_or(0.0, |known| known.opinion);
+        }
+        candidates.retain(|one| options.taste == 0.0 || one.opinion > -1.0);
+        Ok(candidates)
+    }
+
+    /// Of what somebody else found, what a mix may have of it, best first: with some luck, strangers last, and as far as
+    /// artists, albums and versions leave it room. The index must have been opened.
+    ///
+    /// - `found`: nearest first, with their similarities
+    pub fn arrange(
+        &mut self,
+        found: Vec<(Track, f32)>,
+        options: &MixOptions,
+    ) -> Result<Vec<(Track, f32)>, EngineError> {
+        let far_below = self.far_below()?;
+        let index = self.loaded_index();
+        let candidates = found.into_iter().filter_map(|(track, similarity)| {
+            let near = Neighbor {
+                track: track.id,
+                similarity,
+            };
+            let is_far = far_below.is_some_and(|least| similarity < least);
+            let vector = index.vector(track.id);
+            let candidate = MixCandidate::new(near, track, vector, u8::from(is_far));
+            (!is_far || !options.is_near_only).then_some(candidate)
+        });
+        let candidates = self.as_listened(candidates.collect(), options)?;
+        let chosen = choose(candidates, options, usize::MAX);
+        Ok(chosen
+            .into_iter()
+            .map(|one| (one.track, one.near.similarity))
+            .collect())
+    }
+}
+
+/// The songs of a mix, best first: the nearest with some luck, as far as artists, albums and versions leave them room.
+///
+/// - `candidates`: nearest first
+/// - `most`: songs that are chosen
+fn choose(
+    mut candidates: Vec<MixCandidate>,
+    options: &MixOptions,
+    most: usize,
+) -> Vec<MixCandidate> {
+    let mut random = Random::new(options.random);
+    let length = options.limit.max(1) as f32;
+    for (rank, candidate) in candidates.iter_mut().enumerate() {
+        // The largest of scores with Gumbel's noise are a draw without replacement, each with the odds of its rank.
+        let noise = -(-random.f32().clamp(1e-6, 1.0 - 1e-6).ln()).ln();
+        candidate.score =
+            options.variety * noise + options.taste * candidate.opinion - rank as f32 / length;
+    }
+    candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
+    let mut artists = NameLimit::new(options.max_per_artist);
+    let mut albums = NameLimit::new(options.max_per_album);
+    let mut songs = SongSet::default();
+    let mut chosen: Vec<MixCandidate> = Vec::new();
+    for candidate in candidates {
+        if chosen.len() >= most {
+            break;
+        }
+        let own = artists_of(&candidate.track);
+        let album: Vec<String> = album_of(&candidate.track).into_iter().collect();
+        let is_copy = |other: &MixCandidate| match (&other.vector, &candidate.vector) {
+            (Some(a), Some(b)) => is_same_recording(dot(a, b)),
+            _ => false,
+        };
+        let is_again = !options.keeps_versions
+            && (chosen.iter().any(is_copy) || songs.contains(&candidate.track, candidate.song));
+        if !is_again && artists.has_room(&own) && albums.has_room(&album) {
+            songs.insert(&candidate.track, candidate.song);
+            artists.take(own);
+            albums.take(album);
+            chosen.push(candidate);
+        }
+    }
+    chosen
+}
+
+/// The same songs, each as early as it is, but not behind one of the same artist where another one is left.
+fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
+    let mut waiting: Vec<(Vec<String>, MixCandidate)> = chosen
+        .into_iter()
+        .map(|one| (artists_of(&one.track), one))
+        .collect();
+    let mut list = Vec::with_capacity(waiting.len());
+    let mut last: Vec<String> = Vec::new();
+    while !waiting.is_empty() {
+        let other = waiting
+            .iter()
+            .position(|(own, _)| !own.iter().any(|artist| last.contains(artist)));
+        let (own, next) = waiting.remove(other.unwrap_or(0));
+        last = own;
+        list.push(next);
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use voisin_library::testing::{library, track};
+    use voisin_library::{NewTrack, Told};
+
+    /// Tracks a degree apart, farther from the first one by one, of three artists in blocks of twenty.
+    fn engine(dir: &Path, change: impl Fn(usize, &mut NewTrack)) -> Engine {
+        let mut library = library(dir, 2);
+        for i in 0..60_usize {
+            let angle = i as f32 * 0.02;
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            new.tags.artist = Some(format!(
+                "{} {}",
+                if i % 2 == 0 { "Björk" } else { "BJORK" },
+                i / 20
+            ));
+            change(i, &mut new);
+            library.insert_track(&new).unwrap();
+        }
+        Engine::from_library(library)
+    }
+
+    fn nearest() -> MixOptions {
+        MixOptions {
+            variety: 0.0,
+            ..MixOptions::default()
+        }
+    }
+
+    fn ids(engine: &mut Engine, seed: i64, options: &MixOptions) -> Vec<i64> {
+        let seeds = [engine.seed_of(TrackId(seed)).unwrap()];
+        engine
+            .mix(&seeds, options)
+            .unwrap()
+            .iter()
+            .map(|song| song.track.id.0)
+            .collect()
+    }
+
+    #[test]
+    fn an_artist_and_an_album_have_three_songs_and_take_turns() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| {
+            new.tags.album = (i < 20).then(|| (i / 2).to_string());
+        });
+        assert_eq!(
+            ids(&mut engine, 1, &nearest()),
+            [2, 21, 3, 22, 4, 23, 41, 42, 43]
+        );
+        let of_album = MixOptions {
+            max_per_album: Some(1),
+            max_per_artist: Some(2),
+            ..nearest()
+        };
+        assert_eq!(ids(&mut engine, 1, &of_album), [2, 21, 3, 22, 41, 42]);
+        let free = MixOptions {
+            max_per_artist: None,
+            limit: 4,
+            ..nearest()
+        };
+        assert_eq!(ids(&mut engine, 1, &free), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_song_of_two_artists_counts_for_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let named = ["A", "B", "A feat. B"];
+        let mut engine = engine(dir.path(), |i, new| {
+            new.tags.artist = Some(named[i % 3].to_owned());
+        });
+        let one = MixOptions {
+            max_per_artist: Some(1),
+            ..nearest()
+        };
+        assert_eq!(ids(&mut engine, 1, &one), [2, 4]);
+    }
+
+    #[test]
+    fn a_mix_is_another_one_each_time_and_can_be_had_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
+        let mut of = |random, variety| {
+            let options = MixOptions {
+                limit: 10,
+                random,
+                variety,
+                ..MixOptions::default()
+            };
+            ids(&mut engine, 1, &options)
+        };
+        assert_eq!(of(1, 0.0), (2..12).collect::<Vec<_>>());
+        assert_eq!(of(1, 0.5), of(1, 0.5));
+        let shared = |a: &[i64], b: &[i64]| a.iter().filter(|id| b.contains(id)).count();
+        let evenings: Vec<Vec<i64>> = (1..=20).map(|random| of(random, 0.5)).collect();
+        let again: usize = evenings
+            .windows(2)
+            .map(|pair| shared(&pair[0], &pair[1]))
+            .sum();
+        assert!(
+            (19 * 2..19 * 9).contains(&again),
+            "{again} of 190 songs are those of the evening before"
+        );
+        // The more varied, the farther, but the list stays in its neighbourhood, nearest first.
+        let mut mean = |variety| -> f64 {
+            let all: Vec<i64> = (1..=20).flat_map(|random| of(random, variety)).collect();
+            all.iter().sum::<i64>() as f64 / all.len() as f64
+        };
+        let means = [mean(0.2), mean(0.5), mean(1.0)];
+        assert!(means.is_sorted_by(|a, b| a < b), "{means:?}");
+        assert!(of(3, 1.0).is_sorted());
+    }
+
+    #[test]
+    fn a_song_comes_once_whatever_its_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| {
+            new.tags.artist = Some(["A", "A feat. B", "A; B"][i % 3].to_owned());
+            new.tags.title = Some(format!("Song {}", i / 4));
+        });
+        let one = MixOptions {
+            max_per_artist: None,
+            limit: 4,
+            ..nearest()
+        };
+        assert_eq!(
+            ids(&mut engine, 1, &one),
+            [5, 9, 13, 17],
+            "nor is it the seed's"
+        );
+        let all = MixOptions {
+            keeps_versions: true,
+            ..one.clone()
+        };
+        assert_eq!(ids(&mut engine, 1, &all), [2, 3, 4, 5]);
+        // They were compared: the third is another song of that title, and the sixth is the seed's.
+        let songs = [(1, 1), (2, 1), (3, 3), (4, 1), (5, 1), (6, 1), (9, 9)];
+        let songs = songs
+            .into_iter()
+            .map(|(track, song)| (TrackId(track), TrackId(song)))
+            .collect();
+        engine.library_mut().remember_songs(&songs).unwrap();
+        assert_eq!(ids(&mut engine, 1, &one), [3, 7, 9, 13]);
+        engine
+            .library_mut()
+            .note_listening("ann", &[(TrackId(10), Told::Heard(1000))])
+            .unwrap();
+        let late = MixOptions {
+            heard_since: Some(500),
+            limit: 3,
+            ..one
+        };
+        assert_eq!(
+            ids(&mut engine, 1, &late),
+            [3, 7, 13],
+            "the song of 10 was heard lately as it is"
+        );
+    }
+
+    #[test]
+    fn skits_and_mixes_of_an_hour_are_left_out_unless_a_seed_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| {
+            new.audio.seconds = [30.0, 200.0, 3600.0][i % 3];
+            new.tags.artist = None;
+        });
+        let options = MixOptions {
+            limit: 4,
+            ..nearest()
+        };
+        assert_eq!(ids(&mut engine, 2, &options), [5, 8, 11, 14]);
+        assert_eq!(ids(&mut engine, 1, &options), [2, 4, 5, 7], "skits, too");
+        assert_eq!(
+            ids(&mut engine, 3, &options),
+            [2, 5, 6, 8],
+            "long ones, too"
+        );
+    }
+
+    #[test]
+    fn songs_heard_lately_wait_and_liked_ones_come_sooner() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
+        let told = [
+            (TrackId(2), Told::Heard(1000)),
+            (TrackId(3), Told::Heard(10)),
+            (TrackId(4), Told::Rated(Some(1))),
+            (TrackId(11), Told::Liked(Some(true))),
+        ];
+        engine.library_mut().note_listening("ann", &told).unwrap();
+        let options = MixOptions {
+            limit: 6,
+            heard_since: Some(500),
+            taste: 1.0,
+            ..nearest()
+        };
+        assert_eq!(
+            ids(&mut engine, 1, &options),
+            [3, 5, 6, 7, 8, 11],
+            "the liked one is six places ahead"
+        );
+        let ben = MixOptions {
+            listener: Some("ben".into()),
+            ..options.clone()
+        };
+        assert_eq!(ids(&mut engine, 1, &ben), [2, 3, 4, 5, 6, 7]);
+        let ann = MixOptions {
+            listener: Some("ann".into()),
+            ..options.clone()
+        };
+        assert_eq!(ids(&mut engine, 1, &ann), ids(&mut engine, 1, &options));
+        let none = MixOptions {
+            heard_since: None,
+            taste: 0.0,
+            ..options.clone()
+        };
+        assert_eq!(ids(&mut engine, 1, &none), [2, 3, 4, 5, 6, 7]);
+        // What another program knows goes first; a mix that would be short takes what was heard.
+        let told = HashMap::from([(
+            TrackId(11),
+            Listened {
+                last: Some(600),
+                opinion: -1.0,
+            },
+        )]);
+        let elsewhere = MixOptions {
+            told,
+            limit: 100,
+            ..options
+        };
+        let all = ids(&mut engine, 1, &elsewhere);
+        assert!(
+            all.contains(&2) && !all.contains(&4) && !all.contains(&11) && all.len() == 57,
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn strangers_fill_a_mix_or_leave_it_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 16);
+        let mut random = Random::new(5);
+        for i in 0..60_u64 {
+            let mut vector: Vec<f32> = (0..16).map(|_| 0.3 * (random.f32() - 0.5)).collect();
+            vector[usize::from(i >= 10)] += 1.0;
+            make_unit(&mut vector);
+            let mut new = track(i, vector, 0);
+            new.tags.artist = Some(i.to_string());
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let near = MixOptions {
+            is_near_only: true,
+            ..MixOptions::default()
+        };
+        assert!(ids(&mut engine, 1, &near).iter().all(|id| *id <= 10));
+        let filled = ids(&mut engine, 1, &MixOptions::default());
+        assert_eq!(filled.len(), 25);
+        let first = filled.iter().take_while(|id| **id <= 10).count();
+        assert!(
+            first >= 5 && filled[first..].iter().all(|id| *id > 10),
+            "{filled:?}"
+        );
+        assert_eq!(
+            first,
+            ids(&mut engine, 1, &near).len(),
+            "no stranger before what is near"
+        );
+    }
+
+    #[test]
+    fn a_radio_that_asks_for_one_song_at_a_time_keeps_artists_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |_, _| ());
+        let mut played = Vec::new();
+        let mut artists = Vec::new();
+        for _ in 0..12 {
+            let options = MixOptions {
+                limit: 1,
+                played: played.clone(),
+                ..nearest()
+            };
+            let [id] = ids(&mut engine, 1, &options)[..] else {
+                panic!("it goes on")
+            };
+            played.push(engine.seed_of(TrackId(id)).unwrap());
+            artists.push((id - 1) / 20);
+        }
+        assert!(
+            artists.windows(2).all(|pair| pair[0] != pair[1]),
+            "{artists:?}"
+        );
+        assert_eq!(
+            artists[..6].iter().filter(|artist| **artist == 0).count(),
+            3,
+            "{artists:?}"
+        );
+    }
+
+    #[test]
+    fn nobody_reads_the_whole_library_of_one_artist() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        for i in 0..300_u64 {
+            let angle = i as f32 * 0.005;
+            let mut new = track(i, vec![angle.cos(), angle.sin()], 0);
+            new.tags.artist = Some(if i == 299 { "B" } else { "A" }.to_owned());
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let found = ids(
+            &mut engine,
+            1,
+            &MixOptions {
+                limit: 4,
+                ..nearest()
+            },
+        );
+        assert_eq!(found.len(), 3, "{found:?}");
+    }
+
+    #[test]
+    fn a_radio_stays_or_drifts_and_repeats_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
+        let mut heard = |drift: f32| {
+            let mut played = Vec::new();
+            let mut order = Vec::new();
+            for _ in 0..10 {
+                let options = MixOptions {
+                    limit: 2,
+                    drift,
+                    played: played.clone(),
+                    ..nearest()
+                };
+                for id in ids(&mut engine, 30, &options) {
+                    played.push(engine.seed_of(TrackId(id)).unwrap());
+                    order.push(id);
+                }
+            }
+            assert_eq!(order.iter().collect::<HashSet<_>>().len(), 20, "{order:?}");
+            order.iter().map(|id| (id - 30).abs()).sum::<i64>()
+        };
+        assert_eq!(heard(0.0), 2 * (1..=10).sum::<i64>());
+        assert!(heard(1.0) > 2 * (1..=10).sum::<i64>());
+    }
+}

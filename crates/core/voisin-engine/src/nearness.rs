@@ -1,0 +1,731 @@
+//! What a similarity comes to in this library: held against how near its own tracks have their nearest by another artist.
+//!
+//! Whether anything is near at all is another question. Beside noise, too, something lies nearest, and where the mean is
+//! taken off, no farther than music from music: the form of [`Standing::far`] was chosen on music and on noise that the
+//! library lacked (`research/quality/far_figures.py`). It compares vectors as they are stored, with several neighbours, and hears
+//! whether the sound changes at all: what does not is like nothing but what does not either.
+
+use std::collections::HashMap;
+
+use ndarray::{Array2, aview1};
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, EngineError, Seed, SimilarOptions};
+use voisin_base::track::{TrackId, is_same_recording};
+use voisin_base::vector::{dot, make_unit};
+use voisin_index::{Neighbor, SearchParams};
+use voisin_library::{OpenMode, TrackSet, fold};
+
+/// Tracks whose neighbours stand for those of all, at most.
+const SAMPLE: usize = 1000;
+/// Tracks with a neighbour by another artist that it takes to say what a similarity comes to.
+const LEAST: usize = 20;
+/// Neighbours that are looked at for those by other artists: so many at first, and where too few of these are.
+const REACH: [usize; 2] = [24, 64];
+/// Neighbours by other artists whose mean similarity tells what stands apart.
+const AROUND: usize = 10;
+/// Share of the tracks that must have changed before it is measured anew.
+const RENEWAL_SHARE: f64 = 0.05;
+/// From this share of the tracks on, whose nearest are as far, a similarity is more than far.
+const FAR_BELOW: u8 = 5;
+/// From this share on it is close.
+const CLOSE_FROM: u8 = 50;
+
+/// How near the tracks of a library have others by another artist, as percentiles from 0 to 100; empty where fewer than
+/// [`LEAST`] have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Nearness {
+    /// The space that it was measured in.
+    space: String,
+    /// The generation that it was measured at, and how many tracks there were.
+    generation: u64,
+    tracks: u64,
+    /// Similarity of the nearest.
+    nearest: Vec<f32>,
+    /// Mean cosine to the [`AROUND`] nearest, of vectors as they are stored.
+    around: Vec<f32>,
+}
+
+/// What a similarity comes to, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closeness {
+    /// Nearer than at least half of the tracks have their nearest by another artist.
+    Close,
+    /// In between.
+    Related,
+    /// Farther than nearly all have it.
+    Far,
+}
+
+impl std::fmt::Display for Closeness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Close => "close",
+            Self::Related => "related",
+            Self::Far => "far",
+        })
+    }
+}
+
+/// How what was asked with stands to what may be answered.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    nearness: Nearness,
+    /// Percentage of the tracks that are as far from all others; nothing is known where no other artist may be answered.
+    share: Option<u8>,
+    /// Similarity of the nearest by another artist.
+    nearest: Option<f32>,
+    /// It hardly changes from beginning to end, and most of what is around it does.
+    is_steady: bool,
+    is_filtered: bool,
+}
+
+impl Standing {
+    /// Percentage of the library's tracks whose nearest by another artist is no nearer than this; `None` in a library
+    /// that is too small to tell.
+    pub fn percentile(&self, similarity: f32) -> Option<u8> {
+        let points = &self.nearness.nearest;
+        (!points.is_empty()).then(|| percentile(points, similarity))
+    }
+
+    /// The same in a word.
+    pub fn closeness(&self, similarity: f32) -> Option<Closeness> {
+        Some(match self.percentile(similarity)? {
+            ..FAR_BELOW => Closeness::Far,
+            FAR_BELOW..CLOSE_FROM => Closeness::Related,
+            _ => Closeness::Close,
+        })
+    }
+
+    fn nearest_is_close(&self) -> bool {
+        self.nearest.and_then(|nearest| self.closeness(nearest)) == Some(Closeness::Close)
+    }
+
+    /// One sentence where nothing that may be answered is much like what was asked with.
+    pub fn far(&self) -> Option<String> {
+        let nothing = if self.is_filtered {
+            "nothing that fits is much like this"
+        } else {
+            "nothing here is much like this"
+        };
+        if self.is_steady {
+            return Some(format!(
+                "{nothing}: it hardly changes from beginning to end, as a tone or noise"
+            ));
+        }
+        match self.share? {
+            // Few tracks fit, and one of them is near: the others beside it say nothing of that one.
+            _ if self.is_filtered && self.nearest_is_close() => None,
+            0 => Some(format!(
+                "{nothing}: next to none of your tracks is as far from all others"
+            )),
+            share @ 1..FAR_BELOW => Some(format!(
+                "{nothing}: only {share} % of your tracks are as far from all others"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// - `points`: percentiles from 0 to 100
+fn percentile(points: &[f32], value: f32) -> u8 {
+    points
+        .partition_point(|point| *point <= value)
+        .saturating_sub(1)
+        .min(100) as u8
+}
+
+/// Percentiles from 0 to 100 of [`LEAST`] values at least; of fewer, none.
+fn percentiles(mut values: Vec<f32>) -> Vec<f32> {
+    values.sort_by(f32::total_cmp);
+    let last = values.len().saturating_sub(1);
+    let at = |percent: usize| {
+        let place = percent as f32 / 100.0 * last as f32;
+        let below = place.floor() as usize;
+        let part = place.fract();
+        values[below] + part * (values[last.min(below + 1)] - values[below])
+    };
+    if values.len() < LEAST {
+        Vec::new()
+    } else {
+        (0..=100).map(at).collect()
+    }
+}
+
+/// Artists by track, read as they are needed.
+#[derive(Default)]
+struct Artists(HashMap<TrackId, Vec<String>>);
+
+impl Artists {
+    fn read(
+        &mut self,
+        engine: &Engine,
+        tracks: impl Iterator<Item = TrackId>,
+    ) -> Result<(), EngineError> {
+        let new: Vec<TrackId> = tracks.filter(|track| !self.0.contains_key(track)).collect();
+        for track in engine.library.tracks_by_id(&new)? {
+            self.0
+                .insert(track.id, track.people().into_iter().map(fold).collect());
+        }
+        Ok(())
+    }
+
+    fn of(&self, track: TrackId) -> &[String] {
+        self.0.get(&track).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Engine {
+    /// How what was asked with stands to the tracks that may be answered; `None` where a library is too small to tell, and in
+    /// one whose mean is from elsewhere: it may be a part of a larger one.
+    pub fn standing(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> Result<Option<Standing>, EngineError> {
+        self.with_index(|engine| engine.stand(seeds, options))
+    }
+
+    fn stand(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> Result<Option<Standing>, EngineError> {
+        if self.library.mean()?.is_some_and(|mean| mean.is_fixed) {
+            return Ok(None);
+        }
+        let allowed = self.allowed(options)?;
+        let (centred, query) = self.space()?.query(seeds)?;
+        let nearness = self.nearness()?;
+        let is_steady = match seeds {
+            [seed] => self.is_steady(seed)?,
+            _ => false,
+        };
+        if nearness.nearest.is_empty() && !is_steady {
+            return Ok(None);
+        }
+        let query = aview1(query.as_slice())
+            .insert_axis(ndarray::Axis(0))
+            .to_owned();
+        let mut artists = Artists::default();
+        let own: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
+        artists.read(self, own.iter().copied())?;
+        let mut others = Vec::new();
+        for reach in REACH {
+            let found = self
+                .near(&query, reach, allowed.as_ref())?
+                .pop()
+                .unwrap_or_default();
+            others = self.others(&found, &mut artists, |artists, near| {
+                let is_own =
+                    |&track: &TrackId| track == near.track || same(artists, track, near.track);
+                let is_copy = |seed: &Seed| {
+                    let vector = self.loaded_index().vector(near.track);
+                    vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, &vector)))
+                };
+                own.iter().any(is_own) || centred.iter().any(is_copy)
+            })?;
+            if others.len() >= AROUND || found.len() < reach {
+                break;
+            }
+        }
+        let mut raw = vec![0.0; query.ncols()];
+        seeds.iter().for_each(|seed| {
+            raw.iter_mut()
+                .zip(&seed.vector)
+                .for_each(|(sum, value)| *sum += value);
+        });
+        make_unit(&mut raw);
+        let around = self
+            .around(&raw, &others)?
+            .filter(|_| !nearness.around.is_empty());
+        let around_it = &others[..others.len().min(AROUND)];
+        let mut steady = 0;
+        for near in around_it.iter().filter(|_| is_steady) {
+            steady += usize::from(self.is_track_steady(near.track)?);
+        }
+        Ok(Some(Standing {
+            share: around.map(|around| percentile(&nearness.around, around)),
+            nearest: others.first().map(|near| near.similarity),
+            nearness,
+            is_steady: is_steady && 2 * steady < around_it.len(),
+            is_filtered: allowed.is_some(),
+        }))
+    }
+
+    /// The similarity below which something is [`Closeness::Far`]; `None` in a library that cannot tell, as [`standing`]
+    /// cannot. The index must have been opened.
+    ///
+    /// [`standing`]: Self::standing
+    pub(super) fn far_below(&mut self) -> Result<Option<f32>, EngineError> {
+        if self.library.mean()?.is_some_and(|mean| mean.is_fixed) {
+            return Ok(None);
+        }
+        Ok(self
+            .nearness()?
+            .nearest
+            .get(usize::from(FAR_BELOW))
+            .copied())
+    }
+
+    /// As it was kept, or measured now and kept. The index must have been opened.
+    pub(crate) fn nearness(&mut self) -> Result<Nearness, EngineError> {
+        let name = format!("nearness.{}", self.model()?.fingerprint);
+        let is_current = |kept: &Nearness| {
+            let changes = self.stamp.generation.abs_diff(kept.generation);
+            kept.space == self.stamp.model_fingerprint
+                && (changes == 0 || (changes as f64) < RENEWAL_SHARE * kept.tracks as f64)
+        };
+        let kept = self
+            .library
+            .setting(&name)?
+            .and_then(|text| serde_json::from_str(&text).ok());
+        if let Some(kept) = kept.filter(is_current) {
+            return Ok(kept);
+        }
+        let measured = self.measure_nearness()?;
+        if self.library.mode() != OpenMode::ReadOnly {
+            // Where it cannot be kept it is measured again next time.
+            let text = serde_json::to_string(&measured).unwrap_or_default();
+            self.library.set_setting(&name, Some(&text)).ok();
+        }
+        Ok(measured)
+    }
+
+    fn measure_nearness(&self) -> Result<Nearness, EngineError> {
+        let index = self.loaded_index();
+        let tracks = index.tracks();
+        let sample: Vec<TrackId> = tracks
+            .iter()
+            .copied()
+            .step_by(tracks.len().div_ceil(SAMPLE).max(1))
+            .collect();
+        let mut queries = Array2::zeros((sample.len(), self.stamp.dimension));
+        for (mut row, &track) in queries.rows_mut().into_iter().zip(&sample) {
+            if let Some(vector) = index.vector(track) {
+                row.assign(&aview1(&vector));
+            }
+        }
+        let mut artists = Artists::default();
+        let mut nearest = Vec::new();
+        let mut around = Vec::new();
+        let found = self.near(&queries, REACH[1], None)?;
+        artists.read(self, sample.iter().copied())?;
+        for (&track, found) in sample.iter().zip(found) {
+            let others = self.others(&found, &mut artists, |artists, near| {
+                near.track == track
+                    || is_same_recording(near.similarity)
+                    || same(artists, track, near.track)
+            })?;
+            let Some(raw) = self.library.vector(track)? else {
+                continue;
+            };
+            if let (Some(first), Some(mean)) = (others.first(), self.around(&raw, &others)?) {
+                nearest.push(first.similarity);
+                around.push(mean);
+            }
+        }
+        Ok(Nearness {
+            space: self.stamp.model_fingerprint.clone(),
+            generation: self.stamp.generation,
+            tracks: tracks.len() as u64,
+            nearest: percentiles(nearest),
+            around: percentiles(around),
+        })
+    }
+
+    /// The `reach` nearest of each query.
+    fn near(
+        &self,
+        queries: &Array2<f32>,
+        reach: usize,
+        allowed: Option<&TrackSet>,
+    ) -> Result<Vec<Vec<Neighbor>>, EngineError> {
+        let subset = allowed.map(|set| self.subset(set));
+        let params = SearchParams {
+            subset: subset.as_deref(),
+            ..SearchParams::default()
+        };
+        Ok(self
+            .loaded_index()
+            .search_batch(queries.view(), reach, &params)?)
+    }
+
+    /// The first neighbours that are not one's own, [`AROUND`] at least where there are so many; of no more than it takes
+    /// the artists are read.
+    fn others(
+        &self,
+        found: &[Neighbor],
+        artists: &mut Artists,
+        is_own: impl Fn(&Artists, &Neighbor) -> bool,
+    ) -> Result<Vec<Neighbor>, EngineError> {
+        let mut others = Vec::new();
+        for some in found.chunks(AROUND + 2) {
+            artists.read(self, some.iter().map(|near| near.track))?;
+            others.extend(some.iter().filter(|near| !is_own(artists, near)).copied());
+            if others.len() >= AROUND {
+                break;
+            }
+        }
+        Ok(others)
+    }
+
+    /// Mean cosine of stored vectors to the first [`AROUND`] of some neighbours; `None` without any.
+    fn around(&self, raw: &[f32], others: &[Neighbor]) -> Result<Option<f32>, EngineError> {
+        let mut sum = 0.0;
+        let mut count = 0;
+        for near in others.iter().take(AROUND) {
+            if let Some(vector) = self.library.vector(near.track)? {
+                sum += dot(raw, &vector);
+                count += 1;
+            }
+        }
+        Ok((count > 0).then(|| sum / count as f32))
+    }
+}
+
+/// Whether two tracks are known to have an artist in common.
+fn same(artists: &Artists, a: TrackId, b: TrackId) -> bool {
+    artists
+        .of(a)
+        .iter()
+        .any(|artist| artists.of(b).contains(artist))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use voisin_base::random::Random;
+    use voisin_library::testing::{library, track};
+    use voisin_library::{StoredMean, TrackFilter};
+
+    #[test]
+    fn one_near_track_among_few_that_fit_is_not_called_far() {
+        let points: Vec<f32> = (0..=100).map(|percent| percent as f32 / 100.0).collect();
+        let nearness = Nearness {
+            space: String::new(),
+            generation: 1,
+            tracks: 100,
+            nearest: points.clone(),
+            around: points,
+        };
+        let far = |nearest: f32, is_filtered: bool| {
+            let share = Some(0);
+            let nearness = nearness.clone();
+            Standing {
+                nearness,
+                share,
+                nearest: Some(nearest),
+                is_steady: false,
+                is_filtered,
+            }
+            .far()
+        };
+        assert_eq!(far(0.9, true), None);
+        let said = far(0.3, true).unwrap_or_default();
+        assert!(
+            said.starts_with("nothing that fits is much like this"),
+            "{said}"
+        );
+        // Without a filter all that is around counts: beside noise something lies near, too.
+        assert!(far(0.9, false).is_some());
+    }
+
+    const DIMENSION: usize = 16;
+
+    /// A unit vector about one of three directions.
+    fn about(axis: usize, rng: &mut Random) -> Vec<f32> {
+        let mut vector: Vec<f32> = (0..DIMENSION).map(|_| 0.4 * (rng.f32() - 0.5)).collect();
+        vector[axis] += 1.0;
+        make_unit(&mut vector);
+        vector
+    }
+
+    /// Artists with two tracks each, which are much more alike than tracks of different artists.
+    fn engine(dir: &Path, artists: usize) -> Engine {
+        let mut library = library(dir, DIMENSION);
+        let mut rng = Random::new(3);
+        for artist in 0..artists {
+            let first = about(artist % 3, &mut rng);
+            let mut second = first.clone();
+            second[9] += 0.05;
+            make_unit(&mut second);
+            for (at, vector) in [first, second].into_iter().enumerate() {
+                let mut new = track((2 * artist + at) as u64, vector, 0);
+                new.tags.artist = Some(format!("artist {artist}"));
+                library.insert_track(&new).unwrap();
+            }
+        }
+        Engine::from_library(library)
+    }
+
+    fn outside(vector: Vec<f32>) -> Seed {
+        Seed {
+            path: "x.wav".into(),
+            is_named_file: true,
+            ..Seed::of_vector(vector)
+        }
+    }
+
+    #[test]
+    fn strangers_are_far_and_own_tracks_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), 60);
+        let options = SimilarOptions::default();
+        let mut far = 0;
+        for id in engine.library().track_ids().unwrap() {
+            let seed = [engine.seed_of(id).unwrap()];
+            far += usize::from(
+                engine
+                    .standing(&seed, &options)
+                    .unwrap()
+                    .unwrap()
+                    .far()
+                    .is_some(),
+            );
+        }
+        assert!((1..=6).contains(&far), "{far} of 120: a twentieth at most");
+        let mut rng = Random::new(4);
+        for axis in 0..3 {
+            let known = engine
+                .standing(&[outside(about(axis, &mut rng))], &options)
+                .unwrap()
+                .unwrap();
+            assert_eq!(known.far(), None, "{axis}");
+        }
+        let stranger = outside(about(5, &mut rng));
+        let standing = engine
+            .standing(std::slice::from_ref(&stranger), &options)
+            .unwrap()
+            .unwrap();
+        let said =
+            "nothing here is much like this: next to none of your tracks is as far from all others";
+        assert_eq!(standing.far().as_deref(), Some(said));
+        let nearest = engine.similar(&[stranger], &options).unwrap()[0].similarity;
+        assert_eq!(
+            (standing.percentile(nearest), standing.closeness(nearest)),
+            (Some(0), Some(Closeness::Far))
+        );
+        // Beside what is far from it a track stands alone, however near the rest of the library is.
+        let seed = [engine.seed_of(TrackId(1)).unwrap()];
+        let filter = TrackFilter {
+            artists: vec!["artist 1".to_owned()],
+            ..TrackFilter::default()
+        };
+        let filtered = SimilarOptions {
+            filter,
+            ..SimilarOptions::default()
+        };
+        let said = engine
+            .standing(&seed, &filtered)
+            .unwrap()
+            .unwrap()
+            .far()
+            .unwrap();
+        assert!(
+            said.starts_with("nothing that fits is much like this"),
+            "{said}"
+        );
+        // Where only the artist's own tracks may be answered there is nothing to compare with.
+        let filter = TrackFilter {
+            artists: vec!["artist 0".to_owned()],
+            ..TrackFilter::default()
+        };
+        let own = SimilarOptions {
+            filter,
+            ..SimilarOptions::default()
+        };
+        assert_eq!(engine.standing(&seed, &own).unwrap().unwrap().far(), None);
+    }
+
+    #[test]
+    fn percentiles_are_of_the_nearest_by_another_artist() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), 60);
+        let options = SimilarOptions {
+            limit: 120,
+            ..SimilarOptions::default()
+        };
+        let mut nearest = Vec::new();
+        let seeds: Vec<Seed> = (1..=120)
+            .map(|id| engine.seed_of(TrackId(id)).unwrap())
+            .collect();
+        for seed in &seeds {
+            let found = engine
+                .similar(std::slice::from_ref(seed), &options)
+                .unwrap();
+            let artist = engine
+                .library()
+                .track(seed.track.unwrap())
+                .unwrap()
+                .tags
+                .artist;
+            let other = found
+                .iter()
+                .find(|near| near.track.tags.artist != artist)
+                .unwrap();
+            assert!(
+                found[0].similarity > other.similarity + 0.02,
+                "the artist's own is nearer"
+            );
+            nearest.push(other.similarity);
+        }
+        let standing = engine.standing(&seeds[..1], &options).unwrap().unwrap();
+        for value in [nearest[0], nearest[50], nearest[119]] {
+            let below = nearest.iter().filter(|one| **one <= value).count() as i32 * 100 / 120;
+            let told = i32::from(standing.percentile(value).unwrap());
+            assert!((told - below).abs() <= 2, "{told} instead of {below}");
+        }
+        assert_eq!(
+            (standing.percentile(1.0), standing.percentile(-1.0)),
+            (Some(100), Some(0))
+        );
+        assert_eq!(standing.closeness(1.0), Some(Closeness::Close));
+        assert_eq!(standing.closeness(-1.0), Some(Closeness::Far));
+    }
+
+    #[test]
+    fn steady_sound_is_far_in_libraries_of_any_size_unless_what_is_near_is_steady() {
+        let far = |engine: &mut Engine, seed| {
+            let standing = engine
+                .standing(&[seed], &SimilarOptions::default())
+                .unwrap();
+            standing
+                .and_then(|standing| standing.far())
+                .unwrap_or_default()
+        };
+        for artists in [1, 5, 60] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut engine = engine(dir.path(), artists);
+            let mut middle = vec![0.02; DIMENSION];
+            middle[0] = 1.0;
+            make_unit(&mut middle);
+            let changing = outside(middle.clone());
+            let steady = Seed {
+                is_steady: Some(true),
+                ..changing.clone()
+            };
+            assert_eq!(far(&mut engine, changing), "", "in the midst of a style");
+            let said = far(&mut engine, steady.clone());
+            assert!(
+                said.ends_with("it hardly changes from beginning to end, as a tone or noise"),
+                "{said}"
+            );
+            let standing =
+                engine.standing(std::slice::from_ref(&steady), &SimilarOptions::default());
+            assert_eq!(
+                standing.unwrap().unwrap().percentile(0.5).is_some(),
+                artists == 60
+            );
+            // Ten tracks about it whose windows are all the same, and one of them asked for by its number.
+            for seed in 500..510 {
+                engine
+                    .library_mut()
+                    .insert_track(&track(seed, middle.clone(), 12))
+                    .unwrap();
+            }
+            let mut apart = middle.clone();
+            apart[7] += 0.1;
+            make_unit(&mut apart);
+            assert_eq!(
+                far(
+                    &mut engine,
+                    Seed {
+                        vector: apart,
+                        ..steady
+                    }
+                ),
+                "",
+                "{artists}"
+            );
+            let of_it = engine
+                .seed_of(engine.library().track_ids().unwrap().pop().unwrap())
+                .unwrap();
+            assert!(engine.is_steady(&of_it).unwrap());
+        }
+    }
+
+    #[test]
+    fn small_libraries_and_parts_of_others_say_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut small = engine(dir.path(), 9);
+        let seed = [small.seed_of(TrackId(1)).unwrap()];
+        assert!(
+            small
+                .standing(&seed, &SimilarOptions::default())
+                .unwrap()
+                .is_none()
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let mut part = engine(dir.path(), 20);
+        assert!(
+            part.standing(&seed, &SimilarOptions::default())
+                .unwrap()
+                .is_some()
+        );
+        let values = part.space().unwrap().mean().to_vec();
+        let fixed = StoredMean {
+            values,
+            tracks: 0,
+            generation: 0,
+            is_fixed: true,
+        };
+        part.library_mut().set_mean(&fixed).unwrap();
+        assert!(
+            part.standing(&seed, &SimilarOptions::default())
+                .unwrap()
+                .is_none()
+        );
+        // One artist throughout: nothing to compare with, and no end of a search for it.
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), DIMENSION);
+        let mut rng = Random::new(5);
+        for i in 0..80 {
+            let mut new = track(i, about(0, &mut rng), 0);
+            new.tags.artist = Some("the only one".to_owned());
+            library.insert_track(&new).unwrap();
+        }
+        let mut one = Engine::from_library(library);
+        assert!(
+            one.standing(&seed, &SimilarOptions::default())
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn it_is_kept_until_much_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), 60);
+        engine.maintain_index().unwrap();
+        let name = format!("nearness.{}", engine.model().unwrap().fingerprint);
+        let kept = |engine: &Engine| engine.library().setting(&name).unwrap().unwrap();
+        let first = kept(&engine);
+        let mut rng = Random::new(6);
+        let mut put = |engine: &mut Engine, range: std::ops::Range<u64>| {
+            for i in range {
+                engine
+                    .library_mut()
+                    .insert_track(&track(i, about(0, &mut rng), 0))
+                    .unwrap();
+            }
+            engine.maintain_index().unwrap();
+        };
+        put(&mut engine, 200..205);
+        assert_eq!(kept(&engine), first);
+        put(&mut engine, 205..210);
+        assert_ne!(kept(&engine), first);
+        // What cannot be read is measured anew.
+        engine.library_mut().set_setting(&name, Some("{}")).unwrap();
+        let seed = [engine.seed_of(TrackId(1)).unwrap()];
+        assert!(
+            engine
+                .standing(&seed, &SimilarOptions::default())
+                .unwrap()
+                .is_some()
+        );
+        assert!(kept(&engine).len() > 1000);
+    }
+}

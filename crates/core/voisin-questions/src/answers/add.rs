@@ -1,0 +1,52 @@
+//! The answer of a run that adds files.
+
+use serde::Serialize;
+use voisin_engine::{AddReport, AddSummary};
+use voisin_library::scan::SystemFolder;
+
+use super::lossy;
+
+/// The documented JSON of `add`.
+#[derive(Debug, Serialize)]
+pub struct AddAnswer {
+    #[serde(flatten)]
+    summary: AddSummary,
+    /// Files that are no longer below the folders named.
+    gone: usize,
+    /// Files of which it cannot be told: their folder looks like that of a disk that is not mounted.
+    out_of_reach: usize,
+    /// Tracks whose files are gone and that went on with a later file of the same recording.
+    taken_over: u64,
+    /// Those that could, with `--take-over`.
+    replaced: usize,
+    /// Bins, snapshots and systems' own folders that were left out.
+    left_out: Vec<LeftOutFolder>,
+}
+
+#[derive(Debug, Serialize)]
+struct LeftOutFolder {
+    folder: String,
+    /// Files of audio in it.
+    files: u64,
+    /// Whether there may be more.
+    more: bool,
+}
+
+impl AddAnswer {
+    /// - `left_out`: folders that the scan did not look into
+    pub fn new(report: &AddReport, left_out: &[SystemFolder]) -> Self {
+        let left_out = left_out.iter().map(|system| LeftOutFolder {
+            folder: lossy(&system.folder),
+            files: system.files,
+            more: system.is_more,
+        });
+        Self {
+            summary: report.summary.clone(),
+            gone: report.gone.files.len(),
+            out_of_reach: report.gone.out_of_reach.len(),
+            taken_over: report.taken_over,
+            replaced: report.successors.len(),
+            left_out: left_out.collect(),
+        }
+    }
+}

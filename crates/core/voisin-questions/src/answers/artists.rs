@@ -1,0 +1,159 @@
+//! Artists and albums, and those near one of them.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::track::TrackRef;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, EngineError, KeptAnswer, meta};
+use voisin_explore::TrackMeta;
+use voisin_explore::artists::{ArtistSummary, NearArtist, TrackPair};
+
+/// What was found: artists, or albums.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FoundArtists {
+    /// All of them.
+    All(Vec<ArtistSummary>),
+    /// Those near to one.
+    Near(Vec<NearArtist>),
+}
+
+impl KeptAnswer for FoundArtists {}
+
+impl FoundArtists {
+    /// What is known of the tracks that it names.
+    pub fn tracks(&self, engine: &Engine) -> Result<HashMap<TrackId, TrackMeta>, EngineError> {
+        let ids: Vec<TrackId> = match self {
+            Self::All(all) => all.iter().map(|one| one.medoid).collect(),
+            Self::Near(near) => near
+                .iter()
+                .flat_map(|one| &one.because)
+                .flat_map(|pair| [pair.own, pair.other])
+                .collect(),
+        };
+        let taxonomy = engine.taxonomy()?;
+        let tracks = engine.library().tracks_by_id(&ids)?;
+        Ok(tracks
+            .iter()
+            .map(|track| (track.id, meta(track, &taxonomy)))
+            .collect())
+    }
+}
+
+/// The documented JSON of `artists` and `albums`: a list of these.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum ArtistJson {
+    /// One of all.
+    All(ArtistSummaryJson),
+    /// One near to the one that was named.
+    Near(NearArtistJson),
+}
+
+/// An artist, or an album.
+#[derive(Debug, Serialize)]
+pub struct ArtistSummaryJson {
+    #[serde(flatten)]
+    name: MakerName,
+    tracks: usize,
+    medoid: Option<TrackRef>,
+    cohesion: Option<f32>,
+    nearest: Option<NearestJson>,
+}
+
+/// An artist, or an album and whose it is.
+#[derive(Debug, Serialize)]
+pub(crate) struct MakerName {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    album: Option<String>,
+    artist: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct NearestJson {
+    #[serde(flatten)]
+    name: MakerName,
+    similarity: f32,
+}
+
+/// An artist, or an album, near to the one that was named.
+#[derive(Debug, Serialize)]
+pub struct NearArtistJson {
+    #[serde(flatten)]
+    name: MakerName,
+    tracks: usize,
+    similarity: f32,
+    mean_similarity: f32,
+    because: Vec<TrackPairJson>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct TrackPairJson {
+    own: Option<TrackRef>,
+    other: Option<TrackRef>,
+    similarity: f32,
+}
+
+impl ArtistJson {
+    /// All of them, in the order found.
+    ///
+    /// - `known`: what is known of a track
+    pub fn list<'a>(
+        found: FoundArtists,
+        known: impl Fn(TrackId) -> Option<&'a TrackMeta>,
+    ) -> Vec<Self> {
+        let track = |id| known(id).map(TrackRef::of_meta);
+        match found {
+            FoundArtists::All(all) => all
+                .into_iter()
+                .map(|one| Self::All(ArtistSummaryJson::new(one, track)))
+                .collect(),
+            FoundArtists::Near(near) => near
+                .into_iter()
+                .map(|one| Self::Near(NearArtistJson::new(one, track)))
+                .collect(),
+        }
+    }
+}
+
+impl ArtistSummaryJson {
+    fn new(one: ArtistSummary, track: impl Fn(TrackId) -> Option<TrackRef>) -> Self {
+        Self {
+            name: MakerName {
+                album: one.album,
+                artist: one.artist,
+            },
+            tracks: one.tracks,
+            medoid: track(one.medoid),
+            cohesion: one.cohesion,
+            nearest: one.nearest.map(|near| NearestJson {
+                name: MakerName {
+                    album: near.album,
+                    artist: near.artist,
+                },
+                similarity: near.similarity,
+            }),
+        }
+    }
+}
+
+impl NearArtistJson {
+    fn new(one: NearArtist, track: impl Fn(TrackId) -> Option<TrackRef>) -> Self {
+        let because = |pair: TrackPair| TrackPairJson {
+            own: track(pair.own),
+            other: track(pair.other),
+            similarity: pair.similarity,
+        };
+        Self {
+            name: MakerName {
+                album: one.album,
+                artist: one.artist,
+            },
+            tracks: one.tracks,
+            similarity: one.similarity,
+            mean_similarity: one.mean_similarity,
+            because: one.because.into_iter().map(because).collect(),
+        }
+    }
+}

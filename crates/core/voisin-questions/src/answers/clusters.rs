@@ -1,0 +1,79 @@
+//! Groups of tracks that sound alike.
+
+use std::ops::Range;
+
+use serde::Serialize;
+
+use super::track::TrackRef;
+use voisin_engine::Collection;
+use voisin_explore::clusters::{Change, Clustering, NearCluster, Share};
+
+/// The documented JSON of `clusters`.
+#[derive(Debug, Serialize)]
+pub struct ClustersJson<'a> {
+    clusters: Vec<ClusterJson<'a>>,
+    noise: &'a [TrackRef],
+    modularity: f64,
+    resolution: f64,
+    changes: &'a [Change],
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ClusterJson<'a> {
+    id: u32,
+    name: &'a str,
+    tracks: usize,
+    cohesion: f32,
+    medoid: Option<&'a TrackRef>,
+    members: &'a [TrackRef],
+    genres: &'a [Share],
+    tags: &'a [Share],
+    artists: &'a [Share],
+    nearest: &'a [NearCluster],
+}
+
+/// The members of all clusters, one cluster after the other, then what is in none.
+pub fn members(collection: &Collection, found: &Clustering) -> Vec<TrackRef> {
+    let clustered = found.clusters.iter().flat_map(|cluster| &cluster.members);
+    clustered
+        .chain(&found.noise)
+        .filter_map(|&id| TrackRef::of(collection, id))
+        .collect()
+}
+
+impl<'a> ClustersJson<'a> {
+    /// - `members`: [`members`] of these clusters
+    /// - `part`: which of them are named; the clusters are described whichever it is
+    pub fn new(found: &'a Clustering, members: &'a [TrackRef], part: &Range<usize>) -> Self {
+        let named = |of: &Range<usize>| {
+            members
+                .get(of.start.max(part.start)..of.end.min(part.end))
+                .unwrap_or_default()
+        };
+        let mut end = 0;
+        let clusters = found.clusters.iter().map(|cluster| {
+            let all = end..end + cluster.members.len();
+            end = all.end;
+            let own = members.get(all.clone()).unwrap_or_default();
+            ClusterJson {
+                id: cluster.id,
+                name: &cluster.name,
+                tracks: cluster.members.len(),
+                cohesion: cluster.cohesion,
+                medoid: own.iter().find(|track| track.id == cluster.medoid),
+                members: named(&all),
+                genres: &cluster.genres,
+                tags: &cluster.tags,
+                artists: &cluster.artists,
+                nearest: &cluster.nearest,
+            }
+        });
+        Self {
+            clusters: clusters.collect(),
+            noise: named(&(end..members.len())),
+            modularity: found.modularity,
+            resolution: found.resolution,
+            changes: &found.changes,
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Recordings that are there several times.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::graph::neighbour_graph;
+use super::lossy;
+use voisin_base::places::Tidiness;
+use voisin_base::text;
+use voisin_base::track::TrackId;
+use voisin_engine::{Collection, Engine, EngineError, ListenEvent, keep_songs, song_facts};
+use voisin_explore::TrackMeta;
+use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
+use voisin_explore::versions::{candidates, joined, versions as versions_among};
+use voisin_library::StoredFile;
+
+/// The documented JSON of `duplicates`: a list of these.
+#[derive(Debug, Serialize)]
+pub struct GroupJson {
+    /// The file to keep.
+    pub keep: FileJson,
+    /// The reason, in words.
+    pub why: String,
+    /// The other files of the recording.
+    pub others: Vec<FileJson>,
+    /// What the other files take up, in bytes.
+    pub bytes_to_be_won: u64,
+    pub(crate) pairs: Vec<PairJson>,
+}
+
+/// Two tracks that are the same recording.
+#[derive(Debug, Serialize)]
+pub(crate) struct PairJson {
+    pub(crate) a: IdJson,
+    pub(crate) b: IdJson,
+    pub(crate) similarity: f32,
+    pub(crate) distinctness: f32,
+    pub(crate) correlation: Option<f32>,
+    pub(crate) offset: f32,
+    pub(crate) coverage: f32,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct IdJson {
+    pub(crate) id: TrackId,
+}
+
+impl From<DuplicatePair> for PairJson {
+    fn from(pair: DuplicatePair) -> Self {
+        let DuplicatePair {
+            a,
+            b,
+            similarity,
+            distinctness,
+            correlation,
+            offset,
+            coverage,
+        } = pair;
+        let a = IdJson { id: a };
+        let b = IdJson { id: b };
+        Self {
+            a,
+            b,
+            similarity,
+            distinctness,
+            correlation,
+            offset,
+            coverage,
+        }
+    }
+}
+
+/// One of the files of a recording.
+#[derive(Debug, Serialize)]
+pub struct FileJson {
+    /// The track's number.
+    pub id: TrackId,
+    /// Where its file is.
+    pub path: String,
+    artist: Option<String>,
+    title: String,
+    pub(crate) codec: String,
+    pub(crate) kilobits_per_second: Option<f64>,
+    pub(crate) seconds: f64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The very same audio, bit for bit, as another file of the group.
+    pub exact: bool,
+    /// The path as the system has it.
+    #[serde(skip)]
+    pub file: PathBuf,
+}
+
+impl FileJson {
+    /// What describes it as a track.
+    pub fn meta(&self) -> TrackMeta {
+        TrackMeta {
+            seconds: self.seconds,
+            ..TrackMeta::of_file(self.id, &self.file)
+        }
+    }
+
+    /// Its name and quality, in words.
+    pub fn describe(&self) -> String {
+        let size = text::size(self.bytes);
+        match self.kilobits_per_second {
+            _ if self.exact => format!("the same audio, {size}"),
+            Some(rate) => format!("{} at {rate:.0} kbit/s, {size}", self.codec),
+            None => format!("{}, {size}", self.codec),
+        }
+    }
+}
+
+/// Adds the files that hold the very same audio, which the library keeps as one track; most bytes to be won first.
+pub(crate) fn with_exact_copies(
+    engine: &Engine,
+    collection: &Collection,
+    similar: Vec<DuplicateGroup>,
+) -> Result<Vec<GroupJson>, EngineError> {
+    let several = engine.library().tracks_of_several_files()?.into_iter();
+    let several: HashMap<TrackId, Vec<StoredFile>> =
+        several.map(|track| (track.id, track.files)).collect();
+    let album_mates = album_mates(collection);
+    // A track's files: the first is the one to keep.
+    let files = |id: TrackId| -> Vec<FileJson> {
+        let Some(row) = collection.row(id) else {
+            return Vec::new();
+        };
+        let track = &collection.meta[row];
+        let Some(stored) = several.get(&id) else {
+            return vec![file(track, track.system_path(), track.bytes, false)];
+        };
+        let mut stored: Vec<&StoredFile> = stored.iter().collect();
+        // The sort is stable: of equals the one known longest.
+        stored.sort_by_key(|stored| {
+            let path = &stored.record.path;
+            let album = (path.parent(), track.album.as_deref());
+            (
+                Tidiness::of(path),
+                Reverse(album_mates.get(&album).copied().unwrap_or(0)),
+            )
+        });
+        let mut files: Vec<FileJson> = stored
+            .iter()
+            .map(|stored| file(track, &stored.record.path, stored.record.size, true))
+            .collect();
+        files[0].exact = false;
+        files
+    };
+    let mut told: std::collections::HashSet<TrackId> = std::collections::HashSet::new();
+    let mut groups = Vec::new();
+    for group in similar {
+        told.extend(group.others.iter().chain([&group.best]));
+        let mut all = group.others.iter().fold(files(group.best), |mut all, &id| {
+            all.extend(files(id));
+            all
+        });
+        // A copy of the best may lie in a bin, of a worse one in its album's folder.
+        all.sort_by_key(|file| Tidiness::of(&file.file));
+        if all.len() > 1 {
+            let keep = all.remove(0);
+            let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
+            groups.push(GroupJson {
+                keep,
+                why: group.reason,
+                others: all,
+                bytes_to_be_won,
+                pairs: group.pairs.into_iter().map(PairJson::from).collect(),
+            });
+        }
+    }
+    let mut alone: Vec<TrackId> = several
+        .keys()
+        .copied()
+        .filter(|id| !told.contains(id))
+        .collect();
+    alone.sort_unstable();
+    for id in alone {
+        let mut all = files(id);
+        if all.len() > 1 {
+            let keep = all.remove(0);
+            let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
+            let why = format!(
+                "the same audio in each: {}",
+                why_kept(&keep, &all[0], &several[&id][0])
+            );
+            groups.push(GroupJson {
+                keep,
+                why,
+                others: all,
+                bytes_to_be_won,
+                pairs: Vec::new(),
+            });
+        }
+    }
+    groups.sort_by(|a, b| {
+        b.bytes_to_be_won
+            .cmp(&a.bytes_to_be_won)
+            .then(a.keep.id.cmp(&b.keep.id))
+    });
+    Ok(groups)
+}
+
+/// How many tracks of each album each folder has.
+fn album_mates(collection: &Collection) -> HashMap<(Option<&Path>, Option<&str>), usize> {
+    let mut mates = HashMap::new();
+    for track in collection.meta.iter().filter(|track| track.album.is_some()) {
+        *mates
+            .entry((track.system_path().parent(), track.album.as_deref()))
+            .or_insert(0) += 1;
+    }
+    mates
+}
+
+/// Why one of a track's files is kept rather than the next.
+///
+/// - `oldest`: the one that the library has known longest
+fn why_kept(keep: &FileJson, next: &FileJson, oldest: &StoredFile) -> String {
+    let other = Tidiness::of(&next.file);
+    if Tidiness::of(&keep.file) < other {
+        format!("the next is {}", other.words())
+    } else if keep.file == oldest.record.path {
+        "the file known longest".to_owned()
+    } else {
+        "the file in its album's folder".to_owned()
+    }
+}
+
+/// Versions of a song, the shortest title first: that of the song itself. Songs with most versions first.
+///
+/// - `listens`: whether files are read, for their chords and the works that their tags name, and what they say is kept for
+///   lists; if not, titles and codes of recordings decide
+/// - `tell`: is told of the tracks that are listened to
+pub(crate) fn versions(
+    engine: &mut Engine,
+    collection: &Collection,
+    listens: bool,
+    tell: &(impl Fn(ListenEvent) + Sync),
+) -> Result<Vec<GroupJson>, EngineError> {
+    let meta = &collection.meta;
+    let mut codes: HashMap<String, usize> = HashMap::new();
+    let mut by_code: Vec<(usize, usize)> = Vec::new();
+    engine.library().for_each_track(|track| {
+        let recording = [("mbid", track.tags.mbid), ("isrc", track.tags.isrc)];
+        for (kind, code) in recording
+            .into_iter()
+            .filter_map(|(kind, code)| Some((kind, code?)))
+        {
+            let Some(row) = collection.row(track.id) else {
+                continue;
+            };
+            let first = *codes.entry(format!("{kind} {code}")).or_insert(row);
+            by_code.extend((first != row).then_some((first, row)));
+        }
+        Ok(())
+    })?;
+    let graph = if listens && meta.len() > 1 {
+        Some(neighbour_graph(engine, collection)?)
+    } else {
+        None
+    };
+    let candidates = candidates(graph.as_ref(), meta)?;
+    let rows: BTreeSet<usize> = candidates
+        .iter()
+        .flat_map(|pair| [pair.a, pair.b])
+        .collect();
+    let tracks: Vec<(usize, &TrackMeta)> = rows.into_iter().map(|row| (row, &meta[row])).collect();
+    let facts = if listens {
+        song_facts(&tracks, tell)
+    } else {
+        BTreeMap::new()
+    };
+    let found = versions_among(&candidates, &facts);
+    let pairs = by_code
+        .into_iter()
+        .chain(found.iter().map(|pair| (pair.a, pair.b)));
+    let joined = joined(meta.len(), pairs);
+    if listens {
+        let compared = tracks.iter().map(|&(row, _)| (meta[row].id, meta[row].id));
+        let of_groups = joined
+            .iter()
+            .flat_map(|rows| rows.iter().map(|&row| (meta[row].id, meta[rows[0]].id)));
+        keep_songs(engine.library(), &compared.chain(of_groups).collect());
+    }
+    let group = |mut rows: Vec<usize>| {
+        let inside = found.iter().filter(|pair| rows.contains(&pair.a));
+        let least = inside
+            .filter_map(|pair| pair.likeness)
+            .min_by(f32::total_cmp);
+        rows.sort_by_key(|&row| (meta[row].title.chars().count(), meta[row].id));
+        let mut files = rows
+            .iter()
+            .map(|&row| file(&meta[row], meta[row].system_path(), meta[row].bytes, false));
+        let keep = files.next()?;
+        let mut why = "versions of one song, not copies".to_owned();
+        if let Some(least) = least {
+            why.push_str(&format!(
+                "; chords go together for {:.0} %",
+                100.0 * least.min(1.0)
+            ));
+        }
+        Some(GroupJson {
+            keep,
+            why,
+            others: files.collect(),
+            bytes_to_be_won: 0,
+            pairs: Vec::new(),
+        })
+    };
+    let mut groups: Vec<GroupJson> = joined.into_iter().filter_map(group).collect();
+    groups.sort_by(|a, b| {
+        b.others
+            .len()
+            .cmp(&a.others.len())
+            .then(a.keep.id.cmp(&b.keep.id))
+    });
+    Ok(groups)
+}
+
+fn file(track: &TrackMeta, path: &Path, bytes: u64, exact: bool) -> FileJson {
+    FileJson {
+        id: track.id,
+        path: lossy(path),
+        artist: track.artist.clone(),
+        title: track.display_title().to_owned(),
+        file: path.to_owned(),
+        codec: track.codec.clone(),
+        kilobits_per_second: track.kilobits_per_second(),
+        seconds: track.seconds,
+        bytes,
+        exact,
+    }
+}

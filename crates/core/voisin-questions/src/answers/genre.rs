@@ -1,0 +1,147 @@
+//! Which genre a track is.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::lossy;
+use voisin_base::track::TrackId;
+use voisin_engine::{Finding, GenreAnswer};
+use voisin_learn::genre::{
+    Agreement, Basis, Confidence, FusionPart, Genre, GenreShare, UnknownReason,
+};
+
+/// The documented JSON of `classify`: a list of these. What a voice cannot say is null, or empty.
+#[derive(Debug, Serialize)]
+pub struct AnswerJson<'a> {
+    path: String,
+    /// `first_guess`, `neighbours`, `head` or `nobody`.
+    source: &'static str,
+    /// Null where the answer is unknown.
+    genre: Option<&'a Genre>,
+    /// The answer, then the genres that the track most likely has along with it; empty where it is unknown.
+    genres: Vec<&'a Genre>,
+    /// The likeliest genre, also where the answer is unknown.
+    best: Option<&'a Genre>,
+    probability: f32,
+    /// `novel`, `unsure`, `steady`, `lacking` or null.
+    unknown: Option<UnknownReason>,
+    /// The likeliest genres where the answer is unknown.
+    kin: Vec<&'a Genre>,
+    /// The genre that it sounds like, by the first guess, and that the labels have neither by name nor by kin.
+    sounds_like: Option<&'a GenreShare>,
+    novelty: Option<f32>,
+    /// `vote`, `head` or `fused`: what of a trained head answers.
+    answers_by: Option<FusionPart>,
+    /// Whether it trained the head: then what was learnt without its artist answers.
+    held_out: bool,
+    confidence: Option<Confidence>,
+    agreement: Option<Agreement>,
+    summary: String,
+    probabilities: Option<BTreeMap<&'a str, f32>>,
+    /// Of a first guess: what each genre rests on.
+    basis: Option<BTreeMap<&'a str, Basis>>,
+    head: Option<BTreeMap<&'a str, f32>>,
+    votes: BTreeMap<&'a str, f32>,
+    /// How much of the library is labelled, with genres that were allowed.
+    labelled_tracks: usize,
+    labelled_genres: usize,
+    /// How many labelled tracks voted; `evidence` holds the weightiest.
+    voters: usize,
+    evidence: Vec<EvidenceJson>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct EvidenceJson {
+    id: TrackId,
+    path: String,
+    genre: String,
+    similarity: f32,
+    weight: f32,
+    artist: Option<String>,
+    /// Artist and title, or the file's name.
+    name: String,
+}
+
+impl<'a> AnswerJson<'a> {
+    /// As programs read it.
+    pub fn new(answer: &'a GenreAnswer) -> Self {
+        fn map(list: &[GenreShare]) -> BTreeMap<&str, f32> {
+            list.iter()
+                .map(|share| (share.genre.name(), share.share))
+                .collect()
+        }
+        let mut source = "neighbours";
+        let mut prediction = None;
+        let mut guess = None;
+        let mut votes = None;
+        match &answer.finding {
+            Finding::Nobody => source = "nobody",
+            Finding::FirstGuess(said) => (source, guess) = ("first_guess", Some(said)),
+            Finding::Vote { votes: said, .. } => votes = Some(said),
+            Finding::Head {
+                prediction: said, ..
+            } => {
+                (source, prediction, votes) = ("head", Some(said), Some(&said.votes));
+            }
+        }
+        Self {
+            path: lossy(&answer.path),
+            source,
+            genre: answer.genre(),
+            genres: answer.genres(),
+            best: answer.best(),
+            probability: answer.probability(),
+            unknown: answer.unknown(),
+            kin: answer.kin(),
+            sounds_like: answer.sounds_like.as_ref(),
+            novelty: prediction
+                .map(|p| p.novelty)
+                .or(answer.familiar.map(|share| 1.0 - share)),
+            answers_by: prediction.map(|p| p.answers_by),
+            held_out: prediction.is_some_and(|p| p.held_out),
+            confidence: prediction.map(|p| p.confidence),
+            agreement: prediction.map(|p| p.agreement),
+            summary: answer.summary(),
+            probabilities: match (prediction, guess) {
+                (Some(prediction), _) => Some(map(&prediction.probabilities)),
+                (None, guess) => guess.map(|g| {
+                    g.shares
+                        .iter()
+                        .map(|s| (s.genre.name(), s.probability))
+                        .collect()
+                }),
+            },
+            basis: guess.map(|guess| {
+                guess
+                    .shares
+                    .iter()
+                    .map(|s| (s.genre.name(), s.basis))
+                    .collect()
+            }),
+            head: prediction.map(|p| map(&p.head)),
+            votes: votes.map(|votes| map(&votes.shares)).unwrap_or_default(),
+            labelled_tracks: answer.labelled.tracks,
+            labelled_genres: answer.labelled.genres,
+            voters: votes.map_or(0, |votes| votes.count),
+            evidence: answer
+                .evidence()
+                .iter()
+                .map(|voter| EvidenceJson {
+                    id: voter.track,
+                    path: lossy(&voter.path),
+                    genre: voter
+                        .genres
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                    similarity: voter.similarity,
+                    weight: voter.weight,
+                    artist: voter.artist.clone(),
+                    name: voter.display.clone(),
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! How close the genres of a library are to one another.
+
+use serde::Serialize;
+
+use super::track::TrackRef;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, EngineError};
+use voisin_learn::genre::{Genre, GenreKinship, Kin, Kinship};
+
+/// The documented JSON of `genres`.
+#[derive(Debug, Serialize)]
+pub struct GenresJson {
+    /// The genres.
+    pub genres: Vec<GenreJson>,
+    /// Distances between the genres, in their order: 0 near, 1 far.
+    pub distance: Vec<Vec<f64>>,
+}
+
+/// The documented JSON of `genres NAME`.
+#[derive(Debug, Serialize)]
+pub struct GenreJson {
+    genre: Genre,
+    tracks: usize,
+    /// The genres that it lies within, by labels.
+    within: Vec<Genre>,
+    cohesion: Option<f64>,
+    nearest: Vec<Kin>,
+    typical: Vec<TrackRef>,
+    borderline: Vec<BorderlineJson>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct BorderlineJson {
+    #[serde(flatten)]
+    track: TrackRef,
+    towards: Genre,
+    margin: f64,
+}
+
+impl GenreJson {
+    /// As programs read it.
+    pub fn new(engine: &Engine, genre: &GenreKinship) -> Result<Self, EngineError> {
+        let track = |id: TrackId| -> Result<TrackRef, EngineError> {
+            Ok(TrackRef::of_track(&engine.library().track(id)?))
+        };
+        let borderline = genre.borderline.iter().map(|between| {
+            let towards = between.towards.clone();
+            let margin = between.margin;
+            Ok(BorderlineJson {
+                track: track(between.track)?,
+                towards,
+                margin,
+            })
+        });
+        Ok(Self {
+            genre: genre.genre.clone(),
+            tracks: genre.tracks,
+            within: genre.within.clone(),
+            cohesion: genre.cohesion,
+            nearest: genre.nearest.clone(),
+            typical: genre
+                .typical
+                .iter()
+                .map(|&id| track(id))
+                .collect::<Result<_, EngineError>>()?,
+            borderline: borderline.collect::<Result<_, EngineError>>()?,
+        })
+    }
+}
+
+impl GenresJson {
+    /// As programs read it.
+    pub fn new(engine: &Engine, kinship: &Kinship) -> Result<Self, EngineError> {
+        let genres = kinship
+            .genres
+            .iter()
+            .map(|genre| GenreJson::new(engine, genre));
+        Ok(Self {
+            genres: genres.collect::<Result<_, _>>()?,
+            distance: kinship.distance.clone(),
+        })
+    }
+}

@@ -1,0 +1,104 @@
+//! What several answers work out of the library's neighbour graph: the graph itself, clusters, copies.
+
+use voisin_base::track::TrackId;
+use voisin_engine::{Collection, Engine, EngineError, GraphUse, window_set};
+use voisin_explore::clusters::{self, ClusterOptions, Clustering, Detail, Identity};
+use voisin_explore::duplicates::{DuplicateGroup, DuplicateOptions, PairListener, duplicates};
+use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
+use voisin_library::OpenMode;
+
+/// Neighbours in the graphs that clusters and maps are made from.
+const GRAPH_K: usize = 15;
+
+/// The library's tracks and their neighbour graph.
+pub fn neighbour_graph(
+    engine: &mut Engine,
+    collection: &Collection,
+) -> Result<KnnGraph, EngineError> {
+    engine.knn_graph(
+        collection,
+        GRAPH_K.min(collection.ids.len().saturating_sub(1)),
+        GraphUse::Exploring,
+    )
+}
+
+/// The whole library and its graph, for those who need no index afterwards: see [`Engine::collection_and_graph`].
+pub fn collection_and_graph(engine: &mut Engine) -> Result<(Collection, KnnGraph), EngineError> {
+    engine.collection_and_graph(GRAPH_K, GraphUse::Exploring)
+}
+
+/// The clusters of the last time the whole collection was asked for at this detail, if it ever was.
+pub fn remembered_clusters(
+    engine: &Engine,
+    detail: Detail,
+) -> Result<Option<Identity>, EngineError> {
+    let text = engine
+        .library()
+        .setting(&format!("clusters.{}", detail.name()))?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Clusters a library, with ids carried over from the last time the same question was asked.
+pub fn clustered(
+    engine: &mut Engine,
+    collection: &Collection,
+    graph: &KnnGraph,
+    rows: Option<&[usize]>,
+    options: &ClusterOptions,
+) -> Result<Clustering, EngineError> {
+    // Ids of the whole collection survive; parts of it and fixed numbers are asked for now and then.
+    let remembered = rows.is_none() && options.count.is_none();
+    let name = format!("clusters.{}", options.detail.name());
+    let previous = if remembered {
+        remembered_clusters(engine, options.detail)?
+    } else {
+        None
+    };
+    let found = clusters::cluster(
+        collection.vectors.view(),
+        graph,
+        &collection.meta,
+        rows,
+        options,
+        previous.as_ref(),
+    )?;
+    if remembered && engine.library().mode() != OpenMode::ReadOnly {
+        let text = serde_json::to_string(&found.identity).map_err(ExploreError::from)?;
+        // A question that changes nothing writes nothing.
+        if engine.library().setting(&name)?.as_deref() != Some(&text) {
+            engine.library_mut().set_setting(&name, Some(&text))?;
+        }
+    }
+    Ok(found)
+}
+
+/// Neighbours that are looked at for copies of a track.
+pub(crate) fn neighbours_of_duplicates(collection: &Collection) -> usize {
+    DuplicateOptions::default()
+        .neighbours
+        .min(collection.ids.len().saturating_sub(1))
+}
+
+/// Tracks that are the same recording; without a listener, as far as their windows, lengths and titles tell.
+///
+/// - `graph`: of [`neighbours_of_duplicates`], with the rows of `meta`
+pub(crate) fn duplicate_groups(
+    engine: &Engine,
+    graph: &KnnGraph,
+    meta: &[TrackMeta],
+    listener: Option<&dyn PairListener>,
+    options: &DuplicateOptions,
+) -> Result<Vec<DuplicateGroup>, EngineError> {
+    let library = engine.library();
+    let parts = engine.parts()?;
+    let parts = &parts;
+    let source = || {
+        // One for all windows saves locking the file for each track's; without it they are read all the same.
+        let snapshot = library.snapshot().ok();
+        move |track: TrackId| {
+            let _held = &snapshot;
+            window_set(library, parts, track)
+        }
+    };
+    Ok(duplicates(graph, meta, source, listener, options)?)
+}

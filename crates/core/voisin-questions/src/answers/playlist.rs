@@ -1,0 +1,292 @@
+//! A list of tracks around seeds, as `playlist` makes it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use ndarray::ArrayView2;
+use serde::Serialize;
+
+use super::graph::{duplicate_groups, neighbours_of_duplicates};
+use super::similar::FarJson;
+use super::track::ListedJson;
+use voisin_base::track::{TrackId, is_same_recording};
+use voisin_base::vector::dot;
+use voisin_engine::{Collection, Engine, EngineError, FileListener, GraphUse, Standing};
+use voisin_explore::duplicates::{DuplicateOptions, PairListener};
+use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
+use voisin_explore::{KnnGraph, TrackMeta};
+use voisin_library::{SongSet, Track, TrackSet};
+
+/// Tempos count as they are shown, rounded.
+const SHOWN: f64 = 0.5;
+/// So many times the length of a list are candidates where key and tempo choose among them.
+pub const MIX_REACH: usize = 8;
+/// Pairs of a list that are listened to at most: a few seconds' worth.
+const MOST_HEARD: usize = 500;
+
+/// What becomes of copies of one recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copies {
+    /// Those that sound exactly alike are left out.
+    LeftOut,
+    /// What may be a copy of another track of the list is listened to: finds those of low bit rates, too.
+    LookedFor,
+    /// They stay.
+    Kept,
+}
+
+/// What is wanted of a list besides its options.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaylistConstraints<'a> {
+    /// Copies of one recording that were left out.
+    pub copies: Copies,
+    /// Other versions of a song that is in the list stay.
+    pub keeps_versions: bool,
+    /// Each track's key mixes with that of the one before.
+    pub harmonic: bool,
+    /// Beats a minute from one track to the next.
+    pub max_bpm_step: Option<f64>,
+    /// Which tracks may be in it besides those that are named as seeds; `None`: all.
+    pub allowed: Option<&'a TrackSet>,
+    /// Similarities to seeds, by their rows, that no track exceeds which is not in the collection.
+    pub least: &'a HashMap<usize, f32>,
+}
+
+/// A list, as rows of the collection.
+#[derive(Debug, Default)]
+pub struct PlaylistRows {
+    /// Rows of the collection, in the order of the list.
+    pub rows: Vec<usize>,
+    /// Whether nothing else follows in key and tempo although the list is not full.
+    pub is_short: bool,
+    /// How near the seeds have anything here, where there are any.
+    pub standing: Option<Standing>,
+}
+
+/// The documented JSON of a list.
+#[derive(Debug, Serialize)]
+pub struct PlaylistJson<'a> {
+    items: Vec<ListedJson<'a>>,
+    #[serde(flatten)]
+    far: FarJson,
+}
+
+impl<'a> PlaylistJson<'a> {
+    /// As programs read it.
+    pub fn new(tracks: &'a [&TrackMeta], standing: Option<&Standing>) -> Self {
+        Self {
+            items: ListedJson::list(tracks).collect(),
+            far: FarJson::new(standing),
+        }
+    }
+}
+
+/// Makes a list; `None` where tracks might belong into it that are not in the collection.
+///
+/// - `seeds`: rows to start from, those that are named one by one first
+/// - `named`: how many those are
+pub fn listed(
+    engine: &mut Engine,
+    collection: &Collection,
+    seeds: &[usize],
+    named: usize,
+    wanted: &PlaylistConstraints<'_>,
+    options: &PlaylistOptions,
+) -> Result<Option<PlaylistRows>, EngineError> {
+    let length = options.length;
+    let mixed = wanted.harmonic || wanted.max_bpm_step.is_some();
+    let options = PlaylistOptions {
+        length: if mixed {
+            length.times(MIX_REACH)
+        } else {
+            length
+        },
+        ..options.clone()
+    };
+    let mut excluded: HashSet<usize> = HashSet::new();
+    let looked_for = if wanted.copies == Copies::LookedFor {
+        let graph = engine.knn_graph(
+            collection,
+            neighbours_of_duplicates(collection),
+            GraphUse::Copies,
+        )?;
+        Some((graph, FileListener::new(engine.library(), |_| {})?))
+    } else {
+        None
+    };
+    let vectors = collection.vectors.view();
+    let entries = loop {
+        let is_out = |row: usize| {
+            excluded.contains(&row)
+                || wanted
+                    .allowed
+                    .is_some_and(|set| !set.contains(collection.ids[row]))
+        };
+        let least = |seed: usize| {
+            wanted
+                .least
+                .get(&seed)
+                .copied()
+                .unwrap_or(f32::NEG_INFINITY)
+        };
+        let entries = playlist_near(vectors, &collection.meta, seeds, &is_out, &options, &least)?;
+        let Some(entries) = entries else {
+            return Ok(None);
+        };
+        let is_copy =
+            |a: usize, b: usize| wanted.copies != Copies::Kept && same_recording(vectors, a, b);
+        let listed = || {
+            entries
+                .iter()
+                .map(|entry| entry.row)
+                .chain(seeds[..named].iter().copied())
+        };
+        // A file that is a seed from outside has no id.
+        let ids: Vec<TrackId> = listed()
+            .map(|row| collection.ids[row])
+            .filter(|id| !wanted.keeps_versions && id.0 > 0)
+            .collect();
+        let tracks = engine.library().tracks_by_id(&ids)?;
+        let known = engine.library().known_songs(&ids)?;
+        let tracks: HashMap<TrackId, &Track> =
+            tracks.iter().map(|track| (track.id, track)).collect();
+        let song = |row: usize| {
+            let id = collection.ids[row];
+            tracks
+                .get(&id)
+                .map(|&track| (track, known.get(&id).copied()))
+        };
+        let mut again = repeated(&entries, &seeds[..named], is_copy, song);
+        if let Some((graph, listener)) = &looked_for {
+            let rows: BTreeSet<usize> = listed().filter(|row| !again.contains(row)).collect();
+            again.extend(heard_copies(
+                engine,
+                collection,
+                graph,
+                listener,
+                rows,
+                &seeds[..named],
+            )?);
+        }
+        if again.is_empty() {
+            break entries;
+        }
+        excluded.extend(again);
+    };
+    let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
+    let mut is_short = false;
+    if mixed {
+        let known = engine.library().descriptors(&collection.ids)?;
+        let of = |row: usize| known.get(&collection.ids[row]).copied().unwrap_or_default();
+        let fits = |from: usize, to: usize| {
+            let from = of(from);
+            let to = of(to);
+            let in_key = from
+                .key
+                .zip(to.key)
+                .is_some_and(|(from, to)| from.compatible().contains(&to));
+            let step = from.tempo.zip(to.tempo).map(|(from, to)| (from - to).abs());
+            (!wanted.harmonic || in_key)
+                && wanted
+                    .max_bpm_step
+                    .is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
+        };
+        rows = chain(&rows, &collection.meta, length, &fits);
+        is_short = match length {
+            Length::Tracks(n) => rows.len() < n,
+            Length::Seconds(seconds) => {
+                rows.iter()
+                    .map(|&row| collection.meta[row].seconds)
+                    .sum::<f64>()
+                    < 0.8 * seconds
+            }
+        };
+    }
+    Ok(Some(PlaylistRows {
+        rows,
+        is_short,
+        standing: None,
+    }))
+}
+
+/// Rows of a list that are copies of others in it, by listening where that is in doubt.
+///
+/// - `graph`: of the collection
+/// - `named`: seeds; of a recording that is one of them, every other copy is left out
+fn heard_copies(
+    engine: &Engine,
+    collection: &Collection,
+    graph: &KnnGraph,
+    listener: &dyn PairListener,
+    rows: BTreeSet<usize>,
+    named: &[usize],
+) -> Result<Vec<usize>, EngineError> {
+    let rows: Vec<usize> = rows.into_iter().collect();
+    let meta: Vec<TrackMeta> = rows
+        .iter()
+        .map(|&row| collection.meta[row].clone())
+        .collect();
+    let options = DuplicateOptions {
+        most_heard: MOST_HEARD,
+        ..DuplicateOptions::default()
+    };
+    let groups = duplicate_groups(
+        engine,
+        &graph.induced(&rows),
+        &meta,
+        Some(listener),
+        &options,
+    )?;
+    let copies = groups.iter().flat_map(|group| {
+        let files = || {
+            [&group.best]
+                .into_iter()
+                .chain(&group.others)
+                .filter_map(|&track| collection.row(track))
+        };
+        let kept = files()
+            .find(|row| named.contains(row))
+            .or_else(|| files().next());
+        files()
+            .filter(move |row| Some(*row) != kept && !named.contains(row))
+            .collect::<Vec<_>>()
+    });
+    Ok(copies.collect())
+}
+
+fn same_recording(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> bool {
+    match (vectors.row(a).to_slice(), vectors.row(b).to_slice()) {
+        (Some(a), Some(b)) => is_same_recording(dot(a, b)),
+        _ => false,
+    }
+}
+
+/// Rows of a list that repeat one before them; a seed that was named never does.
+///
+/// - `song`: a track, and which song it is known to be; `None` where another version repeats nothing
+fn repeated<'a>(
+    entries: &[Entry],
+    named: &[usize],
+    is_copy: impl Fn(usize, usize) -> bool,
+    song: impl Fn(usize) -> Option<(&'a Track, Option<TrackId>)>,
+) -> Vec<usize> {
+    let mut kept: Vec<usize> = Vec::new();
+    let mut songs = SongSet::default();
+    let mut found = Vec::new();
+    let others = entries
+        .iter()
+        .map(|entry| entry.row)
+        .filter(|row| !named.contains(row));
+    for row in named.iter().copied().chain(others) {
+        let song = song(row);
+        let is_again = kept.iter().any(|&other| is_copy(row, other))
+            || song.is_some_and(|(track, known)| songs.contains(track, known));
+        if is_again && !named.contains(&row) {
+            found.push(row);
+        } else {
+            kept.push(row);
+            song.iter()
+                .for_each(|&(track, known)| songs.insert(track, known));
+        }
+    }
+    found
+}

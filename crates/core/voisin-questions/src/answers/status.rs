@@ -1,0 +1,290 @@
+//! What a library holds, and the state of its index and its genre head.
+
+use serde::Serialize;
+
+use super::lossy;
+use voisin_base::remedy::Remedy;
+use voisin_base::text::{count, grouped, with_causes};
+use voisin_engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
+use voisin_index::{IndexError, IndexOptions, IndexSummary, SearchMode, VectorIndex};
+use voisin_library::Status;
+
+/// The index beside the library, as its head describes it.
+#[derive(Debug, Serialize)]
+pub struct IndexJson {
+    /// `current`, `behind`, `none` or `unusable`.
+    pub state: &'static str,
+    /// What the next search does about it; empty if nothing.
+    pub note: String,
+    /// The index's generation; none where there is no index.
+    pub generation: Option<u64>,
+    pub(crate) tail: usize,
+    pub(crate) tombstones: usize,
+}
+
+/// How `--search auto` finds neighbours.
+#[derive(Debug, Serialize)]
+pub struct SearchJson {
+    /// How neighbours are searched.
+    pub mode: &'static str,
+    /// The reason, in words.
+    pub why: String,
+}
+
+/// The documented JSON of `status`.
+#[derive(Debug, Serialize)]
+pub struct StatusJson {
+    /// Where the library is.
+    pub library: String,
+    /// How many tracks there are.
+    pub tracks: u64,
+    /// How many files there are.
+    pub files: u64,
+    /// How many window vectors are kept.
+    pub windows: u64,
+    /// How many files could not be added.
+    pub failed: u64,
+    /// The model's name.
+    pub model: Option<String>,
+    pub(crate) model_fingerprint: Option<String>,
+    /// Numbers in a track's vector.
+    pub dimension: Option<usize>,
+    /// A change of model that is under way.
+    pub upgrade: Option<UpgradeJson>,
+    /// The library's generation.
+    pub index_generation: u64,
+    /// The state of the index.
+    pub index: IndexJson,
+    /// How neighbours are searched, and why.
+    pub search: SearchJson,
+    /// Size of the database in bytes.
+    pub database_bytes: u64,
+    /// Size of the index's file in bytes.
+    pub index_bytes: u64,
+    /// What the index takes in memory, in bytes.
+    pub index_resident_bytes: u64,
+    /// Version of the database's tables.
+    pub schema: u32,
+    /// Where genres come from.
+    pub labels: LabelsJson,
+    /// The trained head, where there is one.
+    pub genre_head: Option<HeadJson>,
+}
+
+/// Another model that the library is on its way to.
+#[derive(Debug, Serialize)]
+pub struct UpgradeJson {
+    /// The model that the library changes to.
+    pub model: String,
+    pub(crate) model_fingerprint: String,
+    /// Tracks that have its vectors.
+    pub done: u64,
+}
+
+/// Where the library's genres come from.
+#[derive(Debug, Serialize)]
+pub struct LabelsJson {
+    /// Where genres come from.
+    pub source: String,
+    /// Labels given by hand, which stand above the source.
+    pub by_hand: usize,
+}
+
+/// The trained genre head, as `status` shows it.
+#[derive(Debug, Serialize)]
+pub struct HeadJson {
+    /// Seconds since 1970 UTC.
+    pub trained_at: u64,
+    /// How many tracks there are.
+    pub tracks: usize,
+    /// How many genres they have.
+    pub genres: usize,
+    /// Share of held-out tracks that it named rightly.
+    pub accuracy: f64,
+    /// Where its labels came from.
+    pub labels: String,
+    /// Share of labels that are new, gone or changed since; null where they cannot be read.
+    pub changed_share: Option<f64>,
+    /// Whether the next `classify` trains again.
+    pub retrain: bool,
+    /// Why it cannot be used, if it cannot.
+    pub problem: Option<String>,
+    /// What helps then.
+    #[serde(skip)]
+    pub remedy: Option<Remedy>,
+}
+
+fn genre_head(engine: &Engine) -> Option<HeadJson> {
+    match engine.genre_head() {
+        Ok(head) => head.map(|head| {
+            let tracks = engine.labelled_tracks(&head.source(), &GroupBy::Track);
+            let share = match &tracks {
+                Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
+                // every label it knew is gone
+                Err(EngineError::NoLabels) => Ok(1.0),
+                Err(error) => Err(with_causes(&error)),
+            };
+            HeadJson {
+                trained_at: head.provenance.trained_at,
+                tracks: head.model.tracks(),
+                genres: head.model.genres().len(),
+                accuracy: head.model.quality().accuracy,
+                labels: head.provenance.labels.clone(),
+                retrain: share.as_ref().is_ok_and(|share| *share >= RETRAIN_SHARE),
+                changed_share: share.as_ref().ok().copied(),
+                problem: share.err(),
+                remedy: None,
+            }
+        }),
+        Err(error) => Some(HeadJson {
+            trained_at: 0,
+            tracks: 0,
+            genres: 0,
+            accuracy: 0.0,
+            labels: String::new(),
+            changed_share: None,
+            // It holds no labels to train on: which ones is for its owner to say again.
+            retrain: false,
+            problem: Some(with_causes(&error)),
+            remedy: error.remedy(),
+        }),
+    }
+}
+
+impl StatusJson {
+    /// As programs read it.
+    pub fn new(engine: &Engine, status: &Status) -> Self {
+        let (index, search, index_resident_bytes) = index(engine, status);
+        let model = status.model.as_ref();
+        Self {
+            library: lossy(engine.library().dir()),
+            tracks: status.tracks,
+            files: status.files,
+            windows: status.windows,
+            failed: status.failures,
+            model: model.map(|model| model.name.clone()),
+            model_fingerprint: model.map(|model| model.fingerprint.clone()),
+            dimension: model.map(|model| model.dimension),
+            upgrade: status.upgrade.as_ref().map(|upgrade| UpgradeJson {
+                model: upgrade.model.name.clone(),
+                model_fingerprint: upgrade.model.fingerprint.clone(),
+                done: upgrade.done,
+            }),
+            index_generation: status.generation,
+            index,
+            search,
+            database_bytes: status.bytes,
+            index_bytes: std::fs::metadata(engine.index_path())
+                .map_or(0, |metadata| metadata.len()),
+            index_resident_bytes,
+            schema: status.schema,
+            labels: LabelsJson {
+                source: engine.label_source().to_string(),
+                by_hand: engine
+                    .library()
+                    .hand_labels()
+                    .map_or(0, |labels| labels.len()),
+            },
+            genre_head: model.and_then(|_| genre_head(engine)),
+        }
+    }
+}
+
+/// What the index file is, and how it is searched. Only its head is read: this must be quick.
+fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
+    let path = &engine.index_path();
+    let found = VectorIndex::summary(path);
+    let mut json = IndexJson {
+        state: "current",
+        note: String::new(),
+        generation: None,
+        tail: 0,
+        tombstones: 0,
+    };
+    match &found {
+        Ok(index) => {
+            json.generation = Some(index.stamp.generation);
+            json.tail = index.tail;
+            json.tombstones = index.tombstones;
+            let model = status.model.as_ref();
+            let mut made_of = index.stamp.model_fingerprint.split(' ');
+            if model.is_some_and(|model| Some(&*model.fingerprint) != made_of.next()) {
+                json.state = "unusable";
+                json.note = String::from("of another model: the next search builds it anew");
+            } else if !engine.is_in_space(&index.stamp) {
+                json.state = "unusable";
+                json.note =
+                    String::from("relative to another mean: the next search builds it anew");
+            } else if index.stamp.generation > status.generation {
+                json.state = "unusable";
+                json.note =
+                    String::from("of a later state of the library: the next search builds it anew");
+            } else if index.stamp.generation < status.generation {
+                json.state = "behind";
+                let changes = count(status.generation - index.stamp.generation, "change");
+                json.note = format!("{changes} to be put in by the next search");
+            }
+        }
+        Err(IndexError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            json.state = "none";
+            json.note = String::from("the next search builds it");
+        }
+        Err(error) => {
+            json.state = "unusable";
+            json.note = with_causes(&error);
+        }
+    }
+    let lists_from = IndexOptions::default().lists_from;
+    let tracks = count(status.vectors, "track");
+    let threshold = grouped(lists_from as u64);
+    let search = match found
+        .as_ref()
+        .ok()
+        .filter(|_| matches!(json.state, "current" | "behind"))
+    {
+        Some(IndexSummary {
+            mode: SearchMode::Hnsw,
+            ef: Some(width),
+            ..
+        }) => SearchJson {
+            mode: SearchMode::Hnsw.name(),
+            why: format!(
+                "{tracks}; a walk of the graph costs less than a search of the lists (width {}; filters that leave few tracks are scanned)",
+                grouped(*width as u64)
+            ),
+        },
+        Some(
+            index @ IndexSummary {
+                lists: Some(lists), ..
+            },
+        ) => SearchJson {
+            mode: index.mode.name(),
+            why: format!(
+                "{tracks}; from {threshold} on lists are faster than a scan (it looks at {} lists and compares the best {} tracks of them{}: recall@10 {:.4} ± {:.4} when it was built; filters that leave few tracks are scanned)",
+                grouped(lists.lists as u64),
+                grouped(lists.candidates as u64),
+                lists.read.map_or_else(String::new, |read| format!(
+                    ", reading the vectors of {}",
+                    grouped(read as u64)
+                )),
+                lists.recall,
+                lists.recall_error,
+            ),
+        },
+        None if status.vectors as usize >= lists_from => SearchJson {
+            mode: SearchMode::Lists.name(),
+            why: format!("{tracks}; from {threshold} on the next search makes lists"),
+        },
+        Some(index) if status.vectors as usize >= lists_from => SearchJson {
+            mode: index.mode.name(),
+            why: format!(
+                "{tracks}; the next add makes lists, as from {threshold} on they are faster"
+            ),
+        },
+        _ => SearchJson {
+            mode: SearchMode::Scan.name(),
+            why: format!("{tracks}; up to {threshold} a scan is as fast as lists, and exact"),
+        },
+    };
+    (json, search, found.map_or(0, |index| index.resident))
+}

@@ -1,0 +1,64 @@
+//! Labels that look wrong.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::lossy;
+use voisin_base::track::TrackId;
+use voisin_engine::TrackDisplay;
+use voisin_learn::genre::{Genre, Suspect};
+
+/// The documented JSON of `suspects`: a list of these.
+#[derive(Debug, Serialize)]
+pub struct SuspectJson {
+    /// Its place, from 1.
+    pub rank: usize,
+    /// The track's number.
+    pub id: TrackId,
+    /// Where its file is.
+    pub path: String,
+    /// Its artist.
+    pub artist: Option<String>,
+    /// Its own genres.
+    pub labels: Vec<Genre>,
+    /// The genre that it sounds like.
+    pub suggested: Genre,
+    /// How much speaks against its label, 0 to 1.
+    pub score: f32,
+    /// Whether the suggestion is sure enough to act upon.
+    pub confident: bool,
+    /// Probability of its own label.
+    pub label_probability: f32,
+    /// Probability of the suggestion.
+    pub suggested_probability: f32,
+    /// The reason, in words.
+    pub reason: String,
+}
+
+impl SuspectJson {
+    /// All of them, in the order found.
+    ///
+    /// - `shown`: what is shown of their tracks
+    pub fn list(
+        shown: &HashMap<TrackId, TrackDisplay>,
+        found: &[Suspect],
+    ) -> impl Iterator<Item = Self> {
+        found.iter().enumerate().filter_map(|(i, suspect)| {
+            let facts = shown.get(&suspect.track)?;
+            Some(Self {
+                rank: i + 1,
+                id: suspect.track,
+                path: lossy(&facts.path),
+                artist: facts.artist.clone(),
+                labels: suspect.labels.clone(),
+                suggested: suspect.suggested.clone(),
+                score: suspect.score,
+                confident: suspect.confident,
+                label_probability: suspect.label_probability,
+                suggested_probability: suspect.suggested_probability,
+                reason: suspect.reason.clone(),
+            })
+        })
+    }
+}

@@ -1,0 +1,413 @@
+//! Clusters, artists and albums, copies, and the way from one track to another.
+
+use std::collections::HashSet;
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::QuestionError;
+use super::read::Refused;
+use super::seed::{MOST_SEEDS, NamedSeed};
+use super::values::{ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, said};
+use crate::answers::artists::FoundArtists;
+use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
+use crate::answers::graph::{
+    clustered, collection_and_graph, duplicate_groups, neighbours_of_duplicates,
+    remembered_clusters,
+};
+use voisin_base::track::TrackId;
+use voisin_engine::{
+    Collection, Engine, EngineError, FileListener, GraphUse, KeptAnswer, ListenEvent, Seed,
+    window_set,
+};
+use voisin_explore::artists::{Makers, artists, near_artists};
+use voisin_explore::clusters::{ClusterOptions, Clustering};
+use voisin_explore::duplicates::{DuplicateOptions, PairListener};
+use voisin_explore::outliers::{Outlier, THRESHOLD, outliers};
+use voisin_explore::path::{PathOptions, Walk, path};
+use voisin_explore::{ExploreError, KnnGraph};
+use voisin_library::{OpenMode, Track};
+
+/// Groups of tracks that sound alike
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Clusters {
+    /// How finely to divide
+    #[arg(long, default_value_t)]
+    pub(crate) detail: ClusterDetail,
+    /// This many clusters instead of what the music suggests
+    #[arg(long, value_name = "K")]
+    pub(crate) clusters: Option<WholeNumber<1, 10_000, 1000>>,
+}
+
+impl Clusters {
+    /// The groups.
+    ///
+    /// - `rows`: of the collection, where not all are meant
+    /// - `seed`: where random numbers start, if it matters
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        graph: &KnnGraph,
+        rows: Option<&[usize]>,
+        seed: Option<u64>,
+    ) -> Result<Clustering, EngineError> {
+        let usual = ClusterOptions::default();
+        let count = self.clusters.map(WholeNumber::get);
+        let seed = seed.unwrap_or(usual.seed);
+        clustered(
+            engine,
+            collection,
+            graph,
+            rows,
+            &ClusterOptions {
+                detail: self.detail.0,
+                count,
+                seed,
+                ..usual
+            },
+        )
+    }
+
+    /// [`run`](Self::run) on the whole library, as it is kept, if nothing has changed since; with what became of the clusters
+    /// before, where it is not.
+    pub fn ask(&self, engine: &mut Engine, seed: Option<u64>) -> Result<Clustering, EngineError> {
+        let mut changes = Vec::new();
+        let mut work = |engine: &mut Engine| {
+            let (mut collection, graph) = collection_and_graph(engine)?;
+            collection.predict_genres(&graph)?;
+            let mut found = self.run(engine, &collection, &graph, None, seed)?;
+            changes = std::mem::take(&mut found.changes);
+            Ok::<_, EngineError>(KeptClusters(found))
+        };
+        let KeptClusters(found) = if self.clusters.is_some() {
+            work(engine)?
+        } else {
+            // What kept its numbers is of the clusters that were remembered last.
+            let source = engine.label_source();
+            let question = format!("{self:?} {seed:?}");
+            let kept = engine.kept("clusters", &question, &source, &mut work)?;
+            let remembered = remembered_clusters(engine, self.detail.0)?;
+            if engine.library().mode() == OpenMode::ReadOnly
+                || remembered.as_ref() == Some(&kept.0.identity)
+            {
+                kept
+            } else {
+                work(engine)?
+            }
+        };
+        Ok(Clustering { changes, ..found })
+    }
+}
+
+/// Clusters of a whole library.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptClusters(Clustering);
+
+impl KeptAnswer for KeptClusters {}
+
+/// Artists, or albums, and those near to one
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NearArtists {
+    /// Only those near to this one
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+impl NearArtists {
+    /// All of them, most tracks first, each with its nearest; or those near to the one that is named, nearest first.
+    ///
+    /// - `limit`: how many at most
+    ///
+    /// # Errors
+    /// None, or several, are called so.
+    pub fn run(
+        &self,
+        collection: &Collection,
+        makers: Makers,
+        limit: usize,
+    ) -> Result<FoundArtists, ExploreError> {
+        let vectors = collection.vectors.view();
+        let meta = &collection.meta;
+        Ok(match &self.name {
+            None => FoundArtists::All(artists(vectors, meta, makers, limit)?),
+            Some(name) => FoundArtists::Near(near_artists(vectors, meta, makers, name, limit)?),
+        })
+    }
+}
+
+impl NearArtists {
+    /// [`run`](Self::run) on the whole library; all of them as they are kept, if nothing has changed since.
+    ///
+    /// # Errors
+    /// None, or several, are called so.
+    pub fn ask(
+        &self,
+        engine: &mut Engine,
+        makers: Makers,
+        limit: usize,
+    ) -> Result<FoundArtists, QuestionError> {
+        let work = |engine: &mut Engine| {
+            Ok::<_, QuestionError>(self.run(&engine.collection()?, makers, limit)?)
+        };
+        if self.name.is_some() {
+            return work(engine);
+        }
+        let source = engine.label_source();
+        engine.kept(
+            &format!("{makers:?}").to_lowercase(),
+            &limit.to_string(),
+            &source,
+            work,
+        )
+    }
+}
+
+/// Songs of the artists, or of the albums, that are near to one
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NearSongs {
+    /// Whom, or what, they are near to: an artist, or an album (`ARTIST – ALBUM` where several are called so)
+    #[arg(value_name = "NAME")]
+    #[schemars(length(min = 1))]
+    name: String,
+    /// How many artists or albums
+    #[arg(long, short, default_value_t = ten(), value_name = "N|all", allow_negative_numbers = true)]
+    #[serde(default = "ten")]
+    limit: Limit,
+    /// Songs of each, those nearest to it [default: 3 of an artist, all of an album]
+    #[arg(long, value_name = "N")]
+    #[serde(default, deserialize_with = "said")]
+    each: Option<Count>,
+}
+
+fn ten() -> Limit {
+    Limit::from(10)
+}
+
+impl NearSongs {
+    pub(super) fn validate(&self) -> Result<(), Refused> {
+        let refused = || Refused {
+            field: "name".into(),
+            ..Refused::text("an artist or an album", &self.name)
+        };
+        if self.name.is_empty() {
+            Err(refused())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The songs, those of the nearest first; each once. An album's come in its own order, an artist's nearest first.
+    ///
+    /// # Errors
+    /// None, or several, are called so.
+    pub fn run(
+        &self,
+        engine: &Engine,
+        collection: &Collection,
+        makers: Makers,
+    ) -> Result<Vec<Track>, QuestionError> {
+        let limit = self.limit.of(MOST as usize);
+        let near = near_artists(
+            collection.vectors.view(),
+            &collection.meta,
+            makers,
+            &self.name,
+            limit,
+        )?;
+        let each = match (self.each, makers) {
+            (Some(each), _) => each.get(),
+            (None, Makers::Artists) => 3,
+            (None, Makers::Albums) => usize::MAX,
+        };
+        let mut all = Vec::new();
+        let mut known = HashSet::new();
+        for one in near {
+            let songs: Vec<TrackId> = one
+                .songs
+                .into_iter()
+                .filter(|song| !known.contains(song))
+                .take(each)
+                .collect();
+            known.extend(songs.iter().copied());
+            let mut songs = engine.library().tracks_by_id(&songs)?;
+            if makers == Makers::Albums {
+                songs.sort_by(|a, b| {
+                    let place = |track: &Track| (track.tags.disc_number, track.tags.track_number);
+                    place(a).cmp(&place(b)).then_with(|| a.path.cmp(&b.path))
+                });
+            }
+            all.extend(songs);
+        }
+        Ok(all)
+    }
+}
+
+/// Recordings that are there several times
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Duplicates {
+    /// Read no file: faster, and nothing is confirmed by listening. Copies are then those of one length (within 5 s, without
+    /// silence at the ends) whose stored vectors fit and whose titles and artists do not differ; those of low bit rates, those
+    /// under other titles and altered ones without tags are missed. Versions go by titles alone
+    #[arg(long)]
+    pub(crate) rough: bool,
+    /// Group versions of a song instead of copies of a recording: by the same artist, with titles that differ in words such
+    /// as live, remaster, radio edit or remix alone, or near in sound, and with chords that go together; nothing should be
+    /// deleted for it
+    #[arg(long)]
+    pub versions: bool,
+}
+
+impl Duplicates {
+    /// The groups of files, most bytes to be won first.
+    ///
+    /// - `tell`: is told of the pairs that are listened to
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        tell: impl Fn(ListenEvent) + Sync,
+    ) -> Result<Vec<GroupJson>, EngineError> {
+        if self.versions {
+            return versions(engine, collection, !self.rough, &tell);
+        }
+        let k = neighbours_of_duplicates(collection);
+        let graph = engine.knn_graph(collection, k, GraphUse::Copies)?;
+        self.copies(engine, collection, &graph, tell)
+    }
+
+    /// [`run`](Self::run) on the whole library.
+    pub fn ask(
+        &self,
+        engine: &mut Engine,
+        tell: impl Fn(ListenEvent) + Sync,
+    ) -> Result<Vec<GroupJson>, EngineError> {
+        if self.versions {
+            let collection = engine.collection()?;
+            return versions(engine, &collection, !self.rough, &tell);
+        }
+        let k = DuplicateOptions::default().neighbours;
+        let (collection, graph) = engine.collection_and_graph(k, GraphUse::Copies)?;
+        self.copies(engine, &collection, &graph, tell)
+    }
+
+    fn copies(
+        &self,
+        engine: &Engine,
+        collection: &Collection,
+        graph: &KnnGraph,
+        tell: impl Fn(ListenEvent) + Sync,
+    ) -> Result<Vec<GroupJson>, EngineError> {
+        let listener = FileListener::new(engine.library(), tell)?;
+        let listener = (!self.rough).then_some(&listener as &dyn PairListener);
+        let similar = duplicate_groups(
+            engine,
+            graph,
+            &collection.meta,
+            listener,
+            &DuplicateOptions::default(),
+        )?;
+        with_exact_copies(engine, collection, similar)
+    }
+}
+
+/// Tracks that lie far from everything: speech, broken rips, test tones
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outliers {
+    /// How far is far, in robust standard deviations [default: 3.5]
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<Within<0, 1000>>,
+}
+
+impl Outliers {
+    /// The tracks, farthest first.
+    pub fn run(
+        &self,
+        engine: &Engine,
+        collection: &Collection,
+        graph: &KnnGraph,
+    ) -> Result<Vec<Outlier>, EngineError> {
+        let library = engine.library();
+        let parts = engine.parts()?;
+        let mut source = |track: TrackId| window_set(library, &parts, track);
+        let threshold = self.threshold.map_or(THRESHOLD, Within::get);
+        Ok(outliers(
+            graph,
+            &collection.meta,
+            Some(&mut source),
+            threshold,
+        )?)
+    }
+}
+
+/// The way from one track to another, in small steps
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathBetween {
+    /// Where it begins
+    #[arg(
+        value_name = "A",
+        help = "Where the walk begins: a file (in the library or not), `id:NUMBER`, or words"
+    )]
+    pub(crate) from: NamedSeed,
+    /// Where it ends
+    #[arg(value_name = "B")]
+    pub(crate) to: NamedSeed,
+    /// A track to pass (several: in this order)
+    #[arg(long, value_name = "TRACK")]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
+    pub(crate) via: Vec<NamedSeed>,
+    /// Number of steps [default: as many as it takes]
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<WholeNumber<1, 10_000, 999>>,
+    /// At most this many tracks of one artist
+    #[arg(long, value_name = "N")]
+    pub(crate) max_per_artist: Option<Count>,
+}
+
+impl PathBetween {
+    /// The tracks that are named: both ends, then those on the way.
+    pub fn stops(&self) -> Vec<NamedSeed> {
+        [&self.from, &self.to]
+            .into_iter()
+            .chain(&self.via)
+            .cloned()
+            .collect()
+    }
+
+    /// The way.
+    ///
+    /// - `stops`: the tracks that are named, in their order
+    pub fn run(
+        &self,
+        collection: &Collection,
+        graph: &KnnGraph,
+        stops: &[Seed],
+    ) -> Result<Walk, QuestionError> {
+        let mut rows = stops
+            .iter()
+            .map(|seed| collection.row_of(seed))
+            .collect::<Result<Vec<_>, _>>()?;
+        let via = rows.split_off(2);
+        let options = PathOptions {
+            via,
+            tracks: self.steps.map(|steps| steps.get() + 1),
+            max_per_artist: self.max_per_artist.map(Count::get),
+        };
+        Ok(path(
+            collection.vectors.view(),
+            graph,
+            &collection.meta,
+            rows[0],
+            rows[1],
+            &options,
+        )?)
+    }
+}

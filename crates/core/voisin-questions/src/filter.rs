@@ -1,0 +1,290 @@
+//! Which tracks may be in an answer.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{Args, ValueHint};
+use schemars::JsonSchema;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::QuestionError;
+use super::read::Refused;
+use super::spans::{KeyWish, LoudnessSpan, NotTag, Seconds, Tag, TagRegex, TempoSpan, YearSpan};
+use super::values::at_most;
+use voisin_engine::{Engine, Seed};
+use voisin_library::{Library, LibraryError, MusicalKey, NameOf, TrackFilter, stored_path};
+
+/// Which tracks may be in an answer.
+#[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
+#[command(next_help_heading = "Filters")]
+#[serde(default, deny_unknown_fields)]
+pub struct Filters {
+    /// Only tracks of this genre (several: any of them)
+    #[arg(long, value_name = "GENRE")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub genre: Vec<String>,
+    /// No tracks of this genre (several: none of them)
+    #[arg(long, value_name = "GENRE")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub exclude_genre: Vec<String>,
+    /// Only tracks by this artist (several: any of them)
+    #[arg(long, value_name = "ARTIST")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub artist: Vec<String>,
+    /// No tracks by this artist
+    #[arg(long, value_name = "ARTIST")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub exclude_artist: Vec<String>,
+    /// Only tracks by this composer (several: any of them)
+    #[arg(long, value_name = "COMPOSER")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub composer: Vec<String>,
+    /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
+    #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
+    pub(crate) year: Option<YearSpan>,
+    /// Only tracks below this folder, as the library has it (several: any of them)
+    #[arg(long, value_name = "DIR", value_parser = folder(), value_hint = ValueHint::DirPath, help = "Only tracks below this folder (several: any of them)")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) folder: Vec<PathBuf>,
+    /// No tracks below this folder, as the library has it (several: none of them)
+    #[arg(long, value_name = "DIR", value_parser = folder(), value_hint = ValueHint::DirPath, help = "No tracks below this folder (several: none of them)")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) exclude_folder: Vec<PathBuf>,
+    /// Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of Creative Commons), or a part of
+    /// another licence's name (several: any of them)
+    #[arg(long, visible_alias = "license", value_name = "LICENCE")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) licence: Vec<String>,
+    /// Only tracks that are this word or tag, as `find` understands it, more than 80 % of the library is; `calm:95`: more
+    /// than 95 % (several: all of them)
+    #[arg(long, value_name = "WORD[:PERCENT]")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) tag: Vec<Tag>,
+    /// No tracks that are this word or tag more than half of the library is; `voice:80`: more than 80 %
+    #[arg(long, value_name = "WORD[:PERCENT]")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) not_tag: Vec<NotTag>,
+    /// Only tracks whose artist, title, album or path this regular expression fits; `title:(?i)remix`: whose title, without
+    /// regard to case (several: all of them)
+    #[arg(long, value_name = "REGEX")]
+    #[serde(deserialize_with = "at_most::<10, _, _>")]
+    #[schemars(length(max = 10))]
+    pub(crate) regex: Vec<TagRegex>,
+    /// Only tracks at least this long: seconds
+    #[arg(
+        long,
+        value_name = "TIME",
+        help = "Only tracks at least this long: 90 (seconds), 1:30 or 2m"
+    )]
+    pub(crate) min_duration: Option<Seconds>,
+    /// Only tracks at most this long
+    #[arg(long, value_name = "TIME")]
+    pub(crate) max_duration: Option<Seconds>,
+    /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90; of half or twice as many
+    /// beats as well where the span has two ends less than an octave apart
+    #[arg(long, value_name = "BPM", allow_hyphen_values = true)]
+    pub(crate) bpm: Option<TempoSpan>,
+    /// Not half or twice that tempo
+    #[arg(
+        long,
+        requires = "bpm",
+        help = "With --bpm: not half or twice that tempo"
+    )]
+    pub(crate) bpm_exact: bool,
+    /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or `compatible`: those that mix
+    /// with the seeds' keys
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    #[serde(deserialize_with = "keys")]
+    #[schemars(length(max = 100))]
+    pub(crate) key: Vec<KeyWish>,
+    /// Only tracks of this loudness, in LUFS, or of a span such as -16..-9, -14.. or ..-9
+    #[arg(long, value_name = "LUFS", allow_hyphen_values = true)]
+    pub(crate) loudness: Option<LoudnessSpan>,
+}
+
+/// A folder of this disk, as a library stores it.
+fn folder() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|folder| stored_path(&folder))
+}
+
+/// Keys, several of which may stand in one text, as the command line takes them: `"8A,compatible"` is `["8A", "compatible"]`.
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyWish>, D::Error> {
+    struct Texts;
+
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a key, or a list of them")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, texts: A) -> Result<Self::Value, A::Error> {
+            at_most::<100, _, _>(SeqAccessDeserializer::new(texts))
+        }
+    }
+
+    let texts = deserializer.deserialize_any(Texts)?;
+    let parts = texts.iter().flat_map(|text| text.split(','));
+    parts
+        .map(|part| {
+            let text = serde::de::value::StrDeserializer::<D::Error>::new(part);
+            KeyWish::deserialize(text)
+        })
+        .collect()
+}
+
+impl Filters {
+    /// Whether a key is to fit those of the seeds.
+    pub(crate) fn wants_compatible_keys(&self) -> bool {
+        self.key.contains(&KeyWish::Compatible)
+    }
+
+    /// Whether half and twice the tempo fit, too: a wider span holds one of the two counts in any case, and an open one says
+    /// which is meant.
+    pub(crate) fn has_octaves(&self) -> bool {
+        let tempo = self.bpm.unwrap_or_default().0;
+        !self.bpm_exact
+            && matches!((tempo.from, tempo.to), (Some(from), Some(to)) if to < 2.0 * from)
+    }
+
+    /// The filter, with names as the library has them.
+    ///
+    /// - `seeds`: whose keys `compatible` ones mix with
+    pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, QuestionError> {
+        let library = engine.library();
+        let named = |of: NameOf, names: &[String]| -> Result<Vec<String>, LibraryError> {
+            let meant = names.iter().map(|name| library.names_meant(of, name));
+            Ok(meant.collect::<Result<Vec<_>, _>>()?.concat())
+        };
+        let mut keys: Vec<_> = self.key.iter().filter_map(|wish| wish.key()).collect();
+        if self.wants_compatible_keys() {
+            let compatible = engine.compatible_keys(seeds)?;
+            if compatible.is_empty() {
+                let expected = "a seed of the library whose key was measured, for \"compatible\"";
+                return Err(Refused::new("key", expected, "none").into());
+            }
+            keys.extend(compatible);
+        }
+        let tempo = self.bpm.unwrap_or_default().0;
+        let loudness = self.loudness.unwrap_or_default().0;
+        Ok(TrackFilter {
+            genres: self.genre.clone(),
+            exclude_genres: self.exclude_genre.clone(),
+            artists: named(NameOf::Artist, &self.artist)?,
+            exclude_artists: named(NameOf::Artist, &self.exclude_artist)?,
+            composers: named(NameOf::Composer, &self.composer)?,
+            year_from: self.year.and_then(YearSpan::from),
+            year_to: self.year.and_then(YearSpan::to),
+            licences: self.licence.clone(),
+            words: (self.tag.iter().map(|tag| &tag.0))
+                .chain(self.not_tag.iter().map(|tag| &tag.0))
+                .cloned()
+                .collect(),
+            patterns: self.regex.iter().map(|regex| regex.0.clone()).collect(),
+            folders: self.folder.clone(),
+            exclude_folders: self.exclude_folder.clone(),
+            seconds_from: self.min_duration.map(|time| time.0),
+            seconds_to: self.max_duration.map(|time| time.0),
+            tempo_from: tempo.from,
+            tempo_to: tempo.to,
+            tempo_octaves: self.has_octaves(),
+            keys,
+            loudness_from: loudness.from,
+            loudness_to: loudness.to,
+        })
+    }
+
+    /// What the filters ask for that no track of a library has: `year`, `tempo`, `key` or `loudness`. `None` for a library
+    /// without tracks.
+    pub fn unheard_of(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
+        let any = TrackFilter::default;
+        let asked = [
+            (
+                "year",
+                self.year.is_some(),
+                TrackFilter {
+                    year_from: Some(i32::MIN),
+                    ..any()
+                },
+            ),
+            (
+                "tempo",
+                self.bpm.is_some(),
+                TrackFilter {
+                    tempo_from: Some(0.0),
+                    ..any()
+                },
+            ),
+            (
+                "key",
+                !self.key.is_empty(),
+                TrackFilter {
+                    keys: MusicalKey::all().collect(),
+                    ..any()
+                },
+            ),
+            (
+                "loudness",
+                self.loudness.is_some(),
+                TrackFilter {
+                    loudness_from: Some(f64::MIN),
+                    ..any()
+                },
+            ),
+        ];
+        if library.status()?.tracks == 0 {
+            return Ok(None);
+        }
+        for (what, _, widest) in asked.into_iter().filter(|(_, is_asked, _)| *is_asked) {
+            if library.matching(&widest)?.is_empty() {
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same of folders of this disk, which may be relative: as a library stores them.
+    pub fn of_this_disk(&mut self) {
+        for folder in self.folder.iter_mut().chain(&mut self.exclude_folder) {
+            *folder = stored_path(folder);
+        }
+    }
+
+    /// All artists that are named.
+    pub fn artists(&self) -> impl Iterator<Item = &String> {
+        self.artist.iter().chain(&self.exclude_artist)
+    }
+
+    /// All genres that are named.
+    pub fn genres(&self) -> impl Iterator<Item = &String> {
+        self.genre.iter().chain(&self.exclude_genre)
+    }
+
+    /// All folders that are named.
+    pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        self.folder.iter().chain(&self.exclude_folder)
+    }
+
+    /// Refuses folders without a track, for somebody who can see which there are.
+    pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
+        self.folders()
+            .try_for_each(|folder| engine.library().folder_meant(folder).map(|_| ()))
+    }
+}

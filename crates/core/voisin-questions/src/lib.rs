@@ -1,0 +1,88 @@
+//! Questions: what can be asked of a library, each said once. A structure's fields, their comments, defaults and bounds are
+//! what the command line (clap), the server and assistants (serde) and their descriptions (schemars) have.
+//!
+//! For: reading and checking what is asked, whichever door it came through, and asking the engine. Not for: names as a
+//! terminal or a player writes them, nor how an answer is shown; each door does that.
+
+pub mod answers;
+pub mod explore;
+pub(crate) mod filter;
+pub mod genre;
+pub mod list;
+pub mod mix;
+pub mod page;
+pub mod playlist;
+#[cfg(test)]
+mod python;
+pub mod read;
+pub(crate) mod remote;
+pub mod saved;
+pub mod schema;
+pub mod seed;
+pub(crate) mod similar;
+pub(crate) mod source;
+pub mod spans;
+pub mod values;
+
+use read::Refused;
+use voisin_base::remedy::Remedy;
+use voisin_engine::EngineError;
+use voisin_explore::ExploreError;
+use voisin_learn::genre::GenreError;
+use voisin_library::LibraryError;
+
+pub use answers::similar::SimilarAnswer;
+pub use filter::Filters;
+pub use mix::{Mix, Mixing};
+pub use remote::{LocalOnly, Named, RemoteError, RemoteLibrary};
+pub use similar::Similar;
+pub use source::{LibrarySource, Sampled};
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    /// It makes no sense.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The library has no cluster of this number.
+    #[error("there is no cluster {0}")]
+    NoCluster(u32),
+    /// The filters leave nothing to start from.
+    #[error("no track passes the filters")]
+    NothingFits,
+    /// The library has no answer to it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// It is asked of a database, which cannot answer it.
+    #[error(transparent)]
+    LocalOnly(#[from] LocalOnly),
+    /// The database gives no answer.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+}
+
+impl QuestionError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Refused(_) => None,
+            Self::NoCluster(_) => Some(Remedy::SeeClusters),
+            Self::NothingFits => Some("loosen the filters".into()),
+            Self::Engine(error) => error.remedy(),
+            Self::LocalOnly(_) => Some(Remedy::Pull),
+            Self::Remote(error) => error.remedy.clone(),
+        }
+    }
+}
+
+macro_rules! of_engine {
+    ($($error:ty)*) => {$(
+        impl From<$error> for QuestionError {
+            fn from(error: $error) -> Self {
+                Self::Engine(error.into())
+            }
+        }
+    )*};
+}
+
+of_engine! { LibraryError ExploreError GenreError }

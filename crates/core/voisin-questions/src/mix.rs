@@ -1,0 +1,292 @@
+//! Songs to go on with: what an evening, an instant mix or a radio is made of.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Command, FromArgMatches as _};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::read::Refused;
+use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
+use super::spans::Seconds;
+use super::values::{Fraction, Limit, at_most};
+use super::{Filters, QuestionError, SimilarAnswer};
+use voisin_engine::{Engine, MixOptions, Seed, SimilarOptions};
+
+/// Songs to go on with after these
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mix {
+    /// What to start from; several are averaged
+    #[arg(
+        required = true,
+        value_name = "TRACK",
+        help = "Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; `-` reads seeds from standard input"
+    )]
+    #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(min = 1, max = MOST_SEEDS))]
+    pub seeds: Vec<NamedSeed>,
+    /// How many songs
+    #[arg(long, short, default_value_t = twenty_five(), value_name = "N|all", allow_negative_numbers = true)]
+    #[serde(default = "twenty_five")]
+    pub limit: Limit,
+    /// Which tracks may be among them
+    #[command(flatten)]
+    #[serde(default)]
+    pub filters: Filters,
+    /// What was played of it already, oldest first: none of these songs comes again
+    #[arg(long, value_name = "TRACK")]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
+    pub played: Vec<NamedSeed>,
+    /// What the mix is like
+    #[command(flatten)]
+    #[serde(default)]
+    pub mixing: Mixing,
+}
+
+/// What a mix is like. What is left out is as the server was started with, else as the program has it.
+#[derive(Debug, Clone, Default, PartialEq, Args, Deserialize, Serialize, JsonSchema)]
+#[command(next_help_heading = "Mix")]
+#[serde(default, deny_unknown_fields)]
+pub struct Mixing {
+    /// At most this many songs of one artist; 0: as many as fit [default: 3]
+    #[arg(long, value_name = "N")]
+    pub max_per_artist: Option<u32>,
+    /// At most this many songs of one album; 0: as many as fit [default: 3]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_per_album: Option<u32>,
+    /// Other recordings of a song that is in it, too
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) keep_versions: Option<bool>,
+    /// Fewer songs rather than strangers: what is farther than nearly all tracks here have their nearest
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) near_only: Option<bool>,
+    /// Nothing shorter, in seconds, unless it is at least half as long as what the mix starts from [default: 60]
+    #[arg(
+        long,
+        value_name = "TIME",
+        help = "Nothing shorter, unless it is at least half as long as what the mix starts from [default: 1m]"
+    )]
+    pub(crate) shortest: Option<Seconds>,
+    /// Nothing longer, in seconds, unless it is at most twice as long as what the mix starts from; 0: however long [default: 900]
+    #[arg(
+        long,
+        value_name = "TIME",
+        help = "Nothing longer, unless it is at most twice as long as what the mix starts from; 0: however long [default: 15m]"
+    )]
+    pub(crate) longest: Option<Seconds>,
+    /// What was heard within this time comes last, in seconds; 0: it makes no difference [default: 86400]
+    #[arg(
+        long,
+        value_name = "TIME",
+        help = "What was heard within this time comes last; 0: it makes no difference [default: 24h]"
+    )]
+    pub(crate) not_heard: Option<Seconds>,
+    /// How much it counts what was liked, rated and heard often; 0: nothing, and what is disliked may come [default: 0.5]
+    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
+    pub(crate) taste: Option<Fraction>,
+    /// Whose listening that is, as `voisin heard` names them [default: that of all]
+    #[arg(long, value_name = "NAME")]
+    pub listener: Option<String>,
+    /// 0: always the nearest; 1: any of those that are near [default: 0.5]
+    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
+    pub(crate) variety: Option<Fraction>,
+    /// Where the random numbers start: the same mix again [default: another one each time]
+    #[arg(long, value_name = "N")]
+    pub(crate) random_seed: Option<u64>,
+    /// 0: it stays with what it starts from; 1: it goes wherever what was played last leads [default: 0.3]
+    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
+    pub(crate) drift: Option<Fraction>,
+}
+
+fn twenty_five() -> Limit {
+    Limit::from(25)
+}
+
+const DRIFT: f32 = 0.3;
+const DAY: f64 = 86_400.0;
+
+impl Mixing {
+    /// Reads what `--mix` of a server says: the options of a mix as the command line has them, without dashes, with commas
+    /// or blanks between them: `max-per-artist=2,near-only`.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let parts = text
+            .split([',', ' '])
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
+        let options = parts.map(|part| format!("--{}", part.trim_start_matches('-')));
+        let command = Self::augment_args(
+            Command::new("mix")
+                .no_binary_name(true)
+                .disable_help_flag(true),
+        );
+        let read = command
+            .try_get_matches_from(options)
+            .and_then(|found| Self::from_arg_matches(&found));
+        read.map_err(|error| {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            format!(
+                "{}: see voisin mix --help",
+                first.trim_start_matches("error: ")
+            )
+        })
+    }
+
+    /// As this listener wants it.
+    pub fn of_listener(name: String) -> Self {
+        Self {
+            listener: Some(name),
+            ..Self::default()
+        }
+    }
+
+    /// These wishes, and where they say nothing, others.
+    #[must_use]
+    pub fn over(self, others: &Self) -> Self {
+        let others = others.clone();
+        macro_rules! first {
+            ($($field:ident)*) => { Self { $($field: self.$field.or(others.$field)),* } };
+        }
+        first! {
+            max_per_artist max_per_album keep_versions near_only shortest longest not_heard taste listener variety
+            random_seed drift
+        }
+    }
+
+    /// For the engine; which tracks, and how many, is for the caller.
+    pub fn options(&self) -> MixOptions {
+        let usual = MixOptions::default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs() as i64);
+        let not_heard = self.not_heard.map_or(DAY, |time| time.0);
+        let most = |said: Option<u32>, usual| {
+            said.map_or(usual, |most| (most > 0).then_some(most as usize))
+        };
+        MixOptions {
+            max_per_artist: most(self.max_per_artist, usual.max_per_artist),
+            max_per_album: most(self.max_per_album, usual.max_per_album),
+            keeps_versions: self.keep_versions.unwrap_or(usual.keeps_versions),
+            is_near_only: self.near_only.unwrap_or(usual.is_near_only),
+            shortest: self.shortest.map_or(usual.shortest, |time| time.0),
+            longest: match self.longest {
+                Some(Seconds(0.0)) => f64::INFINITY,
+                longest => longest.map_or(usual.longest, |time| time.0),
+            },
+            heard_since: (not_heard > 0.0).then_some(now.saturating_sub(not_heard as i64)),
+            taste: self.taste.map_or(usual.taste, Fraction::get),
+            listener: self.listener.clone(),
+            variety: self.variety.map_or(usual.variety, Fraction::get),
+            random: self
+                .random_seed
+                .unwrap_or_else(|| RandomState::new().hash_one(0)),
+            drift: self.drift.map_or(DRIFT, Fraction::get),
+            ..usual
+        }
+    }
+}
+
+impl Mix {
+    /// Refuses what makes no sense together.
+    ///
+    /// - `seeds`: how many there are
+    pub fn validate(&self, seeds: usize) -> Result<(), Refused> {
+        at_least_one("seeds", seeds)
+    }
+
+    /// The engine's options.
+    ///
+    /// - `usual`: what a mix is like where the question says nothing of it
+    /// - `tracks`: how many there are
+    pub fn options(
+        &self,
+        engine: &Engine,
+        seeds: &[Seed],
+        played: Vec<Seed>,
+        usual: &Mixing,
+        tracks: usize,
+    ) -> Result<MixOptions, QuestionError> {
+        Ok(MixOptions {
+            limit: self.limit.of(tracks),
+            filter: self.filters.filter(engine, seeds)?,
+            played,
+            ..self.mixing.clone().over(usual).options()
+        })
+    }
+
+    /// The songs, and how near the seeds have anything here.
+    ///
+    /// - `usual`: what a mix is like where the question says nothing of it
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        seeds: &[Seed],
+        played: Vec<Seed>,
+        usual: &Mixing,
+    ) -> Result<SimilarAnswer, QuestionError> {
+        let tracks = engine.library().status()?.tracks as usize;
+        let options = self.options(engine, seeds, played, usual, tracks)?;
+        let found = engine.mix(seeds, &options)?;
+        let filter = options.filter;
+        let standing = engine.standing(
+            seeds,
+            &SimilarOptions {
+                filter,
+                ..SimilarOptions::default()
+            },
+        )?;
+        Ok(SimilarAnswer {
+            found,
+            standing,
+            steered: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_wishes_are_written_as_the_command_line_has_them() {
+        let wishes =
+            Mixing::read("max-per-artist=2, near-only longest=20m,--variety=0.25").unwrap();
+        let expected = Mixing {
+            max_per_artist: Some(2),
+            near_only: Some(true),
+            longest: Some(Seconds(1200.0)),
+            variety: Some(Fraction::new(0.25)),
+            ..Mixing::default()
+        };
+        assert_eq!(wishes, expected);
+        assert_eq!(Mixing::read("").unwrap(), Mixing::default());
+        let wrong = Mixing::read("variety=2").unwrap_err();
+        assert!(
+            wrong.contains("0 to 1") && wrong.contains("--variety"),
+            "{wrong}"
+        );
+        assert!(
+            Mixing::read("loudness=2")
+                .unwrap_err()
+                .contains("--loudness")
+        );
+        // A question's own wishes go first, then those of the server.
+        let asked = Mixing {
+            max_per_artist: Some(0),
+            near_only: Some(false),
+            ..Mixing::default()
+        };
+        let both = asked.over(&wishes).options();
+        assert_eq!(
+            (both.max_per_artist, both.max_per_album, both.is_near_only),
+            (None, Some(3), false)
+        );
+        assert_eq!(
+            (both.longest, both.shortest, both.variety),
+            (1200.0, 60.0, 0.25)
+        );
+    }
+}

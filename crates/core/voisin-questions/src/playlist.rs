@@ -1,0 +1,355 @@
+//! A list of tracks around others.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+
+use clap::Args;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
+
+use super::read::Refused;
+use super::remote::LocalOnly;
+use super::seed::{MOST_SEEDS, NamedSeed};
+use super::spans::Playtime;
+use super::values::{Cosine, Fraction, Limit, Positive, at_most};
+use super::{Filters, QuestionError};
+use crate::answers::graph::{clustered, neighbour_graph};
+use crate::answers::playlist::{Copies, MIX_REACH, PlaylistConstraints, PlaylistRows, listed};
+use voisin_engine::{Collection, Engine, Seed, SimilarOptions};
+use voisin_explore::KnnGraph;
+use voisin_explore::clusters::ClusterOptions;
+use voisin_explore::playlist::{LEAST_ROOM, Length, PlaylistOptions, SeedUse};
+use voisin_library::TrackSet;
+
+/// Tracks of a list, where nobody says how many.
+const TRACKS: usize = 20;
+/// Seeds that a list is made from the tracks near to, at most; around more of them all tracks are looked at.
+const MOST_NEAR_SEEDS: usize = 8;
+/// So many times the length of a list are looked at around each seed, and so many at least.
+const NEAR_ROOM: usize = 20;
+const LEAST_NEAR: usize = 1000;
+/// A library is read as a whole that has no more than so many times the tracks.
+const FROM_NEAR: usize = 5;
+
+/// A playlist around tracks, a genre or a cluster
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
+pub struct Playlist {
+    /// Where to start; several are covered evenly. Without seeds and a cluster, all tracks that pass the filters are seeds
+    #[arg(
+        value_name = "TRACK",
+        help = "Where to start: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; several are covered evenly; `-` reads them from standard input"
+    )]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
+    pub seeds: Vec<NamedSeed>,
+    /// All tracks of this cluster as seeds
+    #[arg(long, value_name = "ID")]
+    pub cluster: Option<u32>,
+    /// Which tracks may be in it besides the seeds
+    #[command(flatten)]
+    #[serde(default)]
+    pub filters: Filters,
+    /// How long, in seconds, instead of how many tracks
+    #[arg(
+        long,
+        value_name = "TIME",
+        conflicts_with = "limit",
+        help = "How long, instead of how many tracks: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
+    )]
+    pub(crate) length: Option<Playtime>,
+    /// How many tracks [default: 20]
+    #[arg(
+        long,
+        short,
+        visible_alias = "tracks",
+        value_name = "N|all",
+        allow_negative_numbers = true
+    )]
+    pub limit: Option<Limit>,
+    /// At most this many tracks of one artist; 0: as many as fit
+    #[arg(long, default_value_t = two(), value_name = "N")]
+    #[serde(default = "two")]
+    pub(crate) max_per_artist: u32,
+    /// 0: nearest only; 1: as varied as the neighbourhood allows
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "0..1",
+        allow_negative_numbers = true
+    )]
+    #[serde(default)]
+    pub(crate) diversity: Fraction,
+    /// Shuffle instead of ordering by small steps: where the random numbers start
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) shuffle: ShuffleArgs,
+    /// Least similarity to the seed a track is there for
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    pub(crate) min_similarity: Option<Cosine>,
+    /// Listen to tracks of the list that may be copies of the same recording: finds those of low bit rates, which would pass
+    /// otherwise. Where a file cannot be read, vectors, lengths and titles decide
+    #[arg(long)]
+    #[serde(default)]
+    pub no_duplicates: bool,
+    /// Each track's key mixes with that of the one before: the same, a fifth up or down, or the relative key
+    #[arg(long, conflicts_with = "shuffle")]
+    #[serde(default)]
+    pub(crate) harmonic: bool,
+    /// At most this many beats a minute from one track to the next
+    #[arg(long, value_name = "BPM", conflicts_with = "shuffle")]
+    pub(crate) max_bpm_step: Option<Positive>,
+    /// Leave copies of the same recording in the list
+    #[arg(long, conflicts_with = "no_duplicates")]
+    #[serde(default)]
+    pub(crate) keep_duplicates: bool,
+    /// Leave other versions of a song in the list: by the same artist, with a title that differs in words such as live,
+    /// remaster, radio edit or remix alone
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) keep_versions: bool,
+}
+
+fn two() -> u32 {
+    2
+}
+
+/// Whether a list is shuffled; over a network the number that the random numbers start from.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct ShuffleArgs {
+    /// Shuffle instead of ordering by small steps
+    #[arg(long)]
+    shuffle: bool,
+    /// Where the random numbers of --shuffle start [default: another place each time]
+    #[arg(long, value_name = "N", requires = "shuffle")]
+    random_seed: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for ShuffleArgs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let random_seed = Option::deserialize(deserializer)?;
+        Ok(Self {
+            shuffle: random_seed.is_some(),
+            random_seed,
+        })
+    }
+}
+
+impl JsonSchema for ShuffleArgs {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ShuffleArgs".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 0, "maximum": u64::MAX})
+    }
+}
+
+impl Playlist {
+    /// Whether it is said how long the list is, in place of how many tracks.
+    pub fn has_length(&self) -> bool {
+        self.length.is_some()
+    }
+
+    /// Why a database does not answer it, where that is so.
+    pub fn local_only(&self) -> Option<LocalOnly> {
+        self.cluster.map(|_| LocalOnly::Cluster)
+    }
+
+    /// Refuses what makes no sense together.
+    pub fn validate(&self) -> Result<(), Refused> {
+        let one_of = |field: &str, other: &str| {
+            Err(Refused::new(
+                field,
+                format!("it without \"{other}\""),
+                "both",
+            ))
+        };
+        if self.length.is_some() && self.limit.is_some() {
+            return one_of("length", "limit");
+        }
+        if self.no_duplicates && self.keep_duplicates {
+            return one_of("keep_duplicates", "no_duplicates");
+        }
+        if self.shuffle.shuffle && (self.harmonic || self.max_bpm_step.is_some()) {
+            return one_of(
+                "shuffle",
+                if self.harmonic {
+                    "harmonic"
+                } else {
+                    "max_bpm_step"
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// The list.
+    ///
+    /// - `graph`: of the collection, where there is one already; a cluster needs it
+    /// - `named`: seeds that are named one by one
+    /// - `of_lists`: those that a list of several stands for
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        graph: Option<&KnnGraph>,
+        named: &[Seed],
+        of_lists: &[Seed],
+    ) -> Result<PlaylistRows, QuestionError> {
+        let seeds = named.iter().chain(of_lists);
+        let mut rows = seeds
+            .map(|seed| collection.row_of(seed))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(cluster) = self.cluster {
+            let made = if graph.is_none() {
+                Some(neighbour_graph(engine, collection)?)
+            } else {
+                None
+            };
+            let graph = graph
+                .or(made.as_ref())
+                .ok_or(QuestionError::NoCluster(cluster))?;
+            let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
+            let found = found.clusters.into_iter().find(|one| one.id == cluster);
+            let members = found.ok_or(QuestionError::NoCluster(cluster))?.members;
+            rows.extend(
+                members
+                    .into_iter()
+                    .filter_map(|track| collection.row(track)),
+            );
+        }
+        let filter = self.filters.filter(engine, named)?;
+        let allowed = engine.matching(&filter)?;
+        if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
+            rows = collection.rows_of(allowed);
+            if rows.is_empty() {
+                return Err(QuestionError::NothingFits);
+            }
+        }
+        if rows.is_empty() {
+            return Err(
+                Refused::new("seeds", "a seed: tracks, a cluster, or filters", "none").into(),
+            );
+        }
+        let all = HashMap::new();
+        let options = self.list_options(collection.total(), named.len());
+        let wanted = self.wanted(allowed.as_ref(), &all);
+        // Nothing is missing where all tracks are there.
+        let mut list =
+            listed(engine, collection, &rows, named.len(), &wanted, &options)?.unwrap_or_default();
+        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
+        if !seeds.is_empty() {
+            list.standing = engine.standing(
+                &seeds,
+                &SimilarOptions {
+                    filter,
+                    ..SimilarOptions::default()
+                },
+            )?;
+        }
+        Ok(list)
+    }
+
+    /// The same list with the tracks near to its seeds, where these are enough to make it from.
+    pub fn run_near(
+        &self,
+        engine: &mut Engine,
+        named: &[Seed],
+        of_lists: &[Seed],
+    ) -> Result<Option<(Collection, PlaylistRows)>, QuestionError> {
+        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
+        if self.cluster.is_some()
+            || self.no_duplicates
+            || seeds.is_empty()
+            || seeds.len() > MOST_NEAR_SEEDS
+        {
+            return Ok(None);
+        }
+        let total = engine.library().status()?.vectors as usize;
+        let options = self.list_options(total, named.len());
+        let length =
+            options
+                .length
+                .asked()
+                .saturating_mul(if self.is_mixed() { MIX_REACH } else { 1 });
+        let most = length.saturating_mul(NEAR_ROOM).max(LEAST_NEAR);
+        if total < most.saturating_mul(FROM_NEAR) {
+            return Ok(None);
+        }
+        let filter = self.filters.filter(engine, named)?;
+        let allowed = engine.matching(&filter)?;
+        let (mut collection, least) = engine.collection_near(&seeds, most, allowed.as_ref())?;
+        if collection.ids.len() < LEAST_ROOM * length {
+            return Ok(None);
+        }
+        collection.take_in(&seeds)?;
+        let rows = seeds
+            .iter()
+            .map(|seed| collection.row_of(seed))
+            .collect::<Result<Vec<_>, _>>()?;
+        let least: HashMap<usize, f32> = rows.iter().copied().zip(least).collect();
+        let wanted = self.wanted(allowed.as_ref(), &least);
+        let options = self.list_options(collection.total(), named.len());
+        let Some(mut list) = listed(engine, &collection, &rows, named.len(), &wanted, &options)?
+        else {
+            return Ok(None);
+        };
+        list.standing = engine.standing(
+            &seeds,
+            &SimilarOptions {
+                filter,
+                ..SimilarOptions::default()
+            },
+        )?;
+        Ok(Some((collection, list)))
+    }
+
+    /// Whether key or tempo choose among more candidates.
+    fn is_mixed(&self) -> bool {
+        self.harmonic || self.max_bpm_step.is_some()
+    }
+
+    /// - `total`: tracks that a share is of
+    fn list_options(&self, total: usize, named: usize) -> PlaylistOptions {
+        PlaylistOptions {
+            length: match self.length {
+                Some(length) => Length::Seconds(length.0),
+                None => Length::Tracks(self.limit.unwrap_or(TRACKS.into()).of(total)),
+            },
+            max_per_artist: (self.max_per_artist > 0).then_some(self.max_per_artist as usize),
+            diversity: self.diversity.get(),
+            shuffle: self.shuffle.shuffle.then(|| {
+                self.shuffle
+                    .random_seed
+                    .unwrap_or_else(|| RandomState::new().hash_one(0))
+            }),
+            seeds: SeedUse::Open(named),
+            min_similarity: self.min_similarity.map(Cosine::get),
+        }
+    }
+
+    fn wanted<'a>(
+        &self,
+        allowed: Option<&'a TrackSet>,
+        least: &'a HashMap<usize, f32>,
+    ) -> PlaylistConstraints<'a> {
+        PlaylistConstraints {
+            copies: match (self.no_duplicates, self.keep_duplicates) {
+                (true, _) => Copies::LookedFor,
+                (false, true) => Copies::Kept,
+                (false, false) => Copies::LeftOut,
+            },
+            keeps_versions: self.keep_versions || self.keep_duplicates,
+            harmonic: self.harmonic,
+            max_bpm_step: self.max_bpm_step.map(|step| step.0),
+            allowed,
+            least,
+        }
+    }
+}

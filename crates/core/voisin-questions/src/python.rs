@@ -1,0 +1,151 @@
+//! The keyword arguments of the Python package, as python/voisin/_options.py has them: the fields of the questions. A test holds
+//! the two together; `VOISIN_WRITE_DOCS=1` writes the file anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::explore::{Clusters, Duplicates, PathBetween};
+use crate::genre::Classify;
+use crate::list::{Find, List};
+use crate::playlist::Playlist;
+use crate::schema::{of_body, of_query};
+use crate::{Filters, Mix, Similar};
+
+/// Columns of a line.
+const WIDTH: usize = 100;
+/// Fields that methods take as arguments of their own, or that are for other doors.
+const APART: [&str; 10] = [
+    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "places", "query",
+];
+
+fn fields(schema: &Value) -> Map<String, Value> {
+    schema["properties"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default()
+}
+
+/// What a checker of types knows of a field.
+fn kind(name: &str, schema: &Value) -> String {
+    if let Some(names) = schema["enum"].as_array() {
+        let names: Vec<String> = names.iter().map(Value::to_string).collect();
+        return format!("Literal[{}]", names.join(", "));
+    }
+    match schema["type"].as_str() {
+        Some("boolean") => "bool".to_owned(),
+        Some("integer") => "int".to_owned(),
+        Some("number") => "float".to_owned(),
+        Some("object") => class_of(name),
+        Some("array") if name.ends_with("folder") => {
+            "str | PathLike[str] | Sequence[str | PathLike[str]]".to_owned()
+        }
+        Some("array") => "str | Sequence[str]".to_owned(),
+        // Texts; a span of one year or tempo may be a number.
+        _ if ["query", "listener"].contains(&name) => "str".to_owned(),
+        _ => "str | float".to_owned(),
+    }
+}
+
+fn class_of(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+/// Text in lines, each but the first indented.
+fn wrapped(text: &str, indent: &str) -> String {
+    let mut lines = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + word.chars().count() >= WIDTH - 4 {
+            writeln!(lines, "{line}").unwrap();
+            indent.clone_into(&mut line);
+        } else if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    lines + &line
+}
+
+fn class(name: &str, base: &str, about: &str, fields: &Map<String, Value>) -> String {
+    let mut text = format!("\n\nclass {name}({base}, total=False):\n    \"\"\"{about}\n\n");
+    for (field, schema) in fields {
+        let about = schema["description"].as_str().unwrap_or_default();
+        let about = wrapped(&format!("{field}: {about}."), "    ");
+        writeln!(text, "    {}", about.replace('\n', "\n    ")).unwrap();
+    }
+    text += "    \"\"\"\n\n";
+    for (field, schema) in fields {
+        writeln!(text, "    {field}: {}", kind(field, schema)).unwrap();
+    }
+    text
+}
+
+fn options() -> String {
+    let filters = fields(&of_body::<Filters>());
+    let mut text = "\"\"\"Keyword arguments of questions, with the types that a checker knows; made of voisin's own questions.\"\"\"
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Literal, TypedDict
+"
+    .to_owned();
+    text += &class(
+        "Filters",
+        "TypedDict",
+        "Which tracks may be in an answer.",
+        &filters,
+    );
+    for (name, method, schema) in [
+        ("SimilarOptions", "similar", of_query::<Similar>()),
+        ("MixOptions", "mix", of_query::<Mix>()),
+        ("PlaylistOptions", "playlist", of_query::<Playlist>()),
+        ("PathOptions", "path_between", of_query::<PathBetween>()),
+        ("FindOptions", "find", of_query::<Find>()),
+        ("ListOptions", "tracks", of_query::<List>()),
+        ("ClassifyOptions", "classify", of_query::<Classify>()),
+        ("ClustersOptions", "clusters", of_query::<Clusters>()),
+        ("DuplicatesOptions", "duplicates", of_query::<Duplicates>()),
+    ] {
+        let all = fields(&schema);
+        let has_filters = all.contains_key("genre");
+        let is_own = |field: &String| {
+            !filters.contains_key(field)
+                && (!APART.contains(&field.as_str())
+                    || (method == "duplicates" && field == "rough")
+                    || (method == "tracks" && field == "query"))
+        };
+        let own: Map<String, Value> = all.into_iter().filter(|(field, _)| is_own(field)).collect();
+        for (field, schema) in own.iter().filter(|(_, schema)| schema["type"] == "object") {
+            let about = schema["description"].as_str().unwrap_or_default();
+            text += &class(
+                &class_of(field),
+                "TypedDict",
+                &format!("{about}."),
+                &fields(schema),
+            );
+        }
+        let base = if has_filters { "Filters" } else { "TypedDict" };
+        text += &class(name, base, &format!("Of `Library.{method}`."), &own);
+    }
+    text
+}
+
+#[test]
+fn the_python_package_has_the_fields_of_the_questions() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../python/voisin/_options.py");
+    let expected = options();
+    if std::env::var_os("VOISIN_WRITE_DOCS").is_some() {
+        std::fs::write(&file, expected).unwrap();
+        return;
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        written == expected,
+        "python/voisin/_options.py is out of date: VOISIN_WRITE_DOCS=1 writes it anew"
+    );
+}

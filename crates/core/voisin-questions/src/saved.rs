@@ -1,0 +1,475 @@
+//! Questions that are kept under a name, and asked anew whenever somebody wants the list again.
+
+mod navidrome;
+mod templates;
+
+use clap::{Args, Subcommand};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::explore::{NearSongs, PathBetween};
+use super::list::{Find, List};
+use super::mix::Mix;
+use super::read::{Refused, from_json};
+use super::seed::{NamedSeed, seeds};
+use super::similar::Similar;
+use super::values::{Limit, MOST};
+use super::{Mixing, QuestionError};
+use crate::answers::graph::neighbour_graph;
+use voisin_base::random::Random;
+use voisin_base::track::TrackId;
+use voisin_engine::{Collection, Engine, PredictedTags, Seed, SimilarTrack};
+use voisin_explore::KnnGraph;
+use voisin_explore::artists::Makers;
+use voisin_library::{Track, TrackFilter};
+
+pub use navidrome::smart_playlist;
+pub use templates::{TEMPLATES, Template, TemplateJson};
+
+/// Longest name of a list, in bytes.
+const LONGEST_NAME: usize = 200;
+
+/// A question that a list is the answer of.
+#[derive(Debug, Clone, Subcommand, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SavedQuestion {
+    /// What sounds like these tracks (as voisin similar)
+    Similar(Similar),
+    /// Music by what it sounds like, in words (as voisin find)
+    Find(Find),
+    /// The tracks that pass the filters, sorted (as voisin list)
+    List(Sorted),
+    /// The way from one track to another (as voisin path)
+    Path(PathBetween),
+    /// Songs to go on with after these (as voisin mix); without tracks, after another one each time of those that pass the
+    /// filters, one that is liked if there are any
+    #[command(mut_arg("seeds", |seeds| seeds.required(false)))]
+    Mix(Mix),
+    /// Songs of the artists that are near to one (as voisin artists)
+    Artists(NearSongs),
+    /// The albums that are near to one, whole (as voisin albums)
+    Albums(NearSongs),
+}
+
+/// The first tracks of an order.
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sorted {
+    /// Which tracks
+    #[command(flatten)]
+    #[serde(default)]
+    question: List,
+    /// How many
+    #[arg(long, short, default_value_t = hundred(), value_name = "N|all", allow_negative_numbers = true)]
+    #[serde(default = "hundred")]
+    limit: Limit,
+}
+
+/// A list that is asked now.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListAgain {
+    /// Where the random numbers of a mix start: the same list again
+    pub random_seed: Option<u64>,
+}
+
+/// What a server has worked out of its library before it is asked.
+#[derive(Clone, Copy, Default)]
+pub struct KnownParts<'a> {
+    /// What the model hears in all tracks.
+    pub heard: Option<&'a PredictedTags>,
+    /// All tracks, and which are near to which.
+    pub explored: Option<(&'a Collection, &'a KnnGraph)>,
+}
+
+fn hundred() -> Limit {
+    Limit::from(100)
+}
+
+/// Refuses names that players cannot show, or that could be no name of a file.
+pub fn check_name(name: &str) -> Result<(), Refused> {
+    let fits = !name.is_empty()
+        && name.len() <= LONGEST_NAME
+        && name.trim() == name
+        && !name.starts_with('.')
+        && !name.contains(|c: char| c.is_control() || "/\\:*?\"<>|".contains(c));
+    let expected = format!(
+        "a name of 1 to {LONGEST_NAME} bytes that begins with no dot and has no blank at an end, nor any of / \\ : * ? \" < > |"
+    );
+    if fits {
+        Ok(())
+    } else {
+        Err(Refused {
+            field: "name".into(),
+            ..Refused::text(expected, name)
+        })
+    }
+}
+
+/// Without what says nothing.
+fn prune(value: &mut Value) {
+    let is_nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    };
+    if let Value::Object(fields) = value {
+        fields.values_mut().for_each(prune);
+        fields.retain(|name, value| name == "seeds" || !is_nothing(value));
+    }
+}
+
+impl SavedQuestion {
+    /// Reads what [`as_json`](Self::as_json) wrote, or what a client says.
+    pub fn read(json: &[u8]) -> Result<Self, Refused> {
+        let read: Self = from_json(json)?;
+        read.validate()?;
+        Ok(read)
+    }
+
+    /// As it is kept, and as clients write it.
+    pub fn as_json(&self) -> Value {
+        let mut json = serde_json::to_value(self).unwrap_or_default();
+        if let Value::Object(question) = &mut json {
+            question.values_mut().for_each(prune);
+        }
+        json
+    }
+
+    /// Refuses what makes no sense together.
+    pub fn validate(&self) -> Result<(), Refused> {
+        match self {
+            Self::Similar(asked) if asked.passage().is_some() => Err(Refused {
+                field: "from".into(),
+                ..Refused::text("whole tracks, in a list that is kept", "a passage")
+            }),
+            Self::Similar(asked) => asked.validate(asked.seeds.len()),
+            Self::Mix(_) | Self::Find(_) | Self::List(_) | Self::Path(_) => Ok(()),
+            Self::Artists(asked) | Self::Albums(asked) => asked.validate(),
+        }
+    }
+
+    /// Which kind of question it is: `similar`, `find`, `list`, `path`, `mix`, `artists` or `albums`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Similar(_) => "similar",
+            Self::Find(_) => "find",
+            Self::List(_) => "list",
+            Self::Path(_) => "path",
+            Self::Mix(_) => "mix",
+            Self::Artists(_) => "artists",
+            Self::Albums(_) => "albums",
+        }
+    }
+
+    /// Names tracks in another way, which means the same tomorrow.
+    ///
+    /// - `pin`: the names of these
+    pub fn pin<E>(
+        &mut self,
+        mut pin: impl FnMut(&[NamedSeed]) -> Result<Vec<NamedSeed>, E>,
+    ) -> Result<(), E> {
+        let mut all = |named: &mut Vec<NamedSeed>| {
+            *named = pin(named)?;
+            Ok(())
+        };
+        match self {
+            Self::Similar(asked) => {
+                all(&mut asked.seeds)?;
+                all(&mut asked.unlike)
+            }
+            Self::Mix(asked) => {
+                all(&mut asked.seeds)?;
+                all(&mut asked.played)
+            }
+            Self::Path(asked) => {
+                for one in [&mut asked.from, &mut asked.to] {
+                    if let Some(pinned) = pin(std::slice::from_ref(one))?.pop() {
+                        *one = pinned;
+                    }
+                }
+                asked.via = pin(&asked.via)?;
+                Ok(())
+            }
+            Self::Find(_) | Self::List(_) | Self::Artists(_) | Self::Albums(_) => Ok(()),
+        }
+    }
+
+    /// The list.
+    ///
+    /// - `usual`: what a mix is like where the question says nothing of it
+    /// - `random`: where the random numbers of a mix start that says no number itself
+    /// - `known`: what is worked out of the library already
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        usual: &Mixing,
+        random: u64,
+        known: KnownParts<'_>,
+    ) -> Result<Vec<Track>, QuestionError> {
+        let tracks =
+            |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
+        match self {
+            Self::Similar(asked) => {
+                let named = seeds(&asked.seeds, engine)?;
+                let unlike = seeds(&asked.unlike, engine)?;
+                Ok(tracks(asked.run(engine, &named, unlike)?.found))
+            }
+            Self::Find(asked) => {
+                let own = match known.heard {
+                    Some(_) => None,
+                    None => Some(engine.predicted_tags()?),
+                };
+                let heard = known.heard.or(own.as_ref());
+                let found = heard.map(|heard| asked.run(engine, heard)).transpose()?;
+                let found = found.into_iter().flat_map(|found| found.tracks);
+                Ok(found.map(|found| found.track).collect())
+            }
+            Self::List(asked) => {
+                let query = asked
+                    .question
+                    .query(engine, asked.limit.of(MOST as usize), None)?;
+                Ok(engine.list(&query)?.tracks)
+            }
+            Self::Artists(asked) | Self::Albums(asked) => {
+                let makers = if matches!(self, Self::Albums(_)) {
+                    Makers::Albums
+                } else {
+                    Makers::Artists
+                };
+                match known.explored {
+                    Some((collection, _)) => asked.run(engine, collection, makers),
+                    None => asked.run(engine, &engine.collection()?, makers),
+                }
+            }
+            Self::Path(asked) => {
+                let stops = seeds(&asked.stops(), engine)?;
+                let way = |engine: &Engine, collection: &Collection, graph: &KnnGraph| {
+                    let walk = asked.run(collection, graph, &stops)?;
+                    let ids: Vec<_> = walk.rows.iter().map(|&row| collection.ids[row]).collect();
+                    Ok(engine.library().tracks_by_id(&ids)?)
+                };
+                if let Some((collection, graph)) = known.explored {
+                    return way(engine, collection, graph);
+                }
+                let collection = engine.collection()?;
+                let graph = neighbour_graph(engine, &collection)?;
+                way(engine, &collection, &graph)
+            }
+            Self::Mix(asked) => {
+                let played: Vec<Seed> = asked
+                    .played
+                    .iter()
+                    .filter_map(|one| one.seed(engine).ok())
+                    .collect();
+                let usual = Mixing {
+                    random_seed: usual.random_seed.or(Some(random)),
+                    ..usual.clone()
+                };
+                if !asked.seeds.is_empty() {
+                    let named = seeds(&asked.seeds, engine)?;
+                    return Ok(tracks(asked.run(engine, &named, played, &usual)?.found));
+                }
+                let mixing = asked.mixing.clone().over(&usual);
+                let first = drawn(engine, &asked.filters.filter(engine, &[])?, &mixing)?;
+                let most = asked.limit.of(MOST as usize);
+                let rest = Mix {
+                    limit: Limit::from((most - 1).max(1)),
+                    ..asked.clone()
+                };
+                let found = rest
+                    .run(engine, &[engine.seed_of(first.id)?], played, &usual)?
+                    .found;
+                Ok(std::iter::once(first)
+                    .chain(tracks(found))
+                    .take(most)
+                    .collect())
+            }
+        }
+    }
+}
+
+/// A track to begin with: of those as long as a mix has them (of all, where there are none) any of those that are liked, else
+/// any that is not disliked.
+fn drawn(engine: &Engine, filter: &TrackFilter, mixing: &Mixing) -> Result<Track, QuestionError> {
+    let options = mixing.options();
+    let fitting = TrackFilter {
+        seconds_from: Some(filter.seconds_from.unwrap_or(options.shortest)),
+        seconds_to: Some(filter.seconds_to.unwrap_or(options.longest))
+            .filter(|most| most.is_finite()),
+        ..filter.clone()
+    };
+    let of = |filter: &TrackFilter| {
+        Ok::<_, QuestionError>(match engine.matching(filter)? {
+            Some(tracks) => tracks.to_vec(),
+            None => engine.library().track_ids()?,
+        })
+    };
+    let mut tracks = of(&fitting)?;
+    if tracks.is_empty() {
+        tracks = of(filter)?;
+    }
+    if options.taste > 0.0 {
+        let known = engine
+            .library()
+            .listening(options.listener.as_deref(), &tracks)?;
+        let opinion = |track: &TrackId| known.get(track).map_or(0.0, |heard| heard.opinion);
+        let least = if tracks.iter().any(|track| opinion(track) > 0.0) {
+            f32::MIN_POSITIVE
+        } else {
+            0.0
+        };
+        tracks.retain(|track| opinion(track) >= least);
+    }
+    if tracks.is_empty() {
+        return Err(QuestionError::NothingFits);
+    }
+    let place = (Random::new(options.random).f64() * tracks.len() as f64) as usize;
+    Ok(engine
+        .library()
+        .track(tracks[place.min(tracks.len() - 1)])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn written(words: &[&str]) -> SavedQuestion {
+        let command = SavedQuestion::augment_subcommands(Command::new("save").no_binary_name(true));
+        SavedQuestion::from_arg_matches(&command.try_get_matches_from(words).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_read_as_it_was_written() {
+        let filters = [
+            "--genre",
+            "Jazz",
+            "--exclude-artist",
+            "X",
+            "--year",
+            "1990-",
+            "--bpm",
+            "119.5-128",
+            "--key",
+            "Am,8B,compatible",
+            "--loudness=..-9.5",
+            "--tag",
+            "calm",
+            "--not-tag",
+            "voice:80.5",
+            "--licence",
+            "cc-by",
+            "--min-duration",
+            "1:30",
+            "--folder",
+            "/music",
+        ];
+        for (start, more) in [
+            (
+                &["similar", "x"][..],
+                &[
+                    "--more",
+                    "guitar",
+                    "--faster",
+                    "--limit",
+                    "7",
+                    "--min-similarity",
+                    "-0.3",
+                    "--exact",
+                    "--sort",
+                    "bpm",
+                ][..],
+            ),
+            (&["find", "calm", "guitar"], &["--limit", "all"]),
+            (&["list", "nina"], &["--sort", "added", "--reverse"]),
+            (
+                &["mix"],
+                &[
+                    "--variety",
+                    "0.8",
+                    "--longest",
+                    "20m",
+                    "--near-only",
+                    "--random-seed",
+                    "7",
+                    "--keep-versions=false",
+                ],
+            ),
+        ] {
+            let question = written(&[start, &filters, more].concat());
+            let json = match &question {
+                SavedQuestion::Similar(asked) => {
+                    let seeds = vec![NamedSeed::Id(4)];
+                    SavedQuestion::Similar(Similar {
+                        seeds,
+                        ..asked.clone()
+                    })
+                }
+                other => other.clone(),
+            }
+            .as_json();
+            let again = SavedQuestion::read(json.to_string().as_bytes())
+                .unwrap_or_else(|e| panic!("{json}: {e}"));
+            assert_eq!(again.as_json(), json);
+            let debugged = |question: &SavedQuestion| {
+                let text = format!("{question:?}");
+                text.split_once("filters")
+                    .unwrap()
+                    .1
+                    .split_once("loudness")
+                    .unwrap()
+                    .0
+                    .to_owned()
+            };
+            assert_eq!(debugged(&again), debugged(&question), "{json}");
+            let asked = &json[question.kind()];
+            let filters = asked
+                .get("filters")
+                .unwrap_or(&asked["question"]["filters"]);
+            assert_eq!(filters["year"], "1990-");
+            assert_eq!(filters["not_tag"][0], "voice:80.5");
+            assert_eq!(filters["bpm"], "119.5..128");
+            assert_eq!(filters["loudness"], "..-9.5");
+            assert!(filters.get("exclude_genre").is_none(), "{json}");
+        }
+        let json = written(&["path", "a", "b", "--steps", "4"]);
+        assert!(matches!(json, SavedQuestion::Path(_)));
+    }
+
+    #[test]
+    fn questions_that_cannot_be_kept_are_refused() {
+        for (json, field) in [
+            (r#"{"similar": {"seeds": []}}"#, "seeds"),
+            (
+                r#"{"similar": {"seeds": [{"id": 1}], "from": 1, "to": 2}}"#,
+                "from",
+            ),
+            (r#"{"mix": {"seeds": [], "limit": 0}}"#, "limit"),
+            (r#"{"mix": {}, "list": {}}"#, ""),
+            (r#"{"map": {}}"#, ""),
+        ] {
+            let refused = SavedQuestion::read(json.as_bytes()).unwrap_err();
+            assert!(refused.field.ends_with(field), "{json}: {refused}");
+        }
+        for name in ["", " a", "a/b", ".a", "a\nb", &"x".repeat(201)] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        check_name("Für heute, 20 Uhr").unwrap();
+    }
+    #[test]
+    fn a_list_near_nobody_is_refused() {
+        let refused = |json: &str| {
+            SavedQuestion::read(json.as_bytes())
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(SavedQuestion::read(br#"{"albums": {"name": "x", "each": 2}}"#).is_ok());
+        assert!(refused(r#"{"albums": {"name": ""}}"#).contains("an artist or an album"));
+        assert!(refused(r#"{"artists": {"name": "x", "each": null}}"#).contains("each"));
+    }
+}

@@ -1,0 +1,131 @@
+//! Tracks as they are named in questions.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser as _, ValueParser, ValueParserFactory};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::read::Refused;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, EngineError, Seed};
+use voisin_library::{Resolution, Track};
+
+/// Tracks that a question may start from over a network.
+pub const MOST_SEEDS: usize = 500;
+
+/// A track: by its id, by its path as the library has it, or by words that fit it alone.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamedSeed {
+    /// By its number.
+    Id(i64),
+    /// By the path of its file.
+    Path(String),
+    /// By words that name it.
+    Words(String),
+    /// As the command line has it (docs/grammar.md).
+    #[serde(skip)]
+    Written(OsString),
+}
+
+impl ValueParserFactory for NamedSeed {
+    type Parser = ValueParser;
+
+    fn value_parser() -> ValueParser {
+        OsStringValueParser::new().map(Self::Written).into()
+    }
+}
+
+impl JsonSchema for NamedSeed {
+    fn schema_name() -> Cow<'static, str> {
+        "Named".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A track: by its id, by its path as the library has it, or by words that fit it alone",
+            "type": "object",
+            "properties": {
+                "id": {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
+                "path": {"type": "string"},
+                "words": {"type": "string"},
+            },
+            "additionalProperties": false,
+            "minProperties": 1,
+            "maxProperties": 1,
+        })
+    }
+}
+
+impl NamedSeed {
+    /// The words of a command line.
+    pub fn written(&self) -> OsString {
+        match self {
+            Self::Written(text) => text.clone(),
+            Self::Id(id) => format!("id:{id}").into(),
+            Self::Path(text) | Self::Words(text) => text.into(),
+        }
+    }
+
+    /// The track of the library; its disk is not asked.
+    pub fn seed(&self, engine: &Engine) -> Result<Seed, EngineError> {
+        let library = engine.library();
+        match self {
+            Self::Id(id) => engine.seed_of(TrackId(*id)),
+            Self::Path(path) => {
+                let path = PathBuf::from(path);
+                let track = library.find_by_stored_path(&path)?;
+                let track = track.ok_or(EngineError::NotInLibrary { path: path.clone() })?;
+                Ok(Seed {
+                    path,
+                    is_named_file: true,
+                    ..engine.seed_of(track)?
+                })
+            }
+            Self::Words(_) | Self::Written(_) => {
+                let text = self.written().to_string_lossy().into_owned();
+                match library.resolve_words(&text, 10)? {
+                    Resolution::One(track) => engine.seed_of(track),
+                    Resolution::Ambiguous(tracks) => {
+                        let count = library.search_words(&text, usize::MAX)?.len();
+                        let line =
+                            |track: &Track| format!("id:{}  {}", track.id, track.display_name());
+                        let candidates = tracks.iter().map(line).collect();
+                        Err(EngineError::Ambiguous {
+                            text,
+                            count,
+                            candidates,
+                        })
+                    }
+                    Resolution::Nothing => Err(EngineError::NoSuchTrack {
+                        text,
+                        candidates: Vec::new(),
+                    }),
+                }
+            }
+        }
+    }
+}
+
+/// Refuses a question that starts from nothing.
+///
+/// - `count`: how many tracks are named
+pub fn at_least_one(field: &str, count: usize) -> Result<(), Refused> {
+    if count > 0 {
+        Ok(())
+    } else {
+        Err(Refused::new(
+            field,
+            format!("1 to {MOST_SEEDS} tracks"),
+            "0",
+        ))
+    }
+}
+
+/// The tracks of the library that these name.
+pub fn seeds(named: &[NamedSeed], engine: &Engine) -> Result<Vec<Seed>, EngineError> {
+    named.iter().map(|named| named.seed(engine)).collect()
+}

@@ -1,0 +1,326 @@
+//! What sounds like these tracks, or like a passage of one.
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::read::Refused;
+use super::remote::LocalOnly;
+use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
+use super::spans::Seconds;
+use super::values::{
+    Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, WholeNumber, at_most,
+};
+use super::{Filters, QuestionError, SimilarAnswer};
+use voisin_engine::{
+    Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack,
+    Steering,
+};
+
+/// What sounds like these tracks, or like a passage of one
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Similar {
+    /// What to start from; several are averaged
+    #[arg(
+        required = true,
+        value_name = "TRACK",
+        help = "Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; `-` reads seeds from standard input"
+    )]
+    #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(min = 1, max = MOST_SEEDS))]
+    pub seeds: Vec<NamedSeed>,
+    /// How many neighbours
+    #[arg(long, short, default_value_t = ten(), value_name = "N|all", allow_negative_numbers = true)]
+    #[serde(default = "ten")]
+    pub limit: Limit,
+    /// Which tracks may be among them
+    #[command(flatten)]
+    #[serde(default)]
+    pub filters: Filters,
+    /// At most this many tracks of one artist
+    #[arg(long, value_name = "N")]
+    pub(crate) max_per_artist: Option<Count>,
+    /// Only neighbours at least this similar (cosine, -1 to 1)
+    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
+    pub(crate) min_similarity: Option<Cosine>,
+    /// What the neighbours are sorted by; those of which it is not known come last
+    #[arg(long, default_value_t, conflicts_with = "from")]
+    #[serde(default)]
+    pub(crate) sort: NeighbourOrder,
+    /// Keep the seeds and their duplicates in the answer
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) include_seed: bool,
+    /// Stay away from this track (several: from each)
+    #[arg(long, value_name = "TRACK")]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
+    pub unlike: Vec<NamedSeed>,
+    /// How strongly to stay away, 0 to 1
+    #[arg(long, default_value_t = half(), value_name = "0..1", requires = "unlike", allow_negative_numbers = true)]
+    #[serde(default = "half")]
+    pub(crate) unlike_weight: Fraction,
+    /// More of one thing and less of another than in what is nearest
+    #[command(flatten)]
+    #[serde(default)]
+    pub steer: Steer,
+    /// Look for the passage of the one seed that begins here, in seconds
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "to",
+        conflicts_with = "unlike",
+        help = "Look for the passage that begins here: 65, 1:05 or 1m5s (needs --to and one seed)"
+    )]
+    pub(crate) from: Option<Seconds>,
+    /// Where the passage ends
+    #[arg(long, value_name = "TIME", requires = "from")]
+    pub(crate) to: Option<Seconds>,
+    /// Of a passage: answer from the stored windows alone, without listening to the best tracks again
+    #[arg(long, requires = "from")]
+    #[serde(default)]
+    pub rough: bool,
+    /// Of a passage: places of each track at most, none of which overlap [default: 1]
+    #[arg(long, value_name = "N", requires = "from")]
+    pub(crate) places: Option<WholeNumber<1, 100, 100>>,
+    /// How the nearest neighbours are found
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) search: SearchArgs,
+}
+
+/// Words in one direction, over a network.
+const MOST_WORDS: usize = 20;
+
+/// More of one thing and less of another than in what is nearest
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[command(next_help_heading = "More and less")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Steer {
+    /// More of what these words say, as `find` knows them
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["from", "unlike"])]
+    #[serde(deserialize_with = "at_most::<MOST_WORDS, _, _>")]
+    #[schemars(length(max = MOST_WORDS))]
+    more: Vec<String>,
+    /// Less of it
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["from", "unlike"])]
+    #[serde(deserialize_with = "at_most::<MOST_WORDS, _, _>")]
+    #[schemars(length(max = MOST_WORDS))]
+    less: Vec<String>,
+    /// Higher tempos
+    #[arg(long, conflicts_with_all = ["slower", "from", "unlike"])]
+    faster: bool,
+    /// Lower tempos
+    #[arg(long, conflicts_with_all = ["from", "unlike"])]
+    slower: bool,
+    /// Louder recordings
+    #[arg(long, conflicts_with_all = ["quieter", "from", "unlike"])]
+    louder: bool,
+    /// Softer recordings
+    #[arg(long, conflicts_with_all = ["from", "unlike"])]
+    quieter: bool,
+    /// Share of the unmoved answer's mean similarity that is kept at least: 1 moves nothing, 0 goes farthest
+    #[arg(long, default_value_t = four_fifths(), value_name = "0..1", allow_negative_numbers = true)]
+    keep: Fraction,
+}
+
+impl Default for Steer {
+    fn default() -> Self {
+        Self {
+            more: Vec::new(),
+            less: Vec::new(),
+            faster: false,
+            slower: false,
+            louder: false,
+            quieter: false,
+            keep: four_fifths(),
+        }
+    }
+}
+
+impl Steer {
+    /// For the engine; `None` where the nearest are what is wanted.
+    fn steering(&self) -> Option<Steering> {
+        let said = [
+            (self.faster, "faster"),
+            (self.slower, "slower"),
+            (self.louder, "louder"),
+            (self.quieter, "quieter"),
+        ];
+        let said = said
+            .iter()
+            .filter(|(is_said, _)| *is_said)
+            .map(|(_, word)| (*word).to_owned());
+        let more: Vec<String> = self.more.iter().cloned().chain(said).collect();
+        let steering = Steering {
+            more,
+            less: self.less.clone(),
+            keep: self.keep.get(),
+        };
+        (!steering.more.is_empty() || !steering.less.is_empty()).then_some(steering)
+    }
+}
+
+fn four_fifths() -> Fraction {
+    Fraction::new(0.8)
+}
+
+fn ten() -> Limit {
+    Limit::from(10)
+}
+
+fn half() -> Fraction {
+    Fraction::new(0.5)
+}
+
+impl Similar {
+    /// Refuses what makes no sense together.
+    ///
+    /// - `seeds`: how many there are
+    pub fn validate(&self, seeds: usize) -> Result<(), Refused> {
+        at_least_one("seeds", seeds)?;
+        if self.from.is_some() != self.to.is_some() {
+            let (given, missing) = if self.from.is_some() {
+                ("from", "to")
+            } else {
+                ("to", "from")
+            };
+            return Err(Refused::new(
+                missing,
+                format!("a time, with \"{given}\""),
+                "none",
+            ));
+        }
+        let steers = self.steer.steering().is_some();
+        for (one, other, name) in [
+            (self.steer.faster, self.steer.slower, "faster"),
+            (self.steer.louder, self.steer.quieter, "louder"),
+            (steers, !self.unlike.is_empty(), "unlike"),
+        ] {
+            if one && other {
+                let expected = "it alone: with what is said beside it, it cannot be done";
+                return Err(Refused::new(name, expected, "both"));
+            }
+        }
+        if self.from.is_none() {
+            return Ok(());
+        }
+        let wrong = |expected: &str, found: String| {
+            Err(Refused::new(
+                "from",
+                format!("for a passage {expected}"),
+                found,
+            ))
+        };
+        if seeds > 1 {
+            return wrong("one seed", seeds.to_string());
+        }
+        if steers {
+            return wrong("neither more nor less of anything", "some".to_owned());
+        }
+        if !self.unlike.is_empty() {
+            return wrong("nothing to stay away from", self.unlike.len().to_string());
+        }
+        if self.sort.0.is_some() {
+            return wrong("no order but by similarity", format!("\"{}\"", self.sort));
+        }
+        if self.filters.wants_compatible_keys() {
+            return wrong("keys by their names", "\"compatible\"".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Where the passage that is looked for begins and ends.
+    pub fn passage(&self) -> Option<(f64, f64)> {
+        Some((self.from?.0, self.to?.0))
+    }
+
+    /// The engine's options.
+    ///
+    /// - `tracks`: how many there are
+    pub fn options(
+        &self,
+        engine: &Engine,
+        seeds: &[Seed],
+        unlike: Vec<Seed>,
+        tracks: usize,
+    ) -> Result<SimilarOptions, QuestionError> {
+        Ok(SimilarOptions {
+            limit: self.limit.of(tracks),
+            filter: self.filters.filter(engine, seeds)?,
+            among: None,
+            max_per_artist: self.max_per_artist.map(Count::get),
+            min_similarity: self.min_similarity.map(Cosine::get),
+            include_seed: self.include_seed,
+            mode: self.search.mode(),
+            unlike,
+            unlike_weight: self.unlike_weight.get(),
+        })
+    }
+
+    /// Brings an answer into the order that is asked for.
+    pub fn sort(&self, engine: &Engine, found: &mut [SimilarTrack]) -> Result<(), EngineError> {
+        self.sort
+            .0
+            .map_or(Ok(()), |by| engine.sort_by_sound(found, by))
+    }
+
+    /// Why a database does not answer it, where that is so.
+    pub fn local_only(&self) -> Option<LocalOnly> {
+        if self.passage().is_some() {
+            return Some(LocalOnly::Passage);
+        }
+        self.steer.steering().map(|_| LocalOnly::Steering)
+    }
+
+    /// The answer of a library on this disk.
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        seeds: &[Seed],
+        unlike: Vec<Seed>,
+    ) -> Result<SimilarAnswer, QuestionError> {
+        let tracks = engine.library().status()?.vectors as usize;
+        let options = engine.resolved(self.options(engine, seeds, unlike, tracks)?)?;
+        let (mut found, steered) = match self.steer.steering() {
+            Some(steering) => {
+                let (found, steered) = engine.steered(seeds, &options, &steering)?;
+                (found, Some(steered))
+            }
+            None => (engine.similar(seeds, &options)?, None),
+        };
+        self.sort(engine, &mut found)?;
+        Ok(SimilarAnswer {
+            found,
+            standing: engine.standing(seeds, &options)?,
+            steered,
+        })
+    }
+
+    /// The answer where a passage is looked for.
+    pub fn run_passage(
+        &self,
+        engine: &Engine,
+        seed: Seed,
+        embedder: &Embedder,
+    ) -> Result<(Passage, Vec<SimilarPassage>), QuestionError> {
+        let (from, to) = self.passage().unwrap_or_default();
+        let passage = engine.passage_of(seed, from, to, embedder)?;
+        let options = self.options(
+            engine,
+            &[],
+            Vec::new(),
+            engine.library().status()?.vectors as usize,
+        )?;
+        let places = self.places.map_or(1, WholeNumber::get);
+        let found = engine.similar_passages(
+            &passage,
+            (!self.rough).then_some(embedder),
+            &options,
+            places,
+        )?;
+        Ok((passage, found))
+    }
+}

@@ -1,0 +1,264 @@
+//! From audio to vectors.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use numpy::IntoPyArray as _;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use super::answers::AnswerClasses;
+use super::audio::{Audio, is_many};
+use super::errors::raised;
+use super::process::on_threads;
+use super::workers::each;
+use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
+use voisin_engine::{EngineError, FileEmbedding, WindowPlan};
+
+/// A model that listens: audio in, vectors out. Any number of threads may share one.
+///
+/// Embedder(model=None, *, device="auto")
+///
+/// model: a name of `voisin.models()`, or a path of a manifest or weights file; None: the default.
+/// device: "auto", "cpu", "cuda" or "cuda:N". Raises ValueError where there is no such model or device.
+#[pyclass(name = "Embedder", frozen, module = "voisin")]
+pub(super) struct PyEmbedder {
+    inner: Arc<voisin_engine::Embedder>,
+    /// As it was asked for.
+    model: Option<OsString>,
+    device: String,
+}
+
+impl PyEmbedder {
+    pub(super) fn inner(&self) -> &Arc<voisin_engine::Embedder> {
+        &self.inner
+    }
+
+    /// What it was asked for by.
+    pub(super) fn model_ref(&self) -> ModelRef {
+        model_ref(self.model.as_deref())
+    }
+}
+
+/// Names of the models there are: those that come with voisin and those in the models folder.
+#[pyfunction]
+pub(super) fn models() -> Vec<String> {
+    let all = voisin_encoder::models(models_dir().as_deref());
+    all.into_iter()
+        .filter_map(Result::ok)
+        .map(|entry| entry.manifest.name)
+        .collect()
+}
+
+#[pymethods]
+impl PyEmbedder {
+    #[new]
+    #[pyo3(signature = (model = None, *, device = "auto"))]
+    fn new(py: Python<'_>, model: Option<PathBuf>, device: &str) -> PyResult<Self> {
+        let named = model_ref(model.as_deref().map(Path::as_os_str));
+        let choice: DeviceChoice = device.parse().map_err(raised)?;
+        let load = || {
+            let encoder = Encoder::load(&named, &choice.resolve()?)?;
+            voisin_engine::Embedder::new(encoder).map(Arc::new)
+        };
+        let inner = py.detach(|| on_threads(load));
+        // A copy in another process may have another working directory.
+        let place = model
+            .as_ref()
+            .filter(|model| model.exists())
+            .and_then(|model| std::path::absolute(model).ok());
+        let model = place.or(model).map(PathBuf::into_os_string);
+        Ok(Self {
+            inner: inner.map_err(raised)?,
+            model,
+            device: device.to_owned(),
+        })
+    }
+
+    /// The model's name.
+    #[getter]
+    fn model(&self) -> &str {
+        &self.inner.encoder().manifest().name
+    }
+
+    /// Digest of weights and front end: vectors of equal fingerprints may be compared, others never.
+    #[getter]
+    fn fingerprint(&self) -> String {
+        self.inner.encoder().manifest().fingerprint()
+    }
+
+    /// Numbers of a vector.
+    #[getter]
+    fn dimension(&self) -> usize {
+        self.inner.encoder().manifest().dimension
+    }
+
+    /// The rate that the model listens at, Hz; audio of any rate is resampled.
+    #[getter]
+    fn sample_rate(&self) -> u32 {
+        self.inner.sample_rate()
+    }
+
+    /// Length of a window, in seconds; shorter audio raises ValueError.
+    #[getter]
+    fn window_seconds(&self) -> f32 {
+        self.inner.window_seconds()
+    }
+
+    /// Listens to audio, one or many.
+    ///
+    /// audio: a path; the bytes of a file; a file object opened with "rb"; or floats of full scale ±1, of shape [samples] or
+    /// [channels, samples], whose mean over channels is taken. A list, or anything that can be gone through, of these, and of
+    /// pairs (samples, sr), gives a list of embeddings in its order; no more of it is held in memory than is listened to.
+    /// sr: the samples' rate in Hz; none for files. windows: how many, spread evenly over the track (24 where none is given), or
+    /// "all" for one every second. Near-silent windows do not count. threads: all of the machine where none is given; many
+    /// files are listened to one a thread. progress: is called with how many are done and how many there are (None where that
+    /// is not known). return_exceptions: of many, one that cannot be listened to stands as its exception in the list.
+    ///
+    /// Raises FileNotFoundError, and ValueError for audio that cannot be read, is silent or too short, TypeError for arguments
+    /// that make no sense.
+    #[pyo3(signature = (
+        audio, sr = None, *, windows = None, threads = None, progress = None, return_exceptions = false
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
+    fn embed<'py>(
+        &self,
+        py: Python<'py>,
+        audio: &Bound<'py, PyAny>,
+        sr: Option<u32>,
+        windows: Option<&Bound<'py, PyAny>>,
+        threads: Option<usize>,
+        progress: Option<Bound<'py, PyAny>>,
+        return_exceptions: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let plan = windows.map_or(Ok(WindowPlan::default()), plan)?;
+        let threads = thread_count(threads)?;
+        let is_many = sr.is_none() && is_many(audio)?;
+        let (count, jobs): (Option<usize>, Box<dyn Iterator<Item = PyResult<Audio>>>) = if is_many {
+            let numbered = audio.try_iter()?.enumerate();
+            let of = |(number, one): (usize, PyResult<Bound<'py, PyAny>>)| {
+                let one = one?;
+                Audio::of(&one, None).map_err(|error| inside(py, error, number))
+            };
+            (audio.len().ok(), Box::new(numbered.map(of)))
+        } else {
+            (Some(1), Box::new(std::iter::once(Audio::of(audio, sr))))
+        };
+        let answers = AnswerClasses::new(py)?;
+        let mut all = Vec::new();
+        let mut ended = 0;
+        each(
+            py,
+            threads,
+            count,
+            jobs,
+            |audio, stop| audio.embed(&self.inner, plan, stop),
+            |number, audio, heard| {
+                let heard = heard.unwrap_or_else(|| {
+                    let message = "the thread that listened to it panicked".to_owned();
+                    Err(EngineError::Fault {
+                        path: audio.path().to_owned(),
+                        message,
+                    })
+                });
+                let heard = match heard.map_err(raised) {
+                    Ok(heard) => embedding(py, &answers, heard)?,
+                    Err(error) if is_many && return_exceptions => {
+                        error.into_value(py).into_bound(py).into_any()
+                    }
+                    Err(error) => return Err(error),
+                };
+                all.push((number, heard));
+                ended += 1;
+                progress
+                    .as_ref()
+                    .map_or(Ok(()), |progress| progress.call1((ended, count)).map(drop))
+            },
+        )?;
+        all.sort_by_key(|(number, _)| *number);
+        let mut all = all.into_iter().map(|(_, heard)| heard);
+        if is_many {
+            return Ok(PyList::new(py, all.collect::<Vec<_>>())?.into_any());
+        }
+        all.next().ok_or_else(|| raised(EngineError::Interrupted))
+    }
+
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<((Option<OsString>,), Bound<'py, PyDict>)> {
+        let named = PyDict::new(py);
+        named.set_item("device", &self.device)?;
+        Ok(((self.model.clone(),), named))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Embedder({:?})", self.model())
+    }
+}
+
+fn model_ref(model: Option<&OsStr>) -> ModelRef {
+    model.map_or_else(ModelRef::default, |name| {
+        name.to_string_lossy()
+            .parse()
+            .unwrap_or_else(|never| match never {})
+    })
+}
+
+/// A number of windows, or "all".
+pub(super) fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
+    if let Ok(n) = windows.extract::<usize>() {
+        return match n {
+            1..=100_000 => Ok(WindowPlan::Spread(n)),
+            _ => Err(PyValueError::new_err(format!(
+                "windows: expected 1 to 100000, found {n}"
+            ))),
+        };
+    }
+    match windows.extract::<String>() {
+        Ok(text) if text == "all" => Ok(WindowPlan::All),
+        _ => Err(PyTypeError::new_err(
+            "windows: expected a number or \"all\"",
+        )),
+    }
+}
+
+/// Threads to work on; all of the machine where it is not said.
+pub(super) fn thread_count(threads: Option<usize>) -> PyResult<usize> {
+    match threads {
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        Some(0) => Err(PyValueError::new_err(
+            "threads: expected 1 or more, found 0",
+        )),
+        Some(threads) => Ok(threads),
+    }
+}
+
+/// Says of which of many an error is.
+fn inside(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
+    let text = format!("audio[{number}]: {}", error.value(py));
+    error
+        .get_type(py)
+        .call1((text,))
+        .map_or(error, PyErr::from_value)
+}
+
+fn embedding<'py>(
+    py: Python<'py>,
+    answers: &AnswerClasses<'py>,
+    heard: FileEmbedding,
+) -> PyResult<Bound<'py, PyAny>> {
+    let FileEmbedding {
+        vector,
+        windows,
+        starts,
+        ..
+    } = heard;
+    answers.make("Embedding", |fields| {
+        fields.set_item("vector", vector.into_vec().into_pyarray(py))?;
+        fields.set_item("windows", windows.into_pyarray(py))?;
+        fields.set_item("starts", starts.into_pyarray(py))
+    })
+}

@@ -1,0 +1,138 @@
+//! voisin's errors as Python's own.
+
+use std::error::Error;
+use std::io;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use voisin_audio::AudioError;
+use voisin_base::remedy::{Remedy, with_next};
+use voisin_base::text::with_causes;
+use voisin_encoder::EncoderError;
+use voisin_engine::EngineError;
+use voisin_explore::ExploreError;
+use voisin_index::IndexError;
+use voisin_learn::genre::GenreError;
+use voisin_library::LibraryError;
+use voisin_postgres::BackendError;
+use voisin_questions::QuestionError;
+
+/// An error as Python knows it, with the next step in its text: of the file system as `OSError` and what it is beneath it, for
+/// what is not there `NoSuchTrack`, a `KeyError`, for a library or a machine that cannot answer `RuntimeError`, and for
+/// arguments that make no sense, audio that cannot be read among them, `ValueError`.
+pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
+    let error = error.into();
+    let text = advised(&error, error.remedy());
+    if let Some(kind) = kind_of_io(&error) {
+        return io::Error::new(kind, text).into();
+    }
+    match error {
+        EngineError::NoSuchTrack { .. }
+        | EngineError::Ambiguous { .. }
+        | EngineError::NotInLibrary { .. }
+        | EngineError::Index(IndexError::Unknown(_))
+        | EngineError::Genre(GenreError::UnknownGenre { .. })
+        | EngineError::Explore(ExploreError::UnknownArtist { .. })
+        | EngineError::Library(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. }) => {
+            no_such_track(text)
+        }
+        EngineError::Library(
+            LibraryError::Dimension { .. }
+            | LibraryError::BadVector { .. }
+            | LibraryError::OtherModel { .. }
+            | LibraryError::OtherIdentity { .. }
+            | LibraryError::NoPath { .. }
+            | LibraryError::PathEncoding { .. }
+            | LibraryError::NothingBelow { .. },
+        ) => PyValueError::new_err(text),
+        EngineError::Library(_)
+        | EngineError::Encoder(
+            EncoderError::Thread(_)
+            | EncoderError::DeviceStopped
+            | EncoderError::Forked
+            | EncoderError::Candle(_),
+        )
+        | EngineError::Explore(ExploreError::TooFew { .. })
+        | EngineError::Genre(GenreError::TooFew(_))
+        | EngineError::EmptyLibrary { .. }
+        | EngineError::NoLabels
+        | EngineError::NoHead { .. }
+        | EngineError::NoTags { .. }
+        | EngineError::NoVector { .. }
+        | EngineError::Shape
+        | EngineError::Fault { .. } => PyRuntimeError::new_err(text),
+        _ => PyValueError::new_err(text),
+    }
+}
+
+/// An error with its causes, and the next step.
+fn advised(error: &dyn Error, remedy: Option<Remedy>) -> String {
+    let text = with_causes(error);
+    remedy.map_or(text.clone(), |remedy| with_next(&text, &remedy.to_string()))
+}
+
+/// Why a question has no answer, as Python knows it.
+pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
+    let error = match error.into() {
+        QuestionError::Engine(error) => return raised(error),
+        other => other,
+    };
+    let text = advised(&error, error.remedy());
+    match error {
+        QuestionError::LocalOnly(_) => of_database(text),
+        QuestionError::Remote(error) => match error.source.downcast_ref() {
+            Some(BackendError::Address { .. }) => PyValueError::new_err(text),
+            Some(BackendError::Io(error)) => io::Error::new(error.kind(), text).into(),
+            _ => of_database(text),
+        },
+        _ => PyValueError::new_err(text),
+    }
+}
+
+/// A `KeyError` whose text is shown as it is, in lines.
+pub(super) fn no_such_track(text: String) -> PyErr {
+    own("NoSuchTrack", text)
+}
+
+/// A `RuntimeError` about a library in a database.
+pub(super) fn of_database(text: impl Into<String>) -> PyErr {
+    own("DatabaseError", text.into())
+}
+
+/// An exception of python/voisin/_answers.py.
+fn own(class: &str, text: String) -> PyErr {
+    Python::attach(|py| {
+        let raised = py
+            .import("voisin._answers")
+            .and_then(|module| module.getattr(class)?.call1((text,)));
+        raised.map_or_else(|error| error, PyErr::from_value)
+    })
+}
+
+/// What the file system said, if it was that.
+fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
+    match error {
+        EngineError::Index(IndexError::Changed { .. }) => return Some(io::ErrorKind::Other),
+        EngineError::Library(LibraryError::NotFound { .. })
+        | EngineError::Audio(AudioError::NotFound { .. }) => {
+            return Some(io::ErrorKind::NotFound);
+        }
+        EngineError::Library(LibraryError::ReadOnly { .. })
+        | EngineError::Audio(AudioError::PermissionDenied { .. }) => {
+            return Some(io::ErrorKind::PermissionDenied);
+        }
+        EngineError::Library(LibraryError::DiskFull { .. }) => {
+            return Some(io::ErrorKind::StorageFull);
+        }
+        _ => {}
+    }
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
+}

@@ -1,0 +1,778 @@
+//! A library and its tracks.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use numpy::{IntoPyArray as _, PyArray1, PyArray2};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::adding::Adding;
+use super::answers::{AnswerClasses, neighbors, tell};
+use super::arguments::{count, dictionaries, limit, question};
+use super::arrays::{matrix, numbers};
+use super::embedder::{PyEmbedder, plan, thread_count};
+use super::errors::{of_database, raised, refused};
+use super::process::{OfProcess, on_threads};
+use super::seeds::{SeedArgument, no_embedder};
+use super::source::{LibraryPlace, open_folder};
+use super::table::PyTable;
+use voisin_base::address;
+use voisin_base::track::TrackId;
+use voisin_engine::{AddOptions, Engine, GenreNews, LibrarySpace, Standing};
+use voisin_explore::TrackMeta;
+use voisin_learn::genre::Genre;
+use voisin_library::Vectors;
+use voisin_library::{Descriptors, LibraryError, OpenMode, Track, TrackWindows, default_dir};
+use voisin_postgres::PostgresAddress;
+use voisin_questions::answers::clusters::{ClustersJson, members};
+use voisin_questions::answers::find::name;
+use voisin_questions::answers::genre::AnswerJson;
+use voisin_questions::answers::graph::neighbour_graph;
+use voisin_questions::answers::playlist::PlaylistJson;
+use voisin_questions::answers::walk::WalkJson;
+use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
+use voisin_questions::genre::Classify;
+use voisin_questions::list::{Find, List};
+use voisin_questions::playlist::Playlist;
+use voisin_questions::seed::at_least_one;
+use voisin_questions::{
+    LibrarySource, LocalOnly, Mix, Mixing, Named, QuestionError, Similar, SimilarAnswer,
+};
+
+/// A library: music that was added, here or by the program (`voisin add ~/Music`), in a folder or in PostgreSQL. It sees what
+/// others change meanwhile.
+///
+/// Library(path=None, *, create=False, sample=None)
+///
+/// path: its folder; None: the default one. Or the address of a database that `voisin push` sent one to,
+/// "postgres://me@db.example/music?sslmode=verify-full", which is asked and never changed; the password is that of PGPASSFILE or
+/// PGPASSWORD, unless the address has one. create: make a folder's where there is none. sample: of a database, how many tracks
+/// stand for all in `classify`, `playlist` and `path_between`, and from how many on; None: 4000, from 20000 on. Raises
+/// FileNotFoundError where there is no folder, DatabaseError where a database does not answer or holds no library.
+#[pyclass(name = "Library", frozen, module = "voisin")]
+pub(super) struct PyLibrary {
+    place: LibraryPlace,
+    /// Each process opens it for itself: neither a database of SQLite's nor a connection survives a fork.
+    library: OfProcess<Mutex<LibrarySource>>,
+}
+
+/// Tracks, their genres, what was measured of them, and vectors where they are asked for.
+struct KnownTracks {
+    tracks: Vec<Track>,
+    genres: Vec<Vec<Genre>>,
+    measured: HashMap<TrackId, Descriptors>,
+    vectors: Option<Vectors>,
+}
+
+/// Finds the tracks that are asked for; all where nothing is.
+fn listed(
+    limit: Option<i64>,
+    after: Option<i64>,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send + use<>> {
+    let is_all = limit.is_none() && after.is_none() && options.is_none();
+    let mut asked: List = question(options, [])?;
+    asked.filters.of_this_disk();
+    let limit = count("limit", "for all", limit)?.unwrap_or(usize::MAX);
+    Ok(move |library: &mut LibrarySource| {
+        if let (true, LibrarySource::Local(engine)) = (is_all, &mut *library) {
+            return Ok(engine.library().tracks()?);
+        }
+        library.fetch_filters(&asked.filters)?;
+        let engine = library.engine();
+        asked.filters.check_folders(engine)?;
+        let query = asked.query(engine, limit, after.map(TrackId))?;
+        Ok(library.list(&query)?.tracks)
+    })
+}
+
+/// Which tracks an answer compares, where these are not all.
+fn of_sample(answer: &str, sample: Option<String>) -> Option<String> {
+    sample.map(|sample| format!("{answer} works on {sample}: Library(sample=N) takes more"))
+}
+
+/// Starts and vectors.
+type WindowArrays = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
+
+/// What was measured of tracks that were found.
+fn measured(
+    engine: &Engine,
+    answer: &SimilarAnswer,
+) -> Result<HashMap<TrackId, Descriptors>, QuestionError> {
+    let ids: Vec<TrackId> = answer.found.iter().map(|found| found.track.id).collect();
+    Ok(engine.library().descriptors(&ids)?)
+}
+
+impl PyLibrary {
+    fn lock(&self) -> Result<MutexGuard<'_, LibrarySource>, QuestionError> {
+        let library = self
+            .library
+            .get(|_| on_threads(|| self.place.open()).map(Mutex::new))?;
+        Ok(library.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks the library, without the interpreter's lock.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut LibrarySource) -> Result<T, QuestionError> + Send,
+    ) -> PyResult<T> {
+        let answer = py.detach(|| {
+            // Locked here: a thread of the pool would wait for what another one waits for.
+            let mut library = self.lock()?;
+            let library: &mut LibrarySource = &mut library;
+            on_threads(|| {
+                // What was fetched of a database is forgotten when that changes.
+                if !library.is_current()? {
+                    *library = self.place.open()?;
+                }
+                work(library)
+            })
+        });
+        answer.map_err(refused)
+    }
+
+    /// As [`with`](Self::with); of a database without what was fetched before, which must not change what a sample stands
+    /// for.
+    fn with_fresh<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut LibrarySource) -> Result<T, QuestionError> + Send,
+    ) -> PyResult<T> {
+        self.with(py, |library| {
+            if library.is_remote() {
+                work(&mut self.place.open()?)
+            } else {
+                work(library)
+            }
+        })
+    }
+
+    /// The space in which it compares.
+    fn space(&self, py: Python<'_>) -> PyResult<LibrarySpace> {
+        self.with(py, |library| {
+            Ok(LibrarySpace::of_library(library.engine().library())?)
+        })
+    }
+
+    /// Tracks with all that is known of them.
+    fn known(
+        &self,
+        py: Python<'_>,
+        vectors: bool,
+        find: impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send,
+    ) -> PyResult<KnownTracks> {
+        self.with(py, |library| {
+            let tracks = find(library)?;
+            let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
+            let engine = library.engine();
+            let genres = engine.genres_of(&tracks)?;
+            let measured = engine.library().descriptors(&ids)?;
+            let vectors = if vectors {
+                Some(engine.library().vectors()?)
+            } else {
+                None
+            };
+            Ok(KnownTracks {
+                tracks,
+                genres,
+                measured,
+                vectors,
+            })
+        })
+    }
+
+    /// The same as Python has them.
+    fn told(
+        &self,
+        py: Python<'_>,
+        find: impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        let known = self.known(py, false, find)?;
+        let answers = AnswerClasses::new(py)?;
+        let told = known.tracks.iter().zip(&known.genres);
+        let told = told.map(|(track, genres)| answers.track(track, genres, &known.measured));
+        told.map(|track| track.map(Bound::unbind)).collect()
+    }
+}
+
+#[pymethods]
+impl PyLibrary {
+    #[new]
+    #[pyo3(signature = (path = None, *, create = false, sample = None))]
+    fn new(
+        py: Python<'_>,
+        path: Option<PathBuf>,
+        create: bool,
+        sample: Option<i64>,
+    ) -> PyResult<Self> {
+        let place = path.unwrap_or_else(default_dir);
+        let sample = count("sample", "for as many as is usual", sample)?;
+        let is_database = address::scheme(&place).is_some();
+        if is_database && create {
+            return Err(PyValueError::new_err(
+                "create: expected a folder with it, found an address: \"voisin push\" makes a database's tables",
+            ));
+        }
+        if !is_database && sample.is_some() {
+            return Err(PyValueError::new_err(
+                "sample: expected the address of a database with it, found a folder",
+            ));
+        }
+        let open = || -> Result<_, QuestionError> {
+            if let Some(address) = place.to_str().filter(|_| is_database) {
+                let address = PostgresAddress::parse(address, false)?;
+                let there = LibraryPlace::Database(Box::new(address), sample);
+                return Ok((there.open()?, Some(there)));
+            }
+            let mode = if create {
+                OpenMode::Create
+            } else {
+                OpenMode::ReadWrite
+            };
+            Ok((open_folder(&place, mode)?, None))
+        };
+        let (opened, there) = py.detach(|| on_threads(open)).map_err(refused)?;
+        let place = match there {
+            Some(there) => there,
+            None => LibraryPlace::Folder(std::path::absolute(place)?),
+        };
+        Ok(Self {
+            place,
+            library: OfProcess::with(Mutex::new(opened)),
+        })
+    }
+
+    /// The folder; None: it is in a database.
+    #[getter]
+    fn path(&self) -> Option<&Path> {
+        match &self.place {
+            LibraryPlace::Folder(dir) => Some(dir),
+            LibraryPlace::Database(..) => None,
+        }
+    }
+
+    /// The address of the database, without a password; None: it is in a folder.
+    #[getter]
+    fn address(&self) -> Option<String> {
+        match &self.place {
+            LibraryPlace::Folder(_) => None,
+            LibraryPlace::Database(address, _) => Some(address.to_string()),
+        }
+    }
+
+    /// Name of the model that its vectors are from.
+    #[getter]
+    fn model(&self, py: Python<'_>) -> PyResult<String> {
+        self.with(py, |library| Ok(library.engine().model()?.name))
+    }
+
+    /// Numbers of a vector.
+    #[getter]
+    fn dimension(&self, py: Python<'_>) -> PyResult<usize> {
+        self.with(py, |library| Ok(library.engine().model()?.dimension))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.with(py, LibrarySource::tracks)
+    }
+
+    /// Adds music: files, folders with all below them, playlists; what is there already and has not changed is left as it is.
+    ///
+    /// embedder: what listens; None: the library's model, of a new library the default one. windows: how many of a track are
+    /// listened to from now on, or "all". force: listen to all again; retry: to those that failed before. threads: all of the
+    /// machine where none is given. remove_missing: take files that are gone from these folders out of the library; take_over: let
+    /// tracks whose files are gone go on with later files of the same recordings. progress: is called with how many files are done and how many there are; what it raises,
+    /// and Ctrl-C, ends the run: what was added until then stays, and the next one goes on. Returns what was done as `voisin add
+    /// --format json` says it, with "failures": what could not be added, and why. Raises RuntimeError while another process
+    /// adds to the library, ValueError for an embedder of another model.
+    #[pyo3(signature = (
+        paths, *, embedder = None, windows = None, force = false, retry = false, remove_missing = false,
+        take_over = false, threads = None, progress = None
+    ))]
+    #[allow(
+        clippy::too_many_arguments,
+        clippy::fn_params_excessive_bools,
+        reason = "by name, in Python"
+    )]
+    fn add<'py>(
+        &self,
+        py: Python<'py>,
+        paths: &Bound<'py, PyAny>,
+        embedder: Option<PyRef<'py, PyEmbedder>>,
+        windows: Option<&Bound<'py, PyAny>>,
+        force: bool,
+        retry: bool,
+        remove_missing: bool,
+        take_over: bool,
+        threads: Option<usize>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let paths = match paths.extract::<PathBuf>() {
+            Ok(path) => vec![path],
+            Err(_) => paths
+                .try_iter()?
+                .map(|path| path?.extract())
+                .collect::<PyResult<_>>()?,
+        };
+        let adding = Adding {
+            paths,
+            embedder: embedder.map(|embedder| (Arc::clone(embedder.inner()), embedder.model_ref())),
+            windows: windows.map(plan).transpose()?,
+            remove_missing,
+            take_over,
+            options: AddOptions {
+                force,
+                retry,
+                threads: thread_count(threads)?,
+                ..AddOptions::default()
+            },
+        };
+        let Some(dir) = self.path() else {
+            return Err(of_database(
+                "a database takes in no music: add it to a library in a folder, and send that with \"voisin push\"",
+            ));
+        };
+        // Not with the engine that answers: what is called meanwhile may ask it.
+        let run = || {
+            let mut engine = on_threads(|| Engine::open(dir, OpenMode::ReadWrite))?;
+            adding.run(&mut engine, progress.as_ref())
+        };
+        let (added, error) = py.detach(run).map_err(raised)?;
+        error.map_or_else(|| dictionaries(py, &added), Err)
+    }
+
+    /// The tracks nearest to the seeds' mean, nearest first; the seeds and their copies are left out.
+    ///
+    /// seeds, unlike: one, or a list of several: an id, a path, words of artist and title, or a vector, float32 [dimension]. A
+    /// file that is not in the library is listened to by `embedder`. unlike: what to stay away from. limit: how many; None: all.
+    /// options: `voisin.SimilarOptions`, as `voisin similar` has them: genre="Jazz", year="1970-1979", max_per_artist=1,
+    /// unlike="rihanna". Raises KeyError where words mean no track or several, ValueError for values that make no sense.
+    #[pyo3(
+        signature = (seeds, limit = Some(10), *, unlike = None, embedder = None, **options),
+        text_signature = "($self, seeds, limit=10, *, unlike=None, embedder=None, **options)"
+    )]
+    fn similar(
+        &self,
+        py: Python<'_>,
+        seeds: &Bound<'_, PyAny>,
+        limit: Option<i64>,
+        unlike: Option<&Bound<'_, PyAny>>,
+        embedder: Option<PyRef<'_, PyEmbedder>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        let mut asked: Similar = question(options, [])?;
+        asked.limit = self::limit(limit)?;
+        asked.filters.of_this_disk();
+        if asked.passage().is_some() {
+            return Err(PyValueError::new_err(
+                "from, to: expected none: passages are found by the program",
+            ));
+        }
+        let wanted = SeedArgument::all(seeds)?;
+        let unlike = unlike.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
+        let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
+        let (answer, measured) = self.with(py, |library| {
+            asked.validate(wanted.len())?;
+            let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
+            let unlike = SeedArgument::seeds(&unlike, library, embedder)?;
+            library.fetch_filters(&asked.filters)?;
+            asked.filters.check_folders(library.engine())?;
+            let answer = library.similar(&asked, &seeds, unlike)?;
+            let measured = measured(library.engine(), &answer)?;
+            Ok((answer, measured))
+        })?;
+        neighbors(py, &answer, &measured)
+    }
+
+    /// Songs to go on with after these, another choice each time.
+    ///
+    /// seeds, played: as `similar` takes them; played: what was played already and does not come again. limit: how many; None:
+    /// all. options: `voisin.MixOptions`, as `voisin mix` has them: genre="Jazz", mixing={"variety": 0, "max_per_artist": 1}.
+    #[pyo3(
+        signature = (seeds, limit = Some(25), *, played = None, embedder = None, **options),
+        text_signature = "($self, seeds, limit=25, *, played=None, embedder=None, **options)"
+    )]
+    fn mix(
+        &self,
+        py: Python<'_>,
+        seeds: &Bound<'_, PyAny>,
+        limit: Option<i64>,
+        played: Option<&Bound<'_, PyAny>>,
+        embedder: Option<PyRef<'_, PyEmbedder>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        let mut asked: Mix = question(options, [])?;
+        asked.limit = self::limit(limit)?;
+        asked.filters.of_this_disk();
+        let wanted = SeedArgument::all(seeds)?;
+        let played = played.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
+        let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
+        let (answer, measured) = self.with(py, |library| {
+            asked.validate(wanted.len())?;
+            let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
+            let played = SeedArgument::seeds(&played, library, embedder)?;
+            library.fetch_filters(&asked.filters)?;
+            asked.filters.check_folders(library.engine())?;
+            let answer = library.mix(&asked, &seeds, played, &Mixing::default())?;
+            let measured = measured(library.engine(), &answer)?;
+            Ok((answer, measured))
+        })?;
+        neighbors(py, &answer, &measured)
+    }
+
+    /// A list of tracks around others, in an order of small steps: a dictionary, as `voisin playlist --format json` has it.
+    ///
+    /// seeds: where to start, as `similar` takes them, but no vectors; None: a cluster's tracks, or those that pass the filters.
+    /// limit: how many; None: all; length in the options takes its place. options: `voisin.PlaylistOptions`, as `voisin playlist`
+    /// has them: length=3600, harmonic=True, max_per_artist=1.
+    #[pyo3(
+        signature = (seeds = None, limit = Some(20), *, embedder = None, **options),
+        text_signature = "($self, seeds=None, limit=20, *, embedder=None, **options)"
+    )]
+    fn playlist<'py>(
+        &self,
+        py: Python<'py>,
+        seeds: Option<&Bound<'py, PyAny>>,
+        limit: Option<i64>,
+        embedder: Option<PyRef<'py, PyEmbedder>>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut asked: Playlist = question(options, [])?;
+        if !asked.has_length() {
+            asked.limit = Some(self::limit(limit)?);
+        }
+        asked.filters.of_this_disk();
+        let wanted = seeds.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?;
+        let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
+        let found = self.with_fresh(py, |library| {
+            asked.validate()?;
+            let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
+            library.fetch_filters(&asked.filters)?;
+            asked.filters.check_folders(library.engine())?;
+            library.playlist(&asked, &seeds, &[])
+        })?;
+        let (collection, list) = found.answer;
+        let mut news = Vec::from_iter(of_sample("a playlist", found.sample));
+        if list.is_short {
+            let tracks = list.rows.len();
+            news.push(format!(
+                "the list ends after {tracks} tracks: nothing else near the seeds follows in key and tempo"
+            ));
+        }
+        news.extend(list.standing.as_ref().and_then(Standing::far));
+        tell(py, &news)?;
+        let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
+        dictionaries(py, &PlaylistJson::new(&tracks, list.standing.as_ref()))
+    }
+
+    /// The way from one track to another, in small steps: a dictionary, as `voisin path --format json` has it.
+    ///
+    /// start, end: as `similar` takes them, but no vectors. via: one, or a list of several, to pass in this order. options:
+    /// `voisin.PathOptions`, as `voisin path` has them: steps=10, max_per_artist=1.
+    #[pyo3(signature = (start, end, *, via = None, embedder = None, **options))]
+    fn path_between<'py>(
+        &self,
+        py: Python<'py>,
+        start: &Bound<'py, PyAny>,
+        end: &Bound<'py, PyAny>,
+        via: Option<&Bound<'py, PyAny>>,
+        embedder: Option<PyRef<'py, PyEmbedder>>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let [start, end] = [start, end].map(SeedArgument::with_name);
+        let mut stops = vec![start?, end?];
+        let ends = [("from", stops[0].as_json()), ("to", stops[1].as_json())];
+        let asked: PathBetween = question(options, ends)?;
+        stops.extend(via.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?);
+        let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
+        let found = self.with_fresh(py, |library| {
+            let stops = SeedArgument::seeds(&stops, library, embedder)?;
+            library.path(&asked, &stops)
+        })?;
+        let news = of_sample("a way between tracks", found.sample);
+        tell(py, &Vec::from_iter(news))?;
+        let (collection, walk) = found.answer;
+        dictionaries(py, &WalkJson::new(&collection, &walk))
+    }
+
+    /// Music by words for its sound, "calm piano no drums", best first.
+    ///
+    /// limit: how many; None: all. options: `voisin.FindOptions`, as `voisin find` has them. What is worth knowing about the
+    /// answer goes to the logger "voisin". Raises ValueError where nothing of it is understood, RuntimeError for libraries whose
+    /// model has no tags.
+    #[pyo3(
+        signature = (words, limit = Some(20), **options),
+        text_signature = "($self, words, limit=20, **options)"
+    )]
+    fn find(
+        &self,
+        py: Python<'_>,
+        words: String,
+        limit: Option<i64>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        let mut asked: Find = question(options, [("query", words.into())])?;
+        asked.limit = self::limit(limit)?;
+        asked.filters.of_this_disk();
+        let (answer, genres, measured) = self.with(py, |library| {
+            let engine = library.local(LocalOnly::Find)?;
+            engine.keep_tags()?;
+            asked.filters.check_folders(engine)?;
+            let answer = asked.run(engine, &engine.predicted_tags()?)?;
+            let tracks: Vec<Track> = answer
+                .tracks
+                .iter()
+                .map(|found| found.track.clone())
+                .collect();
+            let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
+            let genres = engine.genres_of(&tracks)?;
+            let measured = engine.library().descriptors(&ids)?;
+            Ok((answer, genres, measured))
+        })?;
+        tell(py, &answer.notes)?;
+        let names: Vec<String> = answer.phrase.terms.iter().map(name).collect();
+        let answers = AnswerClasses::new(py)?;
+        let found = answer.tracks.iter().zip(&genres).map(|(found, genres)| {
+            let track = answers.track(&found.track, genres, &measured)?;
+            let terms = PyDict::new(py);
+            names
+                .iter()
+                .zip(&found.terms)
+                .try_for_each(|(name, strength)| terms.set_item(name, strength))?;
+            let found = answers.make("Found", |fields| {
+                fields.set_item("track", track)?;
+                fields.set_item("fit", found.fit)?;
+                fields.set_item("terms", terms)
+            });
+            found.map(Bound::unbind)
+        });
+        found.collect()
+    }
+
+    /// Which genre tracks are: for each a dictionary, as `voisin classify --format json` has it.
+    ///
+    /// tracks: one, or a list of several, as `similar` takes them. A file that is not in the library, and every file where the
+    /// library has too few labels, is listened to by `embedder`. options: `voisin.ClassifyOptions`, as `voisin classify` has
+    /// them. Who answers goes to the logger "voisin".
+    #[pyo3(signature = (tracks, *, embedder = None, **options))]
+    fn classify<'py>(
+        &self,
+        py: Python<'py>,
+        tracks: &Bound<'py, PyAny>,
+        embedder: Option<PyRef<'py, PyEmbedder>>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let asked: Classify = question(options, [])?;
+        let wanted = SeedArgument::all(tracks)?;
+        let embedder = embedder.map(|embedder| Arc::clone(embedder.inner()));
+        let (found, reports) = self.with_fresh(py, |library| {
+            at_least_one("tracks", wanted.len())?;
+            let tracks = SeedArgument::seeds(&wanted, library, embedder.as_deref())?;
+            let why = "too few tracks have a genre for an answer by labels";
+            let ready = || embedder.ok_or_else(|| no_embedder(why));
+            let mut reports = Vec::new();
+            let report = |news: GenreNews| reports.push(news.to_string());
+            let found = library.classify(&asked, tracks, ready, report)?;
+            Ok((found, reports))
+        })?;
+        let mut news = Vec::from_iter(of_sample("a vote", found.sample));
+        news.extend(reports);
+        tell(py, &news)?;
+        let answer = found.answer;
+        dictionaries(py, &answer.iter().map(AnswerJson::new).collect::<Vec<_>>())
+    }
+
+    /// Groups of tracks that sound alike: a dictionary, as `voisin clusters --format json` has it.
+    ///
+    /// options: `voisin.ClustersOptions`, as `voisin clusters` has them: detail="fine", clusters=12.
+    #[pyo3(signature = (**options))]
+    fn clusters<'py>(
+        &self,
+        py: Python<'py>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let asked: Clusters = question(options, [])?;
+        let (found, members) = self.with(py, |library| {
+            let engine = library.local(LocalOnly::Clusters)?;
+            let mut collection = engine.collection()?;
+            let graph = neighbour_graph(engine, &collection)?;
+            collection.predict_genres(&graph)?;
+            let found = asked.run(engine, &collection, &graph, None, None)?;
+            let members = members(&collection, &found);
+            Ok((found, members))
+        })?;
+        dictionaries(
+            py,
+            &ClustersJson::new(&found, &members, &(0..members.len())),
+        )
+    }
+
+    /// Recordings that are there several times: for each a dictionary, as `voisin duplicates --format json` has it, most bytes
+    /// to be won first.
+    ///
+    /// options: `voisin.DuplicatesOptions`, as `voisin duplicates` has them: rough=True, versions=True. Files are read unless it is
+    /// rough.
+    #[pyo3(signature = (**options))]
+    fn duplicates<'py>(
+        &self,
+        py: Python<'py>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let asked: Duplicates = question(options, [])?;
+        let groups = self.with(py, |library| {
+            let engine = library.local(LocalOnly::Duplicates)?;
+            let collection = engine.collection()?;
+            Ok(asked.run(engine, &collection, |_| ())?)
+        })?;
+        dictionaries(py, &groups)
+    }
+
+    /// What the model hears: (ids, names, percentiles), int64 [n] ascending, the model's tags, and float32 [n, tags]: the share
+    /// of the library that is less so, 0 to 1. Raises RuntimeError for libraries whose model has no tags.
+    fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let (ids, names, shares) = self.with(py, |library| {
+            let engine = library.local(LocalOnly::Tags)?;
+            engine.keep_tags()?;
+            let heard = engine.predicted_tags()?;
+            let ids: Vec<i64> = heard.ids.iter().map(|id| id.0).collect();
+            Ok((ids, heard.tags().to_vec(), heard.percentiles()))
+        })?;
+        (ids.into_pyarray(py), names, shares.into_pyarray(py)).into_pyobject(py)
+    }
+
+    /// Every track's raw vector: (ids, vectors), int64 [n] and float32 [n, dimension], rows of length 1, ascending by id.
+    ///
+    /// The arrays take over the memory that the library was read into: nothing is copied. Of a database all tracks are fetched.
+    fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let vectors = self.with_fresh(py, |library| {
+            library.fetch_all(None)?;
+            Ok(library.engine().library().vectors()?)
+        })?;
+        let ids: Vec<i64> = vectors.ids.iter().map(|id| id.0).collect();
+        (ids.into_pyarray(py), vectors.values.into_pyarray(py)).into_pyobject(py)
+    }
+
+    /// What is taken off vectors before they are compared: float32 [dimension].
+    fn mean<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let space = self.space(py)?;
+        Ok(space.mean().to_vec().into_pyarray(py))
+    }
+
+    /// Raw vectors, float32 [n, dimension], as `similar` compares them: rows of length 1 whose inner products are its
+    /// similarities. Raises ValueError for rows of another length.
+    fn centred<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let given = numbers(vectors, "vectors")?;
+        let vectors = matrix(given.as_array(), "vectors")?;
+        let space = self.space(py)?;
+        let expected = space.mean().len();
+        let found = vectors.ncols();
+        if expected != found {
+            let text = format!("expected vectors of {expected} numbers, found {found}");
+            return Err(PyValueError::new_err(text));
+        }
+        let rows = vectors.as_standard_layout().into_owned();
+        Ok(space.centre_rows(rows).into_pyarray(py))
+    }
+
+    /// A track's windows: (starts, vectors), float32 [windows] in seconds, and float32 [windows, dimension] as the network
+    /// gave them. A database has those that `voisin push --windows` sent. Raises KeyError for an unknown id.
+    fn windows(&self, py: Python<'_>, id: i64) -> PyResult<WindowArrays> {
+        let id = TrackId(id);
+        let windows = self.with_fresh(py, |library| {
+            library.set_vectors(true, false);
+            library.fetch(Named::Id(id))?;
+            let engine = library.engine();
+            if !engine.library().contains(id)? {
+                return Err(LibraryError::UnknownTrack(id).into());
+            }
+            let dimension = engine.model()?.dimension;
+            let windows = engine.library().windows(id)?;
+            Ok(windows.unwrap_or_else(|| TrackWindows::none(dimension)))
+        })?;
+        let values = windows.vectors.mapv(f32::from);
+        Ok((
+            windows.starts.into_pyarray(py).unbind(),
+            values.into_pyarray(py).unbind(),
+        ))
+    }
+
+    /// Tracks that pass, with tags, tempo, key and loudness, ascending by id unless `sort` says otherwise.
+    ///
+    /// limit: how many; None: all. after: only those behind this id in the order, the last one of the page before. options:
+    /// `voisin.ListOptions`, as `voisin list` has them: query="words", genre="Jazz", bpm="120-128", sort="title". Raises KeyError
+    /// for an id that is no longer there.
+    #[pyo3(signature = (limit = None, *, after = None, **options))]
+    fn tracks(
+        &self,
+        py: Python<'_>,
+        limit: Option<i64>,
+        after: Option<i64>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        self.told(py, listed(limit, after, options)?)
+    }
+
+    /// The tracks that pass as a table with a row for each, for data frames: polars.DataFrame(library.table()).
+    ///
+    /// limit, after, options: as `tracks` has them. vectors: with their vectors, in the column "vector". Of a whole library in a
+    /// folder these stand in the memory that it was read into, and nobody who takes the table over copies them.
+    #[pyo3(signature = (limit = None, *, after = None, vectors = true, **options))]
+    fn table(
+        &self,
+        py: Python<'_>,
+        limit: Option<i64>,
+        after: Option<i64>,
+        vectors: bool,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyTable> {
+        let known = self.known(py, vectors, listed(limit, after, options)?)?;
+        py.detach(|| PyTable::new(&known.tracks, &known.genres, &known.measured, known.vectors))
+    }
+
+    /// A track by its id; raises KeyError for an unknown one.
+    fn track(&self, py: Python<'_>, id: i64) -> PyResult<Py<PyAny>> {
+        let id = TrackId(id);
+        let track = self.told(py, |library| {
+            library.fetch(Named::Id(id))?;
+            Ok(vec![library.engine().library().track(id)?])
+        })?;
+        track
+            .into_iter()
+            .next()
+            .ok_or_else(|| raised(LibraryError::UnknownTrack(id)))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        if let Some(address) = self.address() {
+            return Ok(format!("Library({address})"));
+        }
+        let dir = self.path().unwrap_or(Path::new(""));
+        Ok(format!(
+            "Library({}, {} tracks)",
+            dir.display(),
+            self.__len__(py)?
+        ))
+    }
+
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
+        let (place, sample) = match &self.place {
+            LibraryPlace::Folder(dir) => (dir.clone().into_os_string(), None),
+            LibraryPlace::Database(address, sample) => (address.to_string().into(), *sample),
+        };
+        let options = PyDict::new(py);
+        options.set_item("sample", sample)?;
+        Ok(((place,), options))
+    }
+}

@@ -1,0 +1,519 @@
+//! `/api/v1`: what can be asked, and what is answered.
+
+mod explore;
+mod labels;
+mod listening;
+mod lists;
+mod refs;
+mod saved;
+mod search;
+mod tracks;
+
+use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Extension, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::middleware;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::ServeError;
+use super::ask;
+use super::devices::{CODE_LASTS, Rights, readable};
+use super::gate::guard;
+use super::guard::{COOKIE, LONGEST_BODY, LONGEST_SESSION};
+use super::listen::raised;
+use super::peer::Peer;
+use super::problem::Problem;
+use super::scan::{ScanProgress, ScanState};
+use super::sign_in::SignInRefused;
+use super::state::Shared;
+use super::upstream::ServerAddress;
+use voisin_questions::values::Limit;
+
+/// Longest list of tracks in a question.
+pub const MOST: usize = voisin_questions::values::MOST as usize;
+
+/// An answer, and the state of the library that it is of.
+#[derive(Serialize)]
+struct Answer<T> {
+    generation: u64,
+    #[serde(flatten)]
+    answer: T,
+}
+
+impl<T: Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response<Body> {
+        Json(self).into_response()
+    }
+}
+
+/// An answer, with what is worth knowing of it, if there is something.
+#[derive(Serialize)]
+struct Noted<T> {
+    #[serde(flatten)]
+    answer: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<[String; 1]>,
+}
+
+/// Says what an answer is made of, where that is not all tracks.
+fn of_sample(sample: &str) -> String {
+    format!("this works on {sample}")
+}
+
+impl<T> Noted<T> {
+    /// - `sample`: what it is made of, where that is not all tracks
+    fn new(answer: T, sample: Option<String>) -> Self {
+        Self {
+            answer,
+            notes: sample.map(|sample| [of_sample(&sample)]),
+        }
+    }
+}
+
+/// A page of a list: which of its items, and the name of the last one where another page follows.
+///
+/// - `name`: of an item, which no other one has
+/// - `after`: the last item of the page before
+fn page<'a, T, N: PartialEq>(
+    all: &'a [T],
+    name: impl Fn(&'a T) -> N,
+    after: Option<N>,
+    limit: Limit,
+) -> Result<(Range<usize>, Option<N>), Problem> {
+    let start = match after {
+        None => 0,
+        Some(after) => {
+            let last = all
+                .iter()
+                .position(|item| name(item) == after)
+                .ok_or_else(|| {
+                    let next = "begin again without \"after\"";
+                    Problem::not_found(
+                        "the list does not have, or no longer has, what \"after\" names",
+                        next,
+                    )
+                })?;
+            last + 1
+        }
+    };
+    let end = start + limit.of(all.len() - start);
+    let next = (end < all.len()).then(|| name(&all[end - 1]));
+    Ok((start..end, next))
+}
+
+/// As bytes, for answers made of what does not live as long.
+fn bytes<T: Serialize>(generation: u64, answer: T) -> Result<Bytes, Problem> {
+    serde_json::to_vec(&Answer { generation, answer })
+        .map(Bytes::from)
+        .map_err(|_| Problem::fault())
+}
+
+/// JSON that is written already.
+fn written(bytes: Bytes) -> Response<Body> {
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        bytes,
+    )
+        .into_response()
+}
+
+/// Everything that is answered.
+pub(super) fn router(
+    state: &Shared,
+    subsonic: Option<ServerAddress>,
+    audiomuse: Option<ServerAddress>,
+) -> Result<Router, ServeError> {
+    let api = Router::new()
+        .route("/health", get(health))
+        .route("/openapi.json", get(description))
+        .route(
+            "/session",
+            post(session)
+                .delete(end_session)
+                .layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)),
+        )
+        .route("/devices", get(device).post(let_in))
+        .route("/status", get(tracks::status))
+        .route("/tracks", get(tracks::list))
+        .route("/find", get(tracks::find))
+        .route("/words", get(tracks::words))
+        .route("/tracks/{id}", get(tracks::one))
+        .route("/tracks/{id}/audio", get(tracks::audio))
+        .route("/tracks/{id}/cover", get(lists::cover))
+        .route("/tracks/{id}/heard", post(listening::hear))
+        .route(
+            "/tracks/{id}/liked",
+            get(listening::opinion).put(listening::like),
+        )
+        .route("/lists", get(saved::all).post(lists::file))
+        .route(
+            "/lists/{name}",
+            get(saved::one).put(saved::keep).delete(saved::remove),
+        )
+        .route("/lists/{name}/push", post(saved::push))
+        .route("/labels", get(labels::all).post(labels::give))
+        .route("/labels/undo", post(labels::undo))
+        .route("/labels/write", post(labels::write))
+        .route("/similar", post(search::similar))
+        .route("/mix", post(search::mix))
+        .route("/classify", post(search::classify))
+        .route("/path", post(search::path))
+        .route("/playlist", post(search::playlist))
+        .route("/genres", get(explore::genres))
+        .route("/clusters", get(explore::clusters))
+        .route("/artists", get(explore::artists))
+        .route("/albums", get(explore::albums))
+        .route("/map", get(explore::map))
+        .route("/suspects", get(explore::suspects))
+        .route("/duplicates", get(explore::duplicates))
+        .route("/outliers", get(explore::outliers))
+        .route("/failed", get(explore::failed))
+        .route("/refs/similar", post(refs::similar))
+        .route("/refs/path", post(refs::path))
+        .route("/refs/artists", post(refs::artists))
+        .route("/scan", get(scan).post(start_scan).delete(stop_scan))
+        .layer(DefaultBodyLimit::max(LONGEST_BODY as usize))
+        // Whole files are bounded where they are written down.
+        .merge(
+            Router::new()
+                .route("/files/similar", post(search::similar_to_file))
+                .route("/files/classify", post(search::classify_file))
+                .layer(DefaultBodyLimit::disable()),
+        );
+    let base = state.guard.base_path.clone();
+    let mut all = Router::new().nest("/api/v1", api);
+    if let Some(server) = audiomuse {
+        all = all.merge(super::audiomuse::router(state, server));
+    }
+    if let Some(server) = subsonic {
+        all = all.merge(super::subsonic::router(state, server).map_err(|_| ServeError::Random)?);
+    }
+    let all = if base.is_empty() {
+        all
+    } else {
+        Router::new().nest(&base, all)
+    };
+    let all = all.merge(super::page::router(&state.guard.base_path));
+    Ok(all
+        .layer(middleware::from_fn_with_state(state.clone(), guard))
+        .with_state(state.clone()))
+}
+
+async fn health() -> Json<serde_json::Value> {
+    Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+async fn description(State(state): State<Shared>) -> Response<Body> {
+    let text = include_str!("openapi.json").replace("{{VERSION}}", env!("CARGO_PKG_VERSION"));
+    written(text.replace("{{BASE}}", &state.guard.base_path).into())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Session {
+    token: Option<String>,
+    code: Option<String>,
+    #[serde(default)]
+    stay: bool,
+}
+
+/// How long a device that stays signed in does so: half a year, counted from its last sign-in.
+const STAYS: u32 = 180 * 24 * 60 * 60;
+
+/// Gives the page a cookie for the token, a password (which comes as a token does) or a code: media elements and event
+/// streams cannot send one themselves.
+async fn session(
+    State(state): State<Shared>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    ask::Body(session): ask::Body<Session>,
+) -> Result<Response<Body>, Problem> {
+    let Some(token) = &state.guard.token else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let rights = match (session.token, session.code) {
+        (Some(offered), None) if token.is(&offered) => Ok(Rights::Change),
+        (Some(_), None) if !token.has_passwords() => {
+            if state.guard.sign_ins.is_logged() {
+                say_refused(&state, peer, "wrong token");
+            }
+            return Err(state.guard.failed(peer));
+        }
+        (Some(password), None) => {
+            let known = token.clone();
+            let is_owner = state.guard.is_owners(&headers);
+            state
+                .guard
+                .sign_ins
+                .check(peer, is_owner, move || known.of_password(&password))
+                .await
+        }
+        (None, Some(code)) => {
+            let known = Arc::clone(&state);
+            let is_owner = state.guard.is_owners(&headers);
+            state
+                .guard
+                .sign_ins
+                .check(peer, is_owner, move || known.guard.devices.take(&code))
+                .await
+        }
+        _ => {
+            return Err(Problem::bad(
+                "a token or a code",
+                "neither of them, or both",
+            ));
+        }
+    };
+    let rights = rights.map_err(|refused| {
+        let next = "a device that is signed in can show a code; whoever runs the server can show the token";
+        match refused {
+            SignInRefused::Wrong => {
+                say_refused(&state, peer, "wrong password or code");
+                Problem::new(
+                    StatusCode::UNAUTHORIZED,
+                    "this is not the server's token, or a code that is good",
+                    next,
+                )
+            }
+            SignInRefused::TooMany(wait) => {
+                let seconds = wait.as_secs() as u32 + 1;
+                if state.guard.sign_ins.is_logged() {
+                    say_refused(&state, peer, "too many wrong passwords and codes");
+                }
+                let detail =
+                    format!("too many wrong passwords and codes: the next one is looked at in {seconds} s");
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, detail, next).retry_after(seconds)
+            }
+        }
+    })?;
+    let more = if session.stay {
+        format!("; Max-Age={STAYS}")
+    } else {
+        String::new()
+    };
+    Ok(with_cookie(&state, token.cookie(rights), &more))
+}
+
+/// Logs who could not sign in, as programs that shut addresses out read it (docs/serve.md has fail2ban's line).
+fn say_refused(state: &Shared, peer: Peer, reason: &str) {
+    state.say(&format!("sign-in refused for {peer}: {reason}"));
+}
+
+#[derive(Serialize)]
+struct OwnRights {
+    rights: Rights,
+}
+
+/// What the device that asks may do.
+async fn device(Extension(rights): Extension<Rights>) -> Json<OwnRights> {
+    Json(OwnRights { rights })
+}
+
+#[derive(Serialize)]
+struct Invited {
+    code: String,
+    rights: Rights,
+    /// How long it is good for.
+    seconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Invitation {
+    rights: Rights,
+}
+
+/// A code that lets another device in once.
+async fn let_in(
+    State(state): State<Shared>,
+    ask::Body(invitation): ask::Body<Invitation>,
+) -> Result<Json<Invited>, Problem> {
+    if state.guard.token.is_none() {
+        let next = "open its address on the other device";
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "this server lets everybody in",
+            next,
+        ));
+    }
+    let Invitation { rights } = invitation;
+    let code = state
+        .guard
+        .devices
+        .code(rights)
+        .map_err(|_| Problem::fault())?;
+    Ok(Json(Invited {
+        code: readable(&code),
+        rights,
+        seconds: CODE_LASTS.as_secs(),
+    }))
+}
+
+async fn end_session(State(state): State<Shared>) -> Response<Body> {
+    with_cookie(&state, "", "; Max-Age=0")
+}
+
+fn with_cookie(state: &Shared, value: &str, more: &str) -> Response<Body> {
+    let path = if state.guard.base_path.is_empty() {
+        "/"
+    } else {
+        &state.guard.base_path
+    };
+    let cookie = format!("{COOKIE}={value}; HttpOnly; SameSite=Strict; Path={path}{more}");
+    let mut answer = StatusCode::NO_CONTENT.into_response();
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        answer.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    answer
+}
+
+/// How the scan goes: once, or as events until it ends, where the client accepts `text/event-stream`.
+async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body> {
+    let mut progress = state.scan.progress();
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or_default();
+    if !accepts.contains("text/event-stream") {
+        let now = progress.borrow().clone();
+        return Json(now).into_response();
+    }
+    progress.mark_changed();
+    let events = stream::unfold(
+        (progress, state.stop.clone(), false),
+        |(mut progress, mut stop, ended)| async move {
+            if ended {
+                return None;
+            }
+            let silence = std::time::Duration::from_secs(15);
+            let changed = tokio::select! {
+                () = raised(&mut stop) => return None,
+                () = tokio::time::sleep(silence) => false,
+                changed = progress.changed() => changed.map(|()| true).ok()?,
+            };
+            if !changed {
+                // A line that means nothing tells proxies that the connection lives.
+                return Some((
+                    Ok::<_, Infallible>(": still here\n\n".to_owned()),
+                    (progress, stop, false),
+                ));
+            }
+            let now: ScanProgress = progress.borrow_and_update().clone();
+            let ended = now.state != ScanState::Running;
+            let text = format!(
+                "event: progress\ndata: {}\n\n",
+                serde_json::to_string(&now).unwrap_or_default()
+            );
+            Some((Ok(text), (progress, stop, ended)))
+        },
+    );
+    let kind = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    )];
+    (kind, Body::from_stream(events)).into_response()
+}
+
+async fn start_scan(
+    State(state): State<Shared>,
+    _: ask::NoBody,
+) -> Result<Response<Body>, Problem> {
+    let started = tokio::task::spawn_blocking(move || state.scan.start()).await;
+    let progress = started.unwrap_or_else(|_| {
+        Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the scan did not start",
+            "please report it",
+        ))
+    })?;
+    Ok((StatusCode::ACCEPTED, Json(progress)).into_response())
+}
+
+async fn stop_scan(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
+    if state.scan.stop() {
+        return Ok((
+            StatusCode::ACCEPTED,
+            Json(state.scan.progress().borrow().clone()),
+        )
+            .into_response());
+    }
+    Err(Problem::new(
+        StatusCode::CONFLICT,
+        "no scan is under way",
+        "start one: POST /api/v1/scan",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_make_the_list() {
+        let all = [3, 1, 2, 5, 4];
+        for limit in 1..=6 {
+            let mut seen: Vec<i32> = Vec::new();
+            let mut after = None;
+            loop {
+                let (part, next) = page(&all, |item| *item, after, limit.into()).unwrap();
+                seen.extend_from_slice(&all[part]);
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen, all);
+        }
+        assert_eq!(
+            page(&all, |item| *item, Some(4), 1.into()).unwrap(),
+            (5..5, None)
+        );
+        assert_eq!(
+            page(&[], |item: &i32| *item, None, 1.into()).unwrap(),
+            (0..0, None)
+        );
+        assert_eq!(
+            page(&all, |item| *item, Some(9), 1.into())
+                .unwrap_err()
+                .status(),
+            404
+        );
+    }
+
+    #[test]
+    fn every_route_is_described_and_every_description_has_a_route() {
+        let text = include_str!("openapi.json");
+        let described: serde_json::Value = serde_json::from_str(text).unwrap();
+        let mut named: Vec<String> = described["paths"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect();
+        named.sort();
+        let mut routes: Vec<String> = include_str!("api.rs")
+            .split(".route(")
+            .filter_map(|rest| {
+                Some(format!(
+                    "/{}",
+                    rest.trim_start().strip_prefix("\"/")?.split_once('"')?.0
+                ))
+            })
+            .collect();
+        routes.sort();
+        assert_eq!(named, routes);
+    }
+}

@@ -1,0 +1,381 @@
+//! Answers about the whole library. Each is worked out once for all who ask, kept until the library changes, and given a
+//! page at a time.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Response;
+use axum::response::IntoResponse as _;
+use ndarray::Array2;
+use serde::Serialize;
+
+use super::{Answer, page};
+use crate::ask;
+use crate::problem::Problem;
+use crate::state::Shared;
+use voisin_base::track::TrackId;
+use voisin_engine::Collection;
+use voisin_explore::ExploreError;
+use voisin_explore::artists::Makers;
+use voisin_explore::clusters::Clustering;
+use voisin_explore::layout::{LayoutOptions, layout};
+use voisin_questions::answers::artists::ArtistJson;
+use voisin_questions::answers::clusters::{ClustersJson, members};
+use voisin_questions::answers::failed::FailureJson;
+use voisin_questions::answers::genres::{GenreJson, GenresJson};
+use voisin_questions::answers::map::{ClusterName, MapJson, MapTrack};
+use voisin_questions::answers::outliers::OutlierJson;
+use voisin_questions::answers::suspects::SuspectJson;
+use voisin_questions::answers::track::TrackRef;
+use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers};
+use voisin_questions::genre::{GenreRelations, Suspects};
+use voisin_questions::page::{Paged, Plain};
+
+/// A page of a list.
+#[derive(Serialize)]
+struct ListPage<'a, T, N> {
+    total: usize,
+    items: &'a [T],
+    /// Names the next page; null on the last one.
+    next: Option<N>,
+}
+
+/// The page of a list that is asked for.
+fn list_page<T: Serialize, Q: Default>(
+    kept: &Answer<Vec<T>>,
+    id: impl Fn(&T) -> TrackId,
+    asked: &Paged<Q>,
+) -> Result<Response<Body>, Problem> {
+    let Answer {
+        generation,
+        answer: all,
+    } = kept;
+    let (part, next) = page(all, id, asked.after, asked.limit)?;
+    let answer = ListPage {
+        total: all.len(),
+        items: &all[part],
+        next,
+    };
+    Ok(Answer {
+        generation: *generation,
+        answer,
+    }
+    .into_response())
+}
+
+pub(super) async fn genres(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<GenreRelations, usize>>,
+) -> Result<Response<Body>, Problem> {
+    #[derive(Serialize)]
+    struct GenreList<'a> {
+        total: usize,
+        genres: &'a [GenreJson],
+        /// A row for each genre of the page, with a column for every genre.
+        distance: &'a [Vec<f64>],
+        next: Option<usize>,
+    }
+    let question = asked.question.clone();
+    let kept = state
+        .once(
+            format!("{question:?}"),
+            asked.after.is_some(),
+            move |_, context, _| {
+                let engine = &mut *context.engine;
+                let generation = engine.library().generation()?;
+                let found = question.run(engine)?;
+                Ok(Answer {
+                    generation,
+                    answer: GenresJson::new(engine, &found)?,
+                })
+            },
+        )
+        .await?;
+    let Answer {
+        generation,
+        answer: all,
+    } = &*kept;
+    let total = all.genres.len();
+    let places: Vec<usize> = (1..=total).collect();
+    let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
+    let answer = GenreList {
+        total,
+        genres: &all.genres[part.clone()],
+        distance: &all.distance[part],
+        next,
+    };
+    Ok(Answer {
+        generation: *generation,
+        answer,
+    }
+    .into_response())
+}
+
+pub(super) async fn suspects(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Suspects>>,
+) -> Result<Response<Body>, Problem> {
+    let question = asked.question.clone();
+    let kept = state
+        .once(
+            format!("{question:?}"),
+            asked.after.is_some(),
+            move |_, context, _| {
+                let generation = context.engine.library().generation()?;
+                let found = question.run(context.engine)?.suspects;
+                let shown = Suspects::shown(context.engine, &found)?;
+                let answer: Vec<SuspectJson> = SuspectJson::list(&shown, &found).collect();
+                Ok(Answer { generation, answer })
+            },
+        )
+        .await?;
+    list_page(&kept, |suspect| suspect.id, &asked)
+}
+
+/// Clusters as they are kept.
+struct Clustered {
+    found: Clustering,
+    members: Vec<TrackRef>,
+}
+
+pub(super) async fn clusters(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Clusters>>,
+) -> Result<Response<Body>, Problem> {
+    #[derive(Serialize)]
+    struct ClusterPage<'a> {
+        total: usize,
+        #[serde(flatten)]
+        clusters: ClustersJson<'a>,
+        next: Option<TrackId>,
+    }
+    let question = asked.question.clone();
+    let key = format!("{question:?}");
+    let kept = state
+        .once_explored(
+            key,
+            asked.after.is_some(),
+            move |_, context, explored, given_up| {
+                let mut collection = Collection::clone(&explored.collection);
+                let graph = &explored.graph;
+                collection.predict_genres(graph)?;
+                given_up.check()?;
+                let found = question.run(context.engine, &collection, graph, None, None)?;
+                let answer = Clustered {
+                    members: members(&collection, &found),
+                    found,
+                };
+                Ok(Answer {
+                    generation: explored.generation,
+                    answer,
+                })
+            },
+        )
+        .await?;
+    let Answer {
+        generation,
+        answer: Clustered { found, members },
+    } = &*kept;
+    let (part, next) = page(members, |track| track.id, asked.after, asked.limit)?;
+    let clusters = ClustersJson::new(found, members, &part);
+    let answer = ClusterPage {
+        total: members.len(),
+        clusters,
+        next,
+    };
+    Ok(Answer {
+        generation: *generation,
+        answer,
+    }
+    .into_response())
+}
+
+pub(super) async fn artists(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<NearArtists, usize>>,
+) -> Result<Response<Body>, Problem> {
+    makers(&state, Makers::Artists, &asked).await
+}
+
+pub(super) async fn albums(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<NearArtists, usize>>,
+) -> Result<Response<Body>, Problem> {
+    makers(&state, Makers::Albums, &asked).await
+}
+
+async fn makers(
+    state: &Shared,
+    makers: Makers,
+    asked: &Paged<NearArtists, usize>,
+) -> Result<Response<Body>, Problem> {
+    let question = asked.question.clone();
+    let key = format!("{makers:?} {question:?}");
+    let kept = state
+        .once_explored(key, asked.after.is_some(), move |_, _, explored, _| {
+            let found = question.run(&explored.collection, makers, usize::MAX)?;
+            let Collection { meta, .. } = &*explored.collection;
+            let known = |id| explored.collection.row(id).map(|row| &meta[row]);
+            let answer = ArtistJson::list(found, known);
+            Ok(Answer {
+                generation: explored.generation,
+                answer,
+            })
+        })
+        .await?;
+    let Answer {
+        generation,
+        answer: all,
+    } = &*kept;
+    let places: Vec<usize> = (1..=all.len()).collect();
+    let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
+    let answer = ListPage {
+        total: all.len(),
+        items: &all[part],
+        next,
+    };
+    Ok(Answer {
+        generation: *generation,
+        answer,
+    }
+    .into_response())
+}
+
+pub(super) async fn map(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Plain, TrackId, 1000>>,
+) -> Result<Response<Body>, Problem> {
+    #[derive(Serialize)]
+    struct MapPart<'a> {
+        total: usize,
+        tracks: &'a [MapTrack],
+        clusters: &'a [ClusterName],
+        genres: &'a [String],
+        next: Option<TrackId>,
+    }
+    let kept = state
+        .once_explored(
+            "map".to_owned(),
+            asked.after.is_some(),
+            |_, context, explored, given_up| {
+                let mut collection = Collection::clone(&explored.collection);
+                if collection.ids.len() < 3 {
+                    let found = collection.ids.len();
+                    let error = ExploreError::TooFew {
+                        what: "a map",
+                        needed: 3,
+                        found,
+                    };
+                    return Err(error.into());
+                }
+                collection.predict_genres(&explored.graph)?;
+                given_up.check()?;
+                let positions: Array2<f32> = layout(
+                    collection.vectors.view(),
+                    &explored.graph,
+                    &LayoutOptions::default(),
+                )?;
+                given_up.check()?;
+                let answer = MapJson::new(
+                    context.engine,
+                    &collection,
+                    &explored.graph,
+                    positions.view(),
+                )?;
+                Ok(Answer {
+                    generation: explored.generation,
+                    answer,
+                })
+            },
+        )
+        .await?;
+    let Answer {
+        generation,
+        answer: all,
+    } = &*kept;
+    let (part, next) = page(&all.tracks, |track| track.id, asked.after, asked.limit)?;
+    let answer = MapPart {
+        total: all.tracks.len(),
+        tracks: &all.tracks[part],
+        clusters: &all.clusters,
+        genres: &all.genres,
+        next,
+    };
+    Ok(Answer {
+        generation: *generation,
+        answer,
+    }
+    .into_response())
+}
+
+pub(super) async fn duplicates(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Duplicates>>,
+) -> Result<Response<Body>, Problem> {
+    let question = asked.question.clone();
+    let kept = state
+        .once_explored(
+            format!("{question:?}"),
+            asked.after.is_some(),
+            move |_, context, explored, _| {
+                let answer = question.run(context.engine, &explored.collection, |_| ())?;
+                Ok(Answer {
+                    generation: explored.generation,
+                    answer,
+                })
+            },
+        )
+        .await?;
+    list_page(&kept, |group| group.keep.id, &asked)
+}
+
+pub(super) async fn outliers(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Outliers>>,
+) -> Result<Response<Body>, Problem> {
+    let question = asked.question.clone();
+    let kept = state
+        .once_explored(
+            format!("{question:?}"),
+            asked.after.is_some(),
+            move |_, context, explored, _| {
+                let found = question.run(context.engine, &explored.collection, &explored.graph)?;
+                let answer = OutlierJson::list(&explored.collection, &found);
+                Ok(Answer {
+                    generation: explored.generation,
+                    answer,
+                })
+            },
+        )
+        .await?;
+    list_page(&kept, |outlier| outlier.track.id, &asked)
+}
+
+pub(super) async fn failed(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Plain, usize>>,
+) -> Result<Response<Body>, Problem> {
+    #[derive(Serialize)]
+    struct FailedPage {
+        total: usize,
+        items: Vec<FailureJson>,
+        next: Option<usize>,
+    }
+    let answer = state.look(move |_, context| {
+        let library = context.engine.library();
+        let generation = library.generation()?;
+        let mut items = FailureJson::list(&library.failures()?);
+        let total = items.len();
+        let places: Vec<usize> = (1..=total).collect();
+        let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
+        items.truncate(part.end);
+        Ok(Answer {
+            generation,
+            answer: FailedPage {
+                total,
+                items: items.split_off(part.start),
+                next,
+            },
+        })
+    });
+    Ok(answer.await?.into_response())
+}

@@ -1,0 +1,269 @@
+//! Genres given by hand: read, given, taken back, and on request written into files.
+
+use std::path::PathBuf;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse as _;
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, MOST, page};
+use crate::ask;
+use crate::problem::Problem;
+use crate::state::Shared;
+use voisin_audio::tags::WriteOptions;
+use voisin_base::track::TrackId;
+use voisin_engine::{TagResult, TagWish, write_tags};
+use voisin_library::{Library, OpenMode};
+use voisin_questions::answers::track::TrackRef;
+use voisin_questions::page::{Paged, Plain};
+
+/// Files are copied when they are written: so many are done well within the time of a request.
+const MOST_FILES: usize = 20;
+/// Longest name of a genre.
+const LONGEST: usize = 200;
+
+#[derive(Serialize)]
+pub(super) struct Labels {
+    /// `tags`, `folder`, or the path of a table.
+    source: String,
+    total: usize,
+    by_hand: Vec<Label>,
+    next: Option<TrackId>,
+}
+
+#[derive(Serialize)]
+struct Label {
+    #[serde(flatten)]
+    track: TrackRef,
+    genre: String,
+}
+
+pub(super) async fn all(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Plain>>,
+) -> Result<Answer<Labels>, Problem> {
+    state
+        .ask(move |_, context| {
+            let library = context.engine.library();
+            let mut by_hand = Vec::new();
+            for (content, genre) in library.hand_labels()? {
+                // A label outlives its track.
+                if let Some(track) = library.find_by_content(&content)? {
+                    by_hand.push((track, genre));
+                }
+            }
+            by_hand.sort();
+            let total = by_hand.len();
+            let (part, next) = page(&by_hand, |(track, _)| *track, asked.after, asked.limit)?;
+            let by_hand = by_hand.drain(part);
+            let (ids, genres): (Vec<TrackId>, Vec<String>) = by_hand.unzip();
+            let tracks = library.tracks_by_id(&ids)?;
+            let labels = tracks.iter().zip(genres);
+            let labels = labels.map(|(track, genre)| Label {
+                track: TrackRef::of_track(track),
+                genre,
+            });
+            let source = context.engine.label_source().to_string();
+            let answer = Labels {
+                source,
+                total,
+                by_hand: labels.collect(),
+                next,
+            };
+            Ok(Answer {
+                generation: library.generation()?,
+                answer,
+            })
+        })
+        .await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewLabel {
+    tracks: Vec<TrackId>,
+    /// `null` takes labels away.
+    genre: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Changed {
+    changed: u64,
+}
+
+/// A library that can be written.
+pub(super) fn writable(state: &crate::state::State, library: &Library) -> Result<(), Problem> {
+    if state.elsewhere.is_some() {
+        let detail = "these answers come from a copy of a database, which takes no changes";
+        let next = "make them in the library that is sent to the database, and send it again";
+        return Err(Problem::new(StatusCode::CONFLICT, detail, next));
+    }
+    if library.mode() == OpenMode::ReadOnly {
+        let detail = "the library cannot be written";
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            detail,
+            "let the server write into its folder",
+        ));
+    }
+    Ok(())
+}
+
+fn some(tracks: &[TrackId], most: usize) -> Result<(), Problem> {
+    if (1..=most).contains(&tracks.len()) {
+        Ok(())
+    } else {
+        Err(Problem::bad(
+            format!("1 to {most} tracks"),
+            tracks.len().to_string(),
+        ))
+    }
+}
+
+pub(super) async fn give(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<NewLabel>,
+) -> Result<Answer<Changed>, Problem> {
+    some(&asked.tracks, MOST)?;
+    state
+        .ask(move |state, context| {
+            writable(state, context.engine.library())?;
+            let genre = asked.genre.as_deref().map(str::trim);
+            if let Some(genre) = genre
+                && (genre.len() > LONGEST || context.engine.taxonomy()?.parse(&[genre]).is_empty())
+            {
+                let found: String = genre.chars().take(50).collect();
+                return Err(Problem::bad("the name of a genre", format!("{found:?}")));
+            }
+            let tracks = context.engine.library().tracks_by_id(&asked.tracks)?;
+            let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
+            let changed = context.engine.library_mut().set_labels(&contents, genre)?;
+            let generation = context.engine.library().generation()?;
+            Ok(Answer {
+                generation,
+                answer: Changed { changed },
+            })
+        })
+        .await
+}
+
+#[derive(Serialize)]
+struct TakenBack {
+    /// Null where its track is no longer in the library.
+    track: Option<TrackRef>,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+pub(super) async fn undo(
+    State(state): State<Shared>,
+    _: ask::NoBody,
+) -> Result<Response<Body>, Problem> {
+    state
+        .ask(|state, context| {
+            writable(state, context.engine.library())?;
+            let Some(change) = context.engine.library_mut().undo_label()? else {
+                let next = "give a label first: POST /api/v1/labels";
+                return Err(Problem::new(
+                    StatusCode::CONFLICT,
+                    "no change of a label is left to take back",
+                    next,
+                ));
+            };
+            let library = context.engine.library();
+            let track = match library.find_by_content(&change.content)? {
+                Some(id) => Some(TrackRef::of_track(&library.track(id)?)),
+                None => None,
+            };
+            // The label that holds again, and the one that was taken back.
+            let answer = TakenBack {
+                track,
+                before: change.after,
+                after: change.before,
+            };
+            Ok(Answer {
+                generation: library.generation()?,
+                answer,
+            }
+            .into_response())
+        })
+        .await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Writing {
+    tracks: Vec<TrackId>,
+    /// Find out what would happen, and change nothing.
+    #[serde(default = "yes")]
+    dry_run: bool,
+    /// Goes on with this run, the last one, so that one `voisin undo` takes all back.
+    run: Option<i64>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Serialize)]
+struct Written {
+    /// `voisin undo RUN` takes it back; null where nothing was to be written.
+    run: Option<i64>,
+    items: Vec<TagResult>,
+}
+
+/// Writes labels given by hand into the files of these tracks, over what is there. What is there is remembered first.
+pub(super) async fn write(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<Writing>,
+) -> Result<Response<Body>, Problem> {
+    some(&asked.tracks, if asked.dry_run { MOST } else { MOST_FILES })?;
+    state
+        .ask(move |state, context| {
+            if !asked.dry_run {
+                writable(state, context.engine.library())?;
+            }
+            let by_hand = context.engine.library().hand_labels()?;
+            let taxonomy = context.engine.taxonomy()?;
+            let mut wishes = Vec::new();
+            for track in context.engine.library().tracks_by_id(&asked.tracks)? {
+                let Some(genre) = by_hand.get(&track.audio.content) else {
+                    continue;
+                };
+                let genres: Vec<String> = taxonomy
+                    .parse(&[genre])
+                    .iter()
+                    .map(|genre| genre.name().to_owned())
+                    .collect();
+                let paths = track.files.into_iter().map(|file| file.record.path);
+                let wish = |path: PathBuf| TagWish {
+                    path,
+                    genres: genres.clone(),
+                    others: Vec::new(),
+                    reason: "labelled by hand".to_owned(),
+                };
+                wishes.extend(paths.map(wish));
+            }
+            let options = WriteOptions {
+                overwrite: true,
+                keep_mtime: true,
+                dry_run: asked.dry_run,
+            };
+            let mut items = Vec::new();
+            let library = context.engine.library_mut();
+            let run = write_tags(library, &wishes, options, asked.run, |file| {
+                items.push(file);
+                Ok::<_, Problem>(true)
+            })?;
+            let run = (!asked.dry_run).then_some(run);
+            let generation = context.engine.library().generation()?;
+            Ok(Answer {
+                generation,
+                answer: Written { run, items },
+            }
+            .into_response())
+        })
+        .await
+}

@@ -1,0 +1,215 @@
+//! What the page shows besides answers: covers, and lists as files.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
+use serde::Deserialize;
+
+use super::MOST;
+use crate::ask;
+use crate::audio::StoredSong;
+use crate::cached::Validator;
+use crate::problem::Problem;
+use crate::state::Shared;
+use voisin_audio::tags::read_cover;
+use voisin_base::regular_file;
+use voisin_base::track::TrackId;
+use voisin_engine::meta;
+use voisin_explore::TrackMeta;
+use voisin_explore::playlist::{Format, PathStyle, write};
+use voisin_questions::Named;
+
+/// Longest title of a list.
+const LONGEST: usize = 500;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuestion {
+    tracks: Vec<TrackId>,
+    #[serde(default)]
+    title: String,
+    /// `m3u8`, `xspf` or `jspf`.
+    format: String,
+}
+
+/// These tracks as a playlist, with the paths that the library has.
+pub(super) async fn file(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<ListQuestion>,
+) -> Result<Response<Body>, Problem> {
+    let (format, kind) = match asked.format.as_str() {
+        "m3u8" => (Format::M3u8, "audio/x-mpegurl; charset=utf-8"),
+        "xspf" => (Format::Xspf, "application/xspf+xml"),
+        "jspf" => (Format::Jspf, "application/jspf+json"),
+        _ => {
+            return Err(Problem::bad(
+                "a format of m3u8, xspf or jspf",
+                "another one",
+            ));
+        }
+    };
+    if asked.tracks.len() > MOST || asked.title.len() > LONGEST {
+        return Err(Problem::bad(
+            format!("at most {MOST} tracks and a title of {LONGEST} bytes"),
+            "more",
+        ));
+    }
+    let bytes = state
+        .ask_anywhere(move |_, source| {
+            asked
+                .tracks
+                .iter()
+                .try_for_each(|track| source.fetch(Named::Id(*track)))?;
+            let taxonomy = source.engine().taxonomy()?;
+            let tracks = source.engine().library().tracks_by_id(&asked.tracks)?;
+            let tracks: Vec<TrackMeta> =
+                tracks.iter().map(|track| meta(track, &taxonomy)).collect();
+            let tracks: Vec<&TrackMeta> = tracks.iter().collect();
+            Ok(write(&tracks, &asked.title, format, &PathStyle::Absolute)?)
+        })
+        .await?;
+    Ok((
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        bytes,
+    )
+        .into_response())
+}
+
+/// The type of a picture, by its first bytes: those that browsers draw and that can hold no script.
+fn picture(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
+        [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => Some("image/webp"),
+        _ => None,
+    }
+}
+
+/// How pictures are called that lie beside the files of an album, the likeliest first.
+const BESIDE: [&str; 5] = ["cover", "folder", "front", "album", "albumart"];
+const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+/// Largest picture that is read from there, in bytes.
+const LARGEST: u64 = 16 << 20;
+
+/// The picture that lies beside a file, by its name. A link that leads out of their folder is none.
+///
+/// - `followed`: folders below which such links are followed
+fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
+    let place = |path: &PathBuf| {
+        let part = |part: Option<&OsStr>| part?.to_str().map(str::to_lowercase);
+        let name = part(path.file_stem())?;
+        let ending = part(path.extension())?;
+        let name = BESIDE.iter().position(|one| *one == name)?;
+        Some((name, ENDINGS.iter().position(|one| *one == ending)?))
+    };
+    let folder = std::fs::canonicalize(file.parent()?).ok()?;
+    let stays = |path: &PathBuf| {
+        let is_link = path.symlink_metadata().ok()?.is_symlink();
+        let lies_in = if is_link {
+            std::fs::canonicalize(path).ok()?
+        } else {
+            path.clone()
+        };
+        let is_allowed = lies_in.starts_with(&folder)
+            || followed.iter().any(|followed| path.starts_with(followed));
+        is_allowed.then_some(lies_in)
+    };
+    let lie = std::fs::read_dir(&folder)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
+    lie.filter_map(|path| Some((place(&path)?, stays(&path)?)))
+        .min()
+        .map(|(_, path)| path)
+}
+
+/// The picture in a track's file, or the one that lies beside it; 204 where there is none.
+pub(super) async fn cover(
+    State(state): State<Shared>,
+    ask::Id(id): ask::Id,
+    asked: HeaderMap,
+) -> Result<Response<Body>, Problem> {
+    /// A picture is looked at often and changes seldom: it is kept for an hour, then asked about.
+    const CONTROL: &str = "private, max-age=3600";
+    let (file, cover) = state
+        .look_anywhere(move |_, source| {
+            source.fetch(Named::Id(id))?;
+            let library = source.engine().library();
+            let song = StoredSong::of(library, &library.track(id)?)?;
+            // A file that is gone has no picture either; what took its place has none of this track.
+            let held = match song.open() {
+                Ok(held) => held,
+                Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
+                    return Ok((None, Some(None)));
+                }
+                Err(problem) => return Err(problem),
+            };
+            let path = held.path();
+            let picture = beside(path, &library.followed_folders()?);
+            // Either may come, change and go.
+            let state = |path: &Path| {
+                let metadata = std::fs::metadata(path).ok()?;
+                Some((metadata.len(), metadata.modified().ok()))
+            };
+            let file_state = (held.metadata().len(), held.metadata().modified().ok());
+            let states = (file_state, picture.as_deref().map(state));
+            let file = Validator::of_bytes(format!("{states:?} {picture:?}").as_bytes());
+            if file.is_known(&asked) {
+                return Ok((Some(file), None));
+            }
+            let cover = read_cover(path).ok().flatten();
+            let read = |picture: PathBuf| regular_file::read_itself(&picture, LARGEST).ok();
+            Ok((Some(file), Some(cover.or_else(|| picture.and_then(read)))))
+        })
+        .await?;
+    let (cover, file) = match (cover, file) {
+        (None, Some(file)) => return Ok(file.unchanged(CONTROL)),
+        (cover, file) => (cover.flatten(), file),
+    };
+    let mut answer = match cover.and_then(|bytes| Some((picture(&bytes)?, bytes))) {
+        Some((kind, bytes)) => (
+            [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+            bytes,
+        )
+            .into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    };
+    if let Some(file) = file {
+        file.put(&mut answer, CONTROL);
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::picture;
+
+    #[test]
+    fn pictures_are_told_by_their_bytes() {
+        assert_eq!(picture(&[0xff, 0xd8, 0xff, 0xe0]), Some("image/jpeg"));
+        assert_eq!(picture(b"\x89PNG\r\n"), Some("image/png"));
+        assert_eq!(picture(b"RIFF....WEBPVP8 "), Some("image/webp"));
+        for other in [&b""[..], b"<svg", b"RIFF....WAVE", b"\xff\xd8"] {
+            assert_eq!(picture(other), None);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Songs as players refer to them: by MBID, ISRC or path, or by title, artists, album and length.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Response;
+use axum::response::IntoResponse as _;
+use serde::{Deserialize, Serialize};
+
+use super::Answer;
+use crate::ask;
+use crate::problem::Problem;
+use crate::songs::{AlbumRef, ArtistRef, SongRef};
+use crate::state::{Explored, Shared, way};
+use voisin_base::remedy::Remedy;
+use voisin_base::track::TrackId;
+use voisin_engine::{EngineError, MixOptions};
+use voisin_explore::artists::{Makers, near_artists};
+use voisin_library::{Library, Track, TrackFilter};
+use voisin_questions::Named;
+use voisin_questions::seed::MOST_SEEDS;
+use voisin_questions::values::{Count, Limit};
+use voisin_questions::{Filters, Mixing};
+
+/// A song of the answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SongJson {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mbid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isrc: Option<String>,
+    artist: String,
+    artists: Vec<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    album: Option<String>,
+    duration_ms: u64,
+    path: String,
+}
+
+#[derive(Debug, Serialize)]
+struct MatchJson {
+    song: SongJson,
+    similarity: f32,
+    /// voisin's own number of the track.
+    track: TrackId,
+}
+
+#[derive(Debug, Serialize)]
+struct Matches {
+    /// How the songs asked about were found: `mbid`, `isrc`, `path` or `tags`.
+    found_by: Vec<&'static str>,
+    matches: Vec<MatchJson>,
+}
+
+fn song(track: Track) -> SongJson {
+    let artist = track.main_artist().unwrap_or_default().to_owned();
+    SongJson {
+        name: track.tags.title.clone().unwrap_or_else(|| {
+            voisin_questions::answers::lossy(std::path::Path::new(
+                track.path.file_stem().unwrap_or_default(),
+            ))
+        }),
+        artists: track
+            .artists()
+            .into_iter()
+            .map(|name| serde_json::json!({"name": name}))
+            .collect(),
+        artist,
+        mbid: track.tags.mbid,
+        isrc: track.tags.isrc,
+        album: track.tags.album,
+        duration_ms: (track.audio.seconds * 1000.0).round() as u64,
+        path: voisin_questions::answers::lossy(&track.path),
+    }
+}
+
+fn ten() -> Limit {
+    Limit::from(10)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SimilarSongsQuestion {
+    #[serde(default)]
+    songs: Vec<SongRef>,
+    /// All tracks of these albums.
+    #[serde(default)]
+    albums: Vec<AlbumRef>,
+    /// All tracks of these artists.
+    #[serde(default)]
+    artists: Vec<ArtistRef>,
+    #[serde(default = "ten")]
+    count: Limit,
+    /// The same as that of `mixing`.
+    max_per_artist: Option<Count>,
+    #[serde(default)]
+    mixing: Mixing,
+    #[serde(default)]
+    filters: Filters,
+}
+
+/// What sounds like these songs. Those that are not known are passed over if another one is.
+pub(super) async fn similar(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<SimilarSongsQuestion>,
+) -> Result<Response<Body>, Problem> {
+    let named = asked.songs.len() + asked.albums.len() + asked.artists.len();
+    if !(1..=MOST_SEEDS).contains(&named) {
+        return Err(Problem::bad(
+            format!("1 to {MOST_SEEDS} songs, albums and artists"),
+            named.to_string(),
+        ));
+    }
+    let mut mixing = asked.mixing.clone();
+    mixing.max_per_artist = mixing
+        .max_per_artist
+        .or(asked.max_per_artist.map(|most| most.get() as u32));
+    state
+        .ask_anywhere(move |state, source| {
+            let generation = source.index(state)?;
+            asked.songs.iter().try_for_each(|song| song.fetch(source))?;
+            asked
+                .albums
+                .iter()
+                .try_for_each(|album| source.fetch(Named::Album(&album.name)))?;
+            asked
+                .artists
+                .iter()
+                .try_for_each(|artist| source.fetch(Named::Artist(&artist.name)))?;
+            source.fetch_filters(&asked.filters)?;
+            let engine = source.engine();
+            let library = engine.library();
+            let mut found = Vec::new();
+            for song in &asked.songs {
+                found.extend(song.find(library)?);
+            }
+            for album in &asked.albums {
+                found.extend(
+                    album
+                        .tracks(library)?
+                        .into_iter()
+                        .map(|track| (track, "tags")),
+                );
+            }
+            for artist in &asked.artists {
+                found.extend(
+                    artist
+                        .tracks(library)?
+                        .into_iter()
+                        .map(|track| (track, "tags")),
+                );
+            }
+            if found.is_empty() {
+                asked
+                    .songs
+                    .first()
+                    .map(|song| song.required(library))
+                    .transpose()?;
+                let next = Remedy::SeeTracks;
+                return Err(Problem::not_found(
+                    "the library has nothing of this album or artist",
+                    next,
+                ));
+            }
+            found.truncate(MOST_SEEDS);
+            let seeds = found.iter().map(|(track, _)| engine.seed_of(*track));
+            let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
+            let filter = asked.filters.filter(engine, &seeds)?;
+            let limit = asked.count.of(usize::MAX);
+            let options = MixOptions {
+                limit,
+                filter,
+                ..mixing.clone().over(&state.mixing).options()
+            };
+            let matches = source
+                .find_mix(&seeds, &options)?
+                .into_iter()
+                .map(|near| MatchJson {
+                    track: near.track.id,
+                    similarity: near.similarity.clamp(0.0, 1.0),
+                    song: song(near.track),
+                });
+            let found_by = found.iter().map(|(_, how)| *how).collect();
+            let answer = Matches {
+                found_by,
+                matches: matches.collect(),
+            };
+            Ok(Answer { generation, answer }.into_response())
+        })
+        .await
+}
+
+fn twenty_five() -> Limit {
+    Limit::from(25)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SongPathQuestion {
+    start: SongRef,
+    end: SongRef,
+    /// Songs of the way, both ends among them.
+    #[serde(default = "twenty_five")]
+    count: Limit,
+}
+
+/// The way from one song to another. Similarities are those to the start.
+pub(super) async fn path(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<SongPathQuestion>,
+) -> Result<Response<Body>, Problem> {
+    let count = asked.count.of(usize::MAX);
+    if state.is_elsewhere() {
+        let answer = state.ask_around(move |_, source| {
+            [&asked.start, &asked.end]
+                .into_iter()
+                .try_for_each(|song| song.fetch(source))?;
+            let engine = source.engine();
+            let ends = [
+                asked.start.required(engine.library())?,
+                asked.end.required(engine.library())?,
+            ];
+            let seeds = [engine.seed_of(ends[0].0)?, engine.seed_of(ends[1].0)?];
+            source.fetch_around(&seeds, &TrackFilter::default())?;
+            let explored = source.explored()?;
+            songs_between(source.engine().library(), &explored, ends, count)
+        });
+        return answer.await;
+    }
+    state
+        .ask_explored(move |_, context, explored| {
+            let library = context.engine.library();
+            let ends = [asked.start.required(library)?, asked.end.required(library)?];
+            songs_between(library, explored, ends, count)
+        })
+        .await
+}
+
+/// - `ends`: with how each was found
+fn songs_between(
+    library: &Library,
+    explored: &Explored,
+    [(from, from_by), (to, to_by)]: [(TrackId, &'static str); 2],
+    count: usize,
+) -> Result<Response<Body>, Problem> {
+    let found = way(explored, from, to, count)?;
+    let ids: Vec<TrackId> = found.iter().map(|(track, _)| *track).collect();
+    let matches = library.tracks_by_id(&ids)?.into_iter().zip(found);
+    let matches = matches.map(|(track, (_, similarity))| MatchJson {
+        track: track.id,
+        similarity,
+        song: song(track),
+    });
+    let answer = Matches {
+        found_by: vec![from_by, to_by],
+        matches: matches.collect(),
+    };
+    Ok(Answer {
+        generation: explored.generation,
+        answer,
+    }
+    .into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ArtistsQuestion {
+    artist: ArtistRef,
+    #[serde(default = "ten")]
+    count: Limit,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct NearArtistsJson {
+    artists: Vec<ArtistMatchJson>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ArtistMatchJson {
+    name: String,
+    similarity: f32,
+}
+
+/// The artists near to one.
+pub(super) async fn artists(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<ArtistsQuestion>,
+) -> Result<Answer<NearArtistsJson>, Problem> {
+    let count = asked.count.of(usize::MAX);
+    state
+        .ask_collected(move |_, collected| {
+            let collection = &collected.collection;
+            let vectors = collection.vectors.view();
+            let meta = &collection.meta;
+            let near = near_artists(vectors, meta, Makers::Artists, &asked.artist.name, count)?;
+            let artists = near.into_iter().map(|near| ArtistMatchJson {
+                name: near.artist,
+                similarity: near.similarity.clamp(0.0, 1.0),
+            });
+            let answer = NearArtistsJson {
+                artists: artists.collect(),
+            };
+            Ok(Answer {
+                generation: collected.generation,
+                answer,
+            })
+        })
+        .await
+}

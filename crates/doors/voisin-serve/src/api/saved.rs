@@ -1,0 +1,257 @@
+//! Lists that are kept: what they are, what they hold now, and putting them where players find them.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::bytes;
+use super::labels::writable;
+use crate::ask;
+use crate::lists::{ListError, SavedList, ended};
+use crate::problem::Problem;
+use crate::state::{RequestContext, Shared, State as Server};
+use axum::body::Bytes;
+use voisin_engine::meta;
+use voisin_explore::TrackMeta;
+use voisin_learn::genre::Taxonomy;
+use voisin_questions::answers::playlist::PlaylistJson;
+use voisin_questions::saved::{KnownParts, ListAgain, SavedQuestion, TEMPLATES, TemplateJson};
+
+/// Numbers that a page and a person can keep.
+const RANDOM: u64 = 1_000_000;
+
+impl From<ListError> for Problem {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Unknown(name) => Self::not_found(
+                format!("there is no list {name:?}"),
+                "see those there are: GET /api/v1/lists",
+            ),
+            ListError::Refused(refused) => refused.into(),
+            ListError::Library(error) => error.into(),
+            other => Self::new(
+                StatusCode::CONFLICT,
+                other.to_string(),
+                "ask again once that is mended",
+            ),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct KeptJson {
+    name: String,
+    kind: &'static str,
+    question: Value,
+    /// Where it is put.
+    to: Vec<String>,
+    pushed: Option<i64>,
+}
+
+impl KeptJson {
+    fn new(name: String, list: &SavedList) -> Self {
+        Self {
+            name,
+            kind: list.question.kind(),
+            question: list.question.as_json(),
+            to: list.to.iter().map(ToString::to_string).collect(),
+            pushed: list.pushed,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct KeptLists {
+    lists: Vec<KeptJson>,
+    templates: Vec<TemplateJson>,
+}
+
+pub(super) async fn all(State(state): State<Shared>) -> Result<Json<KeptLists>, Problem> {
+    let all = state
+        .look(|_, context| Ok(SavedList::all(context.engine.library())?))
+        .await?;
+    let lists = all
+        .into_iter()
+        .map(|(name, list)| KeptJson::new(name, &list))
+        .collect();
+    Ok(Json(KeptLists {
+        lists,
+        templates: TEMPLATES.iter().map(TemplateJson::new).collect(),
+    }))
+}
+
+#[derive(Serialize)]
+struct ListNow<'a> {
+    name: &'a str,
+    random_seed: u64,
+    #[serde(flatten)]
+    list: PlaylistJson<'a>,
+}
+
+fn ask_now(
+    state: &Server,
+    context: &mut RequestContext,
+    (name, list): (&str, &SavedList),
+    random: u64,
+    known: KnownParts<'_>,
+) -> Result<Bytes, Problem> {
+    let generation = state.index(context)?;
+    let tracks = list
+        .question
+        .run(context.engine, &state.mixing, random, known)?;
+    let tracks: Vec<TrackMeta> = tracks
+        .iter()
+        .map(|track| meta(track, &Taxonomy::default()))
+        .collect();
+    let tracks: Vec<&TrackMeta> = tracks.iter().collect();
+    bytes(
+        generation,
+        ListNow {
+            name,
+            random_seed: random,
+            list: PlaylistJson::new(&tracks, None),
+        },
+    )
+}
+
+pub(super) async fn one(
+    State(state): State<Shared>,
+    Path(name): Path<String>,
+    ask::Query(again): ask::Query<ListAgain>,
+) -> Result<Response<Body>, Problem> {
+    let of = name.clone();
+    let list = state
+        .look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?))
+        .await?;
+    let random = again
+        .random_seed
+        .unwrap_or_else(|| RandomState::new().hash_one(0) % RANDOM);
+    let answer = match list.question {
+        SavedQuestion::Path(_) | SavedQuestion::Artists(_) | SavedQuestion::Albums(_) => {
+            state
+                .ask_explored(move |state, context, explored| {
+                    let known = Some((&*explored.collection, &explored.graph));
+                    let known = KnownParts {
+                        explored: known,
+                        ..KnownParts::default()
+                    };
+                    ask_now(state, context, (&name, &list), random, known)
+                })
+                .await?
+        }
+        SavedQuestion::Find(_) => {
+            let heard = state.heard().await?;
+            state
+                .ask(move |state, context| {
+                    let known = KnownParts {
+                        heard: (*heard).as_ref(),
+                        ..KnownParts::default()
+                    };
+                    ask_now(state, context, (&name, &list), random, known)
+                })
+                .await?
+        }
+        _ => {
+            state
+                .ask(move |state, context| {
+                    ask_now(
+                        state,
+                        context,
+                        (&name, &list),
+                        random,
+                        KnownParts::default(),
+                    )
+                })
+                .await?
+        }
+    };
+    Ok(super::written(answer))
+}
+
+pub(super) async fn keep(
+    State(state): State<Shared>,
+    Path(name): Path<String>,
+    ask::Body(question): ask::Body<SavedQuestion>,
+) -> Result<Response<Body>, Problem> {
+    let kept = state
+        .ask(move |state, context| {
+            let library = context.engine.library_mut();
+            writable(state, library)?;
+            let list = SavedList::keep(library, &name, question.clone())?;
+            Ok(KeptJson::new(name.clone(), &list))
+        })
+        .await?;
+    Ok(Json(kept).into_response())
+}
+
+pub(super) async fn remove(
+    State(state): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    state
+        .ask(move |state, context| {
+            let library = context.engine.library_mut();
+            writable(state, library)?;
+            Ok(SavedList::remove(library, &name)?)
+        })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+pub(super) struct Pushed {
+    /// What was put where, a line a place.
+    said: Vec<String>,
+}
+
+/// Puts a list where it was put before: in a process of its own, as what answers slowly elsewhere stops nobody here.
+pub(super) async fn push(
+    State(state): State<Shared>,
+    Path(name): Path<String>,
+    _: ask::NoBody,
+) -> Result<Json<Pushed>, Problem> {
+    let of = name.clone();
+    let list = state
+        .look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?))
+        .await?;
+    let Some(push) = state.push.as_ref().filter(|_| !list.to.is_empty()) else {
+        let next =
+            "have it put somewhere on the server's machine, from where on it is renewed there";
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "this list was put nowhere before",
+            next,
+        ));
+    };
+    let mut command = push();
+    command.args(["--", &name]);
+    let (is_done, said) = tokio::task::spawn_blocking(move || ended(command))
+        .await
+        .map_err(|_| Problem::fault())?
+        .map_err(|error| {
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                error.to_string(),
+                "please report it",
+            )
+        })?;
+    if is_done {
+        return Ok(Json(Pushed { said }));
+    }
+    // Its advice is for a shell.
+    let why = said
+        .last()
+        .map_or("it failed", |line| line.trim_start_matches("voisin: "));
+    let why = why.split(": run \"").next().unwrap_or(why);
+    Err(Problem::new(
+        StatusCode::BAD_GATEWAY,
+        why,
+        "ask again once that is mended",
+    ))
+}

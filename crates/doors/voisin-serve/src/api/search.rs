@@ -1,0 +1,357 @@
+//! What sounds like this, which genre is it, the way from here to there, a list for an evening.
+
+use std::path::Path;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use serde::Serialize;
+use tokio::io::AsyncWriteExt as _;
+
+use super::{Answer, Noted, bytes, of_sample, written};
+use crate::ask;
+use crate::guard::LONGEST_FILE;
+use crate::peer::Caller;
+use crate::problem::Problem;
+use crate::state::{AnswerSource, Explored, RequestContext, Shared, State as Server};
+use crate::uploads::{UploadPlace, due};
+use voisin_engine::{Engine, GenreNews, Seed};
+use voisin_explore::TrackMeta;
+use voisin_library::TrackFilter;
+use voisin_questions::answers::genre::AnswerJson;
+use voisin_questions::answers::playlist::PlaylistJson;
+use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
+use voisin_questions::answers::walk::WalkJson;
+use voisin_questions::explore::PathBetween;
+use voisin_questions::genre::Classify;
+use voisin_questions::playlist::Playlist;
+use voisin_questions::seed::{at_least_one, seeds};
+use voisin_questions::{Mix, QuestionError, Similar};
+
+pub(super) async fn similar(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<Similar>,
+) -> Result<Response<Body>, Problem> {
+    asked.validate(asked.seeds.len())?;
+    if let Some((from, to)) = asked.passage() {
+        // All windows of the library are gone through, and files are listened to.
+        let answer = state.once(
+            format!("passage {asked:?}"),
+            false,
+            move |state, context, _| {
+                let generation = state.index(context)?;
+                let seed = asked.seeds[0].seed(context.engine)?;
+                let (passage, found) =
+                    asked.run_passage(context.engine, seed, &*state.model(context.engine)?)?;
+                bytes(generation, PassagesJson::new(&passage, from, to, &found))
+            },
+        );
+        return Ok(written((*answer.await?).clone()));
+    }
+    state
+        .ask_anywhere(move |state, source| {
+            let generation = source.index(state)?;
+            let named = source.seeds(&asked.seeds)?;
+            let unlike = source.seeds(&asked.unlike)?;
+            source.fetch_filters(&asked.filters)?;
+            let found = source.similar(&asked, &named, unlike)?;
+            let answer = SimilarJson::new(&named, &found);
+            Ok(Answer { generation, answer }.into_response())
+        })
+        .await
+}
+
+pub(super) async fn mix(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<Mix>,
+) -> Result<Response<Body>, Problem> {
+    asked.validate(asked.seeds.len())?;
+    state
+        .ask_anywhere(move |state, source| {
+            let generation = source.index(state)?;
+            let named = source.seeds(&asked.seeds)?;
+            // What was removed from the library meanwhile says nothing.
+            let played = asked
+                .played
+                .iter()
+                .filter_map(|one| source.seed(one).ok())
+                .collect();
+            source.fetch_filters(&asked.filters)?;
+            let songs = source.mix(&asked, &named, played, &state.mixing)?;
+            let answer = SimilarJson::new(&named, &songs);
+            Ok(Answer { generation, answer }.into_response())
+        })
+        .await
+}
+
+/// A copy of a body, which goes when it is dropped, and its place among the uploads.
+struct Upload {
+    copy: tempfile::TempPath,
+    _place: UploadPlace,
+}
+
+impl Upload {
+    fn path(&self) -> &Path {
+        &self.copy
+    }
+}
+
+async fn received(
+    state: &Server,
+    caller: Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Upload, Problem> {
+    use futures_util::StreamExt as _;
+    ask::is_file(headers)?;
+    let mut place = state.uploads.begin(caller)?;
+    let fault = |_| {
+        Problem::later(
+            30,
+            "the file cannot be kept for reading",
+            "free some space, then ask again",
+        )
+    };
+    let (file, copy) = tempfile::NamedTempFile::new().map_err(fault)?.into_parts();
+    let mut file = tokio::fs::File::from_std(file);
+    let begun = Instant::now();
+    let mut body = body.into_data_stream();
+    let mut length = 0;
+    loop {
+        let piece = tokio::time::timeout_at(due(begun, length).into(), body.next()).await;
+        let late = |_| Problem::bad("a whole file, in time", "one that came too slowly");
+        let Some(piece) = piece.map_err(late)? else {
+            break;
+        };
+        let piece = piece.map_err(|_| Problem::bad("a whole file", "one that ended early"))?;
+        length += piece.len() as u64;
+        if length > LONGEST_FILE {
+            let expected = format!("a file of at most {} MB", LONGEST_FILE / 1_000_000);
+            return Err(Problem::request(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                expected,
+                "a larger one",
+            ));
+        }
+        place.grow(piece.len() as u64)?;
+        file.write_all(&piece).await.map_err(fault)?;
+    }
+    if length == 0 {
+        return Err(Problem::bad("the bytes of an audio file", "an empty body"));
+    }
+    file.flush().await.map_err(fault)?;
+    Ok(Upload {
+        copy,
+        _place: place,
+    })
+}
+
+/// What an uploaded file is called in answers and messages.
+const UPLOADED: &str = "(uploaded)";
+
+/// Says of an uploaded file what would be said of its temporary copy.
+fn of_upload<E: Into<QuestionError>>(copy: &Path) -> impl Fn(E) -> Problem {
+    move |error| match error.into() {
+        QuestionError::Engine(error) => error.of_file_known_as(copy, UPLOADED).into(),
+        other => other.into(),
+    }
+}
+
+fn seed_of_copy(state: &Server, engine: &Engine, copy: &Path) -> Result<Seed, Problem> {
+    engine
+        .seed(copy.as_os_str(), || state.model(engine))
+        .map_err(of_upload(copy))
+}
+
+pub(super) async fn similar_to_file(
+    State(state): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    ask::Query(asked): ask::Query<Similar>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response<Body>, Problem> {
+    asked.validate(1)?;
+    let copy = received(&state, caller, &headers, body).await?;
+    if let Some((from, to)) = asked.passage() {
+        let key = format!("passage {asked:?} of {}", copy.path().display());
+        let answer = state.once(key, false, move |state, context, _| {
+            let generation = state.index(context)?;
+            let seed = seed_of_copy(state, context.engine, copy.path())?;
+            let found = asked.run_passage(context.engine, seed, &*state.model(context.engine)?);
+            let (mut passage, found) = found.map_err(of_upload(copy.path()))?;
+            passage.seed.path = UPLOADED.into();
+            bytes(generation, PassagesJson::new(&passage, from, to, &found))
+        });
+        return Ok(written((*answer.await?).clone()));
+    }
+    state
+        .ask_anywhere(move |state, source| {
+            let generation = source.index(state)?;
+            let seed = seed_of_copy(state, source.engine(), copy.path())?;
+            let seeds = [Seed {
+                path: UPLOADED.into(),
+                ..seed
+            }];
+            source.fetch_filters(&asked.filters)?;
+            let found = source.similar(&asked, &seeds, Vec::new())?;
+            let answer = SimilarJson::new(&seeds, &found);
+            Ok(Answer { generation, answer }.into_response())
+        })
+        .await
+}
+
+#[derive(Serialize)]
+struct Genres<'a> {
+    items: Vec<AnswerJson<'a>>,
+    /// What is worth knowing about who answers.
+    notes: Vec<String>,
+}
+
+/// - `copy`: the tracks are this one file
+fn classified(
+    state: &Server,
+    source: &mut AnswerSource,
+    asked: &Classify,
+    tracks: Vec<Seed>,
+    copy: Option<&Path>,
+) -> Result<Bytes, Problem> {
+    let generation = source.generation()?;
+    let mut notes = Vec::new();
+    let model = state.model(source.engine());
+    let report = |news: GenreNews| notes.push(news.to_string());
+    let mut found = match copy {
+        Some(copy) => source
+            .classify(asked, tracks, || model, report)
+            .map_err(of_upload(copy))?,
+        None => source.classify(asked, tracks, || model, report)?,
+    };
+    if copy.is_some() {
+        found
+            .answer
+            .iter_mut()
+            .for_each(|answer| answer.path = UPLOADED.into());
+    }
+    notes.splice(0..0, found.sample.as_deref().map(of_sample));
+    let answers = found.answer;
+    let answer = Genres {
+        items: answers.iter().map(AnswerJson::new).collect(),
+        notes,
+    };
+    bytes(generation, answer)
+}
+
+pub(super) async fn classify(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<Classify>,
+) -> Result<Response<Body>, Problem> {
+    at_least_one("tracks", asked.tracks.len())?;
+    let answer = state
+        .ask_around(move |state, source| {
+            source.index(state)?;
+            let seeds = source.seeds(&asked.tracks)?;
+            classified(state, source, &asked, seeds, None)
+        })
+        .await?;
+    Ok(written(answer))
+}
+
+pub(super) async fn classify_file(
+    State(state): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    ask::Query(asked): ask::Query<Classify>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response<Body>, Problem> {
+    let copy = received(&state, caller, &headers, body).await?;
+    let answer = state
+        .ask_around(move |state, source| {
+            source.index(state)?;
+            let seed = seed_of_copy(state, source.engine(), copy.path())?;
+            classified(state, source, &asked, vec![seed], Some(copy.path()))
+        })
+        .await?;
+    Ok(written(answer))
+}
+
+pub(super) async fn path(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<PathBetween>,
+) -> Result<Response<Body>, Problem> {
+    if state.is_elsewhere() {
+        let answer = state.ask_around(move |_, source| {
+            let stops = source.seeds(&asked.stops())?;
+            let sample = source.fetch_around(&stops, &TrackFilter::default())?;
+            let explored = source.explored()?;
+            let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
+            let answer = Noted::new(WalkJson::new(&explored.collection, &walk), sample);
+            bytes(explored.generation, answer)
+        });
+        return Ok(written(answer.await?));
+    }
+    state
+        .ask_explored(move |_, context, explored| {
+            let stops = seeds(&asked.stops(), context.engine)?;
+            let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
+            let answer = WalkJson::new(&explored.collection, &walk);
+            Ok(Answer {
+                generation: explored.generation,
+                answer,
+            }
+            .into_response())
+        })
+        .await
+}
+
+pub(super) async fn playlist(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<Playlist>,
+) -> Result<Response<Body>, Problem> {
+    asked.validate()?;
+    if state.is_elsewhere() {
+        let answer = state.ask_around(move |_, source| {
+            let generation = source.generation()?;
+            let named = source.seeds(&asked.seeds)?;
+            source.fetch_filters(&asked.filters)?;
+            let found = source.playlist(&asked, &named, &[])?;
+            let (collection, list) = found.answer;
+            let tracks: Vec<&TrackMeta> =
+                list.rows.iter().map(|&row| &collection.meta[row]).collect();
+            let answer = PlaylistJson::new(&tracks, list.standing.as_ref());
+            bytes(generation, Noted::new(answer, found.sample))
+        });
+        return Ok(written(answer.await?));
+    }
+    // Clusters and copies are looked for in the whole library.
+    let is_whole = asked.cluster.is_some() || asked.no_duplicates;
+    let key = format!("playlist {asked:?}");
+    let work = move |state: &Server, context: &mut RequestContext, explored: &Explored| {
+        state.index(context)?;
+        let collection = &explored.collection;
+        let named = seeds(&asked.seeds, context.engine)?;
+        let list = asked.run(
+            context.engine,
+            collection,
+            Some(&explored.graph),
+            &named,
+            &[],
+        )?;
+        let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
+        bytes(
+            explored.generation,
+            PlaylistJson::new(&tracks, list.standing.as_ref()),
+        )
+    };
+    let answer = if is_whole {
+        let answer = state.once_explored(key, false, move |state, context, explored, _| {
+            work(state, context, explored)
+        });
+        (*answer.await?).clone()
+    } else {
+        state
+            .ask_explored(move |state, context, explored| work(state, context, explored))
+            .await?
+    };
+    Ok(written(answer))
+}

@@ -1,0 +1,169 @@
+//! The library and its tracks.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response};
+use serde::Serialize;
+
+use super::{Answer, bytes, written};
+use crate::ask;
+use crate::audio::{self as sound, StoredSong};
+use crate::problem::Problem;
+use crate::state::Shared;
+use voisin_base::track::TrackId;
+use voisin_engine::PredictedTags;
+use voisin_questions::Named;
+use voisin_questions::answers::find::FoundJson;
+use voisin_questions::answers::list::{PageJson, TrackJson};
+use voisin_questions::answers::status::StatusJson;
+use voisin_questions::list::{Find, List, Show};
+use voisin_questions::page::Paged;
+
+pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJson>, Problem> {
+    state
+        .ask_anywhere(|_, source| {
+            let generation = source.generation()?;
+            let answer = source.status()?;
+            Ok(Answer { generation, answer })
+        })
+        .await
+}
+
+/// Words a track.
+const WORDS: usize = 5;
+
+#[derive(Serialize)]
+pub(super) struct Page {
+    #[serde(flatten)]
+    page: PageJson,
+    /// Names the next page; null on the last one.
+    next: Option<TrackId>,
+}
+
+pub(super) async fn list(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<List>>,
+) -> Result<Answer<Page>, Problem> {
+    // What is heard in all tracks is not known where these are elsewhere.
+    let has_words = asked.question.words && !state.is_elsewhere();
+    let heard = if has_words {
+        Some(state.heard().await?)
+    } else {
+        None
+    };
+    state
+        .ask_anywhere(move |state, source| {
+            let generation = source.generation()?;
+            source.fetch_filters(&asked.question.filters)?;
+            let query =
+                asked
+                    .question
+                    .query(source.engine(), asked.limit.of(usize::MAX), asked.after)?;
+            let page = state.list(source, &query)?;
+            let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
+            let strongest = |heard: &PredictedTags| heard.strongest(&ids, WORDS);
+            let words = heard
+                .as_deref()
+                .map(|heard| heard.as_ref().map(strongest).unwrap_or_default());
+            let answer = Page {
+                page: PageJson::new(&page, words.as_ref()),
+                next: page.next,
+            };
+            Ok(Answer { generation, answer })
+        })
+        .await
+}
+
+pub(super) async fn find(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Find>,
+) -> Result<Response<Body>, Problem> {
+    let heard = state.heard().await?;
+    let answer = state
+        .ask(move |_, context| {
+            let generation = context.engine.library().generation()?;
+            let Some(heard) = &*heard else {
+                return Err(context
+                    .engine
+                    .predicted_tags()
+                    .err()
+                    .map_or_else(Problem::fault, Problem::from));
+            };
+            bytes(
+                generation,
+                FoundJson::new(&asked.run(context.engine, heard)?, heard),
+            )
+        })
+        .await?;
+    Ok(written(answer))
+}
+
+#[derive(Serialize)]
+struct Words<'a> {
+    words: Vec<KnownWordJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct KnownWordJson<'a> {
+    word: &'a str,
+    /// The model's tags that it stands for.
+    tags: Vec<String>,
+}
+
+/// Every word that is understood.
+pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
+    let heard = state.heard().await?;
+    let answer = state
+        .ask(move |_, context| {
+            let generation = context.engine.library().generation()?;
+            let words = heard.iter().flat_map(PredictedTags::words);
+            let words = words
+                .map(|(word, tags)| KnownWordJson { word, tags })
+                .collect();
+            bytes(generation, Words { words })
+        })
+        .await?;
+    Ok(written(answer))
+}
+
+pub(super) async fn one(
+    State(state): State<Shared>,
+    ask::Id(id): ask::Id,
+    ask::Query(shown): ask::Query<Show>,
+) -> Result<Answer<TrackJson>, Problem> {
+    let has_words = shown.words && !state.is_elsewhere();
+    let heard = if has_words {
+        Some(state.heard().await?)
+    } else {
+        None
+    };
+    state
+        .ask_anywhere(move |_, source| {
+            let strongest = |heard: &PredictedTags| heard.strongest(&[id], WORDS);
+            let strong = heard
+                .as_deref()
+                .and_then(|heard| heard.as_ref().map(strongest))
+                .unwrap_or_default();
+            let words = has_words.then(|| strong.get(&id).map_or(&[][..], Vec::as_slice));
+            source.fetch(Named::Id(id))?;
+            let generation = source.generation()?;
+            let library = source.engine().library();
+            let measured = library.descriptors(&[id])?;
+            let answer = TrackJson::new(&library.track(id)?, measured.get(&id), words);
+            Ok(Answer { generation, answer })
+        })
+        .await
+}
+
+pub(super) async fn audio(
+    State(state): State<Shared>,
+    ask::Id(id): ask::Id,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Problem> {
+    let song = state.look_anywhere(move |_, source| {
+        source.fetch(Named::Id(id))?;
+        let library = source.engine().library();
+        Ok(StoredSong::of(library, &library.track(id)?)?)
+    });
+    sound::send(song.await?, &headers).await
+}

@@ -1,0 +1,676 @@
+//! The questions that plugins for Jellyfin and Ampache, and programs that tag music, ask AudioMuse-AI, by the ids of the media
+//! server that `voisin link` noted.
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use form_urlencoded::parse;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ask;
+use super::problem::Problem;
+use super::state::{RequestContext, Shared, State as Server, way};
+use super::upstream::ServerAddress;
+use voisin_base::track::TrackId;
+use voisin_base::vector::dot;
+use voisin_engine::{Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack};
+use voisin_explore::artists::{Makers, near_artists};
+use voisin_library::{Library, LibraryError, MusicalKey, NameOf, Resolution, Track, TrackFilter};
+use voisin_questions::answers::track::title;
+
+/// Longest list.
+const MOST: usize = 500;
+
+/// An answer that is none, in the words of this interface.
+struct AudioMuseRefusal(StatusCode, String);
+
+impl IntoResponse for AudioMuseRefusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"error": self.1}))).into_response()
+    }
+}
+
+impl From<Problem> for AudioMuseRefusal {
+    fn from(problem: Problem) -> Self {
+        Self(problem.status(), problem.detail().to_owned())
+    }
+}
+
+#[derive(Clone)]
+struct LinkedServer {
+    state: Shared,
+    server: ServerAddress,
+}
+
+/// The parameters of a question; what is not understood is passed over.
+struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    fn of(uri: &Uri) -> Self {
+        let query = uri.query().unwrap_or_default();
+        Self(
+            parse(query.as_bytes())
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        )
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self
+            .0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.trim());
+        found.filter(|value| !value.is_empty())
+    }
+
+    fn required(&self, name: &str) -> Result<String, AudioMuseRefusal> {
+        self.get(name).map(str::to_owned).ok_or_else(|| {
+            AudioMuseRefusal(
+                StatusCode::BAD_REQUEST,
+                format!("expected the parameter {name}, found none"),
+            )
+        })
+    }
+
+    fn number(&self, name: &str, usual: usize) -> Result<usize, AudioMuseRefusal> {
+        let wrong = |text: &str| {
+            let text: String = text.chars().take(50).collect();
+            AudioMuseRefusal(
+                StatusCode::BAD_REQUEST,
+                format!("{name}: expected a number, found {text:?}"),
+            )
+        };
+        self.get(name)
+            .map_or(Ok(usual), |text| text.parse().map_err(|_| wrong(text)))
+    }
+}
+
+pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
+    Router::new()
+        .route(
+            "/api/health",
+            get(|| async { Json(json!({"status": "ok"})) }),
+        )
+        .route("/api/similar_tracks", get(similar_tracks))
+        .route("/api/find_path", get(find_path))
+        .route("/api/max_distance", get(max_distance))
+        .route("/api/similar_artists", get(similar_artists))
+        .route("/api/search_tracks", get(search_tracks))
+        .route("/api/track", get(track))
+        .route("/api/clap/search", post(text_search))
+        .route("/api/alchemy", post(alchemy))
+        .route("/api/hyperbolic/similar", post(hyperbolic))
+        // What its plugins ask to see whether anything runs: here nothing does that they began.
+        .route("/api/active_tasks", get(|| async { Json(json!({})) }))
+        .route("/api/{*rest}", any(something_else))
+        .route("/external/get_score", get(score))
+        .route("/external/get_embedding", get(embedding))
+        .route("/external/search", get(search_tracks))
+        .route("/external/{*rest}", any(something_else))
+        .with_state(LinkedServer {
+            state: state.clone(),
+            server,
+        })
+}
+
+async fn something_else(uri: Uri) -> AudioMuseRefusal {
+    // What is unknown below the server's own questions is unknown, not AudioMuse's.
+    if uri.path().contains("/api/v1/") {
+        return AudioMuseRefusal(StatusCode::NOT_FOUND, "there is nothing here".to_owned());
+    }
+    let path: String = uri.path().chars().take(100).collect();
+    let text = format!(
+        "{path} is AudioMuse-AI's alone: voisin answers similar_tracks, find_path, max_distance, similar_artists, search_tracks, \
+         track, clap/search, alchemy, hyperbolic/similar, active_tasks, external/get_score, external/get_embedding and \
+         external/search, and all that it knows below /api/v1 (GET /api/v1/openapi.json)"
+    );
+    AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text)
+}
+
+fn unknown(what: &str, item: &str) -> Problem {
+    let item: String = item.chars().take(100).collect();
+    let next = "have the library linked with this server again, or its music added";
+    Problem::not_found(format!("no {what} is known as {item:?}"), next)
+}
+
+fn described(item: &str, track: &Track) -> Value {
+    // What this interface says where no tag does.
+    let said = |tag: &Option<String>| tag.clone().unwrap_or_else(|| "unknown".to_owned());
+    json!({
+        "item_id": item,
+        "title": title(track),
+        "author": track.main_artist(),
+        "album": said(&track.tags.album),
+        "album_artist": said(&track.tags.album_artist),
+    })
+}
+
+/// Tracks as the server knows them, in their order, with what `more` says of each; those it does not have are left out.
+fn all_described<T: Copy>(
+    library: &Library,
+    server: &ServerAddress,
+    tracks: &[(TrackId, T)],
+    more: impl Fn(&mut Value, T),
+) -> Result<Vec<Value>, LibraryError> {
+    let ids: Vec<TrackId> = tracks.iter().map(|(track, _)| *track).collect();
+    let items = library.items_of(server.as_str(), &ids)?;
+    let described = library
+        .tracks_by_id(&ids)?
+        .into_iter()
+        .zip(tracks)
+        .filter_map(|(track, (id, value))| {
+            let mut described = described(items.get(id)?, &track);
+            more(&mut described, *value);
+            Some(described)
+        });
+    Ok(described.collect())
+}
+
+async fn similar_tracks(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
+    let asked = Parameters::of(&uri);
+    let n = asked.number("n", 10)?.clamp(1, MOST);
+    let item = asked.get("item_id").map(str::to_owned);
+    let words = [asked.get("artist"), asked.get("title")]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ");
+    if item.is_none() && asked.get("title").is_none() {
+        let text = "expected item_id, or title and artist, found neither";
+        return Err(AudioMuseRefusal(StatusCode::BAD_REQUEST, text.to_owned()));
+    }
+    let keeps_all = asked
+        .get("eliminate_duplicates")
+        .is_some_and(|said| said.eq_ignore_ascii_case("false"));
+    let server = linked.server;
+    let answer = linked.state.ask(move |state, context| {
+        state.index(context)?;
+        let library = context.engine.library();
+        let track = match &item {
+            Some(item) => library
+                .linked_track(server.as_str(), item)?
+                .ok_or_else(|| unknown("track", item))?,
+            None => match library.resolve_words(&words, 1)? {
+                Resolution::One(track) => track,
+                Resolution::Ambiguous(tracks) => {
+                    tracks.first().ok_or_else(|| unknown("track", &words))?.id
+                }
+                Resolution::Nothing => return Err(unknown("track", &words)),
+            },
+        };
+        nearest(state, context, &server, track, n, keeps_all)
+    });
+    Ok(Json(answer.await?))
+}
+
+/// The songs of a mix from a track, nearest first.
+///
+/// - `keeps_all`: however many are by one artist, and versions too
+fn nearest(
+    state: &Server,
+    context: &mut RequestContext,
+    server: &ServerAddress,
+    track: TrackId,
+    n: usize,
+    keeps_all: bool,
+) -> Result<Vec<Value>, Problem> {
+    let seed = context.engine.seed_of(track)?;
+    let among = Some(context.engine.library().linked_tracks(server.as_str())?);
+    let mut options = MixOptions {
+        limit: n,
+        among,
+        ..state.mixing.options()
+    };
+    if keeps_all {
+        (
+            options.max_per_artist,
+            options.max_per_album,
+            options.keeps_versions,
+        ) = (None, None, true);
+    }
+    let mut found = context.engine.mix(std::slice::from_ref(&seed), &options)?;
+    found.sort_by(SimilarTrack::nearer);
+    with_distances(context.engine.library(), server, &found)
+}
+
+fn with_distances(
+    library: &Library,
+    server: &ServerAddress,
+    found: &[SimilarTrack],
+) -> Result<Vec<Value>, Problem> {
+    let found: Vec<(TrackId, f32)> = found
+        .iter()
+        .map(|near| (near.track.id, 1.0 - near.similarity))
+        .collect();
+    Ok(all_described(
+        library,
+        server,
+        &found,
+        |described, distance| described["distance"] = json!(distance),
+    )?)
+}
+
+/// A number that may be written as text, as programs in Perl do.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Number(usize),
+    Text(String),
+}
+
+impl Number {
+    fn read(given: Option<Self>, usual: usize) -> Result<usize, AudioMuseRefusal> {
+        let number = match given {
+            None => usual,
+            Some(Self::Number(number)) => number,
+            Some(Self::Text(text)) => text.trim().parse().map_err(|_| {
+                let text: String = text.chars().take(50).collect();
+                bad(format!("expected a number of songs, found {text:?}"))
+            })?,
+        };
+        Ok(number.clamp(1, MOST))
+    }
+}
+
+fn bad(text: String) -> AudioMuseRefusal {
+    AudioMuseRefusal(StatusCode::BAD_REQUEST, text)
+}
+
+/// What is looked for in words.
+#[derive(Deserialize)]
+struct TextSearch {
+    query: String,
+    #[serde(alias = "n")]
+    limit: Option<Number>,
+}
+
+/// Songs that sound as words say: what AudioMuse-AI asks a model of texts, answered as `find` is.
+async fn text_search(
+    State(linked): State<LinkedServer>,
+    asked: Result<ask::Body<TextSearch>, Problem>,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let ask::Body(TextSearch { query, limit }) = asked?;
+    let n = Number::read(limit, 100)?;
+    let heard = linked.state.heard().await?;
+    if heard.is_none() {
+        let text = "the library's model hears no words: another one does (\"voisin model list\")";
+        return Err(AudioMuseRefusal(
+            StatusCode::NOT_IMPLEMENTED,
+            text.to_owned(),
+        ));
+    }
+    let server = linked.server;
+    let answer = linked.state.ask(move |_, context| {
+        let (engine, Some(heard)) = (&context.engine, &*heard) else {
+            return Err(Problem::fault());
+        };
+        let known = engine.library().linked_tracks(server.as_str())?;
+        let found = engine
+            .find(heard, &query, &TrackFilter::default(), usize::MAX, None)?
+            .tracks
+            .into_iter();
+        let found = found
+            .map(|one| (one.track.id, one.fit))
+            .filter(|(id, _)| known.contains(*id));
+        let found: Vec<(TrackId, f32)> = found.take(n).collect();
+        let with_fit = |described: &mut Value, fit: f32| described["similarity"] = json!(fit);
+        let results = all_described(engine.library(), &server, &found, with_fit)?;
+        Ok(json!({"query": query, "count": results.len(), "results": results}))
+    });
+    Ok(Json(answer.await?))
+}
+
+/// What is to be in a blend, and what is not.
+#[derive(Deserialize)]
+struct Blend {
+    items: Vec<BlendItem>,
+    n: Option<Number>,
+}
+
+#[derive(Deserialize)]
+struct BlendItem {
+    id: String,
+    op: String,
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+}
+
+/// Tracks that an artist stands for, at most.
+const MOST_OF_ARTIST: usize = 50;
+
+/// Songs near to some songs and artists, and far from others.
+async fn alchemy(
+    State(linked): State<LinkedServer>,
+    asked: Result<ask::Body<Blend>, Problem>,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let ask::Body(Blend { items, n }) = asked?;
+    let n = Number::read(n, 100)?;
+    if items.len() > MOST {
+        return Err(bad(format!(
+            "expected {MOST} items at most, found {}",
+            items.len()
+        )));
+    }
+    let is = |item: &BlendItem, op: &str| item.op.eq_ignore_ascii_case(op);
+    for item in &items {
+        if !is(item, "ADD") && !is(item, "SUBTRACT") {
+            let op: String = item.op.chars().take(50).collect();
+            return Err(bad(format!("op: expected ADD or SUBTRACT, found {op:?}")));
+        }
+        if !matches!(item.kind.as_deref(), None | Some("song" | "artist")) {
+            let text = "type: voisin blends songs and artists; anchors, moods and playlists are AudioMuse-AI's";
+            return Err(AudioMuseRefusal(
+                StatusCode::NOT_IMPLEMENTED,
+                text.to_owned(),
+            ));
+        }
+    }
+    if !items.iter().any(|item| is(item, "ADD")) {
+        return Err(bad("expected an item to ADD, found none".to_owned()));
+    }
+    let server = linked.server;
+    let answer = linked.state.ask(move |state, context| {
+        state.index(context)?;
+        let engine = &context.engine;
+        let seeds_of = |op: &str| -> Result<Vec<Seed>, Problem> {
+            let mut all: Vec<TrackId> = Vec::new();
+            for item in items.iter().filter(|item| is(item, op)) {
+                all.extend(meant(engine.library(), &server, item)?);
+            }
+            Ok(all
+                .into_iter()
+                .map(|track| engine.seed_of(track))
+                .collect::<Result<_, EngineError>>()?)
+        };
+        let seeds = seeds_of("ADD")?;
+        let unlike = seeds_of("SUBTRACT")?;
+        let options = SimilarOptions {
+            limit: n,
+            among: Some(engine.library().linked_tracks(server.as_str())?),
+            max_per_artist: state.mixing.options().max_per_artist,
+            unlike,
+            ..SimilarOptions::default()
+        };
+        let found = context.engine.similar(&seeds, &options)?;
+        Ok(json!({"results": with_distances(context.engine.library(), &server, &found)?}))
+    });
+    Ok(Json(answer.await?))
+}
+
+/// The tracks that an item of a blend stands for.
+fn meant(
+    library: &Library,
+    server: &ServerAddress,
+    item: &BlendItem,
+) -> Result<Vec<TrackId>, Problem> {
+    if item.kind.as_deref() != Some("artist") {
+        let track = library.linked_track(server.as_str(), &item.id)?;
+        return Ok(vec![track.ok_or_else(|| unknown("track", &item.id))?]);
+    }
+    let name = library
+        .linked_artist(server.as_str(), &item.id)?
+        .unwrap_or_else(|| item.id.clone());
+    let mut tracks = library.tracks_named(NameOf::Artist, &name)?;
+    tracks.truncate(MOST_OF_ARTIST);
+    if tracks.is_empty() {
+        Err(unknown("artist", &item.id))
+    } else {
+        Ok(tracks)
+    }
+}
+
+#[derive(Deserialize)]
+struct HyperbolicQuestion {
+    item_id: String,
+    mode: Option<String>,
+    limit: Option<Number>,
+}
+
+/// Songs near to one. Nothing is laid out in a hyperbolic space here, so that there is no way inwards or outwards.
+async fn hyperbolic(
+    State(linked): State<LinkedServer>,
+    asked: Result<ask::Body<HyperbolicQuestion>, Problem>,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let ask::Body(HyperbolicQuestion {
+        item_id,
+        mode,
+        limit,
+    }) = asked?;
+    let n = Number::read(limit, 20)?;
+    match mode.as_deref().unwrap_or("similar") {
+        "similar" => {}
+        "roots" | "niche" => {
+            let text = "mode: voisin answers \"similar\"; \"roots\" and \"niche\" are ways in AudioMuse-AI's hyperbolic space";
+            return Err(AudioMuseRefusal(
+                StatusCode::NOT_IMPLEMENTED,
+                text.to_owned(),
+            ));
+        }
+        _ => return Err(bad("mode: expected similar".to_owned())),
+    }
+    let server = linked.server;
+    let answer = linked.state.ask(move |state, context| {
+        state.index(context)?;
+        let track = context.engine.library().linked_track(server.as_str(), &item_id)?;
+        let track = track.ok_or_else(|| unknown("track", &item_id))?;
+        let results = nearest(state, context, &server, track, n, false)?;
+        let count = results.len();
+        let seed = &item_id;
+        Ok(json!({
+            "results": results, "count": count, "mode": "similar", "seed_item_id": seed, "seed_radius": null
+        }))
+    });
+    Ok(Json(answer.await?))
+}
+
+async fn find_path(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let asked = Parameters::of(&uri);
+    let start = asked.required("start_song_id")?;
+    let end = asked.required("end_song_id")?;
+    if start == end {
+        return Err(bad(
+            "expected two different songs, found the same one twice".to_owned(),
+        ));
+    }
+    let most = asked.number("max_steps", 25)?.clamp(2, MOST);
+    let server = linked.server;
+    let answer = linked.state.ask_explored(move |_, context, explored| {
+        let library = context.engine.library();
+        let track = |item: &str| {
+            library
+                .linked_track(server.as_str(), item)
+                .map_err(Problem::from)?
+                .ok_or_else(|| unknown("track", item))
+        };
+        let found = way(explored, track(&start)?, track(&end)?, most)?;
+        let collection = &explored.collection;
+        let rows: Vec<usize> = found
+            .iter()
+            .filter_map(|(track, _)| collection.row(*track))
+            .collect();
+        let vector = |row: usize| collection.vectors.row(row).to_vec();
+        let total: f32 = rows
+            .windows(2)
+            .map(|pair| 1.0 - dot(&vector(pair[0]), &vector(pair[1])))
+            .sum();
+        let path = all_described(library, &server, &found, |_, _| ())?;
+        Ok(json!({"path": path, "total_distance": total}))
+    });
+    Ok(Json(answer.await?))
+}
+
+/// How far the farthest of the server's tracks is from one: 1 minus the cosine.
+async fn max_distance(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let item = Parameters::of(&uri).required("item_id")?;
+    let server = linked.server;
+    let answer = linked.state.ask_collected(move |context, collected| {
+        let library = context.engine.library();
+        let track = library
+            .linked_track(server.as_str(), &item)?
+            .ok_or_else(|| unknown("track", &item))?;
+        let collection = &collected.collection;
+        let known = library.linked_tracks(server.as_str())?;
+        let own = collection
+            .row(track)
+            .ok_or_else(|| unknown("track", &item))?;
+        let own = collection.vectors.row(own);
+        let others = collection.ids.iter().zip(collection.vectors.rows());
+        let distances = others
+            .filter(|(id, _)| **id != track && known.contains(**id))
+            .map(|(id, vector)| (*id, 1.0 - own.dot(&vector)));
+        let farthest = distances.max_by(|a, b| a.1.total_cmp(&b.1));
+        let items = library.items_of(server.as_str(), farthest.map(|(id, _)| id).as_slice())?;
+        Ok(json!({
+            "max_distance": farthest.map_or(0.0, |(_, distance)| distance),
+            "farthest_item_id": farthest.and_then(|(id, _)| items.get(&id)),
+        }))
+    });
+    Ok(Json(answer.await?))
+}
+
+async fn similar_artists(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
+    let asked = Parameters::of(&uri);
+    let n = asked.number("n", 10)?.clamp(1, MOST);
+    // By its name, or by the id that the server knows it by, whichever of the two names that comes under.
+    let is_id = asked.get("artist").is_none() && asked.get("artist_id").is_some();
+    let name = asked.required(if is_id { "artist_id" } else { "artist" })?;
+    let with_songs = asked.get("include_component_matches") == Some("true");
+    let server = linked.server;
+    let answer = linked.state.ask_collected(move |context, collected| {
+        let collection = &collected.collection;
+        let library = context.engine.library();
+        let name = match library.linked_artist(server.as_str(), &name)? {
+            Some(known) => known,
+            // A part of a name is one, a part of an id is none.
+            None if is_id => return Err(unknown("artist", &name)),
+            None => name.clone(),
+        };
+        let near = near_artists(collection.vectors.view(), &collection.meta, Makers::Artists, &name, n)?;
+        let mut answer = Vec::new();
+        for artist in near {
+            let songs = |tracks: Vec<TrackId>| {
+                let tracks: Vec<(TrackId, ())> = tracks.into_iter().map(|track| (track, ())).collect();
+                all_described(library, &server, &tracks, |_, ()| ())
+            };
+            let item = library.item_of_artist(server.as_str(), &artist.artist)?;
+            let mut one =
+                json!({"artist": artist.artist, "artist_id": item, "divergence": 1.0 - artist.similarity});
+            if with_songs {
+                let own = songs(artist.because.iter().map(|pair| pair.own).collect())?;
+                let others = songs(artist.because.iter().map(|pair| pair.other).collect())?;
+                one["component_matches"] = json!([
+                    {"artist1_representative_songs": own, "artist2_representative_songs": others}
+                ]);
+            }
+            answer.push(one);
+        }
+        Ok(answer)
+    });
+    Ok(Json(answer.await?))
+}
+
+async fn search_tracks(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
+    let asked = Parameters::of(&uri);
+    let words = ["search_query", "artist", "title"]
+        .into_iter()
+        .filter_map(|name| asked.get(name));
+    let words = words.collect::<Vec<_>>().join(" ");
+    let start = asked.number("start", 0)?;
+    let end = asked.number("end", 20)?;
+    let server = linked.server;
+    let answer = linked.state.ask(move |_, context| {
+        let library = context.engine.library();
+        let known = library.linked_tracks(server.as_str())?;
+        let found = library
+            .search_words(&words, usize::MAX)?
+            .into_iter()
+            .filter(|track| known.contains(*track));
+        let page = found.skip(start).take(end.saturating_sub(start).min(MOST));
+        let page: Vec<(TrackId, ())> = page.map(|track| (track, ())).collect();
+        Ok(all_described(library, &server, &page, |_, ()| ())?)
+    });
+    Ok(Json(answer.await?))
+}
+
+async fn track(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let item = Parameters::of(&uri).required("item_id")?;
+    of_track(linked, item, |_, _| Ok(())).await
+}
+
+/// What is known of a track of the server, with what `more` adds to it.
+async fn of_track(
+    linked: LinkedServer,
+    item: String,
+    more: impl Fn(&mut Value, (&Engine, TrackId)) -> Result<(), Problem> + Send + 'static,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let server = linked.server;
+    let answer = linked.state.ask(move |_, context| {
+        let library = context.engine.library();
+        let track = library
+            .linked_track(server.as_str(), &item)?
+            .ok_or_else(|| unknown("track", &item))?;
+        let mut answer = described(&item, &library.track(track)?);
+        more(&mut answer, (context.engine, track))?;
+        Ok(answer)
+    });
+    Ok(Json(answer.await?))
+}
+
+/// What was measured of a track, as other programs read it from there. Moods and energy are not measured here: null.
+async fn score(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let item = Parameters::of(&uri).required("id")?;
+    of_track(linked, item, |answer, (engine, track)| {
+        let measured = engine
+            .library()
+            .descriptors(&[track])?
+            .remove(&track)
+            .unwrap_or_default();
+        let key = measured.key.map(MusicalKey::name);
+        answer["tempo"] = json!(measured.tempo);
+        answer["key"] = json!(key.map(|key| key.trim_end_matches('m')));
+        answer["scale"] = json!(key.map(|key| if key.ends_with('m') { "minor" } else { "major" }));
+        for name in ["mood_vector", "energy", "other_features"] {
+            answer[name] = Value::Null;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn embedding(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let item = Parameters::of(&uri).required("id")?;
+    of_track(linked, item, |answer, (engine, track)| {
+        *answer = json!({"item_id": answer["item_id"], "embedding": engine.vector(track)?});
+        Ok(())
+    })
+    .await
+}

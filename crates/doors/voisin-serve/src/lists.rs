@@ -1,0 +1,536 @@
+//! Lists that are kept under a name: what they ask, where their answers are put, and putting them there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::mpd::{Mpd, MpdAddress, MpdError};
+use super::state::State;
+use super::subsonic::{Login, ask, id_of};
+use super::upstream::{ServerAddress, Upstream};
+use voisin_base::output::{OutputError, OutputTarget};
+use voisin_base::remedy::Remedy;
+use voisin_base::track::TrackId;
+use voisin_engine::meta;
+use voisin_explore::TrackMeta;
+use voisin_explore::playlist::{Format, PathStyle, write};
+use voisin_learn::genre::Taxonomy;
+use voisin_library::{Library, LibraryError, Track};
+use voisin_questions::read::Refused;
+use voisin_questions::saved::{SavedQuestion, check_name, smart_playlist};
+
+/// A list that is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SavedList {
+    /// What it asks.
+    #[serde(serialize_with = "as_json")]
+    pub question: SavedQuestion,
+    /// Where its answers are put.
+    #[serde(default)]
+    pub to: Vec<ListPlace>,
+    /// When that was done last, in seconds since 1970 UTC.
+    #[serde(default)]
+    pub pushed: Option<i64>,
+}
+
+fn as_json<S: serde::Serializer>(
+    question: &SavedQuestion,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    question.as_json().serialize(serializer)
+}
+
+/// Where a list is put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListPlace {
+    /// A playlist of a Subsonic server.
+    Subsonic {
+        /// Its address.
+        server: String,
+        /// Whose playlist it is.
+        user: String,
+        /// The playlist's id there, once it was made.
+        #[serde(default)]
+        id: Option<String>,
+    },
+    /// A stored playlist of MPD.
+    Mpd {
+        /// A host or socket, as MPD's own programs take it; empty: where they look by themselves.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// A file: a playlist of paths (`.m3u8`), or rules that Navidrome follows by itself (`.nsp`).
+    File(PathBuf),
+}
+
+impl ListPlace {
+    /// Whether it is the same playlist, whatever is known of it.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Subsonic { server, user, .. },
+                Self::Subsonic {
+                    server: at,
+                    user: of,
+                    ..
+                },
+            ) => server == at && user == of,
+            _ => self == other,
+        }
+    }
+}
+
+impl std::fmt::Display for ListPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Subsonic { server, user, .. } => write!(f, "{server} as {user}"),
+            Self::Mpd { host, port } => match (host.as_str(), *port) {
+                ("", _) => f.write_str("MPD"),
+                (host, port) => write!(f, "MPD at {}", MpdAddress::read(host, port)),
+            },
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Why a list is not put somewhere.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// No list is so called.
+    #[error("there is no list \"{0}\": \"voisin lists\" shows those that are kept")]
+    Unknown(String),
+    /// What is kept under its name is no list.
+    #[error("the list \"{name}\" cannot be read: {reason}: remove it and save it again")]
+    Unreadable {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Something of that name is there that this list did not make.
+    #[error(
+        "{place} has a playlist \"{name}\" already that is not this list's: give the list another name, or replace that one with --force"
+    )]
+    Taken {
+        /// Where.
+        place: String,
+        /// The name.
+        name: String,
+    },
+    /// The server, or what it says.
+    #[error("{0}")]
+    Server(String),
+    /// It does not let this user in.
+    #[error("{0}")]
+    Login(String),
+    /// None of the list's songs is known there.
+    #[error("{place} has none of the songs of \"{name}\": {next}")]
+    NoSongs {
+        /// Where.
+        place: String,
+        /// The list.
+        name: String,
+        /// What helps.
+        next: &'static str,
+    },
+    /// MPD.
+    #[error(transparent)]
+    Mpd(#[from] MpdError),
+    /// It cannot be said there.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The catalogue.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// A playlist cannot be written as that.
+    #[error(transparent)]
+    Format(#[from] voisin_explore::ExploreError),
+    /// The file cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The system gives no threads.
+    #[error("cannot start to ask the server")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl ListError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Login(_) => Some(Remedy::OtherLogin),
+            Self::Mpd(error) => error.remedy(),
+            Self::Library(error) => error.remedy(),
+            _ => None,
+        }
+    }
+}
+
+impl SavedList {
+    /// All lists of a library, by name.
+    pub fn all(library: &Library) -> Result<Vec<(String, Self)>, ListError> {
+        let all = library.saved_lists()?.into_iter();
+        all.map(|(name, text)| Self::read(&name, &text).map(|list| (name, list)))
+            .collect()
+    }
+
+    /// The list of this name.
+    pub fn named(library: &Library, name: &str) -> Result<Self, ListError> {
+        let text = library
+            .saved_list(name)?
+            .ok_or_else(|| ListError::Unknown(name.to_owned()))?;
+        Self::read(name, &text)
+    }
+
+    fn read(name: &str, text: &str) -> Result<Self, ListError> {
+        let unreadable = |reason: String| ListError::Unreadable {
+            name: name.to_owned(),
+            reason,
+        };
+        serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))
+    }
+
+    /// Keeps a question under a name; where one of that name is put goes on.
+    pub fn keep(
+        library: &mut Library,
+        name: &str,
+        question: SavedQuestion,
+    ) -> Result<Self, ListError> {
+        check_name(name)?;
+        question.validate()?;
+        let (to, pushed) = match Self::named(library, name) {
+            Ok(before) => (before.to, before.pushed),
+            Err(_) => (Vec::new(), None),
+        };
+        let list = Self {
+            question,
+            to,
+            pushed,
+        };
+        list.store(library, name)?;
+        Ok(list)
+    }
+
+    /// Writes it down.
+    pub fn store(&self, library: &mut Library, name: &str) -> Result<(), ListError> {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        Ok(library.save_list(name, Some(&text))?)
+    }
+
+    /// Takes a list out of the library; what was put elsewhere stays there.
+    pub fn remove(library: &mut Library, name: &str) -> Result<(), ListError> {
+        library
+            .saved_list(name)?
+            .ok_or_else(|| ListError::Unknown(name.to_owned()))?;
+        Ok(library.save_list(name, None)?)
+    }
+
+    /// Puts songs where the list is to be, and remembers the place. Returns how many of them are not known there.
+    ///
+    /// - `password`: asked for where a server wants one
+    /// - `is_forced`: take the place of a playlist of that name that somebody else made
+    pub fn push(
+        &mut self,
+        library: &Library,
+        name: &str,
+        place: &ListPlace,
+        tracks: &[Track],
+        password: &dyn Fn() -> Result<String, String>,
+        is_forced: bool,
+    ) -> Result<usize, ListError> {
+        let known = self.to.iter().position(|one| one.is(place));
+        let is_ours = is_forced || known.is_some();
+        let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
+        let mut place = known.map_or_else(|| place.clone(), |at| self.to[at].clone());
+        let left_out = match &mut place {
+            ListPlace::File(path) => {
+                if !is_ours && path.exists() {
+                    return Err(ListError::Taken {
+                        place: folder_of(path),
+                        name: name.to_owned(),
+                    });
+                }
+                write_file(name, &self.question, tracks, path)?;
+                0
+            }
+            ListPlace::Mpd { host, port } => {
+                let address = if host.is_empty() {
+                    MpdAddress::usual()
+                } else {
+                    MpdAddress::read(host, *port)
+                };
+                put_at_mpd(library, name, &address, &ids, is_ours)?
+            }
+            ListPlace::Subsonic { server, user, id } => {
+                let address: ServerAddress = server.parse().map_err(ListError::Server)?;
+                let password = password().map_err(ListError::Login)?;
+                let (playlist, left_out) = subsonic::put(
+                    library,
+                    name,
+                    address,
+                    &Login::new(user, &password),
+                    &ids,
+                    (id.as_deref(), is_forced),
+                )?;
+                *id = Some(playlist);
+                left_out
+            }
+        };
+        match known {
+            Some(at) => self.to[at] = place,
+            None => self.to.push(place),
+        }
+        Ok(left_out)
+    }
+}
+
+/// How often lists are looked at that may be old.
+const LOOK: Duration = Duration::from_mins(1);
+/// How long it waits after a server could not be reached.
+const AFTER_FAILURE: Duration = Duration::from_mins(10);
+
+/// Renews lists that are older than `age`, until `stop` is raised: in a process of its own, which gives its memory back.
+pub(super) fn renew(state: &State, age: Duration, stop: &AtomicBool) {
+    let mut next = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(100));
+        if Instant::now() < next {
+            continue;
+        }
+        next = Instant::now() + LOOK.min(age);
+        let Some(push) = state.push.as_ref().filter(|_| is_due(state, age)) else {
+            continue;
+        };
+        let mut command = push();
+        command.arg("--older-than").arg(age.as_secs().to_string());
+        match ended(command) {
+            Ok((_, said)) => said.iter().for_each(|line| state.say(line)),
+            Err(error) => state.say(&format!("lists are not renewed: {error}")),
+        }
+        if is_due(state, age) {
+            next = Instant::now() + AFTER_FAILURE.min(age);
+        }
+    }
+}
+
+/// Whether a list is put somewhere and old. A library that is away is looked at again later.
+fn is_due(state: &State, age: Duration) -> bool {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64);
+    let is_old = |list: &SavedList| {
+        list.pushed
+            .is_none_or(|at| now - at >= age.as_secs() as i64)
+    };
+    let all = Library::open_to_read(&state.dir)
+        .map_err(ListError::from)
+        .and_then(|library| SavedList::all(&library));
+    all.is_ok_and(|all| {
+        all.iter()
+            .any(|(_, list)| !list.to.is_empty() && is_old(list))
+    })
+}
+
+/// Runs a command to its end: whether it did what it should, and what it said.
+pub(super) fn ended(mut command: Command) -> std::io::Result<(bool, Vec<String>)> {
+    let output = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    Ok((matches!(output.status.code(), Some(0 | 1)), said))
+}
+
+fn folder_of(path: &Path) -> String {
+    path.parent().unwrap_or(path).display().to_string()
+}
+
+fn write_file(
+    name: &str,
+    question: &SavedQuestion,
+    tracks: &[Track],
+    path: &Path,
+) -> Result<(), ListError> {
+    let bytes = if path.extension().is_some_and(|extension| extension == "nsp") {
+        let rules = smart_playlist(name, question)?;
+        serde_json::to_vec_pretty(&rules).unwrap_or_default()
+    } else {
+        // Relative: the folder may be called otherwise where a server or a telephone sees it.
+        let style = PathStyle::Relative(path.parent().unwrap_or(path).to_owned());
+        let tracks: Vec<TrackMeta> = tracks
+            .iter()
+            .map(|track| meta(track, &Taxonomy::default()))
+            .collect();
+        write(
+            &tracks.iter().collect::<Vec<_>>(),
+            name,
+            Format::M3u8,
+            &style,
+        )?
+    };
+    // Whether it may take the place of what is there was found out before.
+    Ok(OutputTarget::data(path, true)?.write(bytes)?)
+}
+
+fn put_at_mpd(
+    library: &Library,
+    name: &str,
+    address: &MpdAddress,
+    tracks: &[TrackId],
+    is_ours: bool,
+) -> Result<usize, ListError> {
+    let mut mpd = Mpd::connect(address)?;
+    if !is_ours && mpd.has_playlist(name)? {
+        return Err(ListError::Taken {
+            place: format!("MPD at {address}"),
+            name: name.to_owned(),
+        });
+    }
+    let songs = mpd.songs(library)?;
+    let files: Vec<&str> = tracks
+        .iter()
+        .filter_map(|&track| songs.file(track))
+        .collect();
+    if files.is_empty() {
+        let next = "run \"voisin add\" on MPD's music folder, and \"mpc update\"";
+        return Err(ListError::NoSongs {
+            place: format!("MPD at {address}"),
+            name: name.to_owned(),
+            next,
+        });
+    }
+    mpd.store_playlist(name, &files)?;
+    Ok(tracks.len() - files.len())
+}
+
+mod subsonic {
+    use super::{Library, ListError, Login, ServerAddress, TrackId, Upstream, Value, ask, id_of};
+
+    /// Makes a playlist of a server the list; its id, and how many songs the server does not have.
+    ///
+    /// - `made`: the id of the playlist that this list made there, and whether any other of its name may be replaced
+    pub(super) fn put(
+        library: &Library,
+        name: &str,
+        address: ServerAddress,
+        login: &Login,
+        tracks: &[TrackId],
+        made: (Option<&str>, bool),
+    ) -> Result<(String, usize), ListError> {
+        let place = address.to_string();
+        let items = library.items_of(address.as_str(), tracks)?;
+        let items: Vec<&str> = tracks
+            .iter()
+            .filter_map(|track| items.get(track).map(String::as_str))
+            .collect();
+        if items.is_empty() {
+            let next = "run \"voisin link\" on it first";
+            return Err(ListError::NoSongs {
+                place,
+                name: name.to_owned(),
+                next,
+            });
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(ListError::Runtime)?;
+        let id = runtime.block_on(replace(&Upstream::new(address), login, name, &items, made))?;
+        Ok((id, tracks.len() - items.len()))
+    }
+
+    async fn replace(
+        upstream: &Upstream,
+        login: &Login,
+        name: &str,
+        items: &[&str],
+        (made, is_forced): (Option<&str>, bool),
+    ) -> Result<String, ListError> {
+        let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
+            ask(upstream, login, endpoint, parameters)
+                .await
+                .map_err(|refusal| {
+                    let text = format!(
+                        "{} says: {}",
+                        upstream.address,
+                        refusal.message.trim_end_matches('.')
+                    );
+                    match refusal.code {
+                        _ if !refusal.is_of_server => ListError::Server(refusal.message),
+                        40 | 41 | 50 => ListError::Login(text),
+                        _ => ListError::Server(text),
+                    }
+                })
+        };
+        let playlists = async || {
+            let answer = question("getPlaylists", &[]).await?;
+            Ok::<_, ListError>(
+                answer["playlists"]["playlist"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default(),
+            )
+        };
+        let user = login.said("u").unwrap_or_default();
+        let is_own = |one: &Value| {
+            one["owner"]
+                .as_str()
+                .is_none_or(|owner| owner.eq_ignore_ascii_case(user))
+        };
+        let is_so_called = |one: &&Value| one["name"] == name && is_own(one);
+        let before = playlists().await?;
+        let ours = before
+            .iter()
+            .find(|one| made.is_some() && id_of(one).as_deref() == made);
+        let there = ours.or_else(|| before.iter().find(is_so_called));
+        if ours.is_none() && there.is_some() && !is_forced {
+            return Err(ListError::Taken {
+                place: upstream.address.to_string(),
+                name: name.to_owned(),
+            });
+        }
+        let id = there.and_then(id_of);
+        let which = match &id {
+            Some(id) => ("playlistId", id.as_str()),
+            None => ("name", name),
+        };
+        let parameters: Vec<_> = std::iter::once(which)
+            .chain(items.iter().map(|item| ("songId", *item)))
+            .collect();
+        let answer = question("createPlaylist", &parameters).await?;
+        // Servers before 1.14 do not say what they made.
+        let told = id.or_else(|| id_of(&answer["playlist"]));
+        let id = match told {
+            Some(id) => id,
+            None => playlists()
+                .await?
+                .iter()
+                .find(is_so_called)
+                .and_then(id_of)
+                .ok_or_else(|| {
+                    ListError::Server(format!(
+                        "{} does not show the playlist that it made",
+                        upstream.address
+                    ))
+                })?,
+        };
+        // Whose it is, for who looks there; a server that knows no comments has the list all the same.
+        let comment = [
+            ("playlistId", id.as_str()),
+            ("name", name),
+            ("comment", "made by voisin"),
+        ];
+        let _ = question("updatePlaylist", &comment).await;
+        Ok(id)
+    }
+}

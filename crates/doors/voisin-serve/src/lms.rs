@@ -1,0 +1,710 @@
+//! Lyrion Music Server: the questions that its plugin Bliss Mixer asks, on a port of their own that only this machine
+//! reaches. The plugin cannot show a token.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, Method, Response, header};
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use chrono::{Datelike as _, Local};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use super::ask;
+use super::guard::{Guard, LONGEST_BODY, LocalAddress, PATIENCE};
+use super::problem::Problem;
+use super::state::{RequestContext, Shared, lock};
+use super::upstream::{ServerAddress, Upstream};
+use voisin_base::cue::Place;
+use voisin_base::random::Random;
+use voisin_base::track::TrackId;
+use voisin_engine::{EngineError, MixOptions, SimilarOptions};
+use voisin_library::{Library, LibraryError, Track, TrackFilter, fold};
+use voisin_questions::answers::lossy;
+
+/// Songs of an answer.
+const MOST: usize = 50;
+/// Seeds, and songs before, that are looked at.
+const MOST_SEEDS: usize = 50;
+const MOST_BEFORE: usize = 500;
+/// Neighbours of each seed that are looked at first, for each song that is wanted and in all, and at most.
+const REACH_EACH: usize = 2;
+const REACH: usize = 50;
+const FARTHEST: usize = 20_000;
+
+/// How Lyrion is served.
+#[derive(Debug, Clone)]
+pub struct Lms {
+    /// 0: any that is free.
+    pub port: u16,
+    /// The Lyrion server that is told the port.
+    pub report: Option<ServerAddress>,
+}
+
+/// A number, or true and false, which the plugin writes as 1 and 0.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Bool(flag) => f64::from(u8::from(flag)),
+        Value::Number(number) => number.as_f64().unwrap_or(0.0),
+        Value::String(text) => text.trim().parse().unwrap_or(0.0),
+        Value::Null | Value::Array(_) | Value::Object(_) => 0.0,
+    })
+}
+
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(number(deserializer)? != 0.0)
+}
+
+fn five() -> f64 {
+    5.0
+}
+
+/// What both questions have. Other fields (`forest`, `adaptiveweights`, `debug`) belong to another way of comparing; they
+/// are taken and passed over.
+#[derive(Debug, Default, Deserialize)]
+struct Common {
+    #[serde(default = "five", deserialize_with = "number")]
+    count: f64,
+    #[serde(default, deserialize_with = "flag")]
+    filtergenre: bool,
+    /// Seconds; 0: none.
+    #[serde(default, deserialize_with = "number")]
+    min: f64,
+    #[serde(default, deserialize_with = "number")]
+    max: f64,
+    #[serde(default, deserialize_with = "number")]
+    maxbpmdiff: f64,
+    #[serde(default)]
+    genregroups: Vec<Vec<String>>,
+    /// A group is wanted where all genres of a seed are in it, not only one.
+    #[serde(default, deserialize_with = "flag")]
+    allgenres: bool,
+    #[serde(default, deserialize_with = "flag")]
+    filterxmas: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct LmsMixQuestion {
+    #[serde(flatten)]
+    common: Common,
+    tracks: Vec<String>,
+    #[serde(default)]
+    previous: Vec<String>,
+    #[serde(default, deserialize_with = "flag")]
+    shuffle: bool,
+    #[serde(default, deserialize_with = "number")]
+    norepart: f64,
+    #[serde(default, deserialize_with = "number")]
+    norepalb: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct LmsListQuestion {
+    #[serde(flatten)]
+    common: Common,
+    track: String,
+    #[serde(default, deserialize_with = "flag")]
+    byartist: bool,
+}
+
+struct Mixer {
+    state: Shared,
+    guard: Guard,
+    /// Folders that Lyrion's paths begin in: those that were named at the start, and those that its questions told.
+    roots: Mutex<HashSet<PathBuf>>,
+}
+
+/// The routes, for a listener of their own.
+///
+/// - `folders`: that Lyrion's music may lie in
+pub(super) fn router(state: &Shared, folders: &[PathBuf]) -> Router {
+    let mixer = Arc::new(Mixer {
+        state: Arc::clone(state),
+        guard: Guard::default(),
+        roots: Mutex::new(folders.iter().cloned().collect()),
+    });
+    Router::new()
+        .route("/api/ready", get(|| async { plain("1".to_owned()) }))
+        .route("/api/mix", post(mix))
+        .route("/api/list", post(list))
+        .layer(DefaultBodyLimit::max(LONGEST_BODY as usize))
+        .layer(middleware::from_fn_with_state(Arc::clone(&mixer), check))
+        .with_state(mixer)
+}
+
+/// Lets in who asks this machine by its own name, and no page of a stranger.
+async fn check(State(mixer): State<Arc<Mixer>>, request: Request, next: Next) -> Response<Body> {
+    let guard = &mixer.guard;
+    let local = request.extensions().get::<LocalAddress>().copied();
+    let host = guard.check_host(request.headers(), request.uri(), local);
+    if let Err(problem) = host.and_then(|host| guard.check_origin(request.headers(), &host)) {
+        return problem.into_response();
+    }
+    tokio::time::timeout(PATIENCE, next.run(request))
+        .await
+        .unwrap_or_else(|_| {
+            Problem::later(5, "this took too long", "ask for less, or ask again later")
+                .into_response()
+        })
+}
+
+fn plain(text: String) -> Response<Body> {
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        )],
+        text,
+    )
+        .into_response()
+}
+
+/// Genres as they are compared: those of the tags, in lower case.
+fn genres(track: &Track) -> Vec<String> {
+    let split = track.tags.genres.iter().flat_map(|genre| genre.split(';'));
+    split
+        .map(|genre| genre.trim().to_lowercase())
+        .filter(|genre| !genre.is_empty())
+        .collect()
+}
+
+/// Whether a name fits a pattern with `*` and `?`.
+fn fits(pattern: &[char], name: &[char]) -> bool {
+    // Where to go on if the last * has to take one more.
+    let mut p = 0;
+    let mut n = 0;
+    let mut star = None;
+    while n < name.len() {
+        if p < pattern.len() && (pattern[p] == '?' || (pattern[p] != '*' && pattern[p] == name[n]))
+        {
+            (p, n) = (p + 1, n + 1);
+        } else if p < pattern.len() && pattern[p] == '*' {
+            star = Some((p, n));
+            p += 1;
+        } else if let Some((at, taken)) = star {
+            (p, n) = (at + 1, taken + 1);
+            star = Some((at, taken + 1));
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+/// Which genres a song may have.
+struct GenreRule {
+    groups: Vec<Vec<Vec<char>>>,
+    /// Numbers of the groups that the seeds are in; none: only songs of no group.
+    wanted: HashSet<usize>,
+}
+
+impl GenreRule {
+    fn new(common: &Common, seeds: &[Track]) -> Self {
+        let lower = |pattern: &String| pattern.to_lowercase().chars().collect();
+        let groups: Vec<Vec<Vec<char>>> = common
+            .genregroups
+            .iter()
+            .map(|group| group.iter().map(lower).collect())
+            .collect();
+        let mut rule = Self {
+            groups,
+            wanted: HashSet::new(),
+        };
+        let of_seeds = seeds
+            .iter()
+            .flat_map(|seed| rule.groups_of(&genres(seed), common.allgenres));
+        rule.wanted = of_seeds.collect();
+        rule
+    }
+
+    fn has(&self, group: usize, genre: &str) -> bool {
+        let genre: Vec<char> = genre.chars().collect();
+        self.groups[group]
+            .iter()
+            .any(|pattern| fits(pattern, &genre))
+    }
+
+    /// The groups that a song is in.
+    ///
+    /// - `all`: with all of its genres, not only one
+    fn groups_of(&self, genres: &[String], all: bool) -> Vec<usize> {
+        let is_in = |group: &usize| {
+            let mut within = genres.iter().map(|genre| self.has(*group, genre));
+            if all {
+                !genres.is_empty() && within.all(|is_in| is_in)
+            } else {
+                within.any(|is_in| is_in)
+            }
+        };
+        (0..self.groups.len()).filter(is_in).collect()
+    }
+
+    fn allows(&self, track: &Track) -> bool {
+        let own = genres(track);
+        // What says nothing of its genre is not held against it.
+        if own.is_empty() {
+            return true;
+        }
+        if self.wanted.is_empty() {
+            let in_any =
+                |genre: &String| (0..self.groups.len()).any(|group| self.has(group, genre));
+            return !own.iter().any(in_any);
+        }
+        self.groups_of(&own, false)
+            .iter()
+            .any(|group| self.wanted.contains(group))
+    }
+}
+
+/// What stands in Lyrion's paths between a file and the number of its part on a CUE sheet.
+const CUE_TRACK: &str = ".CUE_TRACK.";
+
+/// Where the library may have what a path of Lyrion stands for, the likeliest place first: a part of a file lies below the file,
+/// or below a sheet that is called like it, where it is not all one track.
+fn places(path: &str) -> Vec<PathBuf> {
+    let part = path
+        .rsplit_once(CUE_TRACK)
+        .and_then(|(file, number)| Some((file, number.parse::<u32>().ok()?)));
+    let Some((file, number)) = part else {
+        return vec![path.into()];
+    };
+    let file = Path::new(file);
+    let mut named = file.as_os_str().to_owned();
+    named.push(".cue");
+    let sheets = [
+        file.to_owned(),
+        file.with_extension("cue"),
+        PathBuf::from(named),
+    ];
+    let parts = sheets
+        .iter()
+        .map(|sheet| sheet.join(format!("{number:02}")));
+    parts.chain([file.to_owned()]).collect()
+}
+
+impl Mixer {
+    /// The tracks that paths of Lyrion stand for, in their order, without those that the library does not have.
+    fn tracks(&self, library: &Library, paths: &[String]) -> Result<Vec<TrackId>, LibraryError> {
+        let mut tracks = Vec::new();
+        for path in paths {
+            for place in places(path) {
+                if let Some(track) = self.track(library, &place)? {
+                    tracks.push(track);
+                    break;
+                }
+            }
+        }
+        Ok(tracks)
+    }
+
+    fn track(&self, library: &Library, path: &Path) -> Result<Option<TrackId>, LibraryError> {
+        // Below a folder that is known its place is known, and found at once.
+        let places: Vec<PathBuf> = lock(&self.roots)
+            .iter()
+            .map(|root| root.join(path))
+            .collect();
+        let known = places
+            .iter()
+            .map(|place| library.find_by_stored_path(place));
+        let known = known
+            .filter_map(Result::transpose)
+            .collect::<Result<Vec<_>, _>>()?;
+        if let [track] = known[..] {
+            return Ok(Some(track));
+        }
+        let found = library.find_by_path_end(path)?;
+        let mut ids: Vec<TrackId> = found.iter().map(|(_, track)| *track).collect();
+        ids.dedup();
+        let [track] = ids[..] else { return Ok(None) };
+        let depth = path
+            .components()
+            .filter(|part| matches!(part, std::path::Component::Normal(_)))
+            .count();
+        // A file right in a music folder tells no more than the folder that it is in.
+        if let Some(root) = found[0].0.ancestors().nth(depth) {
+            let mut roots = lock(&self.roots);
+            if roots.len() < 100 {
+                roots.insert(root.to_owned());
+            }
+        }
+        Ok(Some(track))
+    }
+
+    /// Paths as Lyrion has them: below its music folder, a part of a file by the file and its number.
+    fn relative(&self, path: &Path) -> Option<String> {
+        let part = Place::part(path);
+        let file = part.as_ref().map_or(path, |part| &part.audio);
+        let roots = lock(&self.roots);
+        let below = roots.iter().filter_map(|root| file.strip_prefix(root).ok());
+        let mut path = below
+            .max_by_key(|rest| rest.components().count())
+            .map(lossy)?;
+        if let Some(part) = part {
+            path.push_str(&format!("{CUE_TRACK}{}", part.number));
+        }
+        Some(path)
+    }
+}
+
+/// What is near to the seeds, nearest first: the best of each seed's own neighbours.
+///
+/// - `wanted`: songs; more are looked at if too few of them fit
+/// - `mix`: what may be among them, in another order each time; `None`: all, nearest first
+/// - `accept`: is shown all that were found, and says whether they are enough
+fn each_neighbour(
+    context: &mut RequestContext,
+    common: &Common,
+    seeds: &[TrackId],
+    artist: Option<&str>,
+    wanted: usize,
+    mix: Option<&MixOptions>,
+    mut accept: impl FnMut(&[(Track, f32)]) -> bool,
+) -> Result<(), Problem> {
+    let bound = |asked: f64, usual: Option<f64>| Some(asked).filter(|asked| *asked > 0.0).or(usual);
+    let measured = context.engine.library().descriptors(seeds)?;
+    let mut reach = REACH.max(REACH_EACH * wanted);
+    loop {
+        let mut best: HashMap<TrackId, (Track, f32)> = HashMap::new();
+        for &track in seeds {
+            let mut filter = TrackFilter {
+                seconds_from: bound(common.min, mix.map(|mix| mix.shortest)),
+                seconds_to: bound(common.max, mix.map(|mix| mix.longest)),
+                artists: artist.iter().map(|&artist| artist.to_owned()).collect(),
+                ..TrackFilter::default()
+            };
+            // Without a tempo of its own a seed asks for none.
+            let tempo = measured.get(&track).and_then(|measured| measured.tempo);
+            if let Some(tempo) = tempo.filter(|_| common.maxbpmdiff > 0.0) {
+                filter.tempo_from = Some(tempo - common.maxbpmdiff);
+                filter.tempo_to = Some(tempo + common.maxbpmdiff);
+            }
+            let seed = context.engine.seed_of(track)?;
+            let options = SimilarOptions {
+                limit: reach,
+                filter,
+                ..SimilarOptions::default()
+            };
+            for near in context
+                .engine
+                .similar(std::slice::from_ref(&seed), &options)?
+            {
+                let known = best
+                    .entry(near.track.id)
+                    .or_insert_with(|| (near.track.clone(), near.similarity));
+                known.1 = known.1.max(near.similarity);
+            }
+        }
+        let found = best.len();
+        let mut all: Vec<(Track, f32)> = best.into_values().collect();
+        all.sort_by(|a, b| {
+            b.1.partial_cmp(&a.1)
+                .unwrap_or(Ordering::Equal)
+                .then(a.0.id.cmp(&b.0.id))
+        });
+        // What is farther may be nearer to a seed than is known yet.
+        all.truncate(reach);
+        if let Some(mix) = mix {
+            all = context.engine.arrange(all, mix)?;
+        }
+        if accept(&all) || found < reach || reach >= FARTHEST {
+            return Ok(());
+        }
+        reach *= 8;
+    }
+}
+
+/// Album and whose it is; a collection of several artists is nobody's.
+fn album(track: &Track) -> Option<(String, bool)> {
+    let name = fold(track.tags.album.as_deref()?);
+    let of = fold(
+        track
+            .tags
+            .album_artist
+            .as_deref()
+            .or(track.tags.artist.as_deref())
+            .unwrap_or_default(),
+    );
+    let is_various = matches!(of.as_str(), "various" | "various artists");
+    Some((format!("{name}\n{of}"), is_various))
+}
+
+async fn mix(
+    State(mixer): State<Arc<Mixer>>,
+    ask::Body(asked): ask::Body<LmsMixQuestion>,
+) -> Result<Response<Body>, Problem> {
+    let state = Arc::clone(&mixer.state);
+    let answer = state.ask(move |state, context| {
+        state.index(context)?;
+        let library = context.engine.library();
+        let names = |all: &[String], most: usize| all[..all.len().min(most)].to_vec();
+        let seeds = mixer.tracks(library, &names(&asked.tracks, MOST_SEEDS))?;
+        let before = mixer.tracks(library, &names(&asked.previous, MOST_BEFORE))?;
+        if seeds.is_empty() {
+            return Ok(String::new());
+        }
+        let seed_tracks = library.tracks_by_id(&seeds)?;
+        let before_tracks = library.tracks_by_id(&before)?;
+        let rule = asked.common.filtergenre.then(|| {
+            GenreRule::new(
+                &asked.common,
+                &[&seed_tracks[..], &before_tracks[..]].concat(),
+            )
+        });
+        let no_christmas = asked.common.filterxmas && Local::now().month() != 12;
+        let known: HashSet<TrackId> = seeds.iter().chain(&before).copied().collect();
+        let artists_of = |track: &Track| track.people().into_iter().map(fold).collect::<Vec<_>>();
+        let count = (asked.common.count as usize).clamp(1, MOST);
+        let wanted = if asked.shuffle && count < 20 {
+            5 * count
+        } else {
+            count
+        };
+        let usual = MixOptions {
+            limit: wanted,
+            ..state.mixing.options()
+        };
+        let (shortest, longest) = usual.lengths(&seed_tracks);
+        let mix = MixOptions {
+            shortest,
+            longest,
+            ..usual
+        };
+        let mut chosen: Vec<Track> = Vec::new();
+        each_neighbour(
+            context,
+            &asked.common,
+            &seeds,
+            None,
+            wanted,
+            Some(&mix),
+            |all| {
+                let mut titles: HashSet<String> = seed_tracks
+                    .iter()
+                    .chain(&before_tracks)
+                    .filter_map(title_of)
+                    .collect();
+                let recent = |most: f64| before_tracks.iter().take(most.max(0.0) as usize);
+                let mut artists: HashSet<String> =
+                    recent(asked.norepart).flat_map(artists_of).collect();
+                let albums: HashSet<String> = recent(asked.norepalb)
+                    .filter_map(album)
+                    .map(|(album, _)| album)
+                    .collect();
+                let mut taken: HashSet<String> = HashSet::new();
+                let mut set_aside: Vec<Track> = Vec::new();
+                chosen.clear();
+                for (track, _) in all.iter().filter(|(track, _)| !known.contains(&track.id)) {
+                    if rule.as_ref().is_some_and(|rule| !rule.allows(track))
+                        || no_christmas && is_christmas(track)
+                    {
+                        continue;
+                    }
+                    let album = album(track);
+                    if album
+                        .as_ref()
+                        .is_some_and(|(album, _)| taken.contains(album))
+                    {
+                        continue;
+                    }
+                    let repeats_artist = asked.norepart > 0.0
+                        && artists_of(track)
+                            .iter()
+                            .any(|artist| artists.contains(artist));
+                    let repeats_album = album
+                        .as_ref()
+                        .is_some_and(|(album, is_various)| !is_various && albums.contains(album));
+                    let repeats_title =
+                        title_of(track).is_some_and(|title| titles.contains(&title));
+                    if repeats_artist || repeats_album || repeats_title {
+                        set_aside.push(track.clone());
+                        continue;
+                    }
+                    titles.extend(title_of(track));
+                    artists.extend(artists_of(track));
+                    taken.extend(album.map(|(album, _)| album));
+                    chosen.push(track.clone());
+                    if chosen.len() >= wanted {
+                        return true;
+                    }
+                }
+                // Something that repeats an artist is better than silence.
+                let missing = 2_usize.min(count).saturating_sub(chosen.len());
+                chosen.extend(set_aside.into_iter().take(missing));
+                false
+            },
+        )?;
+        if asked.shuffle {
+            let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+            Random::new(seed).shuffle(&mut chosen);
+        }
+        chosen.truncate(count);
+        Ok(lines(&mixer, &chosen))
+    });
+    Ok(plain(answer.await?))
+}
+
+async fn list(
+    State(mixer): State<Arc<Mixer>>,
+    ask::Body(asked): ask::Body<LmsListQuestion>,
+) -> Result<Response<Body>, Problem> {
+    let state = Arc::clone(&mixer.state);
+    let answer = state.ask(move |state, context| {
+        state.index(context)?;
+        let library = context.engine.library();
+        let seeds = mixer.tracks(library, std::slice::from_ref(&asked.track))?;
+        let Some(&seed) = seeds.first() else {
+            return Ok(String::new());
+        };
+        let own = library.track(seed).map_err(EngineError::from)?;
+        let rule = asked
+            .common
+            .filtergenre
+            .then(|| GenreRule::new(&asked.common, std::slice::from_ref(&own)));
+        let no_christmas = asked.common.filterxmas && Local::now().month() != 12;
+        let artist = own
+            .main_artist()
+            .filter(|_| asked.byartist)
+            .map(str::to_owned);
+        if asked.byartist && artist.is_none() {
+            return Ok(String::new());
+        }
+        let count = (asked.common.count as usize).clamp(1, MOST);
+        let mut chosen: Vec<Track> = Vec::new();
+        each_neighbour(
+            context,
+            &asked.common,
+            &seeds,
+            artist.as_deref(),
+            count,
+            None,
+            |all| {
+                let mut titles: HashSet<String> = title_of(&own).into_iter().collect();
+                let allowed = all.iter().map(|(track, _)| track);
+                let allowed = allowed.filter(|track| {
+                    rule.as_ref().is_none_or(|rule| rule.allows(track))
+                        && !(no_christmas && is_christmas(track))
+                        && title_of(track).is_none_or(|title| titles.insert(title))
+                });
+                chosen = allowed.take(count).cloned().collect();
+                chosen.len() >= count
+            },
+        )?;
+        Ok(lines(&mixer, &chosen))
+    });
+    Ok(plain(answer.await?))
+}
+
+fn title_of(track: &Track) -> Option<String> {
+    track.tags.title.as_deref().map(fold)
+}
+
+fn is_christmas(track: &Track) -> bool {
+    genres(track).iter().any(|genre| genre == "christmas")
+}
+
+/// A path a line. What lies below none of Lyrion's folders is not there for it.
+fn lines(mixer: &Mixer, chosen: &[Track]) -> String {
+    let paths = chosen.iter().filter_map(|track| {
+        let mut files = track
+            .files
+            .iter()
+            .map(|file| file.record.path.as_path())
+            .chain([track.path.as_path()]);
+        files.find_map(|path| mixer.relative(path))
+    });
+    // A name with a line's end in it cannot be said.
+    paths
+        .filter(|path| !path.contains(['\n', '\r']))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Tells Lyrion which port was chosen, as its plugin expects; a few tries, since it may be starting.
+pub(super) async fn report(server: ServerAddress, port: u16) -> Result<(), String> {
+    let question = json!({"id": 1, "method": "slim.request", "params": ["", ["blissmixer", "port", format!("number:{port}")]]});
+    let upstream = Upstream::new(server);
+    let kind = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )];
+    let mut last = String::new();
+    for pause in [0, 1, 3, 10] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        let body = question.to_string().into();
+        match upstream.ask(Method::POST, "/jsonrpc.js", &kind, body).await {
+            Ok((status, _)) if status.is_success() => return Ok(()),
+            Ok((status, _)) => last = format!("{} answers {status}", upstream.address),
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_as_a_shell_reads_them() {
+        let fits = |pattern: &str, name: &str| {
+            super::fits(
+                &pattern.chars().collect::<Vec<_>>(),
+                &name.chars().collect::<Vec<_>>(),
+            )
+        };
+        for (pattern, name) in [
+            ("rock", "rock"),
+            ("*rock", "hard rock"),
+            ("r?ck*", "rock/pop"),
+            ("*", ""),
+            ("**a*b", "xaxxb"),
+        ] {
+            assert!(fits(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("rock", "hard rock"),
+            ("?", ""),
+            ("*rock", "rocks"),
+            ("a*b*c", "acb"),
+            ("", "x"),
+        ] {
+            assert!(!fits(pattern, name), "{pattern} {name}");
+        }
+        // Many stars take no longer than few.
+        assert!(!fits(&"*a".repeat(50), &"a".repeat(49)));
+    }
+
+    #[test]
+    fn parts_of_files_are_looked_for_below_their_sheets() {
+        let found = places("A/B/Album.flac.CUE_TRACK.7");
+        let expected = [
+            "A/B/Album.flac/07",
+            "A/B/Album.cue/07",
+            "A/B/Album.flac.cue/07",
+            "A/B/Album.flac",
+        ];
+        assert_eq!(found, expected.map(PathBuf::from));
+        for whole in ["A/B/C.ogg", "A/B/C.ogg.CUE_TRACK.", "A/B/C.ogg.CUE_TRACK.x"] {
+            assert_eq!(places(whole), [PathBuf::from(whole)]);
+        }
+    }
+
+    #[test]
+    fn flags_are_numbers_words_and_truths() {
+        let read = |json: &str| serde_json::from_str::<LmsMixQuestion>(json).unwrap();
+        let asked = read(
+            r#"{"tracks": ["a"], "count": "7", "shuffle": true, "filtergenre": 1, "filterxmas": 0, "min": 60.0, "forest": 1, "adaptiveweights": {"a": 1}, "debug": 0}"#,
+        );
+        assert_eq!((asked.common.count, asked.common.min), (7.0, 60.0));
+        assert!(asked.shuffle && asked.common.filtergenre && !asked.common.filterxmas);
+        assert_eq!(read(r#"{"tracks": []}"#).common.count, 5.0);
+    }
+}

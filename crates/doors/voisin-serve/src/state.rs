@@ -1,0 +1,530 @@
+//! What all requests share: engines, permits to compute, and the state of the library that answers are of.
+
+mod admission;
+mod source;
+mod whole;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use self::admission::Admission;
+pub(super) use self::admission::{WAITED, Waited};
+pub(super) use self::source::AnswerSource;
+use self::whole::WholeLibrary;
+use super::ServeError;
+use super::guard::Guard;
+use super::problem::{KeptFailure, Problem};
+use super::scan::ScanProcess;
+use super::uploads::Uploads;
+use voisin_base::text::with_causes;
+use voisin_base::track::TrackId;
+use voisin_base::vector::dot;
+use voisin_engine::{Collection, Embedder, Engine, EngineError, TrackPage, TrackQuery};
+use voisin_explore::KnnGraph;
+use voisin_explore::path::{PathOptions, path};
+use voisin_library::{
+    DATABASE, Library, LibraryError, OpenMode, SearchTexts, SortBy, Told, TrackFilter, TrackSet,
+};
+use voisin_questions::{LibrarySource, Mixing, QuestionError};
+
+/// Memory for the database's pages, of each engine, in KiB: all of them read through the system's own cache.
+const PAGE_CACHE: u32 = 4096;
+
+pub(super) type Shared = Arc<State>;
+/// Starts this program for something else.
+pub(crate) type MakeCommand = Box<dyn Fn() -> std::process::Command + Send + Sync>;
+/// Makes the library's model ready.
+pub(crate) type LoadModel =
+    Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
+
+/// A state of the library as other processes leave it: equal ones have equal answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Version {
+    /// Grows when another database is found in the library's place.
+    pub(super) epoch: u64,
+    /// SQLite's own counter of what others commit.
+    commits: i64,
+}
+
+/// The connection that sees what others commit. It writes nothing itself, or it would not count.
+#[derive(Default)]
+struct Watch {
+    library: Option<(Library, (u64, u64))>,
+    epoch: u64,
+}
+
+/// Opens the library in a database that requests are answered from.
+pub type OpenElsewhere = Box<dyn Fn() -> Result<LibrarySource, QuestionError> + Send + Sync>;
+
+/// The library here, as one request uses it.
+pub(super) struct RequestContext<'a> {
+    pub(super) engine: &'a mut Engine,
+    /// The library's state when the request came.
+    version: Version,
+    /// The state that the index is of, and its generation.
+    followed: &'a mut Option<(Version, u64)>,
+}
+
+/// Tracks in the orders that were asked for, and the words by which they are found, of one state of the library: whoever
+/// types in a search asks with each letter.
+#[derive(Clone, Default)]
+struct KnownListings {
+    of: Option<Version>,
+    sorted: Vec<(HowSorted, Arc<Vec<TrackId>>)>,
+    texts: Option<Arc<SearchTexts>>,
+    /// What fits the last filters.
+    matching: Vec<(TrackFilter, Arc<Option<TrackSet>>)>,
+}
+
+/// What tracks are sorted by, and whether downwards.
+type HowSorted = (SortBy, bool);
+
+/// Filters whose tracks are kept.
+const MOST_FILTERS: usize = 8;
+
+/// All tracks, and the state of the library that they are of.
+pub(super) struct Collected {
+    pub(super) collection: Arc<Collection>,
+    pub(super) generation: u64,
+}
+
+/// The library as exploring sees it.
+pub(super) struct Explored {
+    pub(super) collection: Arc<Collection>,
+    pub(super) graph: KnnGraph,
+    pub(super) generation: u64,
+}
+
+pub(super) struct State {
+    pub(super) dir: PathBuf,
+    pub(super) guard: Guard,
+    /// Whether requests are told.
+    pub(super) logs: bool,
+    pub(super) scan: ScanProcess,
+    /// Turns true when the server stops.
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) listener: Box<dyn Fn(&str) + Send + Sync>,
+    pub(super) load_model: LoadModel,
+    admission: Admission,
+    watch: Mutex<Watch>,
+    sources: Mutex<Vec<AnswerSource>>,
+    /// Whether the index has to be built, and whether it is being built.
+    building: AtomicBool,
+    builds: AtomicBool,
+    /// Why it could not be built, of which state of the library.
+    unbuilt: Mutex<Option<(Version, KeptFailure)>>,
+    model: Mutex<Option<(String, Arc<Embedder>)>>,
+    whole: WholeLibrary,
+    lists: Mutex<KnownListings>,
+    /// Opens the library elsewhere whose tracks these are.
+    pub(super) elsewhere: Option<OpenElsewhere>,
+    elsewheres: Mutex<Vec<AnswerSource>>,
+    /// Those that know all tracks of it, where these are few.
+    wholes: Mutex<Vec<AnswerSource>>,
+    /// Tracks that a copy of it has, of how many; `None`: it is not being copied.
+    copying: Mutex<Option<(u64, u64)>>,
+    /// Whether that copy is complete.
+    is_copied: AtomicBool,
+    /// What a mix is like where a question does not say it.
+    pub(super) mixing: Mixing,
+    /// Files that are sent to be listened to.
+    pub(super) uploads: Arc<Uploads>,
+    /// `voisin lists push`, where lists can be put elsewhere.
+    pub(super) push: Option<MakeCommand>,
+    /// Why that one cannot be asked, as of the last look.
+    away: Mutex<Option<String>>,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which file it is, whatever its name.
+fn identity(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
+    let metadata = std::fs::metadata(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let made = metadata
+            .created()?
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok((made.as_secs(), made.subsec_nanos().into()))
+    }
+}
+
+impl State {
+    pub(super) fn new(
+        dir: PathBuf,
+        guard: Guard,
+        scan: ScanProcess,
+        stop: watch::Receiver<bool>,
+        load_model: LoadModel,
+        listener: Box<dyn Fn(&str) + Send + Sync>,
+        logs: bool,
+    ) -> Result<Self, ServeError> {
+        let whole = WholeLibrary::new()
+            .map_err(|error| ServeError::Runtime(std::io::Error::other(error)))?;
+        Ok(Self {
+            dir,
+            guard,
+            logs,
+            scan,
+            stop,
+            listener,
+            load_model,
+            admission: Admission::new(rayon::current_num_threads()),
+            watch: Mutex::default(),
+            sources: Mutex::default(),
+            building: AtomicBool::new(false),
+            builds: AtomicBool::new(false),
+            unbuilt: Mutex::default(),
+            model: Mutex::default(),
+            whole,
+            lists: Mutex::default(),
+            elsewhere: None,
+            elsewheres: Mutex::default(),
+            wholes: Mutex::default(),
+            copying: Mutex::default(),
+            is_copied: AtomicBool::new(false),
+            mixing: Mixing::default(),
+            uploads: Arc::default(),
+            push: None,
+            away: Mutex::default(),
+        })
+    }
+
+    /// Notes how far a copy of the library elsewhere is.
+    pub(super) fn set_copying(&self, done: u64, of: u64) {
+        *lock(&self.copying) = Some((done, of));
+    }
+
+    /// Notes that the copy of the library elsewhere has all of it: questions are answered from there.
+    pub(super) fn set_copied(&self) {
+        if !self.is_copied.swap(true, Ordering::AcqRel) {
+            lock(&self.elsewheres).clear();
+            lock(&self.wholes).clear();
+        }
+    }
+
+    /// Whether the library lies elsewhere, and there is no whole copy of it here.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere.is_some() && !self.is_copied.load(Ordering::Acquire)
+    }
+
+    /// Refuses what is about all tracks where these are elsewhere.
+    fn needs_all(&self) -> Result<(), Problem> {
+        if !self.is_elsewhere() {
+            return Ok(());
+        }
+        let what = "this is about all tracks, which are in a database";
+        Err(match *lock(&self.copying) {
+            None => Problem::needs_copy(what),
+            Some((done, of)) => {
+                let detail = format!("{what}: the copy has {done} of {of} so far");
+                Problem::later(30, detail, "ask again when the copy is complete")
+            }
+        })
+    }
+
+    /// Notes whether the library that this one is a copy of can be asked.
+    pub(super) fn set_away(&self, why: Option<String>) {
+        let before = std::mem::replace(&mut *lock(&self.away), why.clone());
+        match (before, why) {
+            (None, Some(why)) => self.say(&format!("no answers until the database is back: {why}")),
+            (Some(_), None) => self.say("the database is back"),
+            _ => {}
+        }
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        (self.listener)(text);
+    }
+
+    /// Notes what a player tells of tracks. Nothing that is kept of the library is another one by that.
+    pub(super) async fn note_listening(
+        self: &Arc<Self>,
+        listener: String,
+        told: Vec<(TrackId, Told)>,
+    ) -> Result<(), Problem> {
+        self.look(move |state, context| {
+            let library = context.engine.library_mut();
+            let others = library.data_version()?;
+            let before = state.version()?;
+            library.note_listening(&listener, &told)?;
+            let is_alone = library.data_version()? == others;
+            let after = state.version()?;
+            if is_alone {
+                state.whole.carry(before, after);
+                if let Some((of, _)) = &mut *lock(&state.unbuilt)
+                    && *of == before
+                {
+                    *of = after;
+                }
+                let mut lists = lock(&state.lists);
+                if lists.of == Some(before) {
+                    lists.of = Some(after);
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Opens the library as the command line does: for writing where that is possible, so that its index can be kept.
+    fn open_engine(&self) -> Result<Engine, Problem> {
+        let engine = match Engine::open(&self.dir, OpenMode::ReadWrite) {
+            Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
+                Engine::open(&self.dir, OpenMode::ReadOnly)?
+            }
+            engine => engine?,
+        };
+        engine.library().limit_page_cache(PAGE_CACHE)?;
+        Ok(engine)
+    }
+
+    /// The library's state now. Where the database was put away or exchanged, everything of the former one is forgotten.
+    pub(super) fn version(&self) -> Result<Version, Problem> {
+        if let Some(why) = &*lock(&self.away) {
+            return Err(Problem::away(why.clone()));
+        }
+        let mut watch = lock(&self.watch);
+        let path = self.dir.join(DATABASE);
+        let found = identity(&path);
+        if watch
+            .library
+            .as_ref()
+            .is_some_and(|(_, known)| found.as_ref().ok() != Some(known))
+        {
+            watch.library = None;
+            watch.epoch += 1;
+            lock(&self.sources).clear();
+            self.whole.clear();
+        }
+        let found = found.map_err(|error| {
+            let detail = format!("the library is not there: {}: {error}", path.display());
+            Problem::later(
+                10,
+                detail,
+                "add music to make a new one, or put it back: the server goes on",
+            )
+        })?;
+        if watch.library.is_none() {
+            watch.library = Some((Library::open(&self.dir, OpenMode::ReadOnly)?, found));
+        }
+        let commits = watch
+            .library
+            .as_ref()
+            .map_or(Ok(0), |(library, _)| library.data_version())?;
+        Ok(Version {
+            epoch: watch.epoch,
+            commits,
+        })
+    }
+
+    /// The tracks that a query asks for.
+    pub(super) fn list(
+        &self,
+        source: &mut AnswerSource,
+        query: &TrackQuery,
+    ) -> Result<TrackPage, Problem> {
+        let Some(context) = source.here() else {
+            return Ok(source.list(query)?);
+        };
+        let library = context.engine.library();
+        let _snapshot = library.snapshot()?;
+        let order = (query.sort, query.descending);
+        let mut lists = {
+            let mut lists = lock(&self.lists);
+            if lists.of != Some(context.version) {
+                *lists = KnownListings {
+                    of: Some(context.version),
+                    ..KnownListings::default()
+                };
+            }
+            lists.clone()
+        };
+        let sorted = match lists.sorted.iter().find(|(of, _)| *of == order) {
+            Some((_, sorted)) => Arc::clone(sorted),
+            None => Arc::new(library.sorted(query.sort, query.descending)?),
+        };
+        let matching = match lists.matching.iter().find(|(of, _)| *of == query.filter) {
+            Some((_, matching)) => Arc::clone(matching),
+            None => Arc::new(context.engine.matching(&query.filter)?),
+        };
+        if lists.texts.is_none() && !query.words.trim().is_empty() {
+            lists.texts = Some(Arc::new(library.search_texts()?));
+        }
+        let none = SearchTexts::default();
+        let texts = lists.texts.as_deref().unwrap_or(&none);
+        let page = context
+            .engine
+            .list_of(query, &sorted, texts, (*matching).as_ref())?;
+        // What was read may be of a later state than the request began with: then it is not kept.
+        if self.version()? == context.version {
+            lists.sorted.retain(|(of, _)| *of != order);
+            lists.sorted.push((order, sorted));
+            lists.matching.retain(|(of, _)| *of != query.filter);
+            lists.matching.push((query.filter.clone(), matching));
+            if lists.matching.len() > MOST_FILTERS {
+                lists.matching.remove(0);
+            }
+            *lock(&self.lists) = lists;
+        }
+        Ok(page)
+    }
+
+    /// Brings a context's index up to date and returns the library's generation. An index that has to be built is built behind
+    /// the requests, which are told to come back; one that could not be built is not tried again at once, and all are told why.
+    pub(super) fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
+        if let Some((version, generation)) = *context.followed
+            && version == context.version
+            && context.engine.has_index()
+        {
+            return Ok(generation);
+        }
+        match context.engine.follow() {
+            Ok(generation) => {
+                *context.followed = Some((context.version, generation));
+                Ok(generation)
+            }
+            Err(EngineError::Index(error)) => {
+                let unbuilt = lock(&self.unbuilt).clone();
+                if let Some(problem) = unbuilt
+                    .filter(|(of, _)| *of == context.version && !self.is_building())
+                    .and_then(|(_, failure)| failure.lasting())
+                {
+                    return Err(problem);
+                }
+                let reason = with_causes(&error);
+                if !self.building.swap(true, Ordering::AcqRel) {
+                    self.say(&format!("the index is built anew: {reason}"));
+                }
+                Err(Problem::later(
+                    2,
+                    format!("the index has to be built: {reason}"),
+                    "ask again in a few seconds",
+                ))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether requests wait for an index that has to be built.
+    pub(super) fn is_building(&self) -> bool {
+        self.building.load(Ordering::Acquire)
+    }
+
+    /// Builds the index on a thread of its own if a request found that it has to be built.
+    pub(super) fn start_building(self: &Arc<Self>) {
+        if !self.building.load(Ordering::Acquire) || self.builds.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let state = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            match state.build() {
+                Ok(news) => {
+                    *lock(&state.unbuilt) = None;
+                    state.say(&news);
+                }
+                Err((of, problem)) => {
+                    state.say(&format!(
+                        "the index cannot be built: {}",
+                        problem.in_tools()
+                    ));
+                    *lock(&state.unbuilt) = of.map(|of| (of, KeptFailure::new(problem)));
+                }
+            }
+            state.building.store(false, Ordering::Release);
+            state.builds.store(false, Ordering::Release);
+        });
+    }
+
+    /// Builds the index, and says so. An error has the state of the library that it is of.
+    fn build(&self) -> Result<String, (Option<Version>, Problem)> {
+        let before = self.version().ok();
+        let mut engine = self.open_engine().map_err(|problem| (before, problem))?;
+        let others = engine.library().data_version().ok();
+        engine
+            .refresh_index()
+            .map(|refresh| refresh.to_string())
+            .map_err(|error| {
+                // What this build wrote itself is no change.
+                let is_alone = engine.library().data_version().ok() == others;
+                (
+                    if is_alone {
+                        self.version().ok()
+                    } else {
+                        before
+                    },
+                    error.into(),
+                )
+            })
+    }
+
+    /// The library's model, loaded once.
+    pub(super) fn model(&self, engine: &Engine) -> Result<Arc<Embedder>, EngineError> {
+        let held = engine.model()?.fingerprint;
+        let mut model = lock(&self.model);
+        if let Some((fingerprint, embedder)) = &*model
+            && *fingerprint == held
+        {
+            return Ok(Arc::clone(embedder));
+        }
+        let embedder = (self.load_model)(engine.library())?;
+        *model = Some((held, Arc::clone(&embedder)));
+        Ok(embedder)
+    }
+}
+
+/// The way from one track to another, as it comes unless it is longer than is asked for, with similarities to its start.
+///
+/// - `count`: tracks, both ends among them
+pub(super) fn way(
+    explored: &Explored,
+    from: TrackId,
+    to: TrackId,
+    count: usize,
+) -> Result<Vec<(TrackId, f32)>, Problem> {
+    let collection = &explored.collection;
+    let row = |track: TrackId| {
+        collection
+            .row(track)
+            .ok_or(EngineError::NoVector { id: track })
+    };
+    let from = row(from)?;
+    let to = row(to)?;
+    let vectors = collection.vectors.view();
+    let walk = |tracks| {
+        let options = PathOptions {
+            tracks,
+            ..PathOptions::default()
+        };
+        path(
+            vectors,
+            &explored.graph,
+            &collection.meta,
+            from,
+            to,
+            &options,
+        )
+    };
+    let mut found = walk(None)?;
+    if found.rows.len() > count {
+        found = walk(Some(count))?;
+    }
+    let start = vectors.row(from).to_vec();
+    let similarity = |row: usize| dot(&start, &vectors.row(row).to_vec()).clamp(0.0, 1.0);
+    Ok(found
+        .rows
+        .iter()
+        .map(|&row| (collection.ids[row], similarity(row)))
+        .collect())
+}

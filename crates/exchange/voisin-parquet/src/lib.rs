@@ -1,0 +1,387 @@
+//! Recordings in Parquet files, for other engines and from other machines: one Arrow schema, told in docs/parquet.md.
+
+#![forbid(unsafe_code)]
+
+mod changes;
+mod objects;
+mod pages;
+mod read;
+mod rows;
+mod schema;
+mod widths;
+mod write;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use arrow_array::Array as _;
+
+use objects::is_address;
+use read::ParquetInput;
+use voisin_base::output::{OutputError, check_folder};
+use voisin_base::track::ContentKind;
+use voisin_engine::{
+    AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model,
+};
+use voisin_library::{
+    Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord,
+    path_to_bytes,
+};
+use write::{ParquetOutput, RowSet};
+
+pub use changes::{ChangesSummary, export_changes};
+pub use objects::{fetch, object_record, scan_objects};
+pub use write::ParquetCompression;
+
+// What the files are written with, in the versions used here.
+pub use {arrow_array, arrow_schema, parquet};
+
+/// Rows that are in memory at once, and in one row group of a file.
+const BATCH: usize = 1000;
+
+/// Bytes of text that each byte of a file may stand for, and some more: a text may stand in all rows, but takes its room
+/// in the library once a row.
+const TEXT_PER_BYTE: u64 = 64;
+const TEXT_BESIDE: u64 = 16 << 20;
+
+/// What was written into Parquet files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParquetSummary {
+    /// Rows of tracks.
+    pub tracks: u64,
+    /// Rows of failures.
+    pub failures: u64,
+    /// Files that were there already and were left out.
+    pub known: u64,
+    /// Whether the run was stopped before its end.
+    pub interrupted: bool,
+}
+
+/// Writes the tracks of a library into `tracks.parquet`, and the files that failed into `failures.parquet`.
+///
+/// - `replaces`: such files of another export; without it nothing is written where one is there
+pub fn export_parquet(
+    engine: &Engine,
+    dir: &Path,
+    windows: bool,
+    compression: ParquetCompression,
+    replaces: bool,
+) -> Result<ParquetSummary, EngineError> {
+    const TRACKS: &str = "tracks.parquet";
+    const FAILURES: &str = "failures.parquet";
+    if is_address(dir) {
+        let mut there = if replaces {
+            Vec::new()
+        } else {
+            parquet_files(dir)?
+        };
+        there.retain(|file| [TRACKS, FAILURES].map(|name| dir.join(name)).contains(file));
+        if let Some(taken) = there.pop() {
+            return Err(OutputError::Taken(taken).into());
+        }
+    } else {
+        check_folder(dir, &[TRACKS, FAILURES], replaces)?;
+    }
+    let library = engine.library();
+    let _snapshot = library.snapshot()?;
+    let model = engine.model()?;
+    let kind = library.content_kind()?;
+    make_folder(dir)?;
+    let mut summary = ParquetSummary::default();
+    let ids = library.track_ids()?;
+    let mut chunks = ids.chunks(BATCH);
+    let tracks = ParquetOutput::create(dir.join(TRACKS), &model, kind, compression)?;
+    summary.tracks = tracks
+        .relative_to(&LibrarySpace::of_library(library)?)
+        .fill(|| {
+            let Some(chunk) = chunks.next() else {
+                return Ok(None);
+            };
+            let mut records = Vec::with_capacity(chunk.len());
+            for &id in chunk {
+                records.extend(library.record(id, windows)?);
+            }
+            Ok(Some(RowSet {
+                records,
+                ..RowSet::default()
+            }))
+        })?;
+    let mut failures = Some(library.failures()?);
+    summary.failures =
+        ParquetOutput::create(dir.join(FAILURES), &model, kind, compression)?.fill(|| {
+            Ok(failures.take().map(|failures| RowSet {
+                failures,
+                ..RowSet::default()
+            }))
+        })?;
+    Ok(summary)
+}
+
+/// How files are turned into Parquet files.
+#[derive(Debug, Clone, Copy)]
+pub struct EmbedOptions {
+    /// How each file is listened to.
+    pub add: AddOptions,
+    /// Audio files in one Parquet file.
+    pub per_file: usize,
+    /// Write the window vectors too.
+    pub windows: bool,
+    /// How content ids are made.
+    pub kind: ContentKind,
+    /// How the files are compressed.
+    pub compression: ParquetCompression,
+}
+
+/// Listens to files and writes what [`add`] would store into new Parquet files of a folder: `tracks-*.parquet`, and
+/// `failures-*.parquet` for files that failed.
+///
+/// Files that a Parquet file of the folder has, of the same size and time, are left out unless `options.add.force`: a run
+/// that was killed goes on, several processes may write into one folder, and each Parquet file is there whole or not at all.
+pub fn embed_to_parquet(
+    embedder: &Embedder,
+    files: &[FileRecord],
+    dir: &Path,
+    options: &EmbedOptions,
+    progress: &mut dyn FnMut(AddEvent<'_>),
+    stop: &AtomicBool,
+) -> Result<ParquetSummary, EngineError> {
+    let cannot_write = |path: &Path, source| EngineError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    make_folder(dir)?;
+    let model = stored_model(embedder)?;
+    let known = if options.add.force {
+        HashMap::new()
+    } else {
+        known_files(dir, &model, options.kind)?
+    };
+    let is_new = |file: &&FileRecord| known.get(&file.path) != Some(&(file.size, file.mtime_ns));
+    let todo: Vec<FileRecord> = files.iter().filter(is_new).cloned().collect();
+    let mut summary = ParquetSummary {
+        known: (files.len() - todo.len()) as u64,
+        ..ParquetSummary::default()
+    };
+    for chunk in todo.chunks(options.per_file.max(1)) {
+        // A temporary library: files are analysed, and failures reported, as by `add`.
+        let scratch = tempfile::tempdir().map_err(|source| cannot_write(dir, source))?;
+        let mut library = Library::open(scratch.path(), OpenMode::Create)?;
+        library.set_content_kind(options.kind)?;
+        let added = add(&mut library, embedder, chunk, &options.add, progress, stop)?;
+        let mut records = Vec::new();
+        for id in library.track_ids()? {
+            records.extend(library.record(id, options.windows)?);
+        }
+        records.sort_by(|a, b| {
+            a.facts.files[0]
+                .record
+                .path
+                .cmp(&b.facts.files[0].record.path)
+        });
+        let failures = library.failures()?;
+        let tracks = RowSet {
+            records,
+            ..RowSet::default()
+        };
+        let failures = RowSet {
+            failures,
+            ..RowSet::default()
+        };
+        for (kind, rows) in [("tracks", tracks), ("failures", failures)] {
+            let Some(name) = file_name(kind, &model, &rows) else {
+                continue;
+            };
+            let mut rows = Some(rows);
+            let written =
+                ParquetOutput::create(dir.join(name), &model, options.kind, options.compression)?
+                    .fill(|| Ok(rows.take()))?;
+            *(if kind == "tracks" {
+                &mut summary.tracks
+            } else {
+                &mut summary.failures
+            }) += written;
+        }
+        if added.interrupted {
+            summary.interrupted = true;
+            break;
+        }
+    }
+    Ok(summary)
+}
+
+/// A name that two sets of files never share; `None` where there is nothing to write.
+fn file_name(kind: &str, model: &StoredModel, rows: &RowSet) -> Option<String> {
+    let RowSet {
+        records, failures, ..
+    } = rows;
+    if records.is_empty() && failures.is_empty() {
+        return None;
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(model.fingerprint.as_bytes());
+    let files = records
+        .iter()
+        .flat_map(|record| &record.facts.files)
+        .map(|file| &file.record.path);
+    for path in files.chain(failures.iter().map(|failure| &failure.path)) {
+        hasher.update(path_to_bytes(path).unwrap_or_default());
+        hasher.update(&[0]);
+    }
+    Some(format!(
+        "{kind}-{}.parquet",
+        &hasher.finalize().to_hex()[..16]
+    ))
+}
+
+/// Size and time of each file that some Parquet file of a folder has, but for those that are to be tried again.
+fn known_files(
+    dir: &Path,
+    model: &StoredModel,
+    kind: ContentKind,
+) -> Result<HashMap<PathBuf, (u64, i64)>, EngineError> {
+    let mut known = HashMap::new();
+    for path in parquet_files(dir)? {
+        let input = ParquetInput::open(&path)?;
+        input.check(model, kind)?;
+        input.each_batch(
+            &["path", "path_bytes", "size", "mtime_ns", "transient"],
+            |columns| {
+                let transient = columns.booleans("transient")?;
+                for row in 0..columns.batch.num_rows() {
+                    if (transient.is_valid(row) && transient.value(row))
+                        || columns.text_size(row).is_err()
+                    {
+                        continue;
+                    }
+                    let file = columns.file(row)?;
+                    known.insert(file.path, (file.size, file.mtime_ns));
+                }
+                Ok(())
+            },
+        )?;
+    }
+    Ok(known)
+}
+
+/// Makes a folder for Parquet files. Object stores have none: there it is asked whether the bucket can be reached.
+pub fn make_folder(dir: &Path) -> Result<(), EngineError> {
+    if !is_address(dir) {
+        check_folder(dir, &[], false)?;
+    }
+    let made = if is_address(dir) {
+        objects::check_folder(dir)
+    } else {
+        std::fs::create_dir_all(dir)
+    };
+    made.map_err(|source| EngineError::Write {
+        path: dir.to_owned(),
+        source,
+    })
+}
+
+/// The Parquet files directly in a folder, by name; a file is itself.
+pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let failed = |source| EngineError::ReadTable {
+        path: path.to_owned(),
+        source,
+    };
+    if is_address(path) {
+        return objects::files(path, ".parquet").map_err(failed);
+    }
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let is_hidden = file
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && file.extension().is_some_and(|ending| ending == "parquet") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whose vectors a file holds that does not say so in its metadata, as other programs leave it out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum VectorsOf {
+    /// The file has to say it.
+    #[default]
+    File,
+    /// This model's, if the file's rows have its fingerprint.
+    Model(StoredModel),
+    /// Another program's, by what it is called here: each row needs a path and a vector, of which the direction counts.
+    Elsewhere(String),
+}
+
+/// Takes what a Parquet file holds into a library; its model must be the library's, or the library empty.
+///
+/// - `vectors`: whose they are, where the file does not say
+/// - `kind`: how its content ids are made, where the file does not say; full where nobody does
+pub fn add_from_parquet(
+    library: &mut Library,
+    file: &Path,
+    vectors: &VectorsOf,
+    kind: Option<ContentKind>,
+) -> Result<MergeOutcome, EngineError> {
+    let input = ParquetInput::open_as(file, vectors, kind)?;
+    input.refuse_changes()?;
+    input.check_rows()?;
+    library.set_model(&input.model)?;
+    library.set_content_kind(input.kind)?;
+    let mut intake = Intake::new(library)?;
+    // Rows of one recording in several files lie side by side.
+    let mut pending: Option<TrackRecord> = None;
+    let mut failures = Vec::new();
+    let mut refused = MergeOutcome::default();
+    let mut text = 0;
+    input.each_batch(&[], |columns| {
+        for row in 0..columns.batch.num_rows() {
+            input.check_text(text)?;
+            match columns.text_size(row) {
+                Ok(size) => text += size as u64,
+                Err(reason) => {
+                    refused.refuse(|| reason.clone());
+                    let path = columns.file(row)?.path;
+                    text += path.as_os_str().len() as u64;
+                    failures.push(Failure::refused(path, reason));
+                    continue;
+                }
+            }
+            match columns.row(row, input.model.dimension)? {
+                Ok(record) => match &mut pending {
+                    Some(last) if last.facts.audio.content == record.facts.audio.content => {
+                        last.facts.files.extend(record.facts.files);
+                    }
+                    _ => {
+                        if let Some(last) = pending.replace(record) {
+                            intake.add(last)?;
+                        }
+                    }
+                },
+                Err(failure) => failures.push(failure),
+            }
+        }
+        Ok(())
+    })?;
+    if let Some(last) = pending {
+        intake.add(last)?;
+    }
+    let mut taken = intake.finish()?;
+    taken += refused;
+    library.take_in_failures(&failures)?;
+    Ok(taken)
+}
+
+/// A file that is not as it should be.
+fn wrong(path: &Path, problem: String) -> EngineError {
+    EngineError::Table {
+        path: path.to_owned(),
+        line: 0,
+        problem,
+    }
+}

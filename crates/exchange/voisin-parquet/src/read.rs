@@ -1,0 +1,456 @@
+//! Parquet files of this schema, read row by row; whatever else they hold is told and ends nothing.
+
+use std::ops::{ControlFlow, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::{Array as _, ArrayRef, RecordBatch, new_null_array};
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::file::reader::Length as _;
+
+use super::objects::open;
+use super::pages::{PageFile, rows_at_once};
+use super::rows::RecordColumns;
+use super::schema::{CHANGE_KEY, KIND_KEY, MODEL_KEYS, SCHEMA_KEY, SCHEMA_VERSION, schema};
+use super::widths::{as_read, read_as, stands_for};
+use super::{TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, wrong};
+use voisin_audio::guard;
+use voisin_base::atomic_file::AtomicFile;
+use voisin_base::text::grouped;
+use voisin_base::track::ContentKind;
+use voisin_engine::{EngineError, check_model, external_model};
+use voisin_library::StoredModel;
+
+/// Lengths of vectors.
+const DIMENSIONS: RangeInclusive<usize> = 1..=65_536;
+
+/// A Parquet file that is read.
+pub(super) struct ParquetInput {
+    path: PathBuf,
+    file: PageFile,
+    /// What stands for an object; it goes with this.
+    _copy: Option<AtomicFile>,
+    metadata: ArrowReaderMetadata,
+    pub(super) model: StoredModel,
+    /// Whether no model of voisin's made its vectors.
+    is_external: bool,
+    /// How its content ids are made.
+    pub(super) kind: ContentKind,
+}
+
+impl ParquetInput {
+    /// A file that says itself whose vectors it holds.
+    pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
+        Self::open_as(path, &VectorsOf::File, None)
+    }
+
+    /// - `vectors`: whose its vectors are, where the file does not say
+    /// - `kind`: how its content ids are made, where the file does not say
+    pub(super) fn open_as(
+        path: &Path,
+        vectors: &VectorsOf,
+        kind: Option<ContentKind>,
+    ) -> Result<Self, EngineError> {
+        let failed = |source| EngineError::ReadTable {
+            path: path.to_owned(),
+            source,
+        };
+        let (file, copy) = open(path).map_err(failed)?;
+        let read = || {
+            let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+            let options = ArrowReaderOptions::new().with_schema(Arc::new(as_read(found.schema())));
+            ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options)
+        };
+        let arrow = guard(path, read)?
+            .map_err(|error| wrong(path, format!("expected a Parquet file: {error}")))?;
+        let metadata = arrow.schema().metadata().clone();
+        let version = metadata
+            .get(SCHEMA_KEY)
+            .map_or(Ok(SCHEMA_VERSION), |version| version.parse());
+        if !version
+            .as_ref()
+            .is_ok_and(|version| (1..=SCHEMA_VERSION).contains(version))
+        {
+            let found = &metadata[SCHEMA_KEY];
+            return Err(wrong(
+                path,
+                format!(
+                    "expected schema {SCHEMA_VERSION} or older, found {found:.100?}: update voisin"
+                ),
+            ));
+        }
+        let kind = match metadata.get(KIND_KEY) {
+            None => kind.unwrap_or_default(),
+            Some(name) => name
+                .parse()
+                .map_err(|problem| wrong(path, format!("\"{KIND_KEY}\": {problem}")))?,
+        };
+        let says_its_model = MODEL_KEYS.iter().any(|key| metadata.contains_key(key));
+        let mut input = Self {
+            path: path.to_owned(),
+            file: PageFile::new(file),
+            _copy: copy,
+            metadata: arrow,
+            model: StoredModel {
+                name: String::new(),
+                fingerprint: String::new(),
+                dimension: 1,
+                manifest_json: String::new(),
+            },
+            is_external: false,
+            kind,
+        };
+        input.model = match vectors {
+            VectorsOf::File => input.own_model()?,
+            _ if says_its_model => input.own_model()?,
+            VectorsOf::Model(model) => model.clone(),
+            VectorsOf::Elsewhere(_) => {
+                input.is_external = true;
+                input.model
+            }
+        };
+        input.check_columns()?;
+        if let (true, VectorsOf::Elsewhere(name)) = (input.is_external, vectors) {
+            let dimension = input.first_dimension()?;
+            input.model =
+                external_model(name, dimension).map_err(|problem| wrong(path, problem))?;
+        } else if let VectorsOf::Elsewhere(name) = vectors
+            && *name != input.model.name
+        {
+            let held = &input.model.name;
+            return Err(wrong(
+                path,
+                format!("expected vectors of {name}, found those of {held}, as its metadata says"),
+            ));
+        }
+        Ok(input)
+    }
+
+    /// The model that the file's metadata names.
+    fn own_model(&self) -> Result<StoredModel, EngineError> {
+        let path = &self.path;
+        let of = |key: &str| {
+            self.metadata.schema().metadata().get(key).cloned().ok_or_else(|| {
+                wrong(
+                    path,
+                    format!(
+                        "expected \"{key}\" in its metadata, found none: name the model that made its vectors with --model, or \
+                         with --vectors-of if no model of voisin's did"
+                    ),
+                )
+            })
+        };
+        let [name, fingerprint, dimension, manifest_json] = MODEL_KEYS;
+        let dimension = of(dimension)?;
+        let dimension = dimension
+            .parse()
+            .ok()
+            .filter(|dimension| DIMENSIONS.contains(dimension))
+            .ok_or_else(|| wrong(path, format!("expected a dimension, found \"{dimension}\"")))?;
+        let model = StoredModel {
+            name: of(name)?,
+            fingerprint: of(fingerprint)?,
+            dimension,
+            manifest_json: of(manifest_json)?,
+        };
+        check_model(&model).map_err(|problem| EngineError::ForeignModel {
+            place: path.display().to_string(),
+            problem,
+            next: "write the file again".into(),
+        })?;
+        Ok(model)
+    }
+
+    /// Refuses columns that cannot stand for those of the schema.
+    fn check_columns(&self) -> Result<(), EngineError> {
+        let asks_less = ["model_fingerprint", "dimension"];
+        for field in schema(&self.model, self.kind).fields() {
+            let is_optional = field.is_nullable()
+                || self.is_external && asks_less.contains(&field.name().as_str());
+            let found = self.metadata.schema().field_with_name(field.name()).ok();
+            let fits = match found.map(Field::data_type) {
+                None | Some(DataType::Null) => is_optional,
+                Some(found) => stands_for(found, &read_as(field.data_type())),
+            };
+            if !fits {
+                let found = found.map_or("none".to_owned(), |found| found.data_type().to_string());
+                return Err(wrong(
+                    &self.path,
+                    format!(
+                        "column \"{}\": expected the type {} or one that docs/parquet.md lets stand for it, found {found}",
+                        field.name(),
+                        field.data_type(),
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many numbers the first vector has.
+    fn first_dimension(&self) -> Result<usize, EngineError> {
+        let mut dimension = None;
+        // A file may hold millions of vectors: the rest is read once, by whoever takes them.
+        self.each_batch_until(&["vector"], |columns| {
+            let vectors = columns.column("vector")?.as_list::<i32>();
+            let first = (0..vectors.len()).find(|&row| vectors.is_valid(row));
+            dimension = first.map(|row| vectors.value_length(row) as usize);
+            Ok(match dimension {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            })
+        })?;
+        dimension
+            .filter(|dimension| DIMENSIONS.contains(dimension))
+            .ok_or_else(|| {
+                let found =
+                    dimension.map_or("none".to_owned(), |found| format!("one of {found} numbers"));
+                wrong(
+                    &self.path,
+                    format!("column \"vector\": expected a vector in some row, found {found}"),
+                )
+            })
+    }
+
+    /// Refuses a file some of whose rows have vectors of another model than the file's.
+    pub(super) fn check_rows(&self) -> Result<(), EngineError> {
+        if self.is_external {
+            return Ok(());
+        }
+        let names = ["model_fingerprint", "dimension"];
+        self.each_batch(&names, |columns| {
+            let batch = columns.batch;
+            for row in 0..batch.num_rows() {
+                let fingerprint = columns.text(names[0], row)?;
+                let dimension = columns.needed::<i32>(names[1], row)?;
+                let is_of_it = fingerprint.as_deref() == Some(&self.model.fingerprint)
+                    && usize::try_from(dimension) == Ok(self.model.dimension);
+                if !is_of_it {
+                    let found = fingerprint.unwrap_or_default();
+                    return Err(wrong(
+                        &self.path,
+                        format!(
+                            "expected rows of model {} with {} numbers, as the file's metadata says, found {:?} with {dimension}: \
+                             write the file again",
+                            self.model.fingerprint,
+                            self.model.dimension,
+                            found.chars().take(100).collect::<String>()
+                        ),
+                    ));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn check(&self, model: &StoredModel, kind: ContentKind) -> Result<(), EngineError> {
+        if self.kind != kind {
+            return Err(wrong(
+                &self.path,
+                format!(
+                    "its content ids are {}, expected {kind}: write into another folder",
+                    self.kind
+                ),
+            ));
+        }
+        if self.model.fingerprint == model.fingerprint {
+            return Ok(());
+        }
+        Err(wrong(
+            &self.path,
+            format!(
+                "its vectors are from model {} ({}), expected {} ({}): write into another folder",
+                self.model.name, self.model.fingerprint, model.name, model.fingerprint
+            ),
+        ))
+    }
+
+    /// The number of a file that tells what changed; of other files `None`.
+    pub(super) fn change(&self) -> Result<Option<u64>, EngineError> {
+        let number = self.metadata.schema().metadata().get(CHANGE_KEY);
+        let parse = |text: &String| {
+            text.parse().map_err(|_| {
+                wrong(
+                    &self.path,
+                    format!("expected a number as \"{CHANGE_KEY}\", found {text:.100?}"),
+                )
+            })
+        };
+        number.map(parse).transpose()
+    }
+
+    /// Refuses a file that tells what changed in a library: what is gone from there would come in here.
+    pub(super) fn refuse_changes(&self) -> Result<(), EngineError> {
+        if self.change()?.is_none() {
+            return Ok(());
+        }
+        let problem = "expected the tracks of a library, found what changed in one: write them without --changes";
+        Err(wrong(&self.path, problem.to_owned()))
+    }
+
+    pub(super) fn not_of_changes(&self) -> EngineError {
+        let problem =
+            "expected a folder of nothing but changes, found this file: write into another folder";
+        wrong(&self.path, problem.to_owned())
+    }
+
+    pub(super) fn gap(&self, expected: u64, found: u64) -> EngineError {
+        let problem = format!(
+            "expected the changes number {expected}, found those number {found}: bring back the file that is gone, or write into another folder"
+        );
+        wrong(&self.path, problem)
+    }
+
+    /// Refuses a file of whose rows so much text was read as its bytes do not stand for.
+    ///
+    /// - `bytes`: of the text of all rows so far
+    pub(super) fn check_text(&self, bytes: u64) -> Result<(), EngineError> {
+        let most = TEXT_BESIDE + TEXT_PER_BYTE * self.file.len();
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(wrong(
+            &self.path,
+            format!(
+                "expected at most {} MB of text in a file of {} bytes, found more: listen to its files again",
+                most >> 20,
+                grouped(self.file.len())
+            ),
+        ))
+    }
+
+    /// Some rows with these columns: those that the file has not, as older and other writers leave them out, are null.
+    fn with_absent(&self, batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch, ArrowError> {
+        let schema = as_read(&schema(&self.model, self.kind));
+        let fields: Fields = schema
+            .fields()
+            .iter()
+            .filter(|field| names.contains(&field.name().as_str()))
+            .cloned()
+            .collect();
+        let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+            Some(column) if *column.data_type() != DataType::Null => (
+                Arc::new(
+                    field
+                        .as_ref()
+                        .clone()
+                        .with_data_type(column.data_type().clone()),
+                ),
+                Arc::clone(column),
+            ),
+            _ => (
+                Arc::new(field.as_ref().clone().with_nullable(true)),
+                new_null_array(field.data_type(), batch.num_rows()),
+            ),
+        };
+        let (fields, columns): (Vec<Arc<Field>>, Vec<ArrayRef>) = fields.iter().map(column).unzip();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+    }
+
+    /// Calls `visit` with some rows after the other, of these columns; of all that voisin knows where none is named.
+    pub(super) fn each_batch(
+        &self,
+        names: &[&str],
+        mut visit: impl FnMut(&RecordColumns<'_>) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        self.each_batch_until(names, |columns| visit(columns).map(ControlFlow::Continue))
+    }
+
+    /// As [`each_batch`](Self::each_batch), until `visit` breaks off.
+    fn each_batch_until(
+        &self,
+        names: &[&str],
+        mut visit: impl FnMut(&RecordColumns<'_>) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let schema = schema(&self.model, self.kind);
+        let all: Vec<&str> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        let names = if names.is_empty() { &all[..] } else { names };
+        let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names.iter().copied());
+        let broken =
+            |error: &dyn std::fmt::Display| wrong(&self.path, format!("cannot be read: {error}"));
+        for (i, group) in self.metadata.metadata().row_groups().iter().enumerate() {
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+                self.file.clone(),
+                self.metadata.clone(),
+            )
+            .with_projection(mask.clone())
+            .with_row_groups(vec![i]);
+            let open = || {
+                builder
+                    .with_batch_size(rows_at_once(&self.file, group, names)?)
+                    .build()
+            };
+            let mut reader = guard(&self.path, open)?.map_err(|error| broken(&error))?;
+            // Some damaged files make the reader panic. It is not used after that.
+            while let Some(batch) = guard(&self.path, || reader.next())? {
+                let batch = batch.map_err(|error| broken(&error))?;
+                let batch = self
+                    .with_absent(&batch, names)
+                    .map_err(|error| broken(&error))?;
+                let columns = RecordColumns {
+                    path: &self.path,
+                    is_external: self.is_external,
+                    kind: self.kind,
+                    batch: &batch,
+                };
+                if visit(&columns)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::types::Float32Type;
+    use arrow_array::{ListArray, StringArray};
+    use parquet::arrow::ArrowWriter;
+
+    /// The vectors behind the first ones cannot be read: whoever reads them fails.
+    #[test]
+    fn a_dimension_is_read_from_the_first_vector() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clap.parquet");
+        let vector = Some(vec![Some(1.0), Some(0.0), Some(0.5)]);
+        let vectors = [None, vector.clone(), vector];
+        let batch = RecordBatch::try_from_iter([
+            (
+                "path",
+                Arc::new(StringArray::from(vec!["/a.ogg", "/b.ogg", "/c.ogg"])) as ArrayRef,
+            ),
+            (
+                "vector",
+                Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(vectors)),
+            ),
+        ])
+        .unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        for _ in 0..2 {
+            writer.write(&batch).unwrap();
+            writer.flush().unwrap();
+        }
+        let metadata = writer.close().unwrap();
+        let (start, length) = metadata.row_group(1).column(1).byte_range();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[start as usize..(start + length) as usize].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+
+        let elsewhere = VectorsOf::Elsewhere("clap".to_owned());
+        let input = ParquetInput::open_as(&path, &elsewhere, None).unwrap();
+        assert_eq!(input.model.dimension, 3);
+        assert!(input.each_batch(&["vector"], |_| Ok(())).is_err());
+    }
+}

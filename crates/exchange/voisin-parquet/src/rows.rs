@@ -1,0 +1,375 @@
+//! Rows of Parquet files as recordings and failures.
+
+use std::path::{Path, PathBuf};
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Float16Type;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_schema::DataType;
+use half::f16;
+use ndarray::Array2;
+
+use super::schema::{FAILURE, RowDigest};
+use super::widths::{NumericValue, number_at, reals, text_length};
+use super::wrong;
+use voisin_base::text::{LONGEST_TEXT, grouped};
+use voisin_base::track::{ContentId, ContentKind};
+use voisin_base::vector::make_unit;
+use voisin_engine::{EngineError, audio_facts};
+use voisin_library::{
+    AudioFacts, Descriptors, Failure, FileRecord, MusicalKey, TaggedFile, TrackFacts, TrackRecord,
+    TrackTags, TrackWindows, mtime_ns, path_from_bytes,
+};
+
+/// Some rows of a file.
+pub(super) struct RecordColumns<'a> {
+    pub(super) path: &'a Path,
+    pub(super) is_external: bool,
+    pub(super) kind: ContentKind,
+    pub(super) batch: &'a RecordBatch,
+}
+
+impl RecordColumns<'_> {
+    /// One of the columns that were read; each has the type of the schema since the file was opened.
+    pub(super) fn column(&self, name: &str) -> Result<&ArrayRef, EngineError> {
+        let column = self.batch.column_by_name(name);
+        column.ok_or_else(|| {
+            wrong(
+                self.path,
+                format!("column \"{name}\": expected one, found none"),
+            )
+        })
+    }
+
+    /// Bytes of all texts of a row, or what is wrong with one of them.
+    pub(super) fn text_size(&self, row: usize) -> Result<usize, String> {
+        let mut size = 0;
+        for (field, column) in self
+            .batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .zip(self.batch.columns())
+        {
+            let length = text_length(column, row);
+            if length > LONGEST_TEXT {
+                return Err(format!(
+                    "column \"{}\" of {} has {} bytes for it, expected at most {}: listen to the file again",
+                    field.name(),
+                    self.path.display(),
+                    grouped(length as u64),
+                    grouped(LONGEST_TEXT as u64),
+                ));
+            }
+            size += length;
+        }
+        Ok(size)
+    }
+
+    pub(super) fn text(&self, name: &str, row: usize) -> Result<Option<String>, EngineError> {
+        let column = self.column(name)?.as_string_view();
+        Ok(column.is_valid(row).then(|| column.value(row).to_owned()))
+    }
+
+    pub(super) fn booleans(&self, name: &str) -> Result<&BooleanArray, EngineError> {
+        Ok(self.column(name)?.as_boolean())
+    }
+
+    fn boolean(&self, name: &str, row: usize) -> Result<Option<bool>, EngineError> {
+        let column = self.booleans(name)?;
+        Ok(column.is_valid(row).then(|| column.value(row)))
+    }
+
+    fn real(&self, name: &str, row: usize) -> Result<Option<f64>, EngineError> {
+        Ok(number_at(self.column(name)?, row)
+            .map(NumericValue::real)
+            .filter(|number| !number.is_nan()))
+    }
+
+    fn whole<T: TryFrom<i128>>(&self, name: &str, row: usize) -> Result<Option<T>, EngineError> {
+        let Some(number) = number_at(self.column(name)?, row) else {
+            return Ok(None);
+        };
+        let fit = number.whole();
+        let wrong = || {
+            let kind = std::any::type_name::<T>();
+            wrong(
+                self.path,
+                format!(
+                    "column \"{name}\": expected a {kind}, found {}",
+                    number.real()
+                ),
+            )
+        };
+        fit.map(Some).ok_or_else(wrong)
+    }
+
+    /// A number that every track has.
+    pub(super) fn needed<T: TryFrom<i128>>(
+        &self,
+        name: &str,
+        row: usize,
+    ) -> Result<T, EngineError> {
+        self.whole(name, row)?.ok_or_else(|| self.lacks(name))
+    }
+
+    fn lacks(&self, name: &str) -> EngineError {
+        wrong(
+            self.path,
+            format!("column \"{name}\": expected a value for each track, found none"),
+        )
+    }
+
+    fn binary(&self, name: &str, row: usize) -> Result<Option<&[u8]>, EngineError> {
+        let column = self.column(name)?;
+        Ok(column.is_valid(row).then(|| match column.data_type() {
+            DataType::FixedSizeBinary(_) => column.as_fixed_size_binary().value(row),
+            _ => column.as_binary_view().value(row),
+        }))
+    }
+
+    pub(super) fn file(&self, row: usize) -> Result<FileRecord, EngineError> {
+        let path = match self.binary("path_bytes", row)? {
+            Some(bytes) => path_from_bytes(bytes),
+            None => PathBuf::from(self.text("path", row)?.unwrap_or_default()),
+        };
+        Ok(FileRecord {
+            path,
+            size: self.whole("size", row)?.unwrap_or_default(),
+            mtime_ns: self.whole("mtime_ns", row)?.unwrap_or_default(),
+        })
+    }
+
+    /// The path of a row of changes, and the recording that it has since then, with the row's digest; `None` where it is gone.
+    pub(super) fn told(
+        &self,
+        row: usize,
+    ) -> Result<(PathBuf, Option<(ContentId, RowDigest)>), EngineError> {
+        let path = self.file(row)?.path;
+        if self.boolean("removed", row)? == Some(true) {
+            return Ok((path, None));
+        }
+        let content = self
+            .binary("content", row)?
+            .and_then(|bytes| bytes.try_into().ok());
+        let digest = self
+            .binary("digest", row)?
+            .and_then(|bytes| bytes.try_into().ok());
+        let content = content.ok_or_else(|| self.lacks("content"))?;
+        Ok((
+            path,
+            Some((
+                ContentId(content),
+                digest.ok_or_else(|| self.lacks("digest"))?,
+            )),
+        ))
+    }
+
+    /// The recording of a row, or the failure that it tells of.
+    pub(super) fn row(
+        &self,
+        row: usize,
+        dimension: usize,
+    ) -> Result<Result<TrackRecord, Failure>, EngineError> {
+        let mut record = self.file(row)?;
+        if self.is_external
+            && self.column("size")?.is_null(row)
+            && let Ok(metadata) = std::fs::metadata(&record.path)
+        {
+            record.size = metadata.len();
+            record.mtime_ns = mtime_ns(&metadata);
+        }
+        if let Some(reason) = self.text(FAILURE, row)? {
+            let known = self.whole::<u64>("size", row)?.is_some();
+            return Ok(Err(Failure {
+                path: record.path,
+                size: known.then_some(record.size),
+                mtime_ns: known.then_some(record.mtime_ns),
+                reason,
+                transient: self.boolean("transient", row)?.unwrap_or(false),
+                attempts: 0,
+                failed_at: 0,
+            }));
+        }
+        let (audio, tags) = self.audio(row, &record.path)?;
+        let descriptors = match self.whole("descriptors_version", row)? {
+            None => None,
+            Some(version) => Some(Descriptors {
+                version,
+                tempo: self.real("tempo", row)?,
+                key: self.whole("key", row)?.and_then(MusicalKey::from_number),
+                loudness: self.real("loudness", row)?,
+                loudness_is_exact: self.boolean("loudness_is_exact", row)?.unwrap_or(false),
+            }),
+        };
+        let facts = TrackFacts {
+            audio,
+            added_at: match self.whole("added_at", row)? {
+                None if self.is_external => now(),
+                time => time.ok_or_else(|| self.lacks("added_at"))?,
+            },
+            files: vec![TaggedFile { record, tags }],
+            descriptors,
+            label: self.text("label", row)?,
+        };
+        let (vector, windows) = self.vectors(row, dimension)?;
+        Ok(Ok(TrackRecord {
+            facts,
+            vector,
+            windows,
+        }))
+    }
+
+    /// What a row says of its recording. Of vectors that were made elsewhere it may say no more than the path: then the file
+    /// says the rest, as far as it is there.
+    fn audio(&self, row: usize, path: &Path) -> Result<(AudioFacts, TrackTags), EngineError> {
+        let tags = self.tags(row)?;
+        let content = match self.binary("content", row)? {
+            None if self.is_external => return Ok(self.audio_of_file(path, tags)),
+            content => content
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(ContentId),
+        };
+        let content = content.ok_or_else(|| {
+            wrong(
+                self.path,
+                "column \"content\": expected 32 bytes for each track, found none".to_owned(),
+            )
+        })?;
+        let audio = AudioFacts {
+            content,
+            seconds: self
+                .real("seconds", row)?
+                .ok_or_else(|| self.lacks("seconds"))?,
+            sample_rate: self.needed("sample_rate", row)?,
+            channels: self.needed("channels", row)?,
+            container: self.text("container", row)?.unwrap_or_default(),
+            codec: self.text("codec", row)?.unwrap_or_default(),
+            packets: self.needed("packets", row)?,
+            damaged_packets: self.needed("damaged_packets", row)?,
+        };
+        Ok((audio, tags))
+    }
+
+    /// What a file says of itself, and its tags where the row has none; one that is not there is known by its path alone.
+    fn audio_of_file(&self, path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
+        let Ok(info) = voisin_audio::probe_as(path, self.kind) else {
+            let audio = AudioFacts {
+                content: voisin_audio::content_of_path(path),
+                seconds: 0.0,
+                sample_rate: 0,
+                channels: 0,
+                container: String::new(),
+                codec: String::new(),
+                packets: 0,
+                damaged_packets: 0,
+            };
+            return (audio, tags);
+        };
+        let audio = audio_facts(info, 0);
+        let has_tags = tags != TrackTags::default();
+        (
+            audio,
+            if has_tags {
+                tags
+            } else {
+                voisin_audio::tags::read_tags(path).unwrap_or_default()
+            },
+        )
+    }
+
+    fn tags(&self, row: usize) -> Result<TrackTags, EngineError> {
+        let genres = self.column("genres")?.as_list::<i32>();
+        let genres = if genres.is_valid(row) {
+            genres
+                .value(row)
+                .as_string_view()
+                .iter()
+                .flatten()
+                .map(str::to_owned)
+                .collect()
+        } else {
+            Vec::new()
+        };
+        Ok(TrackTags {
+            title: self.text("title", row)?,
+            artist: self.text("artist", row)?,
+            album: self.text("album", row)?,
+            album_artist: self.text("album_artist", row)?,
+            composer: self.text("composer", row)?,
+            genres,
+            year: self.whole("year", row)?,
+            track_number: self.whole("track_number", row)?,
+            disc_number: self.whole("disc_number", row)?,
+            mbid: self.text("mbid", row)?,
+            isrc: self.text("isrc", row)?,
+            licence: self.text("licence", row)?,
+            bpm: self.real("bpm", row)?,
+            musical_key: self.text("musical_key", row)?,
+            replay_gain: self.real("replay_gain", row)?,
+        })
+    }
+
+    fn vectors(
+        &self,
+        row: usize,
+        dimension: usize,
+    ) -> Result<(Vec<f32>, TrackWindows), EngineError> {
+        let is_whole = |length: usize| {
+            if length == dimension {
+                return Ok(());
+            }
+            Err(wrong(
+                self.path,
+                format!("expected vectors of {dimension} numbers, found one of {length}"),
+            ))
+        };
+        let vectors = self.column("vector")?.as_list::<i32>();
+        let vector = vectors
+            .is_valid(row)
+            .then(|| reals(&vectors.value(row)))
+            .flatten();
+        let mut vector = vector.ok_or_else(|| self.lacks("vector"))?;
+        is_whole(vector.len())?;
+        // Sixteen bits a number leave a norm of nearly 1. What is far from it is refused by the library; only the direction
+        // of vectors from elsewhere is looked at.
+        let norm = voisin_base::vector::norm(&vector);
+        if (norm - 1.0).abs() < 0.01 || self.is_external && norm > 0.0 {
+            make_unit(&mut vector);
+        }
+        let starts = self.column("starts")?;
+        let windows = self.column("windows")?;
+        let starts = starts.as_list::<i32>();
+        let windows = windows.as_list::<i32>();
+        if starts.is_null(row) || windows.is_null(row) {
+            return Ok((vector, TrackWindows::none(dimension)));
+        }
+        let starts = reals(&starts.value(row)).ok_or_else(|| self.lacks("starts"))?;
+        let rows = windows.value(row);
+        let rows = rows.as_list::<i32>();
+        rows.offsets().lengths().try_for_each(is_whole)?;
+        let from = rows.offsets().first();
+        let to = rows.offsets().last();
+        let values = rows.values().slice(from as usize, (to - from) as usize);
+        let values: Option<Vec<f16>> = match values.data_type() {
+            DataType::Float16 if values.null_count() == 0 => {
+                Some(values.as_primitive::<Float16Type>().values().to_vec())
+            }
+            _ => reals(&values).map(|values| values.into_iter().map(f16::from_f32).collect()),
+        };
+        let values = values.ok_or_else(|| self.lacks("windows"))?;
+        let vectors = Array2::from_shape_vec((rows.len(), dimension), values).map_err(|_| {
+            wrong(
+                self.path,
+                "column \"windows\": expected whole vectors".to_owned(),
+            )
+        })?;
+        Ok((vector, TrackWindows { vectors, starts }))
+    }
+}
+
+/// Seconds since 1970 UTC.
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs() as i64)
+}

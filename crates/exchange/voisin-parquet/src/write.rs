@@ -1,0 +1,172 @@
+//! Parquet files that appear whole or not at all.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use super::objects::{is_address, send, temporary};
+use super::schema::{CHANGE_KEY, MEAN_KEY, ParquetRow, RemovedFile, batch, schema};
+use voisin_base::atomic_file::AtomicFile;
+use voisin_base::output::OutputTarget;
+use voisin_base::track::ContentKind;
+use voisin_engine::{EngineError, LibrarySpace};
+use voisin_library::{Failure, StoredModel, TrackRecord};
+
+/// How pages of a Parquet file are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ParquetCompression {
+    /// Not at all.
+    None,
+    /// Read by whatever reads Parquet files.
+    #[default]
+    Snappy,
+    /// LZ4 without frames.
+    Lz4,
+    /// DEFLATE, level 6.
+    Gzip,
+    /// Zstandard, level 3.
+    Zstd,
+}
+
+impl ParquetCompression {
+    /// As options name them, in the order of the variants.
+    pub const NAMES: [&str; 5] = ["none", "snappy", "lz4", "gzip", "zstd"];
+
+    /// By its name; `None` for another word.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::None, Self::Snappy, Self::Lz4, Self::Gzip, Self::Zstd];
+        Self::NAMES
+            .into_iter()
+            .zip(all)
+            .find(|(known, _)| *known == name)
+            .map(|(_, it)| it)
+    }
+
+    fn codec(self) -> Compression {
+        match self {
+            Self::None => Compression::UNCOMPRESSED,
+            Self::Snappy => Compression::SNAPPY,
+            Self::Lz4 => Compression::LZ4_RAW,
+            Self::Gzip => Compression::GZIP(GzipLevel::default()),
+            Self::Zstd => Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()),
+        }
+    }
+}
+
+/// A Parquet file that appears whole or not at all.
+pub(super) struct ParquetOutput {
+    target: PathBuf,
+    file: AtomicFile,
+    schema: SchemaRef,
+    model: StoredModel,
+    compression: ParquetCompression,
+    change: Option<u64>,
+}
+
+/// What becomes rows.
+#[derive(Default)]
+pub(super) struct RowSet {
+    pub(super) records: Vec<TrackRecord>,
+    pub(super) failures: Vec<Failure>,
+    pub(super) removed: Vec<RemovedFile>,
+}
+
+impl ParquetOutput {
+    pub(super) fn create(
+        target: PathBuf,
+        model: &StoredModel,
+        kind: ContentKind,
+        compression: ParquetCompression,
+    ) -> Result<Self, EngineError> {
+        let place = if is_address(&target) {
+            temporary(&target)
+        } else {
+            OutputTarget::whole(&target, true)?.target()?
+        };
+        let file = AtomicFile::create(&place).map_err(|source| EngineError::Write {
+            path: target.clone(),
+            source,
+        })?;
+        Ok(Self {
+            target,
+            file,
+            schema: schema(model, kind),
+            model: model.clone(),
+            compression,
+            change: None,
+        })
+    }
+
+    /// Notes what the vectors are compared relative to.
+    pub(super) fn relative_to(self, space: &LibrarySpace) -> Self {
+        let mut metadata = self.schema.metadata().clone();
+        metadata.insert(MEAN_KEY.to_owned(), format!("{:?}", space.mean()));
+        Self {
+            schema: Arc::new(self.schema.as_ref().clone().with_metadata(metadata)),
+            ..self
+        }
+    }
+
+    /// Notes that it is one of the files that tell what changed, and which.
+    pub(super) fn of_change(self, change: u64) -> Self {
+        let mut metadata = self.schema.metadata().clone();
+        metadata.insert(CHANGE_KEY.to_owned(), change.to_string());
+        let schema = Arc::new(self.schema.as_ref().clone().with_metadata(metadata));
+        Self {
+            schema,
+            change: Some(change),
+            ..self
+        }
+    }
+
+    /// Writes what `next` gives, some rows at a time, until it gives none; returns how many rows there were.
+    pub(super) fn fill(
+        mut self,
+        mut next: impl FnMut() -> Result<Option<RowSet>, EngineError>,
+    ) -> Result<u64, EngineError> {
+        let failed = |problem: String| EngineError::Write {
+            path: self.target.clone(),
+            source: std::io::Error::other(problem),
+        };
+        let properties = WriterProperties::builder()
+            .set_compression(self.compression.codec())
+            .build();
+        let mut writer =
+            ArrowWriter::try_new(self.file.file(), Arc::clone(&self.schema), Some(properties))
+                .map_err(|error| failed(error.to_string()))?;
+        let mut count = 0;
+        while let Some(set) = next()? {
+            let mut rows: Vec<ParquetRow<'_>> = Vec::new();
+            for record in &set.records {
+                rows.extend(
+                    record
+                        .facts
+                        .files
+                        .iter()
+                        .map(|file| ParquetRow::Track(record, file)),
+                );
+            }
+            rows.extend(set.failures.iter().map(ParquetRow::Failed));
+            rows.extend(set.removed.iter().map(ParquetRow::Removed));
+            let batch = batch(&self.schema, &self.model, self.change, &rows).map_err(failed)?;
+            count += rows.len() as u64;
+            let written = writer.write(&batch).and_then(|()| writer.flush());
+            written.map_err(|error| failed(error.to_string()))?;
+        }
+        writer.close().map_err(|error| failed(error.to_string()))?;
+        let whole = if is_address(&self.target) {
+            send(self.file.file(), &self.target)
+        } else {
+            self.file.commit()
+        };
+        whole.map_err(|source| EngineError::Write {
+            path: self.target,
+            source,
+        })?;
+        Ok(count)
+    }
+}

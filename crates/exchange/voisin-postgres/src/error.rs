@@ -1,0 +1,223 @@
+//! What can go wrong with a library in another engine.
+
+use std::path::PathBuf;
+
+use voisin_base::remedy::Remedy;
+use voisin_engine::EngineError;
+use voisin_library::LibraryError;
+use voisin_questions::{LocalOnly, QuestionError, RemoteError};
+
+/// A failure of a backend. No message has a password in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The address is none.
+    #[error("\"{place}\": {problem}; expected postgres://USER@HOST:PORT/DATABASE")]
+    Address {
+        /// The address, without a password.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A password where other users of the machine can read it.
+    #[error(
+        "a password on the command line can be read by everybody on this machine: put it into the file that PGPASSFILE names (host:port:database:user:password), or the whole address into VOISIN_BACKEND"
+    )]
+    Password,
+    /// No connection.
+    #[error("cannot connect to {place}: {problem}")]
+    Connect {
+        /// The address, without a password.
+        place: String,
+        /// What the client or the server said.
+        problem: String,
+    },
+    /// The server refused a statement.
+    #[error("{place}: {problem}")]
+    Server {
+        /// The address, without a password.
+        place: String,
+        /// What it said, with its hint.
+        problem: String,
+        /// Its five letters, if it was the server that spoke.
+        code: Option<String>,
+    },
+    /// A server that holds a part of the tracks does not answer.
+    #[error(
+        "{place}: the server of a shard does not answer: {problem}; the question can be asked again when it is back"
+    )]
+    Shard {
+        /// The address of the first server, without a password.
+        place: String,
+        /// Which one, as the first server has it.
+        problem: String,
+    },
+    /// pgvector is missing.
+    #[error(
+        "{place} has no pgvector {expected} or newer ({found}): install it on the server (Debian and Ubuntu: apt install postgresql-{version}-pgvector) and run as its owner: {command}"
+    )]
+    NoVector {
+        /// The address, without a password.
+        place: String,
+        /// The oldest version that will do.
+        expected: &'static str,
+        /// What there is.
+        found: String,
+        /// Version of the server.
+        version: u32,
+        /// What its owner is to run.
+        command: &'static str,
+    },
+    /// There are no tables of voisin's.
+    #[error("{place} holds no library")]
+    NoLibrary {
+        /// The address, without a password.
+        place: String,
+    },
+    /// Tables of another voisin.
+    #[error("{place} has tables of schema {found}, this voisin knows {expected}: {next}")]
+    Schema {
+        /// The address, without a password.
+        place: String,
+        /// Schema of the tables.
+        found: i32,
+        /// The one that is known here.
+        expected: i32,
+        /// What to do.
+        next: &'static str,
+    },
+    /// Tables for vectors of another length.
+    #[error(
+        "the tables of {place} are for vectors of {found} numbers, those of this library have {expected}"
+    )]
+    OtherTables {
+        /// The address, without a password.
+        place: String,
+        /// Length of the vectors that the tables take.
+        found: i32,
+        /// Length of this library's vectors.
+        expected: i32,
+    },
+    /// A mean that cannot be one.
+    #[error(
+        "the mean in voisin_mean of {place} has {found} numbers, expected {expected} that are finite"
+    )]
+    Mean {
+        /// The address, without a password.
+        place: String,
+        /// Its length.
+        found: usize,
+        /// Length of the library's vectors.
+        expected: usize,
+    },
+    /// Vectors of another model.
+    #[error(
+        "{place} holds vectors of model {held} ({held_fingerprint}), not of {offered} ({offered_fingerprint}): vectors of two models never mix; use another database, or another schema of it (create schema NAME; ?options=-csearch_path%3DNAME,public)"
+    )]
+    OtherModel {
+        /// The address, without a password.
+        place: String,
+        /// Name of the model there.
+        held: String,
+        /// Its fingerprint.
+        held_fingerprint: String,
+        /// Name of the model here.
+        offered: String,
+        /// Its fingerprint.
+        offered_fingerprint: String,
+    },
+    /// Rows that no longer say anything.
+    #[error(
+        "{place}: of {of} tracks that were asked for {damaged} are damaged (facts that are no JSON of voisin's, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and voisin_vector and push again from a library that has them"
+    )]
+    Damaged {
+        /// The address, without a password.
+        place: String,
+        /// How many.
+        damaged: u64,
+        /// Of how many.
+        of: usize,
+        /// Length of the vectors there.
+        dimension: usize,
+    },
+    /// Exact vectors that were left out of the database.
+    #[error(
+        "{place}: of {of} tracks {missing} have no exact vectors in voisin_vector, which this needs: load that table, or have them sent anew by update voisin_track set digest = '' where id not in (select id from voisin_vector), then push again"
+    )]
+    Unloaded {
+        /// The address, without a password.
+        place: String,
+        /// How many are missing.
+        missing: u64,
+        /// Of how many.
+        of: u64,
+    },
+    /// Another process sends tracks there.
+    #[error("another voisin is sending tracks to {place}: wait until it is done")]
+    Busy {
+        /// The address, without a password.
+        place: String,
+    },
+    /// Two recordings of one id.
+    #[error("two recordings have ids that begin alike, which one table cannot hold: {0}")]
+    Clash(String),
+    /// A vector that no index can be made of.
+    #[error("vectors of {dimension} numbers: pgvector takes at most 4 000")]
+    Dimension {
+        /// Length of the vectors.
+        dimension: usize,
+    },
+    /// A question that only a library on this disk answers.
+    #[error(transparent)]
+    LocalOnly(#[from] LocalOnly),
+    /// A folder for a copy has a library of another kind.
+    #[error(
+        "{}: expected an empty folder or a copy of a database, found a library that is none, whose tracks a copy would replace: name another folder", dir.display()
+    )]
+    NoCopy {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Someone asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// The library on this disk.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The engine on this disk.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A temporary file.
+    #[error("cannot make a temporary library")]
+    Io(#[from] std::io::Error),
+}
+
+impl BackendError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NoLibrary { place } => Some(Remedy::Push(place.clone())),
+            Self::LocalOnly(_) => Some(Remedy::Pull),
+            Self::OtherTables { .. } => Some(Remedy::OtherTables),
+            Self::Mean { .. } => Some(Remedy::RenewMean),
+            Self::Library(error) => error.remedy(),
+            Self::Engine(error) => error.remedy(),
+            _ => None,
+        }
+    }
+}
+
+impl From<BackendError> for QuestionError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Engine(error) => error.into(),
+            BackendError::Library(error) => error.into(),
+            BackendError::LocalOnly(reason) => reason.into(),
+            error => RemoteError {
+                remedy: error.remedy(),
+                source: error.into(),
+            }
+            .into(),
+        }
+    }
+}

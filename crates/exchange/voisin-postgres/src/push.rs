@@ -1,0 +1,735 @@
+//! A library on this disk sent to a database, and back.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::ddl::{self, IndexCodes};
+use super::filter::no_conditions;
+use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, hash, id_of};
+use super::server::{IndexState, SYNONYMS, WantedVectors};
+use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
+use voisin_base::track::{ContentId, ContentKind, TrackId};
+use voisin_engine::{Engine, LibrarySpace};
+use voisin_library::{
+    FilterValue, Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord,
+    path_to_bytes,
+};
+
+/// Rows of one transaction.
+pub(super) const BATCH: usize = 1000;
+
+/// Settings of a library that travel with it.
+const SETTINGS: [&str; 4] = ["labels", "windows", "person", IDENTITY];
+
+/// Setting that names the kind of content ids.
+const IDENTITY: &str = "identity";
+
+/// Files of a library's folder that travel with it.
+const FILES: [&str; 2] = [SYNONYMS, "words.tsv"];
+
+/// Setting of a pulled library: which database it is of, and of which generation.
+const PULLED: &str = "pulled";
+
+/// Whether a push makes the vector index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IndexMaking {
+    /// No.
+    #[default]
+    Never,
+    /// Where there is none.
+    Missing,
+    /// Also in the place of one that is there.
+    Anew,
+}
+
+/// How a library is sent.
+#[derive(Debug, Clone, Default)]
+pub struct PushOptions {
+    /// Send the window vectors too.
+    pub windows: bool,
+    /// Whether the vector index is made.
+    pub index: IndexMaking,
+    /// What it holds of each vector; `None`: as the one that is there. One that holds something else is made anew.
+    pub codes: Option<IndexCodes>,
+    /// The statement that makes it, where not pgvector's own.
+    pub index_sql: Option<String>,
+    /// Memory for making it, MB; `None`: as the server has it.
+    pub index_memory: Option<u32>,
+    /// Make similarity relative to the tracks that are there after it.
+    pub recentre: bool,
+}
+
+/// The lock of those who put tracks beside what is there.
+const PUTTING: i64 = 1_987_013_493;
+
+/// What happens while a library is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PushEvent {
+    /// So many of so many tracks were sent.
+    Sent {
+        /// So far.
+        done: u64,
+        /// In all.
+        of: u64,
+    },
+    /// The vector index is made now.
+    Indexing {
+        /// Bytes of memory that it needs while it is made.
+        needed: u64,
+        /// Bytes that the server gives it.
+        given: u64,
+    },
+    /// What the server said while it made the index.
+    Notice(String),
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PushSummary {
+    /// Recordings sent that were not there.
+    pub added: u64,
+    /// Recordings sent that were there in another form.
+    pub updated: u64,
+    /// Recordings that were there as they are here.
+    pub unchanged: u64,
+    /// Recordings taken out, since they are no longer here.
+    pub removed: u64,
+    /// Recordings that another library has sent.
+    pub of_others: u64,
+    /// Recordings that are no longer here and stay there, since another library holds them too.
+    pub stayed: u64,
+    /// Recordings that were taken down there, and are not sent.
+    pub taken_down: u64,
+    /// Recordings whose embeddings were made relative to a new mean, if that was asked for.
+    pub recentred: Option<u64>,
+    /// Seconds that sending took.
+    pub seconds: f64,
+    /// Seconds that making the index took, if it was made.
+    pub index_seconds: Option<f64>,
+}
+
+/// What a database has of a recording.
+struct There {
+    /// Whether this library is known to hold it.
+    held: bool,
+    /// What this library sent; none where another one did.
+    digest: Option<[u8; 2 * HALF_DIGEST]>,
+}
+
+/// Sends what is new or other than in the database, and takes out what this library sent and no longer has.
+///
+/// Each batch is one transaction; a push that is killed and made again ends in the same tables.
+pub fn push(
+    engine: &Engine,
+    to: &mut Postgres,
+    options: &PushOptions,
+    progress: &mut dyn FnMut(PushEvent),
+    stop: &AtomicBool,
+) -> Result<PushSummary> {
+    let start = std::time::Instant::now();
+    to.lock()?;
+    let library = engine.library();
+    let _snapshot = library.snapshot()?;
+    let source = library.identity()?;
+    let generation = library.generation()?;
+    same_kind(to, library.content_kind()?)?;
+    let space = space_for(engine, to)?;
+    let mut summary = PushSummary::default();
+    let barred = to.barred()?;
+    // Vectors that the library's own log knows to be as they were sent need not be read.
+    let log = match last_push(to, &source, options.windows)? {
+        Some(last) => library.changes_since(last)?,
+        None => None,
+    };
+    let changed: Option<HashSet<TrackId>> =
+        log.map(|changes| changes.added.into_iter().chain(changes.removed).collect());
+
+    let mut seen: HashMap<i64, ContentId> = HashMap::new();
+    let mut todo: Vec<(TrackId, bool)> = Vec::new();
+    let mut to_hold: Vec<i64> = Vec::new();
+    for ids in library.track_ids()?.chunks(BATCH) {
+        let tracks = library.tracks_by_id(ids)?;
+        let names: Vec<i64> = tracks
+            .iter()
+            .map(|track| id_of(&track.audio.content).0)
+            .collect();
+        let there = known(to, &source, &names)?;
+        for ((track, genres), id) in tracks.iter().zip(engine.genres_of(&tracks)?).zip(names) {
+            if !library.has_vector(track.id)? {
+                continue;
+            }
+            let content = track.audio.content;
+            if let Some(other) = seen.insert(id, content) {
+                return Err(BackendError::Clash(format!("{other} and {content}")));
+            }
+            match there.get(&id).map(|known| (known.held, known.digest)) {
+                None if barred.contains(&id) => summary.taken_down += 1,
+                None => todo.push((track.id, false)),
+                Some((held, None)) => {
+                    summary.of_others += 1;
+                    if !held {
+                        to_hold.push(id);
+                    }
+                }
+                Some((_, Some(digest))) => {
+                    let facts = facts_bytes(&library.facts(track.id)?)?;
+                    let same_facts =
+                        digest[..HALF_DIGEST] == facts_digest(&facts, &genre_keys(&genres))[..];
+                    let same = same_facts
+                        && match &changed {
+                            Some(changed) => !changed.contains(&track.id),
+                            None => row_of(engine, track.id, options.windows, &space)?
+                                .is_some_and(|row| row.digest == digest),
+                        };
+                    if same {
+                        summary.unchanged += 1;
+                    } else {
+                        todo.push((track.id, true));
+                    }
+                }
+            }
+        }
+    }
+    let gone = no_longer_here(to, &source, &seen)?;
+    let of = todo.len() as u64;
+    for (batch, some) in todo.chunks(BATCH).enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            return Err(BackendError::Interrupted);
+        }
+        to.check_lock()?;
+        let ids: Vec<TrackId> = some.iter().map(|(id, _)| *id).collect();
+        let rows = rows_of(engine, &ids, options.windows, &space)?;
+        to.send(&rows, &source)?;
+        let known = some.iter().filter(|(_, known)| *known).count() as u64;
+        summary.updated += known;
+        summary.added += some.len() as u64 - known;
+        progress(PushEvent::Sent {
+            done: (batch * BATCH + some.len()) as u64,
+            of,
+        });
+    }
+    to.hold(&to_hold, &source)?;
+    summary.removed = to.release(&gone, &source)?;
+    summary.stayed = gone.len() as u64 - summary.removed;
+    if options.recentre {
+        summary.recentred = Some(to.recentre()?);
+    }
+    send_settings(library, to)?;
+    note_push(to, &source, generation, options.windows)?;
+    summary.seconds = start.elapsed().as_secs_f64();
+    let makes_index = match to.index_state()? {
+        IndexState::Missing => options.index != IndexMaking::Never,
+        IndexState::There(_) => {
+            let is_other = options.codes.is_some_and(|codes| codes != to.codes());
+            options.index == IndexMaking::Anew || options.index == IndexMaking::Missing && is_other
+        }
+        IndexState::OnShards => false,
+    };
+    if makes_index && to.size()?.0 > 0 {
+        summary.index_seconds = Some(make_index(to, options, progress)?);
+    }
+    Ok(summary)
+}
+
+/// What the database has of these recordings, by id; those that are not there are left out.
+fn known(to: &mut Postgres, source: &str, ids: &[i64]) -> Result<HashMap<i64, There>> {
+    to.run(|tx| {
+        let sql = "select id from voisin_held where id = any ($1) and library = $2";
+        let held: HashSet<i64> = tx.query(sql, &[&ids, &source])?.iter().map(|row| row.get(0)).collect();
+        let sql = "select id, case when source = $2 then digest end from voisin_track where id = any ($1)";
+        let there = |row: &postgres::Row| {
+            let id = row.get(0);
+            // A row that another library left to this one has no digest.
+            let digest = row.get::<_, Option<&[u8]>>(1).map(|digest| digest.try_into().unwrap_or_default());
+            (id, There { held: held.contains(&id), digest })
+        };
+        Ok(tx.query(sql, &[&ids, &source])?.iter().map(there).collect())
+    })
+}
+
+/// The recordings that this library is known to hold there, and does not hold any more.
+///
+/// - `seen`: those that it holds
+fn no_longer_here(
+    to: &mut Postgres,
+    source: &str,
+    seen: &HashMap<i64, ContentId>,
+) -> Result<Vec<i64>> {
+    const ROWS: i64 = 100_000;
+    let mut gone = Vec::new();
+    let mut after = -1_i64;
+    loop {
+        let rows = to.run(|tx| {
+            let sql =
+                "select id from voisin_held where library = $1 and id > $2 order by id limit $3";
+            tx.query(sql, &[&source, &after, &ROWS])
+        })?;
+        let Some(last) = rows.last() else {
+            return Ok(gone);
+        };
+        after = last.get(0);
+        gone.extend(
+            rows.iter()
+                .map(|row| row.get::<_, i64>(0))
+                .filter(|id| !seen.contains_key(id)),
+        );
+    }
+}
+
+/// The space in which the database compares; where it has none yet, the library's own.
+fn space_for(engine: &Engine, to: &mut Postgres) -> Result<LibrarySpace> {
+    if engine.library().status()?.vectors == 0 {
+        return Ok(to.held_space());
+    }
+    to.settle_space(|_| Ok(LibrarySpace::of_library(engine.library())?.mean().to_vec()))
+}
+
+/// A database's mean, for a library that answers for it.
+pub(super) fn fixed_mean(from: &Postgres) -> StoredMean {
+    StoredMean {
+        values: from.held_space().mean().to_vec(),
+        tracks: 0,
+        generation: 0,
+        is_fixed: true,
+    }
+}
+
+fn rows_of(
+    engine: &Engine,
+    ids: &[TrackId],
+    windows: bool,
+    space: &LibrarySpace,
+) -> Result<Vec<TrackRow>> {
+    let library = engine.library();
+    let tracks: Vec<Track> = library.tracks_by_id(ids)?;
+    let mut rows = Vec::with_capacity(ids.len());
+    for (track, genres) in tracks.iter().zip(engine.genres_of(&tracks)?) {
+        if let Some(record) = library.record(track.id, windows)? {
+            rows.push(TrackRow::new(
+                &StoredTrack { record, genres },
+                windows,
+                space,
+            )?);
+        }
+    }
+    Ok(rows)
+}
+
+/// How the content ids of a database are made.
+fn kind_of(to: &mut Postgres) -> Result<ContentKind> {
+    let name = to.settings()?.remove(IDENTITY);
+    Ok(name
+        .and_then(|name| std::str::from_utf8(&name).ok()?.parse().ok())
+        .unwrap_or_default())
+}
+
+/// Refuses content ids of another kind than those that are there.
+fn same_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
+    let held = kind_of(to)?;
+    if held == offered {
+        return Ok(());
+    }
+    if to.size()?.0 > 0 {
+        return Err(LibraryError::OtherIdentity { held, offered }.into());
+    }
+    let name = offered.name().as_bytes();
+    to.run(|tx| {
+        tx.execute("delete from voisin_setting where name = $1", &[&IDENTITY])?;
+        tx.execute(
+            "insert into voisin_setting (name, value) values ($1, $2)",
+            &[&IDENTITY, &name],
+        )
+    })?;
+    Ok(())
+}
+
+/// Puts the tracks of a library beside what is there; a recording that is there already is known by more files then, and one
+/// that was heard in these files before by fewer, or goes.
+/// Belongs to no library: a push takes none of them out.
+pub fn put(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
+    let mut sent = 0;
+    same_kind(to, engine.library().content_kind()?)?;
+    let space = space_for(engine, to)?;
+    for ids in engine.library().track_ids()?.chunks(BATCH) {
+        let tracks = engine.library().tracks_by_id(ids)?;
+        // Two that put the same recording at once would each take the other's files away.
+        sent += to.in_one(PUTTING, |to| {
+            let sent = put_some(engine, &tracks, to, windows, &space)?;
+            leave_former(engine, &tracks, to, &space)?;
+            Ok(sent)
+        })?;
+    }
+    Ok(sent)
+}
+
+fn put_some(
+    engine: &Engine,
+    tracks: &[Track],
+    to: &mut Postgres,
+    windows: bool,
+    space: &LibrarySpace,
+) -> Result<u64> {
+    let ids: Vec<TrackId> = tracks
+        .iter()
+        .map(|track| id_of(&track.audio.content))
+        .collect();
+    let (there, _) = to.fetch(
+        &ids,
+        WantedVectors {
+            windows: false,
+            exact: false,
+        },
+    )?;
+    let mut there: HashMap<ContentId, _> = there
+        .into_iter()
+        .map(|(_, record, _)| (record.facts.audio.content, record.facts.files))
+        .collect();
+    let mut rows = Vec::with_capacity(tracks.len());
+    for (track, genres) in tracks.iter().zip(engine.genres_of(tracks)?) {
+        let Some(mut record) = engine.library().record(track.id, windows)? else {
+            continue;
+        };
+        for file in there.remove(&track.audio.content).unwrap_or_default() {
+            if record
+                .facts
+                .files
+                .iter()
+                .all(|known| known.record.path != file.record.path)
+            {
+                record.facts.files.push(file);
+            }
+        }
+        record
+            .facts
+            .files
+            .sort_by(|a, b| a.record.path.cmp(&b.record.path));
+        rows.push(TrackRow::new(
+            &StoredTrack { record, genres },
+            windows,
+            space,
+        )?);
+    }
+    to.send(&rows, "")?;
+    Ok(rows.len() as u64)
+}
+
+/// Takes files from the recordings that they were of before these tracks were heard in them. A recording whose last file that
+/// was goes, unless a library holds it.
+fn leave_former(
+    engine: &Engine,
+    tracks: &[Track],
+    to: &mut Postgres,
+    space: &LibrarySpace,
+) -> Result<()> {
+    let files = || {
+        tracks
+            .iter()
+            .flat_map(|track| &track.files)
+            .map(|file| &file.record.path)
+    };
+    let heard: HashSet<&PathBuf> = files().collect();
+    let mut keys = Vec::with_capacity(heard.len());
+    for path in &heard {
+        keys.push(hash(path_to_bytes(path)?));
+    }
+    let mut conditions = no_conditions(1);
+    conditions.and("paths && {}", FilterValue::Keys(keys));
+    let now: HashSet<TrackId> = tracks
+        .iter()
+        .map(|track| id_of(&track.audio.content))
+        .collect();
+    let mut ids = to.ids(&conditions, usize::MAX >> 1)?;
+    ids.retain(|id| !now.contains(id));
+    let mut gone = Vec::new();
+    let mut fewer = Vec::new();
+    for (id, record, _) in to
+        .fetch(
+            &ids,
+            WantedVectors {
+                windows: false,
+                exact: false,
+            },
+        )?
+        .0
+    {
+        let left = record
+            .facts
+            .files
+            .iter()
+            .filter(|file| !heard.contains(&file.record.path))
+            .count();
+        if left == 0 {
+            gone.push(id.0);
+        } else if left < record.facts.files.len() {
+            fewer.push(id);
+        }
+    }
+    to.release(&gone, "")?;
+    // What a library holds is as that one has it.
+    let fewer = to.of_workers(&fewer)?;
+    if fewer.is_empty() {
+        return Ok(());
+    }
+    let taxonomy = engine.taxonomy()?;
+    let mut rows = Vec::with_capacity(fewer.len());
+    for (_, mut record, genres) in to
+        .fetch(
+            &fewer,
+            WantedVectors {
+                windows: true,
+                exact: true,
+            },
+        )?
+        .0
+    {
+        record
+            .facts
+            .files
+            .retain(|file| !heard.contains(&file.record.path));
+        let genres = taxonomy.named(&genres);
+        rows.push(TrackRow::new(&StoredTrack { record, genres }, true, space)?);
+    }
+    to.send(&rows, "").map(drop)
+}
+
+fn row_of(
+    engine: &Engine,
+    id: TrackId,
+    windows: bool,
+    space: &LibrarySpace,
+) -> Result<Option<TrackRow>> {
+    Ok(rows_of(engine, &[id], windows, space)?.pop())
+}
+
+/// The name under which a push is noted: one with windows says more than one without.
+fn push_name(source: &str, windows: bool) -> String {
+    if windows {
+        format!("{source} with windows")
+    } else {
+        source.to_owned()
+    }
+}
+
+fn last_push(to: &mut Postgres, source: &str, windows: bool) -> Result<Option<u64>> {
+    let name = push_name(source, windows);
+    to.run(|tx| {
+        let row = tx.query_opt(
+            "select generation from voisin_source where library = $1",
+            &[&name],
+        )?;
+        Ok(row.map(|row| row.get::<_, i64>(0) as u64))
+    })
+}
+
+fn note_push(to: &mut Postgres, source: &str, generation: u64, windows: bool) -> Result<()> {
+    let name = push_name(source, windows);
+    let other = push_name(source, !windows);
+    let generation = generation as i64;
+    to.run(|tx| {
+        tx.execute("delete from voisin_source where library = $1", &[&other])?;
+        tx.execute(
+            "insert into voisin_source (library, generation) values ($1, $2)
+             on conflict (library) do update set generation = excluded.generation",
+            &[&name, &generation],
+        )?;
+        Ok(())
+    })
+}
+
+fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
+    let mut values: Vec<(&str, Option<Vec<u8>>)> = Vec::new();
+    for name in SETTINGS {
+        // A library that was salvaged knows the kind of its ids by its tracks alone.
+        let value = match name {
+            IDENTITY => Some(library.content_kind()?.name().to_owned()),
+            _ => library.setting(name)?,
+        };
+        values.push((name, value.map(String::into_bytes)));
+    }
+    for name in FILES {
+        values.push((name, std::fs::read(library.dir().join(name)).ok()));
+    }
+    to.run(|tx| {
+        for (name, value) in &values {
+            tx.execute("delete from voisin_setting where name = $1", &[name])?;
+            if let Some(value) = value {
+                tx.execute(
+                    "insert into voisin_setting (name, value) values ($1, $2)",
+                    &[name, value],
+                )?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Bytes that pgvector's graph takes while it is made: measured, 1 293 a vector of 256 numbers, 1 805 of 512.
+fn index_memory(rows: u64, dimension: usize, codes: IndexCodes) -> u64 {
+    let of_vector = match codes {
+        IndexCodes::Halves => 2 * dimension,
+        IndexCodes::Signs => dimension / 8,
+    };
+    rows * (of_vector as u64 + 790)
+}
+
+fn make_index(
+    to: &mut Postgres,
+    options: &PushOptions,
+    progress: &mut dyn FnMut(PushEvent),
+) -> Result<f64> {
+    let start = std::time::Instant::now();
+    if let Some(megabytes) = options.index_memory {
+        to.execute(&format!("set maintenance_work_mem = '{megabytes}MB'"))?;
+    }
+    let given: String = to.run(|tx| {
+        let sql = "select pg_size_bytes(current_setting('maintenance_work_mem'))::text";
+        Ok(tx.query_one(sql, &[])?.get(0))
+    })?;
+    let codes = options.codes.unwrap_or(to.codes());
+    let needed = index_memory(to.size()?.0, to.model().dimension, codes);
+    progress(PushEvent::Indexing {
+        needed,
+        given: given.parse().unwrap_or_default(),
+    });
+    let own = ddl::vector_index("voisin_track", codes, to.model().dimension);
+    // One that was not finished serves nobody and costs every writer; one that serves goes when the new one does.
+    let unfinished = to.vector_indexes(false)?;
+    to.drop_indexes(&unfinished)?;
+    let former = to.vector_indexes(true)?;
+    to.place().take_notices();
+    to.execute(options.index_sql.as_deref().unwrap_or(&own))?;
+    to.place()
+        .take_notices()
+        .into_iter()
+        .for_each(|notice| progress(PushEvent::Notice(notice)));
+    to.drop_indexes(&former)?;
+    to.index_made()?;
+    // The planner and the filters' counts go by what it knows of the table.
+    to.execute("analyze voisin_track, voisin_order")?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Puts the settings and files that came with a library into another one.
+///
+/// - `replace`: also in the place of those that it has
+pub(super) fn restore_settings(
+    from: &mut Postgres,
+    library: &mut Library,
+    replace: bool,
+) -> Result<()> {
+    let values = from.settings()?;
+    for name in SETTINGS {
+        let value = values
+            .get(name)
+            .and_then(|value| std::str::from_utf8(value).ok());
+        if value.is_some() || replace {
+            library.set_setting(name, value)?;
+        }
+    }
+    for name in FILES {
+        let path = library.dir().join(name);
+        match values.get(name) {
+            Some(value) if replace || !path.exists() => std::fs::write(path, value)?,
+            None if replace && path.exists() => std::fs::remove_file(path)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A recording whose genres came from a table of paths, with them as if given by hand: the table is where the library is.
+pub(super) fn labelled(
+    library: &Library,
+    mut record: TrackRecord,
+    genres: &[String],
+) -> Result<TrackRecord> {
+    let by_table = !matches!(
+        library.setting("labels")?.as_deref(),
+        None | Some("tags" | "folder")
+    );
+    if by_table && !genres.is_empty() {
+        record.facts.label = Some(genres.join("; "));
+    }
+    Ok(record)
+}
+
+/// Recordings that were taken out since a generation.
+pub(super) fn gone(from: &mut Postgres, since: u64) -> Result<Vec<ContentId>> {
+    let since = since as i64;
+    let gone = from.run(|tx| {
+        tx.query(
+            "select content from voisin_gone where changed > $1",
+            &[&since],
+        )
+    })?;
+    Ok(gone
+        .iter()
+        .filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok().map(ContentId))
+        .collect())
+}
+
+/// Brings a database's tracks into a library on this disk: all, or what changed since the last time. Recordings that were
+/// taken out there since go here too. Returns what was taken in, and how many went.
+pub fn pull(
+    from: &mut Postgres,
+    engine: &mut Engine,
+    stop: &AtomicBool,
+) -> Result<(MergeOutcome, u64)> {
+    let identity = from.identity()?;
+    let model = from.model().clone();
+    let is_new = engine.library().status()?.tracks == 0;
+    engine.library_mut().set_model(&model)?;
+    engine.library_mut().set_content_kind(kind_of(from)?)?;
+    if is_new {
+        restore_settings(from, engine.library_mut(), false)?;
+        // Answers are those of the database until the tracks are others.
+        engine.library_mut().set_mean(&StoredMean {
+            is_fixed: false,
+            ..fixed_mean(from)
+        })?;
+    }
+    let last = engine.library().setting(PULLED)?;
+    let last = last.as_deref().and_then(|text| text.split_once(' '));
+    let last = last
+        .filter(|(of, _)| *of == identity)
+        .and_then(|(_, generation)| generation.parse().ok());
+    let (_, generation) = from.size()?;
+    let since: u64 = last
+        .filter(|&last| last <= generation && !is_new)
+        .unwrap_or(0);
+    let Some(changes) = from.changes(since)? else {
+        return Ok((MergeOutcome::default(), 0));
+    };
+    let mut intake = Intake::new(engine.library_mut())?;
+    for ids in changes.added.chunks(BATCH) {
+        if stop.load(Ordering::Relaxed) {
+            intake.finish()?;
+            return Err(BackendError::Interrupted);
+        }
+        let (records, damaged) = from.fetch(
+            ids,
+            WantedVectors {
+                windows: true,
+                exact: true,
+            },
+        )?;
+        for _ in 0..damaged {
+            intake.taken.refuse(|| {
+                "what the database has of it is not a track: push it again from the library that has it"
+                    .to_owned()
+            });
+        }
+        for (_, record, _) in records {
+            intake.add(record)?;
+        }
+    }
+    let taken = intake.finish()?;
+    let mut removed = 0;
+    if since > 0 {
+        removed = super::TrackStore::remove(engine, &gone(from, since)?)?;
+    }
+    let pulled = format!("{identity} {}", changes.generation);
+    engine.library_mut().set_setting(PULLED, Some(&pulled))?;
+    Ok((taken, removed))
+}

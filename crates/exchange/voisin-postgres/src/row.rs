@@ -1,0 +1,675 @@
+//! A recording as a row of the table of tracks, and back.
+
+use std::fmt::Write as _;
+
+use half::f16;
+use ndarray::Array2;
+use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use serde_json::Value;
+
+use super::parameter::SqlParameter;
+use super::{Result, StoredTrack};
+use voisin_base::artists::artists;
+use voisin_base::track::{ContentId, TrackId};
+use voisin_engine::LibrarySpace;
+use voisin_library::{TrackFacts, TrackRecord, TrackTags, TrackWindows, fold, path_to_bytes};
+
+type Boxed = Box<dyn std::error::Error + Sync + Send>;
+
+/// The id that a recording has in every database: the first 63 bits of its content id.
+pub(super) fn id_of(content: &ContentId) -> TrackId {
+    let mut first = [0; 8];
+    first.copy_from_slice(&content.0[..8]);
+    TrackId((u64::from_be_bytes(first) >> 1) as i64)
+}
+
+/// What stands for a name or path in filters: short whatever its length, and any bytes will do. Two that meet cost a
+/// comparison more, since what is fetched is filtered again.
+pub(super) fn hash(bytes: &[u8]) -> i64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
+    i64::from_le_bytes(first)
+}
+
+pub(super) fn name_hash(name: &str) -> i64 {
+    hash(fold(name).as_bytes())
+}
+
+/// Text as PostgreSQL takes it: it knows no NUL.
+pub(super) fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// A vector of 16 bits a number. A type of pgvector's has a number of its own in every database, which a client asks for by
+/// statements that it then keeps in its session: so vectors go out as `$1::real[]::halfvec`, but for what is copied, and come
+/// back as the bytes of [`halfvec_send`](FETCHED).
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct HalfVector(pub(super) Vec<f16>);
+
+impl HalfVector {
+    pub(super) fn new(vector: &[f32]) -> Self {
+        Self(vector.iter().map(|&value| f16::from_f32(value)).collect())
+    }
+
+    pub(super) fn values(&self) -> Vec<f32> {
+        self.0.iter().map(|value| value.to_f32()).collect()
+    }
+}
+
+impl SqlParameter for HalfVector {
+    fn kind(&self) -> Type {
+        Type::FLOAT4_ARRAY
+    }
+
+    fn as_sql(&self) -> &(dyn ToSql + Sync) {
+        self
+    }
+}
+
+/// The embedding as a client fetches it.
+pub(super) const FETCHED: &str = "halfvec_send(embedding)";
+/// The first value as a vector to compare with.
+pub(super) const QUERY: &str = "$1::real[]::halfvec";
+
+impl FromSql<'_> for HalfVector {
+    fn from_sql(_: &Type, bytes: &[u8]) -> Result<Self, Boxed> {
+        let values = bytes.get(4..).unwrap_or_default().as_chunks::<2>().0;
+        Ok(Self(
+            values
+                .iter()
+                .map(|bytes| f16::from_bits(u16::from_be_bytes(*bytes)))
+                .collect(),
+        ))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::BYTEA
+    }
+}
+
+impl ToSql for HalfVector {
+    fn to_sql(&self, kind: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Boxed> {
+        use bytes::BufMut as _;
+        if *kind == Type::FLOAT4_ARRAY {
+            return self.values().to_sql(kind, out);
+        }
+        out.put_u16(u16::try_from(self.0.len())?);
+        out.put_u16(0);
+        for value in &self.0 {
+            out.put_u16(value.to_bits());
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::FLOAT4_ARRAY || kind.name() == "halfvec"
+    }
+
+    to_sql_checked!();
+}
+
+/// What is known of a recording, for a column of `jsonb`.
+#[derive(Debug)]
+pub(super) struct FactsJson(String);
+
+/// Members of it that are numbers of 64 bits: the form that travels between libraries has them as text.
+const NUMBERS: [&str; 5] = ["seconds", "tempo", "loudness", "bpm", "replay_gain"];
+
+/// The one member of an object that stands for text which `jsonb` cannot hold: its bytes in hexadecimal.
+const ESCAPE: &str = "hex";
+
+impl FactsJson {
+    fn new(facts: &TrackFacts) -> Result<Self> {
+        let mut json = serde_json::to_value(facts).map_err(std::io::Error::other)?;
+        json["audio"]["content"] = facts.audio.content.to_string().into();
+        to_jsonb("", &mut json);
+        Ok(Self(json.to_string()))
+    }
+}
+
+impl ToSql for FactsJson {
+    fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Boxed> {
+        use bytes::BufMut as _;
+        // The version of the server's own form.
+        out.put_u8(1);
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::JSONB
+    }
+
+    to_sql_checked!();
+}
+
+/// - `name`: of the member that has this value
+fn to_jsonb(name: &str, value: &mut Value) {
+    match value {
+        // A zero has no sign there.
+        Value::String(text) if NUMBERS.contains(&name) && text.as_str() != "-0" => {
+            if let Some(number) = text.parse().ok().filter(|number: &f64| number.is_finite()) {
+                *value = number.into();
+            }
+        }
+        Value::String(text) if text.contains('\0') => {
+            *value = serde_json::json!({ ESCAPE: hex(text.as_bytes()) });
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| to_jsonb("", value)),
+        Value::Object(members) => members
+            .iter_mut()
+            .for_each(|(name, value)| to_jsonb(name, value)),
+        _ => {}
+    }
+}
+
+fn from_jsonb(name: &str, value: &mut Value) {
+    match value {
+        Value::Number(number) if NUMBERS.contains(&name) => *value = number.to_string().into(),
+        Value::String(hex) if name == "content" => {
+            if let Some(bytes) = bytes_of(hex) {
+                *value = bytes.into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| from_jsonb("", value)),
+        Value::Object(members) => match escaped(members).map(String::from_utf8) {
+            Some(Ok(text)) => *value = text.into(),
+            _ => members
+                .iter_mut()
+                .for_each(|(name, value)| from_jsonb(name, value)),
+        },
+        _ => {}
+    }
+}
+
+/// The bytes that an object stands for.
+fn escaped(members: &serde_json::Map<String, Value>) -> Option<Vec<u8>> {
+    bytes_of(
+        members
+            .get(ESCAPE)
+            .filter(|_| members.len() == 1)?
+            .as_str()?,
+    )
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// Bytes that are written in hexadecimal.
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    if rest.is_empty() {
+        pairs.iter().map(byte).collect()
+    } else {
+        None
+    }
+}
+
+/// What lists are sorted by of a track: as of a library on a disk, by the tags of its first file.
+#[derive(Debug)]
+pub(super) struct SortRow {
+    id: i64,
+    artist: Option<String>,
+    album: Option<String>,
+    title: Option<String>,
+    genre: Option<String>,
+    disc: Option<i64>,
+    number: Option<i64>,
+    year: Option<i64>,
+    seconds: f64,
+    added: i64,
+    path: Option<Vec<u8>>,
+    size: Option<i64>,
+    codec: String,
+    licence: Option<String>,
+    tempo: Option<f64>,
+    key: Option<i64>,
+    loudness: Option<f64>,
+}
+
+impl SortRow {
+    pub(super) fn new(id: i64, facts: &TrackFacts) -> Self {
+        let file = facts.files.first();
+        let tags = file.map(|file| &file.tags);
+        let of = |tag: fn(&TrackTags) -> Option<&String>| {
+            tags.and_then(tag).map(|text| plain(&fold(text)))
+        };
+        let measured = facts.descriptors.unwrap_or_default();
+        Self {
+            id,
+            artist: of(|tags| tags.artist.as_ref().or(tags.album_artist.as_ref())),
+            album: of(|tags| tags.album.as_ref()),
+            title: of(|tags| tags.title.as_ref()),
+            genre: of(|tags| tags.genres.first()),
+            disc: tags.and_then(|tags| tags.disc_number).map(i64::from),
+            number: tags.and_then(|tags| tags.track_number).map(i64::from),
+            year: tags.and_then(|tags| tags.year).map(i64::from),
+            seconds: facts.audio.seconds,
+            added: facts.added_at,
+            path: file
+                .and_then(|file| path_to_bytes(&file.record.path).ok())
+                .map(<[u8]>::to_vec),
+            size: file.map(|file| file.record.size as i64),
+            codec: plain(&fold(&facts.audio.codec)),
+            licence: of(|tags| tags.licence.as_ref()),
+            tempo: measured.tempo,
+            key: measured.key.map(|key| i64::from(key.number())),
+            loudness: measured.loudness,
+        }
+    }
+
+    /// Calls `write` with a list of values for each column, in their order.
+    pub(super) fn columns<T>(rows: &[&Self], write: impl FnOnce(&[&dyn SqlParameter]) -> T) -> T {
+        macro_rules! values {
+            ($($field:ident)*) => { write(&[$(&rows.iter().map(|row| &row.$field).collect::<Vec<_>>()),*]) };
+        }
+        values!(id artist album title genre disc number year seconds added path size codec licence tempo key loudness)
+    }
+}
+
+/// A row on its way out: values in the order of [`columns`](super::ddl::columns), and the exact vector.
+#[derive(Debug)]
+pub(super) struct TrackRow {
+    pub(super) id: i64,
+    pub(super) content: Vec<u8>,
+    path: String,
+    texts: [Option<String>; 4],
+    genres: Vec<String>,
+    year: Option<i32>,
+    seconds: f64,
+    tempo: Option<f64>,
+    key: Option<i16>,
+    loudness: Option<f64>,
+    licences: Vec<String>,
+    years: (Option<i32>, Option<i32>),
+    paths: Vec<i64>,
+    folders: Vec<i64>,
+    artist_keys: Vec<i64>,
+    album_keys: Vec<i64>,
+    genre_keys: Vec<i64>,
+    words: String,
+    facts: FactsJson,
+    windows: Option<Vec<u8>>,
+    pub(super) digest: Vec<u8>,
+    embedding: HalfVector,
+    vector: Vec<u8>,
+    pub(super) sorted_by: SortRow,
+}
+
+/// Bytes of each half of a digest: of what is known, and of the vectors.
+pub(super) const HALF_DIGEST: usize = 16;
+
+/// The first half of a digest, which says whether something but the vectors is new.
+pub(super) fn facts_digest(facts: &[u8], genre_keys: &[i64]) -> [u8; HALF_DIGEST] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(facts);
+    genre_keys.iter().for_each(|key| {
+        hasher.update(&key.to_le_bytes());
+    });
+    let mut digest = [0; HALF_DIGEST];
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..HALF_DIGEST]);
+    digest
+}
+
+pub(super) fn genre_keys(genres: &[voisin_learn::genre::Genre]) -> Vec<i64> {
+    unique(
+        genres
+            .iter()
+            .map(|genre| hash(genre.key().as_bytes()))
+            .collect(),
+    )
+}
+
+/// What is known of a recording as it travels between libraries, by which a push tells what has changed.
+pub(super) fn facts_bytes(facts: &TrackFacts) -> Result<Vec<u8>> {
+    serde_json::to_vec(facts).map_err(|error| std::io::Error::other(error).into())
+}
+
+/// Everybody whom artist and album artist name, and these texts as they are.
+fn artist_keys<'a>(tags: impl Iterator<Item = &'a TrackTags>) -> Vec<i64> {
+    let texts = tags
+        .flat_map(|tags| [tags.artist.as_deref(), tags.album_artist.as_deref()])
+        .flatten();
+    unique(
+        texts
+            .flat_map(|text| artists(text).into_iter().chain([text]))
+            .map(name_hash)
+            .collect(),
+    )
+}
+
+fn unique(mut keys: Vec<i64>) -> Vec<i64> {
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+impl TrackRow {
+    /// - `with_windows`: send the window vectors too
+    /// - `space`: in which the database compares
+    pub(super) fn new(
+        track: &StoredTrack,
+        with_windows: bool,
+        space: &LibrarySpace,
+    ) -> Result<Self> {
+        let StoredTrack { record, genres } = track;
+        let facts = &record.facts;
+        let first = facts.files.first();
+        let tags = || facts.files.iter().map(|file| &file.tags);
+        let first_tags = first.map(|file| file.tags.clone()).unwrap_or_default();
+        let mut paths = Vec::new();
+        let mut folders = Vec::new();
+        let mut words = String::from(" ");
+        for file in &facts.files {
+            let path = &file.record.path;
+            paths.push(hash(path_to_bytes(path)?));
+            for folder in path.ancestors().skip(1) {
+                folders.push(hash(path_to_bytes(folder)?));
+            }
+            let texts = [
+                &file.tags.artist,
+                &file.tags.title,
+                &file.tags.album,
+                &file.tags.album_artist,
+            ];
+            let stem = path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned());
+            for text in texts.into_iter().chain([&stem]).flatten() {
+                words.push_str(&plain(&fold(text)));
+                words.push(' ');
+            }
+        }
+        let years = || tags().filter_map(|tags| tags.year);
+        let genre_keys = genre_keys(genres);
+        let embedding = HalfVector::new(&space.centre(&record.vector));
+        let windows = (with_windows && !record.windows.starts.is_empty())
+            .then(|| windows_bytes(&record.windows));
+        let mut digest = facts_digest(&facts_bytes(facts)?, &genre_keys).to_vec();
+        let mut hasher = blake3::Hasher::new();
+        let vector: Vec<u8> = record
+            .vector
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        hasher.update(&vector);
+        hasher.update(windows.as_deref().unwrap_or_default());
+        digest.extend_from_slice(&hasher.finalize().as_bytes()[..HALF_DIGEST]);
+        let measured = facts.descriptors.unwrap_or_default();
+        let mut licences: Vec<String> = tags()
+            .filter_map(|tags| tags.licence.as_deref())
+            .map(plain)
+            .collect();
+        licences.dedup();
+        let text = |text: &Option<String>| text.as_deref().map(plain);
+        Ok(Self {
+            id: id_of(&facts.audio.content).0,
+            content: facts.audio.content.0.to_vec(),
+            path: first
+                .map(|file| plain(&file.record.path.to_string_lossy()))
+                .unwrap_or_default(),
+            texts: [
+                text(&first_tags.title),
+                text(&first_tags.artist),
+                text(&first_tags.album),
+                text(&first_tags.album_artist),
+            ],
+            genres: genres.iter().map(|genre| plain(genre.name())).collect(),
+            year: first_tags.year,
+            seconds: facts.audio.seconds,
+            tempo: measured.tempo,
+            key: measured.key.map(|key| i16::from(key.number())),
+            loudness: measured.loudness,
+            licences,
+            years: (years().min(), years().max()),
+            paths: unique(paths),
+            folders: unique(folders),
+            artist_keys: artist_keys(tags()),
+            album_keys: unique(
+                tags()
+                    .filter_map(|tags| tags.album.as_ref())
+                    .map(|name| name_hash(name))
+                    .collect(),
+            ),
+            genre_keys,
+            words,
+            facts: FactsJson::new(facts)?,
+            windows,
+            digest,
+            embedding,
+            vector,
+            sorted_by: SortRow::new(id_of(&facts.audio.content).0, facts),
+        })
+    }
+
+    /// Calls `write` with the values in the order of the columns, the exact vector last.
+    pub(super) fn write<T>(
+        &self,
+        source: &str,
+        changed: i64,
+        write: impl FnOnce(&[&(dyn ToSql + Sync)]) -> T,
+    ) -> T {
+        let [title, artist, album, album_artist] = &self.texts;
+        write(&[
+            &self.id,
+            &self.content,
+            &source,
+            &self.path,
+            title,
+            artist,
+            album,
+            album_artist,
+            &self.genres,
+            &self.year,
+            &self.seconds,
+            &self.tempo,
+            &self.key,
+            &self.loudness,
+            &self.licences,
+            &self.years.0,
+            &self.years.1,
+            &self.paths,
+            &self.folders,
+            &self.artist_keys,
+            &self.album_keys,
+            &self.genre_keys,
+            &self.words,
+            &self.facts,
+            &self.windows,
+            &self.digest,
+            &changed,
+            &self.embedding,
+            &self.vector,
+        ])
+    }
+}
+
+/// How many windows, their starts, and their vectors.
+fn windows_bytes(windows: &TrackWindows) -> Vec<u8> {
+    let mut bytes = (windows.starts.len() as u32).to_le_bytes().to_vec();
+    windows
+        .starts
+        .iter()
+        .for_each(|start| bytes.extend_from_slice(&start.to_le_bytes()));
+    windows
+        .vectors
+        .iter()
+        .for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    bytes
+}
+
+fn windows_of(bytes: &[u8], dimension: usize) -> Option<TrackWindows> {
+    let (count, rest) = bytes.split_at_checked(4)?;
+    let count = u32::from_le_bytes(count.try_into().ok()?) as usize;
+    let (starts, vectors) = rest.split_at_checked(count.checked_mul(4)?)?;
+    let starts = starts
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect();
+    let (values, left) = vectors.as_chunks::<2>();
+    if !left.is_empty() {
+        return None;
+    }
+    let values = values
+        .iter()
+        .map(|bytes| f16::from_le_bytes(*bytes))
+        .collect();
+    let vectors = Array2::from_shape_vec((count, dimension), values).ok()?;
+    Some(TrackWindows { vectors, starts })
+}
+
+/// A vector from its bytes.
+pub(super) fn vector_of(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect()
+}
+
+/// What is known of a recording; `None` where another program has changed it beyond use.
+pub(super) fn facts_of(jsonb: &str) -> Option<TrackFacts> {
+    let mut json: Value = serde_json::from_str(jsonb).ok()?;
+    // Of tables of before, as it travels between libraries.
+    if let Some(bytes) = json.as_object().and_then(escaped) {
+        return serde_json::from_slice(&bytes).ok();
+    }
+    from_jsonb("", &mut json);
+    serde_json::from_value(json).ok()
+}
+
+/// The recording of a row: facts, windows, vector. `None` where another program has changed it beyond use.
+pub(super) fn record(facts: &str, windows: Option<&[u8]>, vector: Vec<f32>) -> Option<TrackRecord> {
+    let facts = facts_of(facts)?;
+    let windows = windows.and_then(|bytes| windows_of(bytes, vector.len()));
+    let windows = windows.unwrap_or_else(|| TrackWindows::none(vector.len()));
+    Some(TrackRecord {
+        facts,
+        vector,
+        windows,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use voisin_library::{AudioFacts, Descriptors, FileRecord, TaggedFile};
+
+    fn facts(numbers: [f64; 5], path: PathBuf, title: &str) -> TrackFacts {
+        let [seconds, tempo, loudness, bpm, replay_gain] = numbers;
+        TrackFacts {
+            audio: AudioFacts {
+                content: ContentId([0xab; 32]),
+                seconds,
+                sample_rate: 44_100,
+                channels: 2,
+                container: "flac".into(),
+                codec: "flac".into(),
+                packets: u64::MAX >> 1,
+                damaged_packets: 0,
+            },
+            added_at: i64::MIN,
+            files: vec![TaggedFile {
+                record: FileRecord {
+                    path,
+                    size: u64::MAX,
+                    mtime_ns: i64::MAX,
+                },
+                tags: TrackTags {
+                    title: Some(title.into()),
+                    bpm: Some(bpm),
+                    replay_gain: Some(replay_gain),
+                    musical_key: Some("1".into()),
+                    ..TrackTags::default()
+                },
+            }],
+            descriptors: Some(Descriptors {
+                version: 1,
+                tempo: Some(tempo),
+                loudness: Some(loudness),
+                ..Descriptors::default()
+            }),
+            label: Some("a\0b".into()),
+        }
+    }
+
+    #[test]
+    fn facts_come_back_as_they_were() {
+        let odd = PathBuf::from("/music/\u{fffd} \"seconds\":\"3\"");
+        for numbers in [
+            [
+                180.036_281_179_138_3,
+                119.999_999_999_999_99,
+                -7.519_999_999_999_999,
+                120.0,
+                0.0,
+            ],
+            [f64::MAX, f64::MIN_POSITIVE, -1e300, 5e-324, 1e-7],
+            [0.1 + 0.2, 1.0 / 3.0, -0.0, 1e15 + 0.3, f64::EPSILON],
+        ] {
+            for title in ["nul\0 \\u0000", "{\"hex\": \"00\"}", "12"] {
+                let facts = facts(numbers, odd.clone(), title);
+                let json = FactsJson::new(&facts).unwrap().0;
+                assert!(!json.contains("\\u0000"), "{json}");
+                let back = facts_of(&json).unwrap();
+                assert_eq!(
+                    facts_bytes(&back).unwrap(),
+                    facts_bytes(&facts).unwrap(),
+                    "{json}"
+                );
+            }
+        }
+        let json: Value = serde_json::from_str(
+            &FactsJson::new(&facts(
+                [200.5, 120.0, -9.5, f64::NAN, 1.0],
+                odd.clone(),
+                "a",
+            ))
+            .unwrap()
+            .0,
+        )
+        .unwrap();
+        assert_eq!(json["audio"]["content"], "ab".repeat(32));
+        assert_eq!(
+            (&json["audio"]["seconds"], &json["descriptors"]["tempo"]),
+            (&200.5.into(), &120.0.into())
+        );
+        assert_eq!(
+            json["files"][0]["tags"]["bpm"], "NaN",
+            "what is no number stays as it is"
+        );
+        assert_eq!(json["files"][0]["tags"]["musical_key"], "1");
+        assert_eq!(json["label"], serde_json::json!({ "hex": "610062" }));
+    }
+
+    #[test]
+    fn facts_of_before_and_damaged_ones() {
+        let old = facts_bytes(&facts([1.5; 5], PathBuf::from("/a"), "nul\0")).unwrap();
+        let back = facts_of(&format!("{{\"hex\": \"{}\"}}", hex(&old))).unwrap();
+        assert_eq!(facts_bytes(&back).unwrap(), old);
+        for damaged in [
+            "",
+            "{",
+            "{}",
+            "[]",
+            "null",
+            "{\"hex\": \"7\"}",
+            "{\"hex\": \"7b7d\"}",
+            "{\"hex\": 7}",
+        ] {
+            assert!(facts_of(damaged).is_none(), "{damaged}");
+        }
+    }
+}

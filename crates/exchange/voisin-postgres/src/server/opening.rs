@@ -1,0 +1,362 @@
+//! Opening a library that is there, and making its tables where there are none.
+
+use postgres::error::SqlState;
+
+use super::search::WIDEST;
+use super::{Connection, Lock, Postgres, SYNONYMS, Shards, Transaction, order};
+use crate::ddl::{self, IndexCodes, OLDEST_SCHEMA, SCHEMA};
+use crate::{BackendError, PostgresAddress, Result};
+use voisin_engine::{EngineError, check_model};
+use voisin_learn::genre::Taxonomy;
+use voisin_library::StoredModel;
+
+/// The oldest pgvector that scans an index on where a filter leaves too few.
+const OLDEST_PGVECTOR: &str = "0.8.0";
+
+/// What came of bringing tables forward.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upgraded {
+    /// They were there already, or there are none.
+    Nothing,
+    /// They were of this version before.
+    From(i32),
+    /// Nothing is changed: servers that hold a part of the tracks, and what is to be run on each first.
+    ShardsFirst(Vec<(String, String)>),
+}
+
+impl Postgres {
+    /// Opens a library that is there.
+    pub fn open(place: &PostgresAddress) -> Result<Self> {
+        Self::connect(place, None)
+    }
+
+    /// Opens a library to send tracks of this model to; its tables are made where there are none.
+    pub fn open_or_create(place: &PostgresAddress, model: &StoredModel) -> Result<Self> {
+        Self::connect(place, Some(model))
+    }
+
+    fn connect(place: &PostgresAddress, create: Option<&StoredModel>) -> Result<Self> {
+        let mut opened = Self {
+            connection: Connection::open(place)?,
+            lock: None,
+            table: "voisin_track".to_owned(),
+            model: StoredModel {
+                name: String::new(),
+                fingerprint: String::new(),
+                dimension: 0,
+                manifest_json: String::new(),
+            },
+            width: 0,
+            codes: IndexCodes::default(),
+            shards: Vec::new(),
+            parts: Vec::new(),
+            direct: Shards::default(),
+            shard_width: None,
+            taxonomy: Taxonomy::default(),
+            mean: None,
+        };
+        if let Some(model) = create {
+            opened.create_tables(model)?;
+        }
+        opened.read_head()?;
+        if let Some(model) = create
+            && model.fingerprint != opened.model.fingerprint
+        {
+            return Err(BackendError::OtherModel {
+                place: place.to_string(),
+                held: opened.model.name,
+                held_fingerprint: opened.model.fingerprint,
+                offered: model.name.clone(),
+                offered_fingerprint: model.fingerprint.clone(),
+            });
+        }
+        Ok(opened)
+    }
+
+    /// Makes what is missing: the extension, the tables, the name of the model.
+    fn create_tables(&mut self, model: &StoredModel) -> Result<()> {
+        if model.dimension > 4000 {
+            return Err(BackendError::Dimension {
+                dimension: model.dimension,
+            });
+        }
+        // What a newer voisin made stays as it is.
+        self.check_schema()?;
+        self.check_pgvector(true)?;
+        let place = self.place().to_string();
+        let dimension = model.dimension as i32;
+        let of_column: Option<i32> = self.run(|tx| {
+            // Several may come at once, and "if not exists" is no help against that.
+            tx.batch_execute("select pg_advisory_xact_lock(1987013492)")?;
+            if !is_there(tx, model)? {
+                tx.batch_execute(&ddl::single(model.dimension))?;
+                tx.execute("insert into voisin_state (schema) values ($1)", &[&SCHEMA])?;
+            }
+            let sql = "select atttypmod from pg_attribute
+                where attrelid = to_regclass('voisin_track') and attname = 'embedding'";
+            let of_column = tx.query_opt(sql, &[])?.map(|row| row.get(0));
+            // Tables that an operator made wait for the name of their model.
+            tx.execute(
+                "update voisin_state set model = $1, fingerprint = $2, dimension = $3, manifest = $4
+                 where fingerprint is null and $5",
+                &[
+                    &model.name,
+                    &model.fingerprint,
+                    &dimension,
+                    &model.manifest_json,
+                    &(of_column == Some(dimension)),
+                ],
+            )?;
+            let held: Option<String> = tx
+                .query_one("select fingerprint from voisin_state", &[])?
+                .get(0);
+            // Vectors of another model are refused by its name.
+            let is_other = held.is_some_and(|held| held != model.fingerprint);
+            Ok(if is_other { Some(dimension) } else { of_column })
+        })?;
+        match of_column {
+            Some(found) if found != dimension => Err(BackendError::OtherTables {
+                place,
+                found,
+                expected: dimension,
+            }),
+            Some(_) => Ok(()),
+            None => Err(BackendError::NoLibrary { place }),
+        }
+    }
+
+    /// Takes the lock of those who send tracks, for as long as this lasts.
+    pub(crate) fn lock(&mut self) -> Result<()> {
+        if self.lock.is_none() {
+            self.lock = Some(lock(self.place())?);
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on where the lock was lost.
+    pub(crate) fn check_lock(&mut self) -> Result<()> {
+        if self.lock.as_mut().is_none_or(Lock::is_held) {
+            return Ok(());
+        }
+        let problem =
+            "the connection that kept others from sending meanwhile was lost: run it again";
+        Err(BackendError::Connect {
+            place: self.place().to_string(),
+            problem: problem.to_owned(),
+        })
+    }
+
+    /// Brings the tables of an older voisin forward, in one transaction, with all that they hold but the vector index.
+    pub fn upgrade(place: &PostgresAddress) -> Result<Upgraded> {
+        let mut connection = Connection::open(place)?;
+        let Some(found) = schema(&mut connection)? else {
+            return Ok(Upgraded::Nothing);
+        };
+        if !(OLDEST_SCHEMA..SCHEMA).contains(&found) {
+            return known_schema(place, found).map(|()| Upgraded::Nothing);
+        }
+        let _lock = lock(place)?;
+        let shards = connection.run(foreign_parts)?;
+        let done = connection.run(|tx| {
+            // Nobody sends anything meanwhile; another upgrade may have been faster.
+            tx.batch_execute("lock table voisin_state in exclusive mode")?;
+            let row = tx.query_one("select schema, dimension from voisin_state", &[])?;
+            let found = row.get::<_, i32>(0);
+            let dimension = row.get::<_, Option<i32>>(1).unwrap_or_default();
+            tx.batch_execute(&ddl::upgrade(found, shards.len(), dimension as usize))?;
+            if found < 4 {
+                order::fill(tx)?;
+            }
+            tx.execute("update voisin_state set schema = $1", &[&SCHEMA])?;
+            Ok(Upgraded::From(found))
+        });
+        match done {
+            Err(BackendError::Server { code, .. })
+                if !shards.is_empty()
+                    && code.as_deref() == Some(SqlState::UNDEFINED_TABLE.code()) =>
+            {
+                let of_shard = |(server, table): (String, String)| {
+                    (server, ddl::upgrade_of_shard(found, &table))
+                };
+                Ok(Upgraded::ShardsFirst(
+                    shards.into_iter().map(of_shard).collect(),
+                ))
+            }
+            done => done,
+        }
+    }
+
+    /// Refuses tables of another schema; false where there are none.
+    fn check_schema(&mut self) -> Result<bool> {
+        match schema(&mut self.connection)? {
+            Some(found) => known_schema(self.place(), found).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// - `create`: make the extension where the server has it
+    fn check_pgvector(&mut self, create: bool) -> Result<()> {
+        let place = self.place().to_string();
+        let version = |tx: &mut Transaction<'_>| {
+            let sql = "select extversion from pg_extension where extname = 'vector'";
+            Ok(tx.query_opt(sql, &[])?.map(|row| row.get::<_, String>(0)))
+        };
+        let mut installed = self.run(version)?;
+        if installed.is_none() && create {
+            let made = self.run(|tx| tx.batch_execute("create extension vector"));
+            installed = self.run(version)?;
+            if installed.is_none()
+                && let Err(BackendError::Server { problem, code, .. }) = &made
+                && code.as_deref() == Some(SqlState::INSUFFICIENT_PRIVILEGE.code())
+            {
+                return Err(BackendError::Server {
+                    place,
+                    problem: format!(
+                        "{problem}; run as the database's owner: create extension vector"
+                    ),
+                    code: None,
+                });
+            }
+        }
+        let parts = |text: &str| -> Vec<u32> {
+            text.split('.')
+                .map_while(|part| part.parse().ok())
+                .collect()
+        };
+        if installed
+            .as_deref()
+            .is_some_and(|found| parts(found) >= parts(OLDEST_PGVECTOR))
+        {
+            return Ok(());
+        }
+        let version: String =
+            self.run(|tx| Ok(tx.query_one("show server_version_num", &[])?.get(0)))?;
+        let has_one = installed.is_some();
+        Err(BackendError::NoVector {
+            place,
+            expected: OLDEST_PGVECTOR,
+            found: installed.map_or("found none".to_owned(), |found| format!("found {found}")),
+            version: version.parse::<u32>().unwrap_or_default() / 10_000,
+            command: if has_one {
+                "alter extension vector update"
+            } else {
+                "create extension vector"
+            },
+        })
+    }
+
+    /// Reads what the database says of itself.
+    fn read_head(&mut self) -> Result<()> {
+        let place = self.place().to_string();
+        if !self.check_schema()? {
+            return Err(BackendError::NoLibrary { place });
+        }
+        self.check_pgvector(false)?;
+        let (model, width) = self.run(|tx| {
+            let sql = "select model, fingerprint, dimension, manifest, width from voisin_state";
+            let row = tx.query_one(sql, &[])?;
+            let model = row.get::<_, Option<String>>(0).map(|name| StoredModel {
+                name,
+                fingerprint: row.get::<_, Option<String>>(1).unwrap_or_default(),
+                dimension: row.get::<_, Option<i32>>(2).unwrap_or_default() as usize,
+                manifest_json: row.get::<_, Option<String>>(3).unwrap_or_default(),
+            });
+            Ok((model, row.get::<_, i32>(4) as u32))
+        })?;
+        self.model = model.ok_or_else(|| BackendError::NoLibrary {
+            place: place.clone(),
+        })?;
+        check_model(&self.model).map_err(|problem| EngineError::ForeignModel {
+            place,
+            problem,
+            next: "drop the tables that begin with voisin_ and push again".into(),
+        })?;
+        self.width = width.clamp(1, WIDEST);
+        self.read_mean()?;
+        self.read_codes()?;
+        (self.shards, self.parts) = self.run(foreign_parts)?.into_iter().unzip();
+        self.shards.dedup();
+        let synonyms = self.settings()?.remove(SYNONYMS);
+        if let Some(text) = synonyms {
+            let file = tempfile::NamedTempFile::new()?;
+            std::fs::write(file.path(), text)?;
+            if let Ok(taxonomy) = Taxonomy::default().with_user_file(file.path()) {
+                self.taxonomy = taxonomy;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the lock of those who send tracks.
+fn lock(place: &PostgresAddress) -> Result<Lock> {
+    let held = Lock::take(
+        place,
+        "1987013491, hashint8('voisin_state'::regclass::oid::bigint)",
+    )?;
+    held.ok_or_else(|| BackendError::Busy {
+        place: place.to_string(),
+    })
+}
+
+/// Version of the tables; `None` where there are none.
+fn schema(connection: &mut Connection) -> Result<Option<i32>> {
+    connection.run(|tx| {
+        let there: bool = tx
+            .query_one("select to_regclass('voisin_state') is not null", &[])?
+            .get(0);
+        let sql = "select schema from voisin_state";
+        Ok(if there {
+            tx.query_opt(sql, &[])?.map(|row| row.get(0))
+        } else {
+            None
+        })
+    })
+}
+
+/// Refuses tables of another schema, with what to do.
+fn known_schema(place: &PostgresAddress, found: i32) -> Result<()> {
+    let next = match found {
+        SCHEMA => return Ok(()),
+        OLDEST_SCHEMA..SCHEMA => {
+            "\"voisin push --upgrade\" brings them forward and keeps the tracks"
+        }
+        _ if found > SCHEMA => "use the newer voisin",
+        _ => "drop the tables that begin with voisin_ and push again",
+    };
+    Err(BackendError::Schema {
+        place: place.to_string(),
+        found,
+        expected: SCHEMA,
+        next,
+    })
+}
+
+/// Parts of the table of tracks on other servers: server and table, by server.
+fn foreign_parts(tx: &mut Transaction<'_>) -> Result<Vec<(String, String)>, postgres::Error> {
+    let sql = "select s.srvname::text, t.ftrelid::regclass::text from pg_inherits i
+        join pg_foreign_table t on t.ftrelid = i.inhrelid join pg_foreign_server s on s.oid = t.ftserver
+        where i.inhparent = 'voisin_track'::regclass order by 1, 2";
+    Ok(tx
+        .query(sql, &[])?
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect())
+}
+
+/// Whether the tables for a model's vectors are there; those of another model further along the search path are not they.
+fn is_there(tx: &mut Transaction<'_>, model: &StoredModel) -> Result<bool, postgres::Error> {
+    let sql =
+        "select relnamespace::regnamespace::text = quote_ident(current_schema()) from pg_class
+        where oid = to_regclass('voisin_state')";
+    let Some(row) = tx.query_opt(sql, &[])? else {
+        return Ok(false);
+    };
+    if row.get::<_, Option<bool>>(0) != Some(false) {
+        return Ok(true);
+    }
+    let held: Option<String> = tx
+        .query_one("select fingerprint from voisin_state", &[])?
+        .get(0);
+    Ok(held.is_none_or(|held| held == model.fingerprint))
+}

@@ -1,0 +1,370 @@
+//! Leakage: tracks, artists and albums that are in more than one part of a split.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::matrix::Row;
+use super::split::Split;
+use crate::dataset::Part;
+use voisin_base::text::fold;
+use voisin_engine::{audio_correlation, chords};
+use voisin_explore::KnnGraph;
+use voisin_explore::duplicates::DuplicateOptions;
+use voisin_explore::versions;
+use voisin_learn::Preparation;
+
+/// Overlap of the training part with the validation or the test part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SharedTracks {
+    /// The part.
+    pub with: Part,
+    /// Artists on both sides.
+    pub artists: Vec<String>,
+    /// Albums on both sides.
+    pub albums: Vec<String>,
+    /// Pairs of tracks with the same audio, whatever their tags and names.
+    pub same_audio: Vec<(String, String)>,
+}
+
+impl SharedTracks {
+    /// Whether anything is on both sides that makes figures too good.
+    pub fn is_clean(&self) -> bool {
+        self.artists.is_empty() && self.albums.is_empty() && self.same_audio.is_empty()
+    }
+}
+
+/// Why two tracks are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Likeness {
+    /// The same audio, whatever its tags and names.
+    Audio,
+    /// The same numbers in a table.
+    Numbers,
+    /// One recording to the ear: encoded again, louder, cut.
+    Recording,
+    /// The same chords in the same order: faster, in another key, played again.
+    Chords,
+}
+
+impl Likeness {
+    /// In a sentence about two tracks.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Audio => "are the same audio",
+            Self::Numbers => "have equal numbers",
+            Self::Recording => "sound like one recording",
+            Self::Chords => "go by the same chords",
+        }
+    }
+}
+
+/// A track that is there twice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Double {
+    /// The first.
+    pub first: String,
+    /// The other.
+    pub second: String,
+    /// Why they are one.
+    pub why: Likeness,
+    /// Whether they are on two sides of the split, or may be of a fold.
+    pub apart: bool,
+}
+
+/// The leakage card of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Leak {
+    /// Training against validation; both against test.
+    pub shared: Vec<SharedTracks>,
+    /// Tracks of the same audio or numbers under different labels.
+    pub contradictions: Vec<(String, String)>,
+    /// Tracks that are there twice.
+    pub doubles: Vec<Double>,
+    /// How copies were searched for, in a sentence.
+    pub looked_for: String,
+    /// The accuracy that random folds would have shown.
+    pub random_folds: Option<RandomFolds>,
+}
+
+/// The same algorithm cross-validated with and without groups.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RandomFolds {
+    /// Accuracy with groups kept together.
+    pub grouped: f64,
+    /// Accuracy with tracks split at random.
+    pub random: f64,
+}
+
+impl RandomFolds {
+    /// By how many points of accuracy random folds flatter.
+    pub fn points(self) -> f64 {
+        100.0 * (self.random - self.grouped)
+    }
+}
+
+/// Finds everything that the parts have in common by metadata and digests.
+pub fn look(rows: &[Row], split: &Split) -> Leak {
+    let shared = [Part::Validation, Part::Test]
+        .into_iter()
+        .filter(|&part| !split.rows(part).is_empty())
+        .map(|part| {
+            let other = split.rows(part);
+            // the final model learns from validation tracks too
+            let training: Vec<usize> = (0..rows.len())
+                .filter(|&row| {
+                    let training_part = split.parts[row];
+                    training_part == Some(Part::Training)
+                        || (part == Part::Test && training_part == Some(Part::Validation))
+                })
+                .collect();
+            let common = |name: &dyn Fn(&Row) -> Option<String>| -> Vec<String> {
+                let mine: BTreeSet<String> = training
+                    .iter()
+                    .filter_map(|&row| name(&rows[row]))
+                    .collect();
+                let theirs: BTreeSet<String> =
+                    other.iter().filter_map(|&row| name(&rows[row])).collect();
+                mine.intersection(&theirs).cloned().collect()
+            };
+            let mut by_content = BTreeMap::new();
+            for &row in &training {
+                if let Some(content) = rows[row].audio() {
+                    by_content.entry(content).or_insert(row);
+                }
+            }
+            let same_audio = other
+                .iter()
+                .filter_map(|&row| {
+                    let first = by_content.get(&rows[row].audio()?)?;
+                    Some((rows[*first].item.key.clone(), rows[row].item.key.clone()))
+                })
+                .collect();
+            // an album's name alone identifies nothing: many artists have a "Greatest Hits"
+            let album = |row: &Row| {
+                let artist = row.item.artist.as_deref().map(fold).unwrap_or_default();
+                row.item
+                    .album
+                    .as_deref()
+                    .map(|album| format!("{artist} {}", fold(album)).trim().to_owned())
+            };
+            SharedTracks {
+                with: part,
+                artists: common(&|row| row.item.artist.as_deref().map(fold)),
+                albums: common(&album),
+                same_audio,
+            }
+        })
+        .collect();
+    let mut first: BTreeMap<_, usize> = BTreeMap::new();
+    let mut contradictions = Vec::new();
+    let mut doubles = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let Some(content) = row.content else { continue };
+        let before = *first.entry(content).or_insert(at);
+        if before != at {
+            let why = if row.seconds.is_some() {
+                Likeness::Audio
+            } else {
+                Likeness::Numbers
+            };
+            doubles.push(double(rows, split, [before, at], why));
+        }
+        if rows[before].item.label != row.item.label {
+            contradictions.push((rows[before].item.key.clone(), row.item.key.clone()));
+        }
+    }
+    let kind = if rows.iter().any(|row| row.seconds.is_some()) {
+        "equal audio"
+    } else {
+        "equal numbers"
+    };
+    let looked_for = format!("Copies were searched for by {kind}");
+    Leak {
+        shared,
+        contradictions,
+        doubles,
+        looked_for,
+        random_folds: None,
+    }
+}
+
+fn double(rows: &[Row], split: &Split, pair: [usize; 2], why: Likeness) -> Double {
+    let [first, second] = pair.map(|row| rows[row].item.key.clone());
+    Double {
+        first,
+        second,
+        why,
+        apart: apart(split, pair),
+    }
+}
+
+/// Whether two rows are in two parts, or with cross-validation in two groups.
+fn apart(split: &Split, [a, b]: [usize; 2]) -> bool {
+    let part = split.parts[a];
+    let other_part = split.parts[b];
+    // without held-out parts any group may be in any fold
+    let in_folds = split
+        .parts
+        .iter()
+        .all(|part| matches!(part, None | Some(Part::Training)));
+    part.is_some()
+        && other_part.is_some()
+        && (part != other_part || (in_folds && split.groups[a] != split.groups[b]))
+}
+
+/// Limits of the search for near copies: tracks of a data set, pairs that are decoded, and
+/// neighbours of a track.
+const MOST_SEARCHED: usize = 20_000;
+const MOST_HEARD: usize = 500;
+const NEIGHBOURS: usize = 5;
+
+/// Searches for near copies in two parts of the split, as `voisin duplicates` does: decodes pairs
+/// of tracks that are among each other's nearest by their features, the most similar first.
+///
+/// - `values`: `[rows, columns]`
+pub fn listen(
+    leak: &mut Leak,
+    rows: &[Row],
+    values: ArrayView2<f32>,
+    split: &Split,
+    stop: &AtomicBool,
+) {
+    let paths: Vec<Option<&PathBuf>> = rows
+        .iter()
+        .map(|row| row.item.path.as_ref().filter(|_| row.audio().is_some()))
+        .collect();
+    // exact neighbours cost a product of every pair of rows
+    if paths.iter().all(Option::is_none) || rows.len() > MOST_SEARCHED {
+        leak.looked_for += " alone.";
+        return;
+    }
+    let mut units = Preparation::fit(values).1;
+    for mut row in units.outer_iter_mut() {
+        let length = row.dot(&row).sqrt();
+        // a row of zeros has no direction; any unit vector keeps it out of NaN
+        if length > 1e-6 {
+            row /= length;
+        } else {
+            row.iter_mut().take(1).for_each(|x| *x = 1.0);
+        }
+    }
+    let Ok(graph) = KnnGraph::exact(units.view(), NEIGHBOURS) else {
+        return;
+    };
+    let mut pairs: Vec<(f32, [usize; 2])> = (0..rows.len())
+        .flat_map(|a| {
+            graph
+                .row(a)
+                .map(move |(b, similarity)| (similarity, [a, b]))
+        })
+        // each mutual pair once
+        .filter(|(_, [a, b])| a < b && graph.row(*b).any(|(other, _)| other == *a))
+        // equal audio is listed by its digest already
+        .filter(|(_, [a, b])| rows[*a].content != rows[*b].content && apart(split, [*a, *b]))
+        .collect();
+    pairs.sort_by(|x, y| y.0.total_cmp(&x.0));
+    let candidates = pairs.len();
+    pairs.truncate(MOST_HEARD);
+    let least = DuplicateOptions::default().correlation;
+    let stopped = || stop.load(Ordering::Relaxed);
+    let (recordings, others): (Vec<[usize; 2]>, Vec<[usize; 2]>) =
+        pairs.par_iter().map(|(_, pair)| *pair).partition(|pair| {
+            let [Some(a), Some(b)] = pair.map(|row| paths[row]) else {
+                return false;
+            };
+            !stopped() && audio_correlation(a, b, 0.0).is_some_and(|found| found >= least)
+        });
+    // chords are costly, so they are computed once for each track and only where the audio differs
+    let alone: BTreeSet<usize> = others.iter().flatten().copied().collect();
+    let heard = alone.into_par_iter().filter(|_| !stopped());
+    let heard: BTreeMap<usize, _> = heard
+        .filter_map(|row| Some((row, chords(paths[row]?)?)))
+        .collect();
+    let played_again = others.into_par_iter().filter(|[a, b]| {
+        let likeness = heard
+            .get(a)
+            .zip(heard.get(b))
+            .and_then(|(a, b)| versions::likeness(a, b));
+        likeness.is_some_and(|likeness| likeness >= versions::ALONE)
+    });
+    let played_again: Vec<[usize; 2]> = played_again.collect();
+    for (found, why) in [
+        (recordings, Likeness::Recording),
+        (played_again, Likeness::Chords),
+    ] {
+        leak.doubles
+            .extend(found.into_iter().map(|pair| double(rows, split, pair, why)));
+    }
+    leak.looked_for += &format!(
+        ", and by decoding {} of {candidates} pairs in two parts that are nearest to each other: this finds what was \
+         encoded again, made louder or cut, and by its chords what plays faster.",
+        pairs.len()
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Item;
+    use voisin_base::track::ContentId;
+
+    fn row(key: &str, artist: &str, label: &str, content: u8) -> Row {
+        let item = Item {
+            key: key.to_owned(),
+            artist: Some(artist.to_owned()),
+            label: Some(label.to_owned()),
+            ..Item::default()
+        };
+        Row {
+            item,
+            content: Some(ContentId([content; 32])),
+            seconds: Some(1.0),
+        }
+    }
+
+    #[test]
+    fn a_check_finds_every_planted_leak_and_nothing_else() {
+        let rows = [
+            row("a", "Björk", "pop", 1),
+            row("b", "Other", "pop", 2),
+            row("c", "bjork", "pop", 3),
+            row("a again, retagged", "Third", "rock", 1),
+        ];
+        let t = Some(Part::Training);
+        let e = Some(Part::Test);
+        let split = |parts: [Option<Part>; 4]| Split {
+            parts: parts.into(),
+            groups: vec![0, 1, 0, 3],
+            how: "given".to_owned(),
+            summary: String::new(),
+            at_random: false,
+            listed: std::collections::HashMap::new(),
+        };
+        let found = look(&rows, &split([t, t, e, e]));
+        assert_eq!(found.shared.len(), 1);
+        assert_eq!(found.shared[0].artists, ["bjork"]);
+        assert_eq!(
+            found.shared[0].same_audio,
+            [("a".to_owned(), "a again, retagged".to_owned())]
+        );
+        assert_eq!(found.contradictions.len(), 1);
+        let expected = Double {
+            first: "a".to_owned(),
+            second: "a again, retagged".to_owned(),
+            why: Likeness::Audio,
+            apart: true,
+        };
+        assert_eq!(found.doubles, [expected]);
+        // with cross-validation two groups may be in two folds
+        let in_folds = look(&rows, &split([t; 4])).doubles;
+        assert!(in_folds[0].apart && in_folds.len() == 1);
+        let clean = look(&rows[..3], &split([t, e, t, None]));
+        assert!(clean.shared[0].is_clean() && clean.contradictions.is_empty());
+    }
+}

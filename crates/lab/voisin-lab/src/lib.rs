@@ -1,0 +1,133 @@
+//! The laboratory: trains classifiers on data sets, evaluates and compares them, and applies them.
+//!
+//! For: turning a [`Dataset`](crate::dataset::Dataset) into numbers ([`matrix`]), splitting it so
+//! that no artist is in two parts ([`split`], [`leak`]), fitting algorithms ([`model`]) or networks
+//! ([`networks`]) in a run folder ([`run`]) that holds all that is needed to repeat the run,
+//! figures with intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]),
+//! predictions ([`answer`]), and features as files for other programs ([`extract`]). An interrupted
+//! run resumes with the same command and is bit-for-bit reproducible.
+//!
+//! Not for: the genres of a library and the algorithms themselves (`voisin-learn`).
+
+// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+#![deny(unsafe_code)]
+
+pub mod answer;
+mod bench;
+pub mod compare;
+pub mod config;
+mod cost;
+pub mod dataset;
+pub mod document;
+pub mod eval;
+pub mod extract;
+pub mod files;
+pub mod genre;
+pub mod inspect;
+pub mod leak;
+pub mod matrix;
+pub mod model;
+pub mod networks;
+pub mod pages;
+pub mod probe;
+pub mod report;
+pub mod run;
+pub mod split;
+
+use std::path::{Path, PathBuf};
+
+use voisin_base::output::OutputError;
+use voisin_base::remedy::Remedy;
+
+/// Errors of the laboratory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabError {
+    /// A data set could not be read.
+    #[error(transparent)]
+    Dataset(#[from] crate::dataset::DatasetError),
+    /// The engine failed, at decoding audio or at reading the library.
+    #[error(transparent)]
+    Engine(#[from] voisin_engine::EngineError),
+    /// The genre engine failed.
+    #[error(transparent)]
+    Genre(#[from] voisin_learn::genre::GenreError),
+    /// A network could not be trained.
+    #[error(transparent)]
+    Train(#[from] voisin_train::TrainError),
+    /// A file could not be read or written.
+    #[error("{}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A run folder or a file in it is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    Run {
+        /// The folder or file.
+        path: PathBuf,
+        /// The value expected, and the one found.
+        problem: String,
+    },
+    /// An output file cannot be created where it was asked for.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// No track of a data set could be decoded.
+    #[error("no track could be decoded: {}", .0.first().map_or("", |fault| fault.reason.as_str()))]
+    NoneHeard(Vec<crate::dataset::Fault>),
+    /// Options that contradict each other, or that this data does not allow.
+    #[error("{0}")]
+    Asked(String),
+    /// Someone pressed Ctrl-C.
+    #[error("interrupted: the same command goes on from here")]
+    Interrupted,
+}
+
+impl LabError {
+    fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// The next step that may help, where one is known.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Output(error) => error.remedy(),
+            _ => None,
+        }
+    }
+
+    fn run(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Run {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
+    }
+}
+
+/// A CSV file in memory.
+fn csv_bytes<R: IntoIterator<Item = String>>(
+    header: &[String],
+    separator: u8,
+    rows: impl IntoIterator<Item = R>,
+) -> Vec<u8> {
+    let mut writer = csv::WriterBuilder::new()
+        .delimiter(separator)
+        .flexible(true)
+        .from_writer(Vec::new());
+    // Writing into memory cannot fail.
+    let _ = writer.write_record(header);
+    for row in rows {
+        let _ = writer.write_record(row);
+    }
+    writer.into_inner().unwrap_or_default()
+}
+
+/// Writes a file whole or not at all.
+fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), LabError> {
+    voisin_base::atomic_file::write(path, bytes).map_err(LabError::io(path))
+}

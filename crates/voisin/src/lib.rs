@@ -1,0 +1,148 @@
+//! voisin ("neighbour"): a vector-search engine for music.
+//!
+//! Audio files become vectors; vectors that lie near each other are tracks that sound alike.
+//!
+//! ```text
+//! file → mono samples → windows → mel spectrograms → window vectors → track vector → library → index
+//!        probe, add               MelConfig          Encoder          Embedder       Library   VectorIndex
+//! ```
+//!
+//! An [`Engine`] joins the parts: a [`Library`] (SQLite, the truth), a [`VectorIndex`] (a cache of it), and the roads to
+//! answers. An [`Embedder`] listens to files.
+//!
+//! ```
+//! use std::sync::atomic::AtomicBool;
+//! use voisin::{
+//!     AddOptions, DeviceChoice, Embedder, Encoder, Engine, ModelRef, OpenMode, SimilarOptions, WindowPlan, add,
+//!     is_audio_candidate, scan,
+//! };
+//!
+//! let encoder = Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve()?)?;
+//! let embedder = Embedder::new(encoder)?;
+//! let folder = tempfile::tempdir()?;
+//! let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
+//!
+//! let music = scan(&["../../../data/demo/library/metal".into()], &is_audio_candidate);
+//! let options = AddOptions { windows: WindowPlan::Spread(2), ..AddOptions::default() };
+//! let stop = AtomicBool::new(false);
+//! let summary = add(engine.library_mut(), &embedder, &music.files, &options, &mut |_| {}, &stop)?;
+//! assert_eq!(summary.added as usize, music.files.len());
+//!
+//! let seed = engine.seed("chaos god".as_ref(), || Ok(&embedder))?;
+//! let found = engine.similar(&[seed], &SimilarOptions { limit: 2, ..SimilarOptions::default() })?;
+//! assert!(found.len() == 2 && found[0].similarity >= found[1].similarity);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The index needs none of the rest; any unit vectors will do:
+//!
+//! ```
+//! use ndarray::array;
+//! use voisin::{IndexOptions, SearchParams, TrackId, VectorIndex};
+//!
+//! let ids = [TrackId(1), TrackId(2), TrackId(3)];
+//! let vectors = array![[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]];
+//! let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default())?;
+//!
+//! let odd = |track: TrackId| track.0 % 2 == 1;
+//! let params = SearchParams { filter: Some(&odd), ..SearchParams::default() };
+//! let nearest = index.search(&[1.0, 0.0], 2, &params)?;
+//! assert_eq!(nearest.iter().map(|found| found.track.0).collect::<Vec<_>>(), [1, 3]);
+//! # Ok::<(), voisin::IndexError>(())
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | window | a stretch of audio of the length that a network takes at once (1 s or 3 s) |
+//! | embedding | a window's or a track's vector; a track's is the mean of its windows', scaled to unit norm |
+//! | similarity | the cosine of two embeddings relative to the library's mean, -1 to 1; higher is nearer |
+//! | seed | what a search starts from: tracks, files, or words that name them |
+//! | model | a network's weights with a manifest; its fingerprint is stored with every vector |
+//! | generation | a number that the library raises with each change, so that an index knows whether it lags |
+//! | head | a classifier trained on the vectors of labelled tracks |
+//! | vote | the genres of the labelled neighbours, weighted by distance |
+//! | kinship | how close two genres are to one another |
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cuda` | the encoder on an NVIDIA GPU |
+//! | `trace` | a span for each layer of a network, for `tracing` |
+//!
+//! # This crate
+//!
+//! A facade: it names what Rust programs use of the crates below, and holds no code. `voisin-engine` joins their parts. Names
+//! that are not here may change with any version.
+
+#![deny(unsafe_code)]
+
+// Shared by every part.
+pub use voisin_base::remedy::Remedy;
+pub use voisin_base::track::{ContentId, ContentKind, TrackId};
+
+// Files of audio.
+pub use voisin_audio::{
+    AudioError, AudioInfo, DecodePath, DecodeReport, Loudness, is_audio_candidate, probe,
+};
+pub use voisin_library::scan::{Scan, ScanProblem, scan};
+
+// Models: from spectrograms to vectors.
+pub use voisin_encoder::{
+    Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
+    ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, ModelRef,
+    Pooling, Precision, models,
+};
+pub use voisin_features::{
+    Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,
+};
+pub use voisin_import::{ImportError, WeightFormat, accept_foreign_weights, import_model};
+pub use voisin_kernels::IsaError;
+
+// The library: tracks, their files, their vectors.
+pub use voisin_library::{
+    AudioFacts, Descriptors, FileRecord, Library, LibraryError, Listened, MusicalKey, OpenMode,
+    Removed, SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter, TrackSet,
+    TrackTags, Upgrade, Vectors, WordBound, default_dir,
+};
+
+// The index.
+pub use voisin_index::{
+    GraphBuilder, IndexError, IndexMetric, IndexOptions, IndexStamp, IndexStats, ListStats,
+    Neighbor, SearchMode, SearchParams, SelfCheck, Subset, VectorIndex,
+};
+
+// The parts joined: add, search.
+pub use voisin_engine::{
+    AddEvent, AddOptions, AddSummary, Closeness, DescriptorDepth, Embedder, Engine, EngineError,
+    FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, MixOptions, Outcome,
+    Passage, PhraseAnswer, PredictedTags, Seed, SimilarOptions, SimilarPassage, SimilarTrack,
+    Standing, Steered, SteeredWord, Steering, TrackPage, TrackQuery, WindowPlan, add,
+};
+
+// Genres.
+pub use voisin_engine::{
+    Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GenreAnswer, GenreHead, GenreNews,
+    LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
+};
+pub use voisin_learn::genre::{
+    Agreement, Basis, Borderline, Confidence, FitOptions, FusionPart, Genre, GenreError,
+    GenreKinship, GenrePrediction, GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions,
+    LabelCount, LabelledRows, LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason,
+    VoteOptions, Voter, Votes,
+};
+
+// Exploring a collection.
+pub use voisin_engine::{Collection, GraphUse, Successor};
+pub use voisin_explore::artists::Makers;
+pub use voisin_explore::clusters::{
+    Change, Cluster, ClusterOptions, Clustering, Detail, Identity, NearCluster, Share, cluster,
+};
+pub use voisin_explore::layout::{LayoutOptions, layout};
+pub use voisin_explore::path::{PathOptions, Walk, path};
+pub use voisin_explore::words::{Phrase, Term, WordMeaning};
+pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta, WindowSet};
