@@ -21,6 +21,7 @@ mod copies;
 mod decoder;
 mod demux;
 mod error;
+mod fill;
 mod guard;
 mod loudness;
 mod mkv;

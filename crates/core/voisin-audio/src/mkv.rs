@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::source::read_up_to;
+use super::fill::read_up_to;
 use voisin_base::text::LONGEST_TEXT;
 
 /// Nanoseconds to cut from one track.

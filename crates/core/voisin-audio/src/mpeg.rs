@@ -4,7 +4,8 @@
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-use super::source::{WHOLE, read_up_to};
+use super::fill::read_up_to;
+use super::source::WHOLE;
 
 /// Frames of a kind in a row from which on they are another stretch: fewer are damage.
 const LEAST: u32 = 3;

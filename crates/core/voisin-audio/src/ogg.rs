@@ -6,7 +6,8 @@ use std::ops::Range;
 use symphonia::core::checksum::Crc32;
 use symphonia::core::io::Monitor as _;
 
-use super::source::{WHOLE, read_up_to};
+use super::fill::read_up_to;
+use super::source::WHOLE;
 
 /// Bytes of a page before its table of segments.
 const HEADER: usize = 27;

@@ -4,7 +4,8 @@ use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::demux::{Demuxer, codec_name};
-use super::source::{MediaBytes, WHOLE, read_up_to};
+use super::fill::read_up_to;
+use super::source::{MediaBytes, WHOLE};
 use super::{AudioError, AudioInfo, Link, Timeline};
 use voisin_base::track::ContentId;
 

@@ -6,8 +6,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use super::fill::read_up_to;
 use super::mkv::{self, CLUSTER, SEGMENT};
-use super::source::read_up_to;
 
 /// Chunks, boxes and clusters that are followed.
 const MOST: usize = 1 << 16;

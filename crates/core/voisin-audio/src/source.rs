@@ -7,6 +7,7 @@ use std::path::Path;
 
 use symphonia::core::io::MediaSource;
 
+use super::fill::read_up_to;
 use super::{AudioError, copies, repair};
 use voisin_base::cue::Place;
 
@@ -284,20 +285,6 @@ impl MediaSource for MediaBytes {
     fn byte_len(&self) -> Option<u64> {
         Some(self.length)
     }
-}
-
-/// Reads until the buffer is full or the file ends.
-pub(super) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 /// Where the audio begins after any `ID3v2` tags.

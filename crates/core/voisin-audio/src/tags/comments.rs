@@ -4,7 +4,7 @@
 
 use super::ape::little;
 use super::patch::{Splice, TagItem, replace};
-use super::read::{R128_OFFSET, decibels};
+use super::values::{R128_OFFSET, decibels};
 use super::{TagEdit, TagField};
 
 /// Comments, how many are announced, and where that is said.

@@ -5,7 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 
 use super::patch::{Splice, growth};
 use super::{TagEdit, TrackTags, carried, comments};
-use crate::source::read_up_to;
+use crate::fill::read_up_to;
 
 pub(super) const STREAMINFO: u8 = 0;
 pub(super) const PADDING: u8 = 1;

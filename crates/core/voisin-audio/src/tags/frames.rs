@@ -230,10 +230,10 @@ fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
     };
     let mut body = Vec::new();
     if edit.field == TagField::ReplayGain {
-        body.extend(text(version, GAIN));
+        body.extend(id3::text(version, GAIN));
         body.extend(if version == 4 { &[0][..] } else { &[0, 0] });
     }
-    let value = text(version, &edit.values.join("\0"));
+    let value = id3::text(version, &edit.values.join("\0"));
     // The encoding, said once.
     body.extend(&value[usize::from(!body.is_empty())..]);
     let whole = framed(version, id[usize::from(version > 2)], &body);
@@ -242,17 +242,6 @@ fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
     } else {
         whole
     }
-}
-
-/// The encoding's number and the text in it: UTF-8 in version 2.4, UTF-16 before.
-pub(super) fn text(version: u8, text: &str) -> Vec<u8> {
-    if version == 4 {
-        return [&[3], text.as_bytes()].concat();
-    }
-    let units = std::iter::once(0xfeff).chain(text.encode_utf16());
-    std::iter::once(1)
-        .chain(units.flat_map(u16::to_le_bytes))
-        .collect()
 }
 
 fn framed(version: u8, id: &str, body: &[u8]) -> Vec<u8> {
@@ -292,7 +281,7 @@ pub(super) fn new_tag(
 ) -> Result<Vec<u8>, String> {
     let mut frames = Vec::new();
     for (id, _, value) in carried(present, edits) {
-        frames.extend(framed(4, id, &text(4, &value)));
+        frames.extend(framed(4, id, &id3::text(4, &value)));
     }
     if let Some(comment) = comment {
         // Of no known language, without a description.

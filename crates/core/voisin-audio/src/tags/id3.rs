@@ -10,9 +10,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::frames;
-use super::read::year;
-use crate::source::read_up_to;
+use super::values::year;
+use crate::fill::read_up_to;
 use voisin_base::encoding::{self, OldEncoding, Utf16};
 use voisin_base::text::LONGEST_TEXT;
 
@@ -302,13 +301,13 @@ impl PlainText {
 
     /// The frame's content anew.
     fn content(&self, version: u8) -> Vec<u8> {
-        let value = frames::text(version, &self.values.join("\0"));
+        let value = text(version, &self.values.join("\0"));
         let Some(name) = &self.description else {
             return value;
         };
         let end: &[u8] = if version == 4 { &[0] } else { &[0, 0] };
         // The encoding is given once.
-        [&frames::text(version, name), end, &value[1..]].concat()
+        [&text(version, name), end, &value[1..]].concat()
     }
 }
 
@@ -606,6 +605,17 @@ impl Seek for Masked {
         self.start.checked_add(self.position).ok_or_else(invalid)?;
         Ok(self.position)
     }
+}
+
+/// The encoding's number and the text in it: UTF-8 in version 2.4, UTF-16 before.
+pub(super) fn text(version: u8, text: &str) -> Vec<u8> {
+    if version == 4 {
+        return [&[3], text.as_bytes()].concat();
+    }
+    let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+    std::iter::once(1)
+        .chain(units.flat_map(u16::to_le_bytes))
+        .collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod patch;
 mod read;
 mod riff;
 mod texts;
+mod values;
 mod write;
 
 pub use patch::ReversePatch;

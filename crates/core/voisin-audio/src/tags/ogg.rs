@@ -10,7 +10,7 @@ use symphonia::core::io::Monitor as _;
 
 use super::patch::{Splice, spliced};
 use super::{TagEdit, comments, id3};
-use crate::source::read_up_to;
+use crate::fill::read_up_to;
 
 /// Bytes of a page before its table of segments.
 const HEADER: usize = 27;

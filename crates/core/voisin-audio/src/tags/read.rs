@@ -10,6 +10,7 @@ use lofty::picture::{Picture, PictureType};
 use lofty::probe::Probe;
 use lofty::tag::{ItemKey, Tag, TagType};
 
+use super::values::{R128_OFFSET, decibels, within, year};
 use super::{TrackTags, id3, texts};
 use crate::AudioError;
 use crate::guard::guard;
@@ -317,23 +318,6 @@ fn names_licence(notice: &str) -> bool {
     .any(|words| notice.contains(words))
 }
 
-/// A number between two bounds. Programs that found no tempo write 0.
-fn within(text: &str, least: f64, most: f64) -> Option<f64> {
-    let text = text.trim_matches(['\0', ' ']).replace(',', ".");
-    text.parse()
-        .ok()
-        .filter(|number| (least..=most).contains(number))
-}
-
-/// `-7.03 dB`.
-pub(super) fn decibels(text: &str) -> Option<f64> {
-    let text = text.trim_matches(['\0', ' ']).to_ascii_lowercase();
-    within(text.strip_suffix("db").unwrap_or(&text).trim(), -60.0, 60.0)
-}
-
-/// A gain to -23 LUFS lowers by so many dB more than one to -18 LUFS does, as `ReplayGain` is.
-pub(super) const R128_OFFSET: f64 = 5.0;
-
 /// `-1234`: 1/256 dB, as RFC 7845 has it.
 fn gain_of_opus(text: &str) -> Option<f64> {
     Some(within(text, -32768.0, 32767.0)? / 256.0 + R128_OFFSET).filter(|gain| gain.abs() <= 60.0)
@@ -346,25 +330,6 @@ fn leading_number(text: &str) -> Option<u32> {
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     text[..digits].parse().ok().filter(|&number| number > 0)
-}
-
-/// The first run of four digits, or of the eight of a day with the year before or behind: `1987`, `1987-06-01`,
-/// `06/01/1987`, `©1987`, `1987年`, `19870601`, `01061987`.
-pub(super) fn year(text: &str) -> Option<i32> {
-    let runs = text.split(|c: char| !c.is_ascii_digit());
-    let mut years = runs.filter_map(|digits| match digits.len() {
-        4 => Some(digits),
-        8 => {
-            let month = &digits[4..6];
-            Some(if month <= "12" {
-                &digits[..4]
-            } else {
-                &digits[4..]
-            })
-        }
-        _ => None,
-    });
-    years.find_map(|digits| digits.parse().ok().filter(|&year| year > 0))
 }
 
 #[cfg(test)]

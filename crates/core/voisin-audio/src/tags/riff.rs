@@ -8,7 +8,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use super::ape::little;
 use super::patch::{Splice, TagItem, growth, replace, without_values};
 use super::{TagEdit, TagField, TrackTags, frames, id3};
-use crate::source::read_up_to;
+use crate::fill::read_up_to;
 
 /// Bytes before what a chunk holds.
 const HEADER: u64 = 8;

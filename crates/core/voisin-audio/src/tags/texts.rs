@@ -10,8 +10,8 @@ use voisin_base::encoding::OldEncoding;
 use voisin_base::text::LONGEST_TEXT;
 
 use super::{ape, comments, flac, id3, mp4, ogg, riff};
+use crate::fill::read_up_to;
 use crate::mkv;
-use crate::source::read_up_to;
 
 /// Names and values as they lie in a file.
 pub(super) type NamedTexts = Vec<(String, Vec<u8>)>;

@@ -11,7 +11,8 @@ use super::patch::{FileDigest, Patched, ReversePatch, Splice, without_values};
 use super::read::read_tags;
 use super::{TagEdit, TrackTags, WriteOptions, WriteOutcome};
 use super::{ape, flac, frames, id3, mp4, ogg, parts, riff};
-use crate::source::{open, read_up_to};
+use crate::fill::read_up_to;
+use crate::source::open;
 use crate::{AudioError, AudioInfo, HeldFile, probe};
 use voisin_base::cue::Place;
 
