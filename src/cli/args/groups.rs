@@ -53,6 +53,9 @@ const SEVERAL_MACHINES: &[&str] = if cfg!(feature = "postgres") {
     // They only say which build has them.
     &[]
 };
+/// Columns of a line, those of help that is not printed on a terminal; and where the descriptions begin.
+const WIDTH: usize = 100;
+const INDENT: usize = 14;
 /// Groups that `-h` lists.
 const EVERYDAY: usize = 2;
 
@@ -68,7 +71,18 @@ fn listed(command: &Command, groups: &[(&str, &[&str])]) -> String {
         for verb in *verbs {
             let found = command.find_subcommand(verb);
             let about = found.and_then(Command::get_about).map(ToString::to_string);
-            let _ = writeln!(text, "  {verb:<12} {}", about.unwrap_or_default());
+            let _ = write!(text, "  {verb:<12}");
+            // Clap breaks long lines too, but begins what follows at the margin.
+            let mut column = INDENT;
+            for word in about.unwrap_or_default().split(' ') {
+                if column + 1 + word.len() > WIDTH {
+                    let _ = write!(text, "\n{:INDENT$}", "");
+                    column = INDENT;
+                }
+                let _ = write!(text, " {word}");
+                column += 1 + word.len();
+            }
+            text.push('\n');
         }
         text.push('\n');
     }

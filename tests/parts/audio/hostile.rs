@@ -304,10 +304,13 @@ fn a_container_that_is_cut_off_gives_what_is_there() {
         for kept in [bytes.len() - 1, bytes.len() * 3 / 4] {
             let path = written(&folder, name, &bytes[..kept]);
             let cut = voisin_audio::probe(&path).unwrap_or_else(|error| panic!("{error}"));
-            let least = info.n_frames / 2;
+            // The first of the three packets of alac.m4a holds 46 % of its frames; of the second a part is lost.
+            let least = info.n_frames * 2 / 5;
             assert!(
                 cut.n_frames >= least && cut.n_frames <= info.n_frames,
-                "{name} {kept}"
+                "{name} {kept}: {} of {} frames",
+                cut.n_frames,
+                info.n_frames
             );
             let (wave, _) = voisin_audio::read_all(&path, info.sample_rate)
                 .unwrap_or_else(|error| panic!("{error}"));

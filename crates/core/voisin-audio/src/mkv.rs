@@ -23,6 +23,10 @@ const TRACK_ENTRY: u32 = 0xae;
 const TRACK_NUMBER: u32 = 0xd7;
 const CODEC_DELAY: u32 = 0x56aa;
 pub(super) const CLUSTER: u32 = 0x1f43_b675;
+/// Places of other elements of a segment.
+pub(super) const SEEK_HEAD: u32 = 0x114d_9b74;
+/// An element that says nothing.
+pub(super) const VOID: u8 = 0xec;
 const BLOCK_GROUP: u32 = 0xa0;
 const BLOCK: u32 = 0xa1;
 const DISCARD_PADDING: u32 = 0x75a2;

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::fill::read_up_to;
-use super::mkv::{self, CLUSTER, SEGMENT};
+use super::mkv::{self, CLUSTER, SEEK_HEAD, SEGMENT, VOID};
 
 /// Chunks, boxes and clusters that are followed.
 const MOST: usize = 1 << 16;
@@ -188,6 +188,11 @@ fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
                 found.end = Some(at);
             }
             break;
+        }
+        if head.id == SEEK_HEAD && head.size_width <= 5 {
+            // It leads to the index behind what is there, and readers go to it: as many bytes of nothing instead.
+            let void = [&[VOID], &mkv::sized(size, head.size_width + 3)[..]].concat();
+            found.patches.push((at, void));
         }
         at = body + size;
     }

@@ -406,7 +406,7 @@ mod tests {
 
     /// - `folder`: of the repository
     fn manifest_of(folder: &str, name: &str) -> String {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         std::fs::read_to_string(root.join(folder).join(format!("{name}.json"))).unwrap()
     }
 

@@ -544,7 +544,7 @@ mod tests {
             assert!((found - expected).abs() < 0.02, "{found} {expected}");
         }
         let without_tags = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../research/former-models/voisin-2.json");
+            .join("../../../research/former-models/voisin-2.json");
         assert!(
             TagLayer::of(&ModelRef::Manifest(without_tags))
                 .unwrap()

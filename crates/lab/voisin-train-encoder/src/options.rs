@@ -43,7 +43,7 @@ pub struct TrainOptions {
     pub out: PathBuf,
     /// What a new run begins with.
     pub start: Start,
-    /// Channels of the eight convolutions; see [`super::widths`].
+    /// Channels of the eight convolutions; see [`voisin_train::widths`].
     pub widths: [usize; 8],
     /// Who computes the steps: the CPU's own kernels, or Candle on a GPU.
     pub device: DeviceChoice,

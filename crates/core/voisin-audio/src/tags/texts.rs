@@ -2,6 +2,7 @@
 //!
 //! For: names and values, whatever their encoding. Not for: what they mean (`read`).
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
@@ -62,14 +63,15 @@ fn tag(kind: TagType, texts: &[(String, Vec<u8>)]) -> Tag {
     let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
     let mut tag = Tag::new(kind);
     for (name, text) in texts.iter().filter(|(_, text)| text.len() <= LONGEST_TEXT) {
-        if let Some(key) = ItemKey::from_key(kind, name).or_else(|| number(name)) {
+        if let Some(key) = number(name).or_else(|| ItemKey::from_key(kind, name)) {
             tag.push_unchecked(TagItem::new(key, ItemValue::Text(old.decode(text))));
         }
     }
     tag
 }
 
-/// Numbers, which lofty reads from fields of their own in some kinds of tags.
+/// Numbers of tracks and discs: in some kinds of tags a field has the number and the total, and lofty takes its name for
+/// that of the total.
 fn number(name: &str) -> Option<ItemKey> {
     match name.to_ascii_lowercase().as_str() {
         "trkn" | "track" | "tracknumber" => Some(ItemKey::TrackNumber),
@@ -87,13 +89,14 @@ fn of_flac(file: &mut File, start: u64) -> NamedTexts {
     // Of blocks that cannot be followed to the last, those before are still true.
     let blocks = flac::follow(file, start).map_or(Vec::new(), |(blocks, _)| blocks);
     let comments = blocks.iter().filter(|block| block.kind == flac::COMMENTS);
-    let lists = comments
-        .filter_map(|block| block.read(file).ok())
-        .collect::<Vec<_>>();
-    lists
-        .iter()
-        .flat_map(|list| owned(comments::texts(list)))
-        .collect()
+    let mut all: NamedTexts = Vec::new();
+    for list in comments.filter_map(|block| block.read(file).ok()) {
+        // Programs that write into each of several lists mean one comment.
+        let earlier: HashSet<_> = all.iter().cloned().collect();
+        let texts = owned(comments::texts(&list)).into_iter();
+        all.extend(texts.filter(|text| !earlier.contains(text)));
+    }
+    all
 }
 
 fn of_ogg(packet: &[u8]) -> NamedTexts {

@@ -62,8 +62,15 @@ impl OldEncoding {
             .take(SINGLE)
             .map(|text| (Self::guess(text), text));
         let mut sure = sure.filter(|(guess, text)| guess.is_sure_of(text));
-        sure.next()
-            .map_or(Self(WINDOWS_1252), |(encoding, _)| encoding)
+        if let Some((encoding, _)) = sure.next() {
+            return encoding;
+        }
+        // Bytes that Windows-1252 leaves undefined are no letters of its languages.
+        let (latin, _) = WINDOWS_1252.decode_without_bom_handling(&whole);
+        if latin.chars().any(|c| ('\u{80}'..'\u{a0}').contains(&c)) {
+            return guess;
+        }
+        Self(WINDOWS_1252)
     }
 
     fn guess(bytes: &[u8]) -> Self {
