@@ -11,7 +11,7 @@ use voisin_explore::ExploreError;
 use voisin_lab::LabError;
 use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;
-use voisin_questions::QuestionError;
+use voisin_questions::{LocalOnly, QuestionError};
 use voisin_serve::{LinkError, ListError, MpdError};
 
 /// An error with its causes, each once, and what to do about it.
@@ -39,7 +39,7 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
         };
     }
     database::remedy(error)
-        .or_else(|| first_of! { QuestionError EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError ListError LabError OutputError })
+        .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError ListError LabError OutputError })
         .or_else(|| remedy(error.source()?))
 }
 

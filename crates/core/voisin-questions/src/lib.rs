@@ -69,7 +69,7 @@ impl QuestionError {
             Self::NoCluster(_) => Some(Remedy::SeeClusters),
             Self::NothingFits => Some("loosen the filters".into()),
             Self::Engine(error) => error.remedy(),
-            Self::LocalOnly(_) => Some(Remedy::Pull),
+            Self::LocalOnly(reason) => reason.remedy(),
             Self::Remote(error) => error.remedy.clone(),
         }
     }

@@ -151,6 +151,13 @@ impl fmt::Display for LocalOnly {
 
 impl Error for LocalOnly {}
 
+impl LocalOnly {
+    /// The next step: a copy of the library on this disk.
+    pub fn remedy(&self) -> Option<Remedy> {
+        Some(Remedy::Pull)
+    }
+}
+
 /// Why a database gives no answer: it cannot be reached, refuses, or holds no sound library.
 #[derive(Debug, thiserror::Error)]
 #[error("{source}")]

@@ -197,7 +197,7 @@ impl BackendError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NoLibrary { place } => Some(Remedy::Push(place.clone())),
-            Self::LocalOnly(_) => Some(Remedy::Pull),
+            Self::LocalOnly(reason) => reason.remedy(),
             Self::OtherTables { .. } => Some(Remedy::OtherTables),
             Self::Mean { .. } => Some(Remedy::RenewMean),
             Self::Library(error) => error.remedy(),
