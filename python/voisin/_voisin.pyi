@@ -23,7 +23,15 @@ from ._options import (
     SimilarOptions,
 )
 
-__all__ = ["Embedder", "Library", "Table", "VectorIndex", "__version__", "models"]
+__all__ = [
+    "Embedder",
+    "Library",
+    "Table",
+    "VectorIndex",
+    "__version__",
+    "_examine",
+    "models",
+]
 
 __version__: str
 
@@ -249,3 +257,6 @@ class VectorIndex:
     def dimension(self) -> int: ...
     def __len__(self) -> int: ...
     def __contains__(self, id: int, /) -> bool: ...
+
+# Called in a process that is started for a file that may crash its reader.
+def _examine(file: str | PathLike[str], windows: str) -> None: ...
