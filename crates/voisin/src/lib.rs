@@ -22,7 +22,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
 //!
-//! let music = scan(&["../../../data/demo/library/metal".into()], &is_audio_candidate);
+//! let music = scan(&["../../data/demo/library/metal".into()], &is_audio_candidate);
 //! let options = AddOptions { windows: WindowPlan::Spread(2), ..AddOptions::default() };
 //! let stop = AtomicBool::new(false);
 //! let summary = add(engine.library_mut(), &embedder, &music.files, &options, &mut |_| {}, &stop)?;
