@@ -604,6 +604,14 @@ fn each_form_of_a_seed_is_understood_by_each_verb() {
         forms,
         "each form of the table has an example here"
     );
+    // No example of one track stands for this one; ids are given in the order in which files are heard.
+    let other = fs::read_dir(sandbox.path("music/metal"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let other = other.to_str().unwrap();
     for example in &examples {
         for question in QUESTIONS {
             let output = run_with_seed(&sandbox, question, example, &[]);
@@ -627,7 +635,7 @@ fn each_form_of_a_seed_is_understood_by_each_verb() {
             };
             assert_eq!(count, Some(example.tracks), "{line}: {answer}");
         }
-        let one = run_with_seed(&sandbox, "path {} id:1 --format json", example, &[]);
+        let one = run_with_seed(&sandbox, "path {}", example, &[other, "--format", "json"]);
         assert_eq!(
             code(&one),
             if example.tracks == 1 { 0 } else { 2 },
