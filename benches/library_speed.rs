@@ -1,5 +1,5 @@
 #![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
-//! What the library's database costs: `library_speed [TRACKS [DIR]]`, 100 000 tracks of 512 dimensions in a temporary
+//! The cost of the library's database: `library_speed [TRACKS [DIR]]`, 100 000 tracks of 512 dimensions in a temporary
 //! folder of DIR (`/dev/shm` leaves the disk out). Medians, and the least time on the processor where Linux tells it.
 
 use std::io::Write;

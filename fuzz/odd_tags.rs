@@ -15,7 +15,7 @@ const OPUS: &[u8] = include_bytes!("../tests/data/audio/music.opus");
 const M4A: &[u8] = include_bytes!("../tests/data/audio/aac.m4a");
 const WAV: &[u8] = include_bytes!("../tests/data/audio/s16.wav");
 
-/// What was done with a file.
+/// The outcome of an edit.
 pub enum Outcome {
     /// Written, compared, and taken back.
     Written,
@@ -128,7 +128,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     }
 }
 
-/// What Ogg pages hold; other files as they are.
+/// The contents of Ogg pages; other files as they are.
 fn flat(bytes: &[u8]) -> Vec<u8> {
     if !bytes.starts_with(b"OggS") {
         return bytes.to_vec();

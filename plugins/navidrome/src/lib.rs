@@ -78,7 +78,7 @@ fn ask(path: &str, question: &Value) -> Result<Option<Value>, Error> {
         timeout_ms: if path == "path" { PATIENCE_FOR_PATHS } else { PATIENCE },
         no_follow_redirects: true,
     };
-    // What was asked with the token is not repeated in errors, which Navidrome writes to its log.
+    // The question holds the token and is not repeated in errors, which Navidrome writes to its log.
     let Json(answer) = unsafe { http_send(Json(HttpQuestion { request })) }?;
     let answer = match (answer.result, answer.error) {
         (Some(result), None) => result,
@@ -119,7 +119,7 @@ fn mix(of: &str, named: Value, count: Option<i64>) -> Result<Option<Value>, Erro
     ask("similar", &json!({of: [named], "count": self::count(count), "mixing": mixing}))
 }
 
-/// What Navidrome knows of a song, as the server takes it. Navidrome's own ids mean nothing there.
+/// Navidrome's facts about a song, as the server takes them. Navidrome's own ids mean nothing there.
 fn asked(song: &Value) -> Value {
     let mut song = song.clone();
     if let Some(fields) = song.as_object_mut() {

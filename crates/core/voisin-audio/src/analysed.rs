@@ -78,7 +78,7 @@ impl HeldFile {
         self.hold.path()
     }
 
-    /// What the system knew of the file when it was opened.
+    /// The file's metadata when it was opened.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -93,7 +93,7 @@ impl HeldFile {
 /// last change of any kind, modification time of the sheet.
 type StateKey = (PathBuf, [u64; 3], [i64; 3]);
 
-/// What was found out about a state of a file.
+/// Whether a file's contents were already heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HeardContents {
     /// A decoder reads it.

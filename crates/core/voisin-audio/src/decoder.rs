@@ -89,7 +89,7 @@ impl Decoder {
     }
 }
 
-/// What a packet turned out to hold.
+/// The format of a decoded packet, which may differ from the container's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PacketFormat {
     pub rate: u32,
@@ -106,7 +106,7 @@ pub(super) fn plain(error: &Error) -> String {
     }
 }
 
-/// What an AAC stream says of itself (ISO/IEC 14496-3, 1.6.2.1).
+/// The header of an AAC stream (ISO/IEC 14496-3, 1.6.2.1).
 struct AacConfig {
     /// The audio object type: 2 is LC.
     kind: u32,
@@ -211,7 +211,7 @@ fn keep(decoded: &GenericAudioBufferRef<'_>, planes: &mut Planes) {
     planes.samples.iter_mut().for_each(|plane| sanitise(plane));
 }
 
-/// What each channel counts for in loudness: those at the sides and behind weigh more, the bass channel nothing.
+/// Each channel's weight in loudness: those at the sides and behind weigh more, the bass channel nothing.
 fn kinds(channels: &Channels) -> Vec<Channel> {
     let lfe = lfe_planes(channels);
     let around =

@@ -61,7 +61,7 @@ pub(super) struct Piece {
     pub hole: u64,
 }
 
-/// What the whole track adds up to, once all packets have been seen.
+/// Sums over the whole track, once all packets have been seen.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Totals {
     /// Frames its packets decode to.
@@ -266,7 +266,7 @@ impl Demuxer {
         self.trim_start
     }
 
-    /// What the container says of the track: delay, padding and frames between them.
+    /// The container's claims about the track: delay, padding and frames between them.
     pub(super) fn declared(&self) -> (Option<u32>, Option<u32>, Option<u64>) {
         let track = self
             .format

@@ -1,4 +1,4 @@
-//! What can go wrong between a path and its samples.
+//! Errors between a path and its samples.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ pub enum AudioError {
     NotAudio {
         /// The file.
         path: PathBuf,
-        /// What was found instead, in lower case.
+        /// The finding, in lower case.
         reason: String,
     },
     /// The container is understood, its audio codec is not.
@@ -87,7 +87,7 @@ pub enum AudioError {
     Sheet {
         /// The sheet, or the part.
         path: PathBuf,
-        /// What was expected and found.
+        /// The expectation and the finding.
         reason: String,
     },
     /// A sample rate that cannot be converted.

@@ -12,7 +12,7 @@ thread_local! {
 
 /// Runs third-party code on a file; a panic in it becomes [`AudioError::Panicked`].
 ///
-/// What the code was working on must not be used after a panic: callers give the whole file up.
+/// Values that `work` changed must not be used after a panic: callers give the whole file up.
 pub fn guard<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, AudioError> {
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));

@@ -1,8 +1,8 @@
 //! From a file to mono samples: decoding, resampling, tags.
 //!
-//! What it is for: [`probe`] says what a file is and how long, [`read_windows`] and [`read_all`] give samples
+//! For: [`probe`] says what a file is and how long, [`read_windows`] and [`read_all`] give samples
 //! at the rate a model wants, [`tags`] reads and writes what people wrote about the music. Symphonia,
-//! opus-pure, rubato and lofty live here and nowhere else. What it is not for: anything that knows
+//! opus-pure, rubato and lofty live here and nowhere else. Not for: anything that knows
 //! what the samples mean.
 //!
 //! # Conventions
@@ -67,7 +67,7 @@ impl Waveform {
     }
 }
 
-/// What [`probe`] found out about a file without decoding it.
+/// The result of [`probe`]: a file's format and length, without decoding it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioInfo {
     /// BLAKE3 of the audio track's compressed packets: the same after retagging, renaming or moving.
@@ -90,7 +90,7 @@ pub struct AudioInfo {
 }
 
 impl AudioInfo {
-    /// What a file of these mono samples would be; its content id means nothing.
+    /// The description of a file of these mono samples; its content id means nothing.
     pub fn of_samples(samples: usize, sample_rate: u32) -> Self {
         Self {
             content: ContentId([0; 32]),
@@ -115,7 +115,7 @@ impl AudioInfo {
 pub struct Timeline {
     /// Audible frames of the file before the first of this track: 0 but for a part that a CUE sheet describes.
     pub(crate) start: u64,
-    /// What the file is a chain of, in its order; one link but for chained Ogg and MP3s that change.
+    /// The links of the file's chain, in its order; one link but for chained Ogg and MP3s that change.
     pub(crate) links: Arc<[Link]>,
 }
 
@@ -143,7 +143,7 @@ impl Link {
     }
 }
 
-/// What decoding met on its way.
+/// Irregularities that decoding met.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DecodeReport {
     /// Packets given to the decoder.
@@ -156,7 +156,7 @@ pub struct DecodeReport {
     pub peak: f32,
     /// How much of the file was decoded.
     pub path: DecodePath,
-    /// What [`read_windows_measured`] heard; `None` where nobody asked, and for silence.
+    /// The loudness of [`read_windows_measured`]; `None` where it was not asked for, and for silence.
     pub loudness: Option<Loudness>,
 }
 

@@ -17,7 +17,7 @@ const MOST_PIECES: usize = 128;
 /// Channels as they were decoded, before they are mixed.
 #[derive(Debug, Default)]
 pub(super) struct Planes {
-    /// What each channel counts for.
+    /// Each channel's weight.
     pub kinds: Vec<Channel>,
     /// The samples of each channel, equally many.
     pub samples: Vec<Vec<f32>>,
@@ -87,7 +87,7 @@ impl LoudnessMeter {
         }
     }
 
-    /// What comes next has this rate, Hz.
+    /// Sets the rate of the samples that follow, Hz.
     pub(super) fn set_rate(&mut self, rate: u32) {
         if rate == self.rate {
             return;

@@ -1,4 +1,4 @@
-//! What Symphonia does not give of a Matroska or `WebM` file: `CodecDelay`, `DiscardPadding`, and its tags as the programs
+//! The parts of a Matroska or `WebM` file that Symphonia leaves out: `CodecDelay`, `DiscardPadding`, and tags as the programs
 //! that write such files mean them.
 //!
 //! RFC 9559 for the elements; matroska.org's "Matroska Tag Specifications" for the tags.
@@ -53,7 +53,7 @@ struct Element {
     end: u64,
 }
 
-/// What an element begins with.
+/// The id and size that an element begins with.
 pub(super) struct ElementHead {
     pub(super) id: u32,
     pub(super) id_width: usize,
@@ -103,7 +103,7 @@ pub(super) fn gapless(reader: &mut (impl Read + Seek), track: u64) -> MkvGapless
         reader,
         budget: MAX_ELEMENTS,
     };
-    // What was found before an unreadable element is still true.
+    // An unreadable element ends the walk; the finds before it are still true.
     let _ = walker.file(track, &mut found);
     found
 }
@@ -124,7 +124,7 @@ pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
     };
     let mut tags = Vec::new();
     let mut segment_title = Vec::new();
-    // What was found before an unreadable element is still true.
+    // An unreadable element ends the walk; the tags before it are still true.
     let _ = walker.tags(&mut tags, &mut segment_title);
     let is_about_album = |tag: &MkvTag| tag.level.is_some_and(|level| level >= ALBUM);
     let has_album = tags.iter().any(|tag| tag.name == "ALBUM");

@@ -42,7 +42,7 @@ pub(super) fn gapless(file: &mut (impl Read + Seek), id: u32) -> Mp4Gapless {
     let Ok(end) = file.seek(SeekFrom::End(0)) else {
         return Mp4Gapless::default();
     };
-    // What was found before an unreadable box is still true.
+    // An unreadable box ends the walk; the finds before it are still true.
     let _ = walk(file, 0, end, 0, &mut budget, &mut found);
 
     let track = found.tracks.iter().find(|track| track.id == id);

@@ -14,7 +14,7 @@ const MOST: usize = 1000;
 /// Bytes read at a time.
 const BUFFER: usize = 1 << 16;
 
-/// What a decoder must not see changing: version, sample rate, and whether there is one channel.
+/// The properties that must not change under a decoder: version, sample rate, and whether there is one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameKind {
     version: u8,

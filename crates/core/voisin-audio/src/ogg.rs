@@ -20,7 +20,7 @@ const CAPTURE: [u8; 4] = *b"OggS";
 /// Bytes read at a time: two of the longest pages, so that stepping back within one reads nothing again.
 const BUFFER: usize = 1 << 17;
 
-/// What lies at a place of a file.
+/// The state of the page at a place of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PageState {
     /// The start of no page, or the end of the file.

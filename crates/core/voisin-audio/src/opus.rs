@@ -167,7 +167,7 @@ fn size(rest: &mut &[u8]) -> Option<usize> {
 struct Elementary {
     decoder: OpusDecoder,
     channels: usize,
-    /// What each of its channels adds to the mono mix.
+    /// Each channel's share of the mono mix.
     weights: [f32; 2],
     /// For each of the track's channels that come from here: its number, and which of the two it is.
     outputs: Vec<(usize, usize)>,
@@ -181,7 +181,7 @@ struct Elementary {
 pub(super) struct Opus {
     streams: Vec<Elementary>,
     channels: u8,
-    /// What each channel counts for in loudness.
+    /// Each channel's weight in loudness.
     kinds: Vec<Channel>,
     gain: f32,
     single: Vec<u8>,
@@ -344,7 +344,7 @@ impl Elementary {
     }
 }
 
-/// What a channel counts for in loudness. Vorbis' order: the front's two or three, then those at the sides and behind.
+/// A channel's weight in loudness. Vorbis' order: the front's two or three, then those at the sides and behind.
 fn kind(i: usize, channels: usize, bass: bool) -> Channel {
     match channels {
         _ if bass && i + 1 == channels => Channel::Unused,

@@ -1,4 +1,4 @@
-//! What a file is, told without decoding it.
+//! A file's format and length, without decoding it.
 
 use std::ops::Range;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     probe_by(path, "full", probe_file)
 }
 
-/// What a file is, or a part of one that a CUE sheet describes.
+/// Probes a file, or a part of one that a CUE sheet describes.
 ///
 /// - `kind`, `whole`: the name of a way to tell what a whole file is, and the way
 pub(super) fn probe_by(
@@ -155,7 +155,7 @@ fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
     })
 }
 
-/// What a file is whose links lie there.
+/// Probes a file whose links are known.
 ///
 /// - `may_change`: give up where an MP3 stream changes its kind
 fn probe_chain(
@@ -204,7 +204,7 @@ fn probe_chain(
     }
 }
 
-/// What one link of a file is, and where it lies; the content id is left to the caller, whose hasher takes the packets.
+/// Probes one link and finds its place; the content id is left to the caller, whose hasher takes the packets.
 ///
 /// - `may_change`: return `None` where an MP3 stream changes its kind
 fn probe_link(

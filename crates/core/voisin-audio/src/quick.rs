@@ -1,4 +1,4 @@
-//! What a file is, told from its ends and samples of what lies between, for disks that are slower than the network.
+//! A content id from a file's ends and samples of the middle, for disks that are slower than the network.
 
 use std::io::{Seek as _, SeekFrom};
 use std::path::Path;

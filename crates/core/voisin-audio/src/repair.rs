@@ -21,7 +21,7 @@ pub(super) struct Repairs {
     pub(super) end: Option<u64>,
 }
 
-/// What is to be changed in a file of so many bytes.
+/// The changes that a file of `length` bytes needs to be read.
 pub(super) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     let head = bytes(file, 0, 12)?;
     match &head[..] {

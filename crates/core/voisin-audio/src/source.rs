@@ -364,7 +364,7 @@ fn read_at(file: &mut File, position: u64, length: usize) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// What a file is that is certainly no audio, told by its first bytes.
+/// The name of a format that is certainly no audio, by its first bytes.
 pub(super) fn known_stranger(head: &[u8]) -> Option<String> {
     const STRANGERS: &[(&[u8], &str)] = &[
         (b"\x89PNG\r\n\x1a\n", "it is a PNG picture"),

@@ -25,7 +25,7 @@ const MP3_RESERVOIRS: usize = 3;
 /// Packets of AAC decoded by one decoder: 0.7 s. One packet in 33 is decoded twice for it.
 const AAC_SEGMENT: u64 = 32;
 
-/// What a decoder must have seen before a packet so that the packet decodes as in a full run.
+/// The history that a decoder needs before a packet so that the packet decodes as in a full run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Memory {
     /// Packets stand alone.
@@ -43,7 +43,7 @@ enum Memory {
     All,
 }
 
-/// What is heard of several channels.
+/// The way several channels are heard as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChannelMix {
     Mean,
@@ -80,7 +80,7 @@ pub(super) struct Stream {
     counts: DecodeCounts,
 }
 
-/// What has been decoded so far.
+/// Counts of the frames and packets decoded so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct DecodeCounts {
     pub packets: u64,

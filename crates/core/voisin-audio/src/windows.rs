@@ -296,7 +296,7 @@ impl<'a> Frames<'a> {
             if frame < end {
                 if self.reader.is_none() {
                     let from = frame - self.begins;
-                    // What lies before a part of a long file is left out wherever it can be.
+                    // Samples before a part of a long file are skipped wherever they can be.
                     let starts_late = from > LATE_SECONDS * u64::from(info.sample_rate);
                     let sparse = self.sparse || starts_late;
                     let mut stream = Stream::open(self.path, &link.bytes, sparse, link.regular)?;
@@ -329,7 +329,7 @@ impl<'a> Frames<'a> {
             .map_or(self.counts, |reader| self.counts + reader.stream.counts())
     }
 
-    /// What the meter heard. A track of which nothing was left out is heard to its end.
+    /// The meter's loudness. A track of which nothing was left out is heard to its end.
     fn loudness(&mut self) -> Result<Option<Loudness>, AudioError> {
         let start = self.info.timeline.start;
         let mut next = self.begins.max(start);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// What the name of every temporary file begins with.
+/// The prefix of every temporary file's name.
 pub const PREFIX: &str = ".voisin-";
 
 /// Where locks do not tell, a file that nobody has written to for so long has no owner.

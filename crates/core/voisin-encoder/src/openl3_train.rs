@@ -241,7 +241,7 @@ mod tests {
             fast.backward(&d);
             slow.backward(&d).unwrap();
             for parameter in fast.layout().to_vec() {
-                // What is left of terms that cancel: see tests/conv.
+                // Gradients of terms that cancel are left out: see tests/conv.
                 if parameter.name != "batch_normalization_1.weight" {
                     let range = parameter.range.clone();
                     near(

@@ -1,4 +1,4 @@
-//! What Rust found as the plain data of python/voisin/_answers.py.
+//! Rust's answers as the plain data of python/voisin/_answers.py.
 
 use std::collections::HashMap;
 

@@ -18,7 +18,7 @@ const MOST_CHANNELS: usize = 64;
 /// Bytes that are read of a file object at once.
 const PIECE: usize = 1 << 20;
 
-/// What is listened to.
+/// The sound to analyse.
 pub(super) enum Audio {
     File(PathBuf),
     /// The bytes of a file, on this disk until they are heard, and their name.
@@ -97,7 +97,7 @@ pub(super) fn is_many(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(!matches!(kind(value), Some('f' | 'i' | 'u' | 'b' | 'c')) && value.try_iter().is_ok())
 }
 
-/// What kind of numbers an array has, as NumPy calls it.
+/// The kind of an array's numbers, as NumPy calls it.
 fn kind(value: &Bound<'_, PyAny>) -> Option<char> {
     value
         .getattr("dtype")
@@ -119,7 +119,7 @@ fn pair<'py>(value: &Bound<'py, PyAny>) -> Option<(Bound<'py, PyAny>, u32)> {
     Some((samples, rate.extract().ok()?))
 }
 
-/// What is left of a file object.
+/// Reads the rest of a file object.
 fn read(file: &Bound<'_, PyAny>) -> PyResult<Audio> {
     let mut copy = NamedTempFile::new()?;
     loop {

@@ -36,7 +36,7 @@ impl PyEmbedder {
         &self.inner
     }
 
-    /// What it was asked for by.
+    /// The name or path it was loaded by.
     pub(super) fn model_ref(&self) -> ModelRef {
         model_ref(self.model.as_deref())
     }

@@ -110,7 +110,7 @@ fn own(class: &str, text: String) -> PyErr {
     })
 }
 
-/// What the file system said, if it was that.
+/// The file system's kind of error, if it is one.
 fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
     match error {
         EngineError::Index(IndexError::Changed { .. }) => return Some(io::ErrorKind::Other),

@@ -19,7 +19,7 @@ use voisin_index::{
     SharedIndex, Subset, VectorIndex,
 };
 
-/// What an index of Python's is made of, as its file says.
+/// The origin in the files of Python's indexes.
 const ORIGIN: &str = "python";
 
 /// A search index of vectors of any origin, without a library.
@@ -325,7 +325,7 @@ impl PyVectorIndex {
             .into_pyarray(py)
     }
 
-    /// What the index was built with.
+    /// The options the index was built with.
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let options = PyDict::new(py);

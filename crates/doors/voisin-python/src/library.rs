@@ -98,7 +98,7 @@ fn of_sample(answer: &str, sample: Option<String>) -> Option<String> {
 /// Starts and vectors.
 type WindowArrays = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
 
-/// What was measured of tracks that were found.
+/// Measurements of the tracks found.
 fn measured(
     engine: &Engine,
     answer: &SimilarAnswer,
@@ -126,7 +126,7 @@ impl PyLibrary {
             let mut library = self.lock()?;
             let library: &mut LibrarySource = &mut library;
             on_threads(|| {
-                // What was fetched of a database is forgotten when that changes.
+                // The copy of a database is dropped when that changes.
                 if !library.is_current()? {
                     *library = self.place.open()?;
                 }
@@ -632,7 +632,7 @@ impl PyLibrary {
         dictionaries(py, &groups)
     }
 
-    /// What the model hears: (ids, names, percentiles), int64 [n] ascending, the model's tags, and float32 [n, tags]: the share
+    /// The model's tags: (ids, names, percentiles), int64 [n] ascending, the model's tags, and float32 [n, tags]: the share
     /// of the library that is less so, 0 to 1. Raises RuntimeError for libraries whose model has no tags.
     fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let (ids, names, shares) = self.with(py, |library| {
@@ -657,7 +657,7 @@ impl PyLibrary {
         (ids.into_pyarray(py), vectors.values.into_pyarray(py)).into_pyobject(py)
     }
 
-    /// What is taken off vectors before they are compared: float32 [dimension].
+    /// The mean that vectors are compared relative to: float32 [dimension].
     fn mean<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f32>>> {
         let space = self.space(py)?;
         Ok(space.mean().to_vec().into_pyarray(py))

@@ -1,4 +1,4 @@
-//! What a question starts from.
+//! Seeds of a question.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use voisin_engine::{Embedder, Engine, EngineError, Seed};
 use voisin_library::LibraryError;
 use voisin_questions::{LibrarySource, Named, QuestionError};
 
-/// What a search starts from.
+/// A seed.
 pub(super) enum SeedArgument {
     Named(OsString),
     Id(TrackId),

@@ -1,4 +1,4 @@
-//! What changed in a library since its last export, as files that other engines follow it by.
+//! Changes of a library since its last export, as files that other engines follow it by.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use voisin_base::track::{ContentId, ContentKind};
 use voisin_engine::{Engine, EngineError, LibrarySpace};
 use voisin_library::StoredModel;
 
-/// What an export of changes wrote.
+/// Counts of an export of changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChangesSummary {
     /// Rows of files that are new or other than before.

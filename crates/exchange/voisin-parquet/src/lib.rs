@@ -34,7 +34,7 @@ pub use changes::{ChangesSummary, export_changes};
 pub use objects::{fetch, object_record, scan_objects};
 pub use write::ParquetCompression;
 
-// What the files are written with, in the versions used here.
+// The crates behind the files, in the versions used here.
 pub use {arrow_array, arrow_schema, parquet};
 
 /// Rows that are in memory at once, and in one row group of a file.
@@ -45,7 +45,7 @@ const BATCH: usize = 1000;
 const TEXT_PER_BYTE: u64 = 64;
 const TEXT_BESIDE: u64 = 16 << 20;
 
-/// What was written into Parquet files.
+/// Counts of the rows and files written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ParquetSummary {
     /// Rows of tracks.

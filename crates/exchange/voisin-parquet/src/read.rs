@@ -33,7 +33,7 @@ const DIMENSIONS: RangeInclusive<usize> = 1..=65_536;
 pub(super) struct ParquetInput {
     path: PathBuf,
     file: PageFile,
-    /// What stands for an object; it goes with this.
+    /// A local copy of an object, removed with this.
     _copy: Option<AtomicFile>,
     metadata: ArrowReaderMetadata,
     pub(super) model: StoredModel,

@@ -220,7 +220,7 @@ impl RecordColumns<'_> {
         }))
     }
 
-    /// What a row says of its recording. Of vectors that were made elsewhere it may say no more than the path: then the file
+    /// A row's facts about its recording. A row of vectors that were made elsewhere may have no more than the path: then the file
     /// says the rest, as far as it is there.
     fn audio(&self, row: usize, path: &Path) -> Result<(AudioFacts, TrackTags), EngineError> {
         let tags = self.tags(row)?;
@@ -251,7 +251,7 @@ impl RecordColumns<'_> {
         Ok((audio, tags))
     }
 
-    /// What a file says of itself, and its tags where the row has none; one that is not there is known by its path alone.
+    /// A file's facts, and its tags where the row has none; one that is not there is known by its path alone.
     fn audio_of_file(&self, path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
         let Ok(info) = voisin_audio::probe_as(path, self.kind) else {
             let audio = AudioFacts {

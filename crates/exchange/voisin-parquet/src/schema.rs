@@ -55,7 +55,7 @@ pub(super) struct RemovedFile {
     pub(super) content: ContentId,
 }
 
-/// What a row said when it was written.
+/// A digest of a row as it was written.
 pub(super) type RowDigest = [u8; 16];
 
 /// A file of one row: with its recording, or with why it failed.

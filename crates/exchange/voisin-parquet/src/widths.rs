@@ -19,7 +19,7 @@ pub(super) fn as_read(schema: &Schema) -> Schema {
     Schema::new_with_metadata(fields.collect::<Fields>(), schema.metadata().clone())
 }
 
-/// What a column of a type is read as. Each text is a view into the page that holds it: what a dictionary says once stays
+/// The type that a column is read as. Each text is a view into the page that holds it: a dictionary's entry stays
 /// once in memory, however many rows have it. Lists of all kinds are one.
 pub(super) fn read_as(kind: &DataType) -> DataType {
     match kind {

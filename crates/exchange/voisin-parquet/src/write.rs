@@ -67,7 +67,7 @@ pub(super) struct ParquetOutput {
     change: Option<u64>,
 }
 
-/// What becomes rows.
+/// The tracks that become rows.
 #[derive(Default)]
 pub(super) struct RowSet {
     pub(super) records: Vec<TrackRecord>,

@@ -32,7 +32,7 @@ pub struct PostgresAddress {
     notices: Notices,
 }
 
-/// What a server said beside its answers.
+/// Notices that a server sent beside its answers.
 #[derive(Clone, Default)]
 struct Notices(Arc<Mutex<Vec<String>>>);
 
@@ -57,7 +57,7 @@ impl std::fmt::Display for PostgresAddress {
     }
 }
 
-/// What to do where a pooler is asked for settings of a session, which it has none of.
+/// The next step where a pooler is asked for settings of a session, which it has none of.
 const NO_OPTIONS: &str = "a pooler of connections takes no options: leave them out of the address and have them set for the role (alter role NAME set search_path = …), or name the server's own port";
 
 impl PostgresAddress {
@@ -172,7 +172,7 @@ impl PostgresAddress {
         }
     }
 
-    /// What the server said beside its answers since this was asked last.
+    /// Notices since the last call.
     pub(super) fn take_notices(&self) -> Vec<String> {
         std::mem::take(
             &mut *self

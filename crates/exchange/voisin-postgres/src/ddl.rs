@@ -20,7 +20,7 @@ pub enum Form {
     Citus,
 }
 
-/// What the vector index holds of each vector.
+/// The form of each vector in the vector index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IndexCodes {
     /// 16 bits of each number.
@@ -154,7 +154,7 @@ fn track_columns(dimension: usize) -> String {
     TRACK.map(line).join(",\n")
 }
 
-/// What the columns of the table of tracks hold, for the database's own catalogue.
+/// Descriptions of the columns of the table of tracks, for the database's own catalogue.
 fn comments(table: &str, dimension: usize) -> String {
     let n = dimension.to_string();
     let mut sql = format!(
@@ -185,7 +185,7 @@ fn vectors(table: &str) -> String {
     )
 }
 
-/// What the table of exact vectors holds.
+/// Descriptions of the table of exact vectors.
 fn vector_comments(dimension: usize) -> String {
     format!(
         "comment on table voisin_vector is 'voisin: exact vectors of recordings, which no search reads';
@@ -267,7 +267,7 @@ create table voisin_gone (
 );
 ";
 
-/// What these tables hold.
+/// Descriptions of these tables.
 const STATE_COMMENTS: &str =
     "comment on table voisin_state is 'voisin: version of these tables, model of the vectors, counter of changes';
 comment on column voisin_state.width is 'candidates that a search keeps (hnsw.ef_search); set by voisin eval index';
@@ -299,7 +299,7 @@ const INDEXES: [(i32, &str, &str); 13] = [
     (3, "btree", "loudness"),
 ];
 
-/// What a shard or a server alone has besides its columns.
+/// Indexes that a shard or a server alone has besides its columns.
 ///
 /// - `since`: leave out those that tables of this version have
 fn indexes(table: &str, since: i32) -> String {
@@ -429,7 +429,7 @@ pub(super) fn vector_index(table: &str, codes: IndexCodes, dimension: usize) -> 
     )
 }
 
-/// What the first server has beside the tables of tracks and vectors, in every form.
+/// The tables beside those of tracks and vectors, which the first server has in every form.
 fn beside_tracks(dimension: usize) -> String {
     let [tracks, vectors] = [
         comments("voisin_track", dimension),
@@ -509,7 +509,7 @@ fn partitioned(
         track_columns(dimension),
     );
     for shard in 0..shards {
-        // What is set here holds in the shard's sessions: settings of the coordinator's do not reach them.
+        // These settings hold in the shard's sessions: settings of the coordinator's do not reach them.
         let _ = writeln!(
             sql,
             "create server voisin_shard_{shard} foreign data wrapper postgres_fdw options (host :'shard{shard}_host', port :'shard{shard}_port', dbname :'shard{shard}_dbname', extensions 'vector', async_capable 'true', fetch_size '1000', batch_size '1000', use_remote_estimate 'false', options '-c hnsw.ef_search=100 -c hnsw.iterative_scan=relaxed_order -c plan_cache_mode=force_custom_plan -c jit=off');\ncreate user mapping for current_user server voisin_shard_{shard} options (user :'shard{shard}_user');\ncreate foreign table voisin_track_{shard} partition of voisin_track for values with (modulus {shards}, remainder {shard}) server voisin_shard_{shard};"

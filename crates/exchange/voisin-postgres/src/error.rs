@@ -1,4 +1,4 @@
-//! What can go wrong with a library in another engine.
+//! Errors of a library in another engine.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub enum BackendError {
     Address {
         /// The address, without a password.
         place: String,
-        /// What is wrong with it.
+        /// The fault.
         problem: String,
     },
     /// A password where other users of the machine can read it.
@@ -29,7 +29,7 @@ pub enum BackendError {
     Connect {
         /// The address, without a password.
         place: String,
-        /// What the client or the server said.
+        /// The client's or the server's message.
         problem: String,
     },
     /// The server refused a statement.
@@ -37,7 +37,7 @@ pub enum BackendError {
     Server {
         /// The address, without a password.
         place: String,
-        /// What it said, with its hint.
+        /// The server's message, with its hint.
         problem: String,
         /// Its five letters, if it was the server that spoke.
         code: Option<String>,
@@ -61,11 +61,11 @@ pub enum BackendError {
         place: String,
         /// The oldest version that will do.
         expected: &'static str,
-        /// What there is.
+        /// The version found.
         found: String,
         /// Version of the server.
         version: u32,
-        /// What its owner is to run.
+        /// The statement for its owner to run.
         command: &'static str,
     },
     /// There are no tables of voisin's.
@@ -83,7 +83,7 @@ pub enum BackendError {
         found: i32,
         /// The one that is known here.
         expected: i32,
-        /// What to do.
+        /// The next step.
         next: &'static str,
     },
     /// Tables for vectors of another length.

@@ -8,7 +8,7 @@ use voisin_learn::genre::Taxonomy;
 use voisin_library::{FilterDialect, FilterSql, FilterValue, TrackFilter, licence_fits};
 use voisin_questions::LocalOnly;
 
-/// What always holds.
+/// A filter that every track passes.
 ///
 /// - `first`: the number of the first value
 pub(super) fn no_conditions(first: usize) -> FilterSql {

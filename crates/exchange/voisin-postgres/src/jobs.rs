@@ -50,7 +50,7 @@ pub struct Job {
     pub attempts: i32,
 }
 
-/// What became of a file.
+/// The outcome of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobOutcome {
     /// It was listened to.
@@ -74,7 +74,7 @@ pub struct JobCounts {
     pub leased: u64,
 }
 
-/// What putting files in did.
+/// Counts of the files put into the queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobsAdded {
     /// Files that were not there.
@@ -83,7 +83,7 @@ pub struct JobsAdded {
     pub changed: u64,
 }
 
-/// What a worker has in hand.
+/// A file that a worker has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobLease {
     /// The worker: its address, process and a random number.

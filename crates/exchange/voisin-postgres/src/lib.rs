@@ -80,6 +80,6 @@ pub trait TrackStore {
     /// Takes recordings out; unknown ones are no error. Returns how many were there.
     fn remove(&mut self, contents: &[ContentId]) -> Result<u64>;
 
-    /// What changed since a generation of this store; `None` where it cannot tell, and all is to be read again.
+    /// Changes since a generation of this store; `None` where it cannot tell, and all is to be read again.
     fn changes(&mut self, since: u64) -> Result<Option<Changes>>;
 }

@@ -15,7 +15,7 @@ use voisin_library::{Library, OpenMode};
 /// Setting of a copy: what it is of, and how far it is.
 const COPIED: &str = "copied";
 
-/// What a copy is of: equal ones are copies of the same.
+/// The identity of a copy's source: equal ones are copies of the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
     identity: String,

@@ -50,7 +50,7 @@ pub struct PushOptions {
     pub windows: bool,
     /// Whether the vector index is made.
     pub index: IndexMaking,
-    /// What it holds of each vector; `None`: as the one that is there. One that holds something else is made anew.
+    /// The form of each vector; `None`: as the index that is there. One of another form is made anew.
     pub codes: Option<IndexCodes>,
     /// The statement that makes it, where not pgvector's own.
     pub index_sql: Option<String>,
@@ -63,7 +63,7 @@ pub struct PushOptions {
 /// The lock of those who put tracks beside what is there.
 const PUTTING: i64 = 1_987_013_493;
 
-/// What happens while a library is sent.
+/// Progress of sending a library.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PushEvent {
     /// So many of so many tracks were sent.
@@ -80,11 +80,11 @@ pub enum PushEvent {
         /// Bytes that the server gives it.
         given: u64,
     },
-    /// What the server said while it made the index.
+    /// A notice of the server while it made the index.
     Notice(String),
 }
 
-/// What was sent.
+/// Counts of the rows sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct PushSummary {
     /// Recordings sent that were not there.
@@ -109,11 +109,11 @@ pub struct PushSummary {
     pub index_seconds: Option<f64>,
 }
 
-/// What a database has of a recording.
+/// A recording in the database.
 struct There {
     /// Whether this library is known to hold it.
     held: bool,
-    /// What this library sent; none where another one did.
+    /// The digest that this library sent; none where another one did.
     digest: Option<[u8; 2 * HALF_DIGEST]>,
 }
 
@@ -232,7 +232,7 @@ pub fn push(
     Ok(summary)
 }
 
-/// What the database has of these recordings, by id; those that are not there are left out.
+/// The database's rows of these recordings, by id; those that are not there are left out.
 fn known(to: &mut Postgres, source: &str, ids: &[i64]) -> Result<HashMap<i64, There>> {
     to.run(|tx| {
         let sql = "select id from voisin_held where id = any ($1) and library = $2";
@@ -466,7 +466,7 @@ fn leave_former(
         }
     }
     to.release(&gone, "")?;
-    // What a library holds is as that one has it.
+    // A recording that a library holds stays as that one has it.
     let fewer = to.of_workers(&fewer)?;
     if fewer.is_empty() {
         return Ok(());

@@ -50,7 +50,7 @@ const MOST_SEEDS: usize = 50;
 pub struct Remote {
     store: Postgres,
     engine: Engine,
-    /// What is fetched beside what is known.
+    /// The vectors to fetch beside the facts.
     wanted: WantedVectors,
     /// Whether tracks have their short ids in the temporary library.
     has_short_ids: bool,
@@ -219,7 +219,7 @@ impl Remote {
                 .into_iter()
                 .flatten()
                 .all(|set| set.contains(id));
-            // What was taken out meanwhile, or is damaged, is not there.
+            // A track that was taken out meanwhile, or is damaged, is not there.
             if fits && library.contains(id)? {
                 fitting.push(id);
             }
@@ -546,7 +546,7 @@ impl RemoteLibrary for Remote {
         } else {
             Effort::Index
         };
-        // What is fetched is few and has been chosen: it is compared in full.
+        // The candidates are few and already chosen: they are compared in full.
         let local = SimilarOptions {
             mode: SearchMode::Exact,
             ..options.clone()

@@ -23,7 +23,7 @@ pub(super) fn id_of(content: &ContentId) -> TrackId {
     TrackId((u64::from_be_bytes(first) >> 1) as i64)
 }
 
-/// What stands for a name or path in filters: short whatever its length, and any bytes will do. Two that meet cost a
+/// The hash of a name or path in filters: short whatever its length, and any bytes will do. Two that meet cost a
 /// comparison more, since what is fetched is filtered again.
 pub(super) fn hash(bytes: &[u8]) -> i64 {
     let mut first = [0; 8];
@@ -108,7 +108,7 @@ impl ToSql for HalfVector {
     to_sql_checked!();
 }
 
-/// What is known of a recording, for a column of `jsonb`.
+/// A recording's facts, for a column of `jsonb`.
 #[derive(Debug)]
 pub(super) struct FactsJson(String);
 
@@ -213,7 +213,7 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// What lists are sorted by of a track: as of a library on a disk, by the tags of its first file.
+/// A track's sort keys: as of a library on a disk, by the tags of its first file.
 #[derive(Debug)]
 pub(super) struct SortRow {
     id: i64,
@@ -328,7 +328,7 @@ pub(super) fn genre_keys(genres: &[voisin_learn::genre::Genre]) -> Vec<i64> {
     )
 }
 
-/// What is known of a recording as it travels between libraries, by which a push tells what has changed.
+/// A recording's facts as they travel between libraries, by which a push tells what has changed.
 pub(super) fn facts_bytes(facts: &TrackFacts) -> Result<Vec<u8>> {
     serde_json::to_vec(facts).map_err(|error| std::io::Error::other(error).into())
 }
@@ -538,7 +538,7 @@ pub(super) fn vector_of(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
-/// What is known of a recording; `None` where another program has changed it beyond use.
+/// A recording's facts; `None` where another program has changed them beyond use.
 pub(super) fn facts_of(jsonb: &str) -> Option<TrackFacts> {
     let mut json: Value = serde_json::from_str(jsonb).ok()?;
     // Of tables of before, as it travels between libraries.

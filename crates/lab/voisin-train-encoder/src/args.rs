@@ -215,7 +215,7 @@ pub(crate) struct ExportEncoderArgs {
     /// SPDX expression of the weights' licence
     #[arg(long, default_value = "CC0-1.0", value_name = "SPDX")]
     pub(crate) licence: String,
-    /// What it was trained on, for the manifest
+    /// The music it was trained on, for the manifest
     #[arg(
         long,
         default_value = "trained with voisin-train-encoder",

@@ -1,4 +1,4 @@
-//! What real files do to music: other speeds, noise, lossy codecs, lost high bands, another balance of low and high.
+//! Augmentations: other speeds, noise, lossy codecs, lost high bands, another balance of low and high.
 
 use super::codec::{CodecSetting, LossyCodec};
 use voisin_base::random::Random;

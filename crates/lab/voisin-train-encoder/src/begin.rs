@@ -10,7 +10,7 @@ use super::{TeacherHead, TrainError, probe, widen};
 use voisin_kernels::conv::OpenL3Weights;
 use voisin_train::model_weights;
 
-/// What a new run is grown from.
+/// The network that a new run starts from.
 pub(super) enum Origin {
     /// Nothing: random weights.
     Seeded,

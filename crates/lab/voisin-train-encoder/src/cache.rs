@@ -28,13 +28,13 @@ const FORMAT_2: &str = "voisin-crops-2";
 /// End of every file's name.
 const SUFFIX: &str = ".crops.safetensors";
 
-/// What [`write`] stores.
+/// The contents of a file of [`write`].
 pub(super) struct TrackCrops {
     pub group: String,
     pub track: String,
     /// Style of a rendered groove.
     pub style: Option<String>,
-    /// What the track was mixed with, in words, and the group that it is from; none for the track alone.
+    /// The name and group of the track mixed in; none for the track alone.
     pub mixed: Option<(String, String)>,
     pub variants: usize,
     pub starts: Vec<f32>,
@@ -125,17 +125,17 @@ fn push_teachers(
     }
 }
 
-/// What [`peek`] sees.
+/// The head of a prepared file.
 pub(super) struct Peek {
     /// Names of the teachers.
     pub teachers: Vec<String>,
     /// Places of the crops, seconds.
     pub starts: Vec<f32>,
-    /// What the track was mixed with.
+    /// The name of the track mixed in.
     pub mixed: Option<String>,
 }
 
-/// What is in a prepared file; `None` if it cannot be read.
+/// Reads the head of a prepared file; `None` if it cannot be read.
 pub(super) fn peek(path: &Path) -> Option<Peek> {
     let file = File::open(path).ok()?;
     let map = map_file(&file).ok()?;

@@ -20,7 +20,7 @@ const OLDEST: u32 = 1;
 /// Tags of every teacher in version 1.
 const TAGS: usize = 50;
 
-/// What a run is and how far it got.
+/// A run's settings and its progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
@@ -62,7 +62,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// What each output of the head is.
+    /// The meaning of each output of the head.
     pub(super) fn layout(&self) -> Layout {
         let teachers = self.teachers.iter().enumerate().map(|(i, name)| {
             let [penultimate, tags] = self.outputs.get(i).copied().unwrap_or([PENULTIMATE, TAGS]);
@@ -89,7 +89,7 @@ impl Run {
 /// A run's state: weights, their average, optimiser, target statistics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// What it is.
+    /// The run's settings and progress.
     pub run: Run,
     /// The network as trained.
     pub network: OpenL3Weights,

@@ -1,4 +1,4 @@
-//! What lossy codecs take away: bands above an edge, and detail wherever the bits do not reach.
+//! The losses of lossy codecs: bands above an edge, and detail wherever the bits do not reach.
 //!
 //! A transform codec in outline, as MP3 and AAC work (Brandenburg, "MP3 and AAC explained", AES 1999; Bosi and Goldberg,
 //! "Introduction to digital audio coding and standards", 2003): MDCT with a sine window, bands of about half a Bark whose
@@ -28,7 +28,7 @@ pub(super) struct LossyCodec {
     transforms: Vec<Mdct>,
 }
 
-/// What a copy went through.
+/// The settings of a copy's codec.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct CodecSetting {
     /// Index into [`SIZES`].

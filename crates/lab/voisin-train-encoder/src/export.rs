@@ -16,7 +16,7 @@ use voisin_encoder::{Architecture, ModelManifest, ModelOutput, ModelRef, models,
 use voisin_kernels::conv::OPENL3_WIDTHS;
 use voisin_train::session::write_safetensors;
 
-/// What a model is called and said to be.
+/// A model's name and description.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExportOptions {
     /// The run's checkpoint.
@@ -27,7 +27,7 @@ pub struct ExportOptions {
     pub name: String,
     /// SPDX expression of the weights' licence.
     pub licence: String,
-    /// What they were trained on; the run's own figures are added.
+    /// The music of the training; the run's own figures are added.
     pub provenance: String,
     /// Widens a narrow network to OpenL3's own channels, without changing its function.
     pub full_width: bool,
@@ -42,7 +42,7 @@ pub struct ExportOptions {
     pub corpus: Option<PathBuf>,
 }
 
-/// What was written.
+/// The files written, and their figures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exported {
     /// The model's card.
@@ -51,7 +51,7 @@ pub struct Exported {
     pub path: PathBuf,
     /// Bytes of the weights.
     pub bytes: u64,
-    /// What was tried on the search vector; empty without prepared music.
+    /// Figures of the whitenings tried on the search vector; empty without prepared music.
     pub whitening: Vec<WhiteningFigure>,
 }
 
@@ -230,7 +230,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     })
 }
 
-/// What tag logits are multiplied by in the search vector: a hundred of them turn it by less than a thousandth.
+/// The factor of tag logits in the search vector: a hundred of them turn it by less than a thousandth.
 const TOLD_SHARE: f32 = 0.02;
 
 /// The teachers whose tags are told: name, place of the first logit among the head's outputs, names of the tags.

@@ -30,7 +30,7 @@ pub(super) struct Layout {
     pub styles: usize,
 }
 
-/// What an output is.
+/// The kind of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OutputKind {
     Penultimate,
@@ -58,7 +58,7 @@ impl Layout {
         })
     }
 
-    /// What each output is.
+    /// The kind of each output.
     pub(super) fn kinds(&self) -> Vec<OutputKind> {
         let mut kinds = Vec::with_capacity(self.outputs());
         for teacher in &self.teachers {

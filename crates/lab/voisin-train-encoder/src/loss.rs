@@ -1,4 +1,4 @@
-//! What the student is asked to be near to.
+//! The losses between the student and its teachers.
 
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +84,7 @@ impl LossParts {
     }
 }
 
-/// What the loss compares predictions with.
+/// The targets of predictions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch<'a> {
     /// Which output is what.

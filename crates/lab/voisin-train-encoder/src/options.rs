@@ -1,4 +1,4 @@
-//! What a run is asked to do, and what it tells.
+//! Options, progress and results of a run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::validate::Validation;
 use super::{Checkpoint, TrainError};
 use voisin_encoder::{DeviceChoice, ModelRef, Precision};
 
-/// What a run begins with when its folder has no checkpoint.
+/// The start of a run whose folder has no checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Start {
     /// Seeded random weights.
@@ -41,7 +41,7 @@ pub struct TrainOptions {
     pub cache: PathBuf,
     /// Folder of the run: `checkpoint.safetensors`, `loss.csv`, `validation.csv`. A run that has a checkpoint goes on.
     pub out: PathBuf,
-    /// What a new run begins with.
+    /// The network that a new run starts from.
     pub start: Start,
     /// Channels of the eight convolutions; see [`voisin_train::widths`].
     pub widths: [usize; 8],
@@ -190,7 +190,7 @@ pub struct TrainingProgress {
     pub validation: Option<Validation>,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
     /// Its state; also in the run's folder.

@@ -29,7 +29,7 @@ const REACH: usize = 63;
 /// Level that teachers hear everything at, RMS, dB relative to full scale.
 const LEVEL_DBFS: f64 = -20.0;
 
-/// What to prepare, and how.
+/// The music to prepare, and the settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrepareOptions {
     /// Folders of music. The first folder below one is a track's group (a package, an album …): groups are what
@@ -89,7 +89,7 @@ pub struct PrepareProgress {
     pub crops: usize,
 }
 
-/// What was prepared.
+/// Counts of the tracks prepared.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prepared {
     /// Tracks whose crops were written by this call.
@@ -216,7 +216,7 @@ struct MusicFile {
     style: Option<String>,
 }
 
-/// What became of a track.
+/// The outcome of a track.
 enum TrackOutcome {
     Present,
     Added,
@@ -267,7 +267,7 @@ fn list(source: &Path, grooves: bool) -> Result<Vec<MusicFile>, TrainError> {
     Ok(tracks)
 }
 
-/// What every thread shares.
+/// State that every thread shares.
 struct Preparer<'a> {
     options: &'a PrepareOptions,
     tracks: &'a [MusicFile],
@@ -548,7 +548,7 @@ impl<'a> Preparer<'a> {
     }
 }
 
-/// What is mixed with a track.
+/// The track that is mixed in.
 struct Companions {
     /// Names of both, and the partner's group.
     names: (String, String),

@@ -21,7 +21,7 @@ const SHRINKAGES: [f64; 4] = [1.0, 0.8, 0.5, 0.2];
 /// How a way to refine the search vector fared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WhiteningFigure {
-    /// What was done.
+    /// The name of the step.
     pub name: String,
     /// Share of the nearest tracks that are of the query's group; groups held out from fitting.
     pub precision: f64,

@@ -30,7 +30,7 @@ impl TeacherHead {
         }
     }
 
-    /// What gives back what it is given.
+    /// A head whose outputs are its inputs.
     pub fn identity(inputs: usize) -> Self {
         let mut parameters = vec![0.0; inputs * (inputs + 1)];
         parameters[..inputs * inputs]

@@ -1,4 +1,4 @@
-//! What every training shares: the optimiser's step over all blocks of a network, the file that says how far it got, and
+//! A session of training: the optimiser's step over all blocks of a network, the file that says how far it got, and
 //! the loop that goes on where it was cut off.
 
 use std::collections::{BTreeMap, HashMap};
@@ -39,9 +39,9 @@ pub struct Optimiser {
     pub adam: Vec<AdamW>,
     /// Decoupled decay of what decays.
     pub decay: f32,
-    /// What the sum of the absolute values of what decays counts in the loss.
+    /// The weight in the loss of the sum of absolute values of decaying parameters.
     pub l1: f64,
-    /// What the sum of the squares of what decays counts in the loss.
+    /// The weight in the loss of the sum of squares of decaying parameters.
     pub l2: f64,
     /// Longest gradient; 0: any.
     pub clip: f64,
@@ -172,7 +172,7 @@ pub fn write_state(
     write_safetensors(path, &tensors, header).map_err(|error| bad(&error))
 }
 
-/// What [`write_state`] wrote: what is said under `key`, and the tensors.
+/// Reads a file of [`write_state`]: the value under `key`, and the tensors.
 ///
 /// - `kind`: of training, in words
 pub fn read_state<H: DeserializeOwned>(
@@ -208,7 +208,7 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainErro
 
 /// A training that may be cut off after any step.
 pub trait Resumable {
-    /// What it tells after a step.
+    /// The report after a step.
     type Progress;
 
     /// Whether the schedule is at its end.

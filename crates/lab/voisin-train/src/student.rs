@@ -91,7 +91,7 @@ pub struct LearningLayer {
     pub linear: TeacherHead,
     gradients: Vec<f32>,
     decays: Vec<bool>,
-    /// What it was given in the last pass.
+    /// The inputs of the last pass.
     given: Vec<f32>,
 }
 

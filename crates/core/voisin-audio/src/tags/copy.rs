@@ -28,7 +28,7 @@ impl Copy {
     /// Gives the copy what belongs to the file besides its contents.
     ///
     /// # Errors
-    /// What cannot be kept, in words.
+    /// Names the attribute that cannot be kept.
     pub(super) fn take_after(&mut self, target: &Path, before: &Metadata) -> Result<(), String> {
         let copy = self.0.file();
         #[cfg(unix)]
@@ -109,7 +109,7 @@ mod unix {
 
     use xattr::FileExt as _;
 
-    /// What the system itself says of a file's contents or of the program that made it, and what would be wrong of new ones.
+    /// Attributes that the system derives from a file's contents or its maker, and that would be wrong of new contents.
     const OF_THE_SYSTEM: [&str; 4] = [
         "security.capability",
         "security.evm",

@@ -32,7 +32,7 @@ impl MetadataBlock {
         self.at + HEADER + self.size
     }
 
-    /// What the block holds.
+    /// Reads the block's content.
     pub(super) fn read(&self, file: &mut File) -> Result<Vec<u8>, String> {
         let mut content = Vec::new();
         file.seek(SeekFrom::Start(self.at + HEADER))

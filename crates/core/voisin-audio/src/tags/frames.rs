@@ -17,7 +17,7 @@ const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
 /// The frames of a tag, and where they end (bytes of the tag).
 ///
 /// # Errors
-/// What is wrong with the tag, in words: what follows it cannot be told from a frame.
+/// Says how the tag is damaged: bytes after the damage cannot be told from a frame.
 pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let damaged = |at: usize, found: &str| {
         format!(

@@ -311,7 +311,7 @@ impl PlainText {
     }
 }
 
-/// What stands before and behind the first NUL; in UTF-16 that is two bytes.
+/// The text before and behind the first NUL; in UTF-16 that is two bytes.
 fn split_at_nul(text: &[u8], is_wide: bool) -> Option<(&[u8], &[u8])> {
     let width = if is_wide { 2 } else { 1 };
     let mut units = text.chunks_exact(width);
@@ -319,7 +319,7 @@ fn split_at_nul(text: &[u8], is_wide: bool) -> Option<(&[u8], &[u8])> {
     Some((&text[..at], &text[at + width..]))
 }
 
-/// What a frame of an address holds, if that is one.
+/// The address in a frame, if it holds one.
 fn address(content: &[u8]) -> Option<Vec<u8>> {
     let text = match content {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => encoding::utf16(content, Utf16::Little),
@@ -486,7 +486,7 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// What the frame holds, its flags undone; `None` where it is encrypted, damaged or larger than `most`.
+    /// The frame's content, its flags undone; `None` where it is encrypted, damaged or larger than `most`.
     pub(super) fn content(
         &self,
         version: u8,

@@ -1,4 +1,4 @@
-//! What people wrote about the music: tags read from, and some of them written to, audio files.
+//! People's own words about the music: tags read from, and some of them written to, audio files.
 //!
 //! For: a fixed set of facts, spelt as the file has them, whatever the container. Not for: what a genre
 //! means or a licence permits (`genre`, `library`), pictures, lyrics, or any tag that voisin does not use.
@@ -76,7 +76,7 @@ impl TagField {
         }
     }
 
-    /// What a file's tags have of it.
+    /// The field's values in a file's tags.
     pub fn values(self, tags: &TrackTags) -> Vec<String> {
         let one = |value: Option<String>| value.into_iter().collect();
         match self {
@@ -114,7 +114,7 @@ impl std::str::FromStr for TagField {
     }
 }
 
-/// What a tag is to hold from now on; no values take it out.
+/// A tag's new values; none take it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagEdit {
     /// Which field.
@@ -123,7 +123,7 @@ pub struct TagEdit {
     pub values: Vec<String>,
 }
 
-/// What writing did (or, in a dry run, would do).
+/// The result of writing, or in a dry run of what would be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// The genres were written.
@@ -156,7 +156,7 @@ pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     read::read_cover(path)
 }
 
-/// What files say of a recording in every kind of tags, as a new tag of a richer kind takes it over: the names that it has
+/// Tags that a new tag of a richer kind takes over, so that a recording's facts stay the same in every kind: the names it has
 /// in `ID3v2` and in Vorbis comments, and its value. Fields that are edited are left out.
 fn carried(tags: &TrackTags, edits: &[&TagEdit]) -> Vec<(&'static str, &'static str, String)> {
     let genres = Some(tags.genres.join("\0")).filter(|genres| !genres.is_empty());

@@ -34,7 +34,7 @@ impl Atom {
         self.start as usize..self.end as usize
     }
 
-    /// What gives it another size.
+    /// The splice that gives it another size.
     fn resized(&self, movie: &[u8], growth: i64) -> Result<Splice, String> {
         let size = (self.end - self.start).saturating_add_signed(growth);
         let start = self.start as usize;
@@ -449,7 +449,7 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit]) -> Result<Vec<Splice>, S
     Ok(splices)
 }
 
-/// What changes within a movie; places are those in its bytes.
+/// Changes within a movie; places are those in its bytes.
 struct MovieChanges<'a> {
     movie: &'a Movie,
     splices: Vec<Splice>,

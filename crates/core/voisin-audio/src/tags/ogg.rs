@@ -133,7 +133,7 @@ pub(super) struct OggHead {
     pub(super) packets: Vec<Vec<u8>>,
 }
 
-/// What the packet of the comments begins with, before the list.
+/// The bytes that the packet of comments begins with, before the list.
 pub(super) fn mark(opus: bool) -> &'static [u8] {
     if opus { b"OpusTags" } else { b"\x03vorbis" }
 }
@@ -233,7 +233,7 @@ pub(super) fn comments_packet(file: &mut File, start: u64) -> io::Result<(Vec<u8
 /// where the comments need another number of pages.
 ///
 /// # Errors
-/// What lies in the file cannot be followed; in words.
+/// Says why the file's pages cannot be followed.
 pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
     let text = |error: io::Error| error.to_string();
     let OggHead {

@@ -21,7 +21,7 @@ pub(super) struct FilePart {
     digest: blake3::Hash,
 }
 
-/// What of `before` that is not edited is missing from `after`, or is there in another order: for people.
+/// The first unedited part of `before` that is missing from `after`, or is there in another order: for people.
 pub(super) fn missing<'a>(
     before: &'a [FilePart],
     after: &[FilePart],
@@ -30,7 +30,7 @@ pub(super) fn missing<'a>(
     let is_kept = |part: &&FilePart| !edits.iter().any(|edit| part.field == Some(edit.field));
     let mut there = after.iter().filter(is_kept);
     let mut kept = before.iter().filter(is_kept);
-    // What is new may lie between.
+    // New parts may lie between.
     kept.find(|part| !there.any(|other| other.digest == part.digest))
         .map(|part| part.name.as_str())
 }

@@ -11,7 +11,7 @@ pub(super) struct Splice {
     pub(super) at: u64,
     /// How many they are.
     pub(super) removed: u64,
-    /// What is there instead.
+    /// The bytes in their place.
     pub(super) put: Vec<u8>,
 }
 
@@ -80,7 +80,7 @@ pub(super) fn replace(
     splices
 }
 
-/// What takes the fields out.
+/// Edits that take the fields out.
 pub(super) fn without_values(edits: &[&TagEdit]) -> Vec<TagEdit> {
     edits
         .iter()
@@ -110,7 +110,7 @@ pub(super) struct Patched<R> {
     /// Bytes of the file before the next splice; all that are left where there is none.
     before: u64,
     next: Option<Splice>,
-    /// What is put, as far as it was not read yet.
+    /// The rest of the inserted bytes.
     put: io::Cursor<Vec<u8>>,
 }
 
@@ -120,7 +120,7 @@ impl<R: Read> Patched<R> {
     /// # Errors
     /// Splices overlap.
     pub(super) fn new(inner: R, mut splices: Vec<Splice>) -> io::Result<Self> {
-        // What is put before a byte comes before what takes the place of that byte.
+        // An insertion before a byte comes before that byte's replacement.
         splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
         if splices
             .windows(2)
@@ -232,7 +232,7 @@ impl ReversePatch {
     pub const MOST: usize = 1 << 20;
     const VERSION: u8 = 1;
 
-    /// What takes back `splices`; `None` where that is more than [`MOST`](Self::MOST).
+    /// The reverse of `splices`; `None` where that is more than [`MOST`](Self::MOST).
     ///
     /// - `file`: as it is before they are made
     pub(super) fn new(
@@ -268,7 +268,7 @@ impl ReversePatch {
         Ok((patch.to_bytes().len() <= Self::MOST).then_some(patch))
     }
 
-    /// What takes back this writing and the one after it; `None` where the file changed between the two, or that is more
+    /// The reverse of this writing and the one after it; `None` where the file changed between the two, or that is more
     /// than [`MOST`](Self::MOST).
     pub fn followed_by(&self, later: &Self) -> Option<Self> {
         let layers = later.layers.iter().chain(&self.layers).cloned().collect();
@@ -315,7 +315,7 @@ impl ReversePatch {
         bytes
     }
 
-    /// What [`to_bytes`](Self::to_bytes) wrote; `None` of anything else.
+    /// Reads the bytes of [`to_bytes`](Self::to_bytes); `None` of anything else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&version, mut rest) = bytes.split_first()?;
         if version != Self::VERSION {

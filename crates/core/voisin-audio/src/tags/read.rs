@@ -63,7 +63,7 @@ fn id3_tags(found: &id3::Id3Tags) -> Vec<Tag> {
     found.tags.iter().filter_map(read).flatten().collect()
 }
 
-/// What a CUE sheet says of a part; what holds for the whole file besides comes from the file.
+/// A CUE part's tags: the sheet's, and the file's where the sheet is silent.
 fn of_part(part: CuePart) -> TrackTags {
     let whole = read_tags(&part.audio).unwrap_or_default();
     let genres: Vec<String> = part.genre.into_iter().collect();

@@ -39,7 +39,7 @@ impl RiffChunk {
         self.is_whole && self.name.eq_ignore_ascii_case(b"id3 ")
     }
 
-    /// What it holds; `None` where that is more than tags may be.
+    /// Reads the chunk; `None` where it is larger than tags may be.
     pub(super) fn read(&self, file: &mut File) -> io::Result<Option<Vec<u8>>> {
         if self.size > id3::MOST as u64 {
             return Ok(None);
@@ -50,7 +50,7 @@ impl RiffChunk {
         Ok(Some(bytes))
     }
 
-    /// What the chunk holds if it is a list of texts.
+    /// Reads the chunk if it is a list of texts.
     pub(super) fn texts(&self, file: &mut File) -> io::Result<Option<Vec<u8>>> {
         let content = if self.is_whole && self.name == *b"LIST" {
             self.read(file)?

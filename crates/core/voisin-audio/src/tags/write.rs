@@ -25,12 +25,12 @@ pub struct PreparedWrite {
 }
 
 impl PreparedWrite {
-    /// What becomes of each edit.
+    /// The outcome of each edit.
     pub fn outcomes(&self) -> &[WriteOutcome] {
         &self.outcomes
     }
 
-    /// What takes the writing back; `None` where nothing is written, or that is more than [`ReversePatch::MOST`].
+    /// The patch that undoes the writing; `None` where nothing is written, or it is larger than [`ReversePatch::MOST`].
     pub fn reverse_patch(&self) -> Option<&ReversePatch> {
         self.patch.as_ref()
     }

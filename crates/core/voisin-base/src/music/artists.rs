@@ -5,7 +5,7 @@
 /// A comma, an ampersand and "with" stand inside names (Tyler, The Creator; Simon & Garfunkel; Sleeping with Sirens).
 const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
 
-/// What programs write where nobody is named.
+/// Names that programs write where nobody is named.
 const NOBODY: [&str; 4] = ["unknown artist", "unknown", "[unknown]", "<unknown>"];
 
 /// The names in a text, in order, each once whatever its case; the text alone where there is but one.

@@ -67,7 +67,7 @@ impl CuePart {
         (seconds(self.start), self.end.map(seconds))
     }
 
-    /// What the system knows of the sheet and of the file.
+    /// Metadata of the sheet and of the file.
     pub fn metadata(&self) -> io::Result<(Metadata, Metadata)> {
         Ok((
             std::fs::metadata(&self.sheet)?,
@@ -76,7 +76,7 @@ impl CuePart {
     }
 }
 
-/// What the path of a track means on disk.
+/// The place on disk that a track's path means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place<'a> {
     /// A file of its own, whether it is there or not.
@@ -130,7 +130,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What a sheet gives: parts of the files that are there, and the names of those that are not.
+/// A sheet's result: parts of the files that are there, and the names of those that are not.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sheet {
     /// Its audio tracks, in the sheet's order.
@@ -140,7 +140,7 @@ pub struct Sheet {
 }
 
 impl Sheet {
-    /// What is wrong with it although it could be read.
+    /// The fault of a sheet that could be read.
     pub fn fault(&self) -> Option<io::Error> {
         let name = self.missing.first()?;
         Some(fault(format!(
@@ -165,7 +165,7 @@ pub fn may_hold_sheet(path: &Path) -> bool {
         .is_some_and(|extension| extension.eq_ignore_ascii_case("flac"))
 }
 
-/// What a path must be a part of, by its name alone: the sheet that it lies below, or a file that may hold one, with a number.
+/// The file that a path must be a part of, by its name alone: the sheet that it lies below, or a file that may hold one, with a number.
 pub fn above(path: &Path) -> Option<&Path> {
     let is_number = |name: &str| name.len() >= 2 && name.bytes().all(|byte| byte.is_ascii_digit());
     let has_number = || {
@@ -203,7 +203,7 @@ pub fn read(path: &Path) -> io::Result<Sheet> {
     Ok(others.next().unwrap_or(sheet))
 }
 
-/// What a sheet's text gives.
+/// Builds a sheet from its text.
 fn assemble(path: &Path, text: &str) -> io::Result<Sheet> {
     let parsed = parse(text).map_err(fault)?;
     let mut sheet = Sheet::default();

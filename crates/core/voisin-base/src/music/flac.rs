@@ -12,7 +12,7 @@ const STREAMINFO: u8 = 0;
 const VORBIS_COMMENT: u8 = 4;
 const CUESHEET: u8 = 5;
 
-/// What a file says of its parts.
+/// The parts that a FLAC file declares.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct FlacCues {
     /// Samples a second.

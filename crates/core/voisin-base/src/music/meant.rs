@@ -66,7 +66,7 @@ impl MeantFiles {
         whole.or_else(|| forms.iter().find_map(|form| self.tail(&form.steps)))
     }
 
-    /// What the bytes may say, the likeliest first.
+    /// Readings of the bytes, the likeliest first.
     fn forms(&self, name: &[u8]) -> Vec<NameForm> {
         let mut texts: Vec<String> = Vec::new();
         for bytes in [name.to_vec(), percent_decoded(name)] {

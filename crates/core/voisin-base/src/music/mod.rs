@@ -1,4 +1,4 @@
-//! What voisin knows of music without hearing it: texts, tags, artists, songs, keys, sheets, pictures. A vector index
+//! Facts about music that need no sound: texts, tags, artists, songs, keys, sheets, pictures. A vector index
 //! does without it.
 
 pub mod address;

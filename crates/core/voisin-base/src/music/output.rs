@@ -61,20 +61,20 @@ pub enum OutputError {
         /// The file.
         path: PathBuf,
     },
-    /// What has to be whole cannot go through a pipe.
+    /// Output that has to be whole cannot go through a pipe.
     #[error("{} is {found}, expected the name of a file on disk, which can be written as a whole", path.display())]
     Stream {
-        /// What was named.
+        /// The path named.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file that stands there.
         found: &'static str,
     },
     /// The system says no.
     #[error("cannot write {}", path.display())]
     Io {
-        /// What was named.
+        /// The path named.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -88,12 +88,12 @@ impl OutputError {
         }
     }
 
-    /// What helps.
+    /// The step that helps.
     pub fn remedy(&self) -> Option<Remedy> {
         matches!(self, Self::Taken(_) | Self::Foreign(_)).then_some(Remedy::Replace)
     }
 
-    /// What the system says, or would say of a refusal.
+    /// The system's kind of error, or the nearest one for a refusal.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Taken(_) | Self::Foreign(_) => io::ErrorKind::AlreadyExists,
@@ -106,17 +106,17 @@ impl OutputError {
     }
 }
 
-/// What is written, as far as the rule goes.
+/// The kind of contents, as far as the rule for existing files goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contents {
     /// A page, a picture or a report, which carries a mark.
     Page,
     Data,
-    /// What cannot go through a pipe.
+    /// Contents that cannot go through a pipe.
     Whole,
 }
 
-/// What stands at a name, links followed.
+/// The state of the file at a name, links followed.
 enum TargetState {
     StandardOutput,
     Stream,
@@ -165,7 +165,7 @@ impl OutputTarget {
         Ok(output)
     }
 
-    /// What was named.
+    /// The path named.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -352,7 +352,7 @@ pub fn ending(path: &Path, otherwise: &str) -> String {
     }
 }
 
-/// What a name leads to, which need not be there.
+/// The target of a name, which need not be there.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..LINKS {

@@ -50,7 +50,7 @@ const OLD_BINS: [&str; 2] = ["recycler", "recycled"];
 /// How a user's folder in such a bin begins, as Windows numbers users.
 const USER: &str = "s-1-";
 
-/// What browsers call the folder that they save to.
+/// Browsers' names of the folder that they save to.
 const DOWNLOADS: [&str; 14] = [
     "download",
     "downloads",

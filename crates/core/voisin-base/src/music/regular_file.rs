@@ -190,7 +190,7 @@ mod tests {
             );
             // A link that takes the file's place behind the look is not followed.
             assert!(open_at_once(&link, false).is_err());
-            // What takes a file's place behind the look is opened without anybody to wait for, too.
+            // A pipe that takes the file's place after the check is opened without waiting for a writer, too.
             assert!(
                 !open_at_once(&pipe, true)
                     .unwrap()

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// What helps after an error.
+/// The step that helps after an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {

@@ -93,7 +93,7 @@ fn name_of(title: &str) -> String {
     while let Some((open, close)) = brackets(rest) {
         kept.push_str(&rest[..open]);
         let inside = &rest[open + 1..close];
-        // What comes first is the name, whatever it says.
+        // Brackets at the start are the name, whatever they say.
         if !tells_version(inside) || fold(&kept).is_empty() {
             kept.push_str(&format!(" {inside} "));
         }

@@ -1,4 +1,4 @@
-//! What people wrote about a track: the tags that voisin uses, as files have them and as the catalogue keeps them.
+//! Tags of a track: those that voisin uses, as files have them and as the catalogue keeps them.
 
 use serde::{Deserialize, Serialize};
 

@@ -34,9 +34,9 @@ pub struct StackTrain {
     gradients: Vec<Vec<f32>>,
     isa: Option<Isa>,
     front: Option<FrontTrain>,
-    /// What is behind the front.
+    /// The parts behind the front.
     parts: Vec<StackPart>,
-    /// What a pass left of each part for its gradients.
+    /// Values of each part's last pass for its gradients.
     last: Vec<StackPartPass>,
 }
 
@@ -48,13 +48,13 @@ enum StackPart {
     Candle(Range<usize>),
 }
 
-/// What a pass leaves of a part for its gradients.
+/// A part's values of a pass for its gradients.
 #[derive(Debug)]
 enum StackPartPass {
     Block(StepBlockPass),
     Lstm(LstmLayerPass),
     Candle {
-        /// What went in, where its gradient is wanted.
+        /// The input, where its gradient is wanted.
         input: Option<Var>,
         /// Parameters, each with the number of its tensor.
         vars: Vec<(usize, Var)>,
@@ -340,7 +340,7 @@ impl StackTrain {
     }
 }
 
-/// What kernels use on a device; on a GPU there are none.
+/// The instruction set of kernels on a device; on a GPU there are none.
 pub(super) fn kernels(device: &Device) -> Option<Isa> {
     voisin_kernels::isa()
         .ok()

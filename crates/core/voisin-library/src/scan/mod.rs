@@ -515,7 +515,7 @@ fn part_at(file: &Path, start: f64, known: &mut HashMap<PathBuf, Vec<CuePart>>) 
     near.next().cloned()
 }
 
-/// What the sheets beside a file, or it itself, say that its parts are.
+/// The parts of a file by the sheets beside it or its own.
 fn parts_of(file: &Path) -> Vec<CuePart> {
     let file = dunce::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let folder = file.parent().unwrap_or(Path::new(""));

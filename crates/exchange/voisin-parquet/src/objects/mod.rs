@@ -1,7 +1,7 @@
 //! Music and Parquet files in object stores and on web servers, named by addresses: `s3://bucket/key`, `gs://bucket/key`,
 //! `az://container/key`, `http(s)://host/path`.
 //!
-//! What is read is brought here as a temporary file, what is written is sent when it is whole. Who may is told by the
+//! Objects to read are fetched into temporary files, those to write are sent when they are whole. Credentials come from the
 //! variables of the store's own programs.
 
 mod transport;
@@ -31,10 +31,10 @@ use transport::{SILENCE, Transport};
 
 /// How often a request is made that no server answered, or whose answer was cut off.
 const ATTEMPTS: usize = 3;
-/// What is larger is sent in parts of this size or more, in bytes; a store takes 10 000 parts of one object.
+/// Larger objects are sent in parts of this size or more, in bytes; a store takes 10 000 parts of one object.
 const PART: u64 = 5 << 20;
 const MOST_PARTS: u64 = 9_000;
-/// What a web server is sent, which takes no parts, in bytes.
+/// The largest object for a web server, which takes no parts, in bytes.
 const MOST_AT_ONCE: u64 = 256 << 20;
 
 /// An object: where it is asked for, and by what name.
@@ -164,7 +164,7 @@ fn store(scheme: &str, host: &str, root: &str) -> io::Result<Arc<dyn ObjectStore
     Ok(made)
 }
 
-/// What a store said, in one line, without addresses: they may hold signatures.
+/// A store's error in one line, without addresses: they may hold signatures.
 fn told(error: &object_store::Error) -> Error {
     let mut innermost: &(dyn std::error::Error + 'static) = error;
     let mut kind = None;
@@ -261,7 +261,7 @@ pub(super) fn temporary(address: &Path) -> PathBuf {
     let place = std::env::temp_dir()
         .join("object")
         .with_extension(address.extension().unwrap_or_default());
-    // What processes left that were killed.
+    // Killed processes leave files behind.
     CLEANED.call_once(|| remove_abandoned(&place));
     place
 }

@@ -25,7 +25,7 @@ pub(super) use connection::{Connection, Lock, Transaction};
 pub use opening::Upgraded;
 use shards::Shards;
 
-/// What is fetched of tracks beside what is known of them.
+/// The vectors to fetch of tracks beside their facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WantedVectors {
     /// Window vectors, as far as they were sent.
@@ -34,7 +34,7 @@ pub(super) struct WantedVectors {
     pub(super) exact: bool,
 }
 
-/// What the plan of a question goes by: its own values, and no compilation, which takes longer than it saves.
+/// Settings of a question's plan: by its own values, and no compilation, which takes longer than it saves.
 const OWN_PLAN: &str = "set local plan_cache_mode = force_custom_plan; set local jit = off;";
 
 /// Most rows of an answer that are asked for at once.
@@ -52,7 +52,7 @@ pub struct Postgres {
     table: String,
     model: StoredModel,
     width: u32,
-    /// What the vector index of this table holds.
+    /// The form of the vectors in this table's index.
     codes: IndexCodes,
     /// Foreign servers on which parts of the tracks lie; none where this server has them all.
     shards: Vec<String>,
@@ -140,7 +140,7 @@ impl Postgres {
         self.width
     }
 
-    /// What the vector index holds of each vector; of shards, each knows its own.
+    /// The form of each vector in the index; of shards, each knows its own.
     pub fn codes(&self) -> IndexCodes {
         self.codes
     }
@@ -198,7 +198,7 @@ impl Postgres {
         Ok(generation as u64)
     }
 
-    /// What there is.
+    /// Counts of the rows.
     pub fn counts(&mut self) -> Result<Counts> {
         let (tracks, generation) = self.size()?;
         let all = filter::no_conditions(1);
@@ -221,7 +221,7 @@ impl Postgres {
         })
     }
 
-    /// What the database calls itself; a copy of it has the same.
+    /// The database's identity; a copy of it has the same.
     pub fn identity(&mut self) -> Result<String> {
         self.run(|tx| {
             Ok(tx

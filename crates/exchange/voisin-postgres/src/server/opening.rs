@@ -13,7 +13,7 @@ use voisin_library::StoredModel;
 /// The oldest pgvector that scans an index on where a filter leaves too few.
 const OLDEST_PGVECTOR: &str = "0.8.0";
 
-/// What came of bringing tables forward.
+/// The result of bringing tables forward.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upgraded {
     /// They were there already, or there are none.
@@ -80,7 +80,7 @@ impl Postgres {
                 dimension: model.dimension,
             });
         }
-        // What a newer voisin made stays as it is.
+        // Tables of a newer voisin stay as they are.
         self.check_schema()?;
         self.check_pgvector(true)?;
         let place = self.place().to_string();

@@ -13,7 +13,7 @@ use crate::row::{FETCHED, HalfVector, SortRow, TrackRow, id_of, record, vector_o
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::{ContentId, TrackId};
 
-/// What is known of a track, as it is fetched (bytes): a thousand at once are in memory.
+/// The longest facts of a track to fetch (bytes): a thousand at once are in memory.
 const MOST_OF_FACTS: usize = 2 * LONGEST_TEXT;
 
 impl Postgres {
@@ -44,7 +44,7 @@ impl Postgres {
             )?;
             tx.execute("delete from voisin_vector where id = any ($1)", &[&ids])?;
             tx.execute("delete from voisin_gone where id = any ($1) and not barred", &[&ids])?;
-            // What was taken down stays away, whoever sends it.
+            // A recording that was taken down stays away, whoever sends it.
             tx.execute("delete from voisin_staging where id in (select id from voisin_gone where barred)", &[])?;
             tx.execute(&format!("insert into voisin_track ({names}) select {names} from voisin_staging"), &[])?;
             tx.execute("insert into voisin_vector (id, vector) select id, vector from voisin_staging", &[])?;

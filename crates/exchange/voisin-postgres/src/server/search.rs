@@ -246,7 +246,7 @@ impl Postgres {
             let ranked = self.ranked(query, &found, limit)?;
             let last = found.last();
             let worst = ranked.last();
-            // What was left out may be nearer only if the query's 16 bits could have hidden it.
+            // A track that was left out may be nearer only if the query's 16 bits could have hidden it.
             let is_sure = found.len() < asked
                 || last
                     .zip(worst)

@@ -1,4 +1,4 @@
-//! What similarity is relative to in a database: set by the first push, renewed when it is asked for.
+//! The mean that similarity is relative to in a database: set by the first push, renewed when it is asked for.
 
 use super::rows::next_generation;
 use super::{Postgres, Shards};

@@ -284,7 +284,7 @@ fn prepares_trains_resumes_and_exports() {
         let (expected, tolerance) = match i {
             0..200 => (predicted[i], 0.02),
             200..250 => (0.5 * predicted[i], 0.02),
-            // What the tags are read off again: too small to turn a vector.
+            // The tags' logits, too small to turn a vector.
             250..300 => (0.02 * predicted[i - 50], 4e-4),
             _ => (0.0, 1e-9),
         };

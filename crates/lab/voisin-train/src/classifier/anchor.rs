@@ -1,4 +1,4 @@
-//! What keeps tracks as near to each other as a pretrained network had them.
+//! The penalty that keeps tracks as near to each other as a pretrained network had them.
 
 use std::collections::HashMap;
 

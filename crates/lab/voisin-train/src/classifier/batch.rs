@@ -1,4 +1,4 @@
-//! What is asked of a batch, and what is done to it before it is learnt from.
+//! Targets of a batch, and the augmentations before it is learnt from.
 
 use super::{ClassTraining, ClassWeights};
 use voisin_base::random::Random;
@@ -23,7 +23,7 @@ pub(super) fn class_weights(
 pub(super) struct ClassBatch<'a> {
     /// `[n][cells]`
     pub(super) x: &'a mut [f32],
-    /// What each class is to get of each example, `[n][classes]`.
+    /// Each class's target for each example, `[n][classes]`.
     pub(super) wanted: Vec<f32>,
     n: usize,
 }

@@ -69,7 +69,7 @@ pub struct TrackExamples<'a> {
     pub load: &'a LoadExample<'a>,
 }
 
-/// What an epoch came to. Losses and accuracies of training are those of single spectrograms on the way, of validation
+/// Figures of an epoch. Losses and accuracies of training are those of single spectrograms on the way, of validation
 /// those of whole tracks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochFigures {

@@ -4,7 +4,7 @@ use super::{ClassTraining, ClassWeights, Decision, Schedule};
 use voisin_encoder::{FirstWeights, StackShape};
 use voisin_kernels::conv::{FRAMES, MELS};
 
-/// What a network hears of a track.
+/// A network's input from a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecipeInput {
     /// Windows of one second as OpenL3 hears them: 128 mel bands × 199 frames.
@@ -56,11 +56,11 @@ impl ClipNumbers {
 pub struct NetworkRecipe {
     /// As it is asked for.
     pub name: &'static str,
-    /// What it hears.
+    /// The network's input.
     pub input: RecipeInput,
     /// Its layers, with commas between them; none: OpenL3's network.
     pub layers: &'static str,
-    /// What its weights begin with.
+    /// The origin of its first weights.
     pub first: FirstWeights,
     /// Milliseconds that are cut out of a clip each time; 0: it is heard as a whole.
     pub crop: usize,
@@ -70,7 +70,7 @@ pub struct NetworkRecipe {
     pub training: ClassTraining,
 }
 
-/// What most recipes have.
+/// The settings of most recipes.
 const USUAL: NetworkRecipe = NetworkRecipe {
     name: "",
     input: RecipeInput::Clip(USUAL_CLIP),

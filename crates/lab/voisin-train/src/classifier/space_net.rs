@@ -14,7 +14,7 @@ use voisin_kernels::isa;
 const HEAD: &str = "head";
 const PROJECTION: &str = "projection";
 
-/// What a network begins with.
+/// The network and weights that training starts from.
 #[derive(Debug)]
 pub struct SpaceStart {
     /// The network.
@@ -65,7 +65,7 @@ impl SpaceStart {
     }
 }
 
-/// What learns below the head.
+/// The part that learns below the head.
 enum SpaceBody {
     /// The network; and as it began, where it is held to that.
     Whole {
@@ -85,7 +85,7 @@ pub struct SpaceNet {
     body: SpaceBody,
     head: LearningLayer,
     device: Device,
-    /// What the mean square of the differences from the cosines that a batch had before counts in the loss.
+    /// The weight in the loss of the mean square of differences from the cosines that a batch had before.
     anchor: f64,
     /// Search vectors of the last pass, now and before.
     embeddings: [Vec<f32>; 2],
@@ -298,7 +298,7 @@ impl Trainable for SpaceNet {
 /// The network and its head with running statistics.
 struct FinishedSpace {
     net: FastChain,
-    /// What makes search vectors; none: they are the embeddings.
+    /// The layer that makes search vectors; none: they are the embeddings.
     layer: Option<TeacherHead>,
     head: TeacherHead,
 }

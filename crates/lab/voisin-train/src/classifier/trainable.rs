@@ -1,4 +1,4 @@
-//! What the loop needs of a network.
+//! The interface of a network to the training loop.
 
 use crate::TrainError;
 use crate::session::{BlockVisitor, NamedTensor};
@@ -52,7 +52,7 @@ pub trait ClassJudge: Send + Sync {
         0
     }
 
-    /// What that layer says, `[n][dimension]`.
+    /// The outputs of that layer, `[n][dimension]`.
     fn embeddings(&self, x: &[f32], n: usize) -> Vec<f32> {
         let _ = (x, n);
         Vec::new()

@@ -42,14 +42,14 @@ pub struct ClassTraining {
     pub rate: f64,
     /// How it goes on.
     pub schedule: Schedule,
-    /// What Adam adds to the root of the mean square.
+    /// Adam's addition to the root of the mean square.
     pub epsilon: f64,
     /// Decoupled weight decay of matrices and kernels.
     pub weight_decay: f64,
-    /// What the sum of their absolute values counts in the loss.
+    /// The weight in the loss of the sum of their absolute values.
     #[serde(default)]
     pub l1: f64,
-    /// What the sum of their squares counts in the loss, as Keras means it.
+    /// The weight in the loss of the sum of their squares, as Keras means it.
     pub l2: f64,
     /// Longest gradient; 0: any.
     pub clip: f64,
