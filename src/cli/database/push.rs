@@ -89,12 +89,12 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     let mut last_said: Option<Instant> = None;
     let mut progress = |event: PushEvent| match event {
         // A push of millions into a log is thousands of batches.
-        PushEvent::Sent { done, of }
-            if done < of && last_said.is_some_and(|said| said.elapsed() < PAUSE) => {}
+        PushEvent::Sent { done, total }
+            if done < total && last_said.is_some_and(|said| said.elapsed() < PAUSE) => {}
         PushEvent::Notice(text) => console.warn(&format!("{place}: {text}")),
-        PushEvent::Sent { done, of } => {
+        PushEvent::Sent { done, total } => {
             last_said = Some(Instant::now());
-            console.note(&format!("{} of {}", grouped(done), count(of, "track")));
+            console.note(&format!("{} of {}", grouped(done), count(total, "track")));
         }
         PushEvent::Indexing { needed, given } => {
             let [needed_mb, given_mb] =

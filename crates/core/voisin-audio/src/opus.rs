@@ -227,15 +227,15 @@ impl Opus {
                 let decoder =
                     OpusDecoder::new(48_000, channels).map_err(|error| format!("opus: {error}"))?;
                 let pcm = vec![0.0; LONGEST * channels];
-                let of = |slot: usize| {
+                let channel_of = |slot: usize| {
                     mapping
                         .iter()
                         .enumerate()
                         .filter(move |&(_, &to)| usize::from(to) == slot)
                         .map(|(i, _)| i)
                 };
-                let left = of(first).map(|output| (output, 0));
-                let right = of(first + 1)
+                let left = channel_of(first).map(|output| (output, 0));
+                let right = channel_of(first + 1)
                     .map(|output| (output, 1))
                     .filter(|_| channels == 2);
                 let outputs = left.chain(right).collect();

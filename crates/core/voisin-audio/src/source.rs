@@ -477,11 +477,11 @@ mod tests {
             (SeekFrom::End(-101), "found one before its first"),
         ] {
             let error = source.seek(to).unwrap_err();
-            let said = error.to_string();
+            let message = error.to_string();
             assert!(
-                said.starts_with("damaged: expected a place among its 100 bytes")
-                    && said.contains(found),
-                "{said}"
+                message.starts_with("damaged: expected a place among its 100 bytes")
+                    && message.contains(found),
+                "{message}"
             );
             assert_eq!(error.raw_os_error(), None);
         }

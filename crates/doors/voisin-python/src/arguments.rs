@@ -17,7 +17,7 @@ use voisin_questions::values::Limit;
 /// - `said`: fields that have an argument of their own
 pub(super) fn question<T: DeserializeOwned>(
     options: Option<&Bound<'_, PyDict>>,
-    said: impl IntoIterator<Item = (&'static str, Value)>,
+    given: impl IntoIterator<Item = (&'static str, Value)>,
 ) -> PyResult<T> {
     let mut fields = Map::new();
     for (name, value) in options.into_iter().flatten() {
@@ -26,7 +26,7 @@ pub(super) fn question<T: DeserializeOwned>(
         fields.insert(name, value);
     }
     fields.extend(
-        said.into_iter()
+        given.into_iter()
             .map(|(name, value)| (name.to_owned(), value)),
     );
     from_arguments(fields).map_err(|refused| {

@@ -138,13 +138,13 @@ impl PyEmbedder {
         let is_many = sr.is_none() && is_many(audio)?;
         let (count, jobs): (Option<usize>, Box<dyn Iterator<Item = PyResult<Audio>>>) = if is_many {
             let numbered = audio.try_iter()?.enumerate();
-            let of = |(number, one): (usize, PyResult<Bound<'py, PyAny>>)| {
+            let numbered_audio = |(number, one): (usize, PyResult<Bound<'py, PyAny>>)| {
                 let one = one?;
-                Audio::of(&one, None).map_err(|error| inside(py, error, number))
+                Audio::numbered_audio(&one, None).map_err(|error| inside(py, error, number))
             };
-            (audio.len().ok(), Box::new(numbered.map(of)))
+            (audio.len().ok(), Box::new(numbered.map(numbered_audio)))
         } else {
-            (Some(1), Box::new(std::iter::once(Audio::of(audio, sr))))
+            (Some(1), Box::new(std::iter::once(Audio::numbered_audio(audio, sr))))
         };
         let answers = AnswerClasses::new(py)?;
         let mut all = Vec::new();

@@ -75,17 +75,17 @@ fn listed(
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send + use<>> {
     let is_all = limit.is_none() && after.is_none() && options.is_none();
-    let mut asked: List = question(options, [])?;
-    asked.filters.of_this_disk();
+    let mut question_fields: List = question(options, [])?;
+    question_fields.filters.of_this_disk();
     let limit = count("limit", "for all", limit)?.unwrap_or(usize::MAX);
     Ok(move |library: &mut LibrarySource| {
         if let (true, LibrarySource::Local(engine)) = (is_all, &mut *library) {
             return Ok(engine.library().tracks()?);
         }
-        library.fetch_filters(&asked.filters)?;
+        library.fetch_filters(&question_fields.filters)?;
         let engine = library.engine();
-        asked.filters.check_folders(engine)?;
-        let query = asked.query(engine, limit, after.map(TrackId))?;
+        question_fields.filters.check_folders(engine)?;
+        let query = question_fields.query(engine, limit, after.map(TrackId))?;
         Ok(library.list(&query)?.tracks)
     })
 }
@@ -187,16 +187,16 @@ impl PyLibrary {
     }
 
     /// The same as Python has them.
-    fn told(
+    fn dictionaries(
         &self,
         py: Python<'_>,
         find: impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let known = self.known(py, false, find)?;
         let answers = AnswerClasses::new(py)?;
-        let told = known.tracks.iter().zip(&known.genres);
-        let told = told.map(|(track, genres)| answers.track(track, genres, &known.measured));
-        told.map(|track| track.map(Bound::unbind)).collect()
+        let dictionaries = known.tracks.iter().zip(&known.genres);
+        let dictionaries = dictionaries.map(|(track, genres)| answers.track(track, genres, &known.measured));
+        dictionaries.map(|track| track.map(Bound::unbind)).collect()
     }
 }
 
@@ -365,10 +365,10 @@ impl PyLibrary {
         embedder: Option<PyRef<'_, PyEmbedder>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
-        let mut asked: Similar = question(options, [])?;
-        asked.limit = self::limit(limit)?;
-        asked.filters.of_this_disk();
-        if asked.passage().is_some() {
+        let mut similar: Similar = question(options, [])?;
+        similar.limit = self::limit(limit)?;
+        similar.filters.of_this_disk();
+        if similar.passage().is_some() {
             return Err(PyValueError::new_err(
                 "from, to: expected none: passages are found by the program",
             ));
@@ -377,12 +377,12 @@ impl PyLibrary {
         let unlike = unlike.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let (answer, measured) = self.with(py, |library| {
-            asked.validate(wanted.len())?;
+            similar.validate(wanted.len())?;
             let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
             let unlike = SeedArgument::seeds(&unlike, library, embedder)?;
-            library.fetch_filters(&asked.filters)?;
-            asked.filters.check_folders(library.engine())?;
-            let answer = library.similar(&asked, &seeds, unlike)?;
+            library.fetch_filters(&similar.filters)?;
+            similar.filters.check_folders(library.engine())?;
+            let answer = library.similar(&similar, &seeds, unlike)?;
             let measured = measured(library.engine(), &answer)?;
             Ok((answer, measured))
         })?;
@@ -406,19 +406,19 @@ impl PyLibrary {
         embedder: Option<PyRef<'_, PyEmbedder>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
-        let mut asked: Mix = question(options, [])?;
-        asked.limit = self::limit(limit)?;
-        asked.filters.of_this_disk();
+        let mut mix: Mix = question(options, [])?;
+        mix.limit = self::limit(limit)?;
+        mix.filters.of_this_disk();
         let wanted = SeedArgument::all(seeds)?;
         let played = played.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let (answer, measured) = self.with(py, |library| {
-            asked.validate(wanted.len())?;
+            mix.validate(wanted.len())?;
             let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
             let played = SeedArgument::seeds(&played, library, embedder)?;
-            library.fetch_filters(&asked.filters)?;
-            asked.filters.check_folders(library.engine())?;
-            let answer = library.mix(&asked, &seeds, played, &Mixing::default())?;
+            library.fetch_filters(&mix.filters)?;
+            mix.filters.check_folders(library.engine())?;
+            let answer = library.mix(&mix, &seeds, played, &Mixing::default())?;
             let measured = measured(library.engine(), &answer)?;
             Ok((answer, measured))
         })?;
@@ -442,19 +442,19 @@ impl PyLibrary {
         embedder: Option<PyRef<'py, PyEmbedder>>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut asked: Playlist = question(options, [])?;
-        if !asked.has_length() {
-            asked.limit = Some(self::limit(limit)?);
+        let mut playlist: Playlist = question(options, [])?;
+        if !playlist.has_length() {
+            playlist.limit = Some(self::limit(limit)?);
         }
-        asked.filters.of_this_disk();
+        playlist.filters.of_this_disk();
         let wanted = seeds.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let found = self.with_fresh(py, |library| {
-            asked.validate()?;
+            playlist.validate()?;
             let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
-            library.fetch_filters(&asked.filters)?;
-            asked.filters.check_folders(library.engine())?;
-            library.playlist(&asked, &seeds, &[])
+            library.fetch_filters(&playlist.filters)?;
+            playlist.filters.check_folders(library.engine())?;
+            library.playlist(&playlist, &seeds, &[])
         })?;
         let (collection, list) = found.answer;
         let mut news = Vec::from_iter(of_sample("a playlist", found.sample));
@@ -487,12 +487,12 @@ impl PyLibrary {
         let [start, end] = [start, end].map(SeedArgument::with_name);
         let mut stops = vec![start?, end?];
         let ends = [("from", stops[0].as_json()), ("to", stops[1].as_json())];
-        let asked: PathBetween = question(options, ends)?;
+        let path: PathBetween = question(options, ends)?;
         stops.extend(via.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?);
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let found = self.with_fresh(py, |library| {
             let stops = SeedArgument::seeds(&stops, library, embedder)?;
-            library.path(&asked, &stops)
+            library.path(&path, &stops)
         })?;
         let news = of_sample("a way between tracks", found.sample);
         tell(py, &Vec::from_iter(news))?;
@@ -516,14 +516,14 @@ impl PyLibrary {
         limit: Option<i64>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
-        let mut asked: Find = question(options, [("query", words.into())])?;
-        asked.limit = self::limit(limit)?;
-        asked.filters.of_this_disk();
+        let mut find: Find = question(options, [("query", words.into())])?;
+        find.limit = self::limit(limit)?;
+        find.filters.of_this_disk();
         let (answer, genres, measured) = self.with(py, |library| {
             let engine = library.local(LocalOnly::Find)?;
             engine.keep_tags()?;
-            asked.filters.check_folders(engine)?;
-            let answer = asked.run(engine, &engine.predicted_tags()?)?;
+            find.filters.check_folders(engine)?;
+            let answer = find.run(engine, &engine.predicted_tags()?)?;
             let tracks: Vec<Track> = answer
                 .tracks
                 .iter()
@@ -567,7 +567,7 @@ impl PyLibrary {
         embedder: Option<PyRef<'py, PyEmbedder>>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let asked: Classify = question(options, [])?;
+        let classify: Classify = question(options, [])?;
         let wanted = SeedArgument::all(tracks)?;
         let embedder = embedder.map(|embedder| Arc::clone(embedder.inner()));
         let (found, reports) = self.with_fresh(py, |library| {
@@ -577,7 +577,7 @@ impl PyLibrary {
             let ready = || embedder.ok_or_else(|| no_embedder(why));
             let mut reports = Vec::new();
             let report = |news: GenreNews| reports.push(news.to_string());
-            let found = library.classify(&asked, tracks, ready, report)?;
+            let found = library.classify(&classify, tracks, ready, report)?;
             Ok((found, reports))
         })?;
         let mut news = Vec::from_iter(of_sample("a vote", found.sample));
@@ -596,13 +596,13 @@ impl PyLibrary {
         py: Python<'py>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let asked: Clusters = question(options, [])?;
+        let clusters: Clusters = question(options, [])?;
         let (found, members) = self.with(py, |library| {
             let engine = library.local(LocalOnly::Clusters)?;
             let mut collection = engine.collection()?;
             let graph = neighbour_graph(engine, &collection)?;
             collection.predict_genres(&graph)?;
-            let found = asked.run(engine, &collection, &graph, None, None)?;
+            let found = clusters.run(engine, &collection, &graph, None, None)?;
             let members = members(&collection, &found);
             Ok((found, members))
         })?;
@@ -623,11 +623,11 @@ impl PyLibrary {
         py: Python<'py>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let asked: Duplicates = question(options, [])?;
+        let duplicates: Duplicates = question(options, [])?;
         let groups = self.with(py, |library| {
             let engine = library.local(LocalOnly::Duplicates)?;
             let collection = engine.collection()?;
-            Ok(asked.run(engine, &collection, |_| ())?)
+            Ok(duplicates.run(engine, &collection, |_| ())?)
         })?;
         dictionaries(py, &groups)
     }

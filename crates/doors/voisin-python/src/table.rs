@@ -38,13 +38,13 @@ impl PyTable {
         for genres in genres {
             of_genres.append_value(genres.iter().map(|genre| Some(genre.name())));
         }
-        let text = |of: &dyn Fn(&Track) -> Option<String>| -> ArrayRef {
-            Arc::new(tracks.iter().map(of).collect::<StringArray>())
+        let text = |value_of: &dyn Fn(&Track) -> Option<String>| -> ArrayRef {
+            Arc::new(tracks.iter().map(value_of).collect::<StringArray>())
         };
         let descriptors = |track: &Track| measured.get(&track.id);
         macro_rules! numbers {
-            ($kind:ty, $of:expr) => {
-                Arc::new(tracks.iter().map($of).collect::<PrimitiveArray<$kind>>()) as ArrayRef
+            ($kind:ty, $value_of:expr) => {
+                Arc::new(tracks.iter().map($value_of).collect::<PrimitiveArray<$kind>>()) as ArrayRef
             };
         }
         let mut columns = vec![
@@ -125,7 +125,7 @@ fn refused(error: ArrowError) -> PyErr {
 fn vector_column(tracks: &[Track], vectors: Vectors) -> Result<ArrayRef, ArrowError> {
     let dimension = vectors.values.ncols();
     let item = Arc::new(Field::new("item", DataType::Float32, false));
-    let of = |values: Vec<f32>, known| {
+    let list_array = |values: Vec<f32>, known| {
         let values: ArrayRef = Arc::new(Float32Array::from(values));
         FixedSizeListArray::try_new(Arc::clone(&item), dimension as i32, values, known)
     };
@@ -135,7 +135,7 @@ fn vector_column(tracks: &[Track], vectors: Vectors) -> Result<ArrayRef, ArrowEr
             .zip(&vectors.ids)
             .all(|(track, id)| track.id == *id);
     if is_all && vectors.values.is_standard_layout() {
-        return Ok(Arc::new(of(
+        return Ok(Arc::new(list_array(
             vectors.values.into_raw_vec_and_offset().0,
             None,
         )?));
@@ -152,7 +152,7 @@ fn vector_column(tracks: &[Track], vectors: Vectors) -> Result<ArrayRef, ArrowEr
         }
     }
     let known = rows.iter().map(Option::is_some).collect();
-    Ok(Arc::new(of(values, Some(known))?))
+    Ok(Arc::new(list_array(values, Some(known))?))
 }
 
 #[pymethods]

@@ -127,9 +127,9 @@ fn told_so_far(
         ];
         input.each_batch(&names, |columns| {
             for row in 0..columns.batch.num_rows() {
-                let (path, told) = columns.told(row)?;
-                match told {
-                    Some(told) => known.insert(path, told),
+                let (path, digest) = columns.told(row)?;
+                match digest {
+                    Some(digest) => known.insert(path, digest),
                     None => known.remove(&path),
                 };
             }

@@ -134,7 +134,7 @@ impl ParquetInput {
     /// The model that the file's metadata names.
     fn own_model(&self) -> Result<StoredModel, EngineError> {
         let path = &self.path;
-        let of = |key: &str| {
+        let metadata_value = |key: &str| {
             self.metadata.schema().metadata().get(key).cloned().ok_or_else(|| {
                 wrong(
                     path,
@@ -146,17 +146,17 @@ impl ParquetInput {
             })
         };
         let [name, fingerprint, dimension, manifest_json] = MODEL_KEYS;
-        let dimension = of(dimension)?;
+        let dimension = metadata_value(dimension)?;
         let dimension = dimension
             .parse()
             .ok()
             .filter(|dimension| DIMENSIONS.contains(dimension))
             .ok_or_else(|| wrong(path, format!("expected a dimension, found \"{dimension}\"")))?;
         let model = StoredModel {
-            name: of(name)?,
-            fingerprint: of(fingerprint)?,
+            name: metadata_value(name)?,
+            fingerprint: metadata_value(fingerprint)?,
             dimension,
-            manifest_json: of(manifest_json)?,
+            manifest_json: metadata_value(manifest_json)?,
         };
         check_model(&model).map_err(|problem| EngineError::ForeignModel {
             place: path.display().to_string(),

@@ -182,22 +182,22 @@ pub(super) fn batch(
     let text = |values: &mut dyn Iterator<Item = Option<String>>| -> ArrayRef {
         Arc::new(values.collect::<StringArray>())
     };
-    let of_tags = |of: fn(&TrackTags) -> Option<String>| -> ArrayRef {
-        text(&mut tags.iter().map(|tags| tags.and_then(of)))
+    let of_tags = |tag_of: fn(&TrackTags) -> Option<String>| -> ArrayRef {
+        text(&mut tags.iter().map(|tags| tags.and_then(tag_of)))
     };
     macro_rules! numbers {
-        ($kind:ty, $from:expr, $of:expr) => {
-            Arc::new($from.iter().map($of).collect::<PrimitiveArray<$kind>>()) as ArrayRef
+        ($kind:ty, $from:expr, $tag_of:expr) => {
+            Arc::new($from.iter().map($tag_of).collect::<PrimitiveArray<$kind>>()) as ArrayRef
         };
     }
     macro_rules! of_facts {
-        ($kind:ty, $of:expr) => {
-            numbers!($kind, facts, |facts| facts.as_ref().and_then($of))
+        ($kind:ty, $tag_of:expr) => {
+            numbers!($kind, facts, |facts| facts.as_ref().and_then($tag_of))
         };
     }
     macro_rules! number_of_tags {
-        ($kind:ty, $of:expr) => {
-            numbers!($kind, tags, |tags| tags.and_then($of))
+        ($kind:ty, $tag_of:expr) => {
+            numbers!($kind, tags, |tags| tags.and_then($tag_of))
         };
     }
     let measured = |facts: &TrackFacts| facts.descriptors;
@@ -367,7 +367,7 @@ fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, Array
 /// Of all that a row says of a file, but for the windows' vectors, which follow the track's.
 pub(super) fn digest(record: &TrackRecord, file: &TaggedFile) -> RowDigest {
     let facts = &record.facts;
-    let told = (
+    let fields = (
         &facts.audio,
         facts.added_at,
         &facts.descriptors,
@@ -376,7 +376,7 @@ pub(super) fn digest(record: &TrackRecord, file: &TaggedFile) -> RowDigest {
     );
     let mut hasher = blake3::Hasher::new();
     // Such a structure becomes JSON whatever it holds, but for a path that cannot be told here: of such there is no row.
-    hasher.update(&serde_json::to_vec(&told).unwrap_or_default());
+    hasher.update(&serde_json::to_vec(&fields).unwrap_or_default());
     hasher.update(&record.windows.starts.len().to_le_bytes());
     for value in &record.vector {
         hasher.update(&value.to_le_bytes());

@@ -420,12 +420,12 @@ pub(super) fn signs(dimension: usize) -> String {
 
 /// The statement that makes the vector index; vectors are of length 1, so the inner product is the cosine.
 pub(super) fn vector_index(table: &str, codes: IndexCodes, dimension: usize) -> String {
-    let of = match codes {
+    let operand = match codes {
         IndexCodes::Halves => "embedding halfvec_ip_ops".to_owned(),
         IndexCodes::Signs => format!("({}) bit_hamming_ops", signs(dimension)),
     };
     format!(
-        "create index concurrently on {table} using hnsw ({of}) with (m = 16, ef_construction = 128)"
+        "create index concurrently on {table} using hnsw ({operand}) with (m = 16, ef_construction = 128)"
     )
 }
 

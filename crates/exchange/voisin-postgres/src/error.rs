@@ -128,7 +128,7 @@ pub enum BackendError {
     },
     /// Rows that no longer say anything.
     #[error(
-        "{place}: of {of} tracks that were asked for {damaged} are damaged (facts that are no JSON of voisin's, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and voisin_vector and push again from a library that has them"
+        "{place}: of {total} tracks that were asked for {damaged} are damaged (facts that are no JSON of voisin's, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and voisin_vector and push again from a library that has them"
     )]
     Damaged {
         /// The address, without a password.
@@ -136,13 +136,13 @@ pub enum BackendError {
         /// How many.
         damaged: u64,
         /// Of how many.
-        of: usize,
+        total: usize,
         /// Length of the vectors there.
         dimension: usize,
     },
     /// Exact vectors that were left out of the database.
     #[error(
-        "{place}: of {of} tracks {missing} have no exact vectors in voisin_vector, which this needs: load that table, or have them sent anew by update voisin_track set digest = '' where id not in (select id from voisin_vector), then push again"
+        "{place}: of {total} tracks {missing} have no exact vectors in voisin_vector, which this needs: load that table, or have them sent anew by update voisin_track set digest = '' where id not in (select id from voisin_vector), then push again"
     )]
     Unloaded {
         /// The address, without a password.
@@ -150,7 +150,7 @@ pub enum BackendError {
         /// How many are missing.
         missing: u64,
         /// Of how many.
-        of: u64,
+        total: u64,
     },
     /// Another process sends tracks there.
     #[error("another voisin is sending tracks to {place}: wait until it is done")]

@@ -116,11 +116,11 @@ impl Mirror {
             removed.extend(self.library.find_by_content(&content)?);
         }
         self.library.remove_tracks(&removed)?;
-        let of = changes.added.len() as u64;
+        let total = changes.added.len() as u64;
         let mut again = Vec::new();
         let mut done = 0;
         for ids in changes.added.chunks(BATCH) {
-            progress(done, of);
+            progress(done, total);
             if stop.load(Ordering::Relaxed) {
                 return Err(BackendError::Interrupted);
             }
@@ -141,7 +141,7 @@ impl Mirror {
         for ids in again.chunks(BATCH) {
             self.take(ids)?;
         }
-        progress(of, of);
+        progress(total, total);
         self.note(now)?;
         Ok(true)
     }

@@ -71,7 +71,7 @@ pub enum PushEvent {
         /// So far.
         done: u64,
         /// In all.
-        of: u64,
+        total: u64,
     },
     /// The vector index is made now.
     Indexing {
@@ -192,7 +192,7 @@ pub fn push(
         }
     }
     let gone = no_longer_here(to, &source, &seen)?;
-    let of = todo.len() as u64;
+    let total = todo.len() as u64;
     for (batch, some) in todo.chunks(BATCH).enumerate() {
         if stop.load(Ordering::Relaxed) {
             return Err(BackendError::Interrupted);
@@ -206,7 +206,7 @@ pub fn push(
         summary.added += some.len() as u64 - known;
         progress(PushEvent::Sent {
             done: (batch * BATCH + some.len()) as u64,
-            of,
+            total,
         });
     }
     to.hold(&to_hold, &source)?;
@@ -592,13 +592,13 @@ fn make_index(
         needed,
         given: given.parse().unwrap_or_default(),
     });
-    let own = ddl::vector_index("voisin_track", codes, to.model().dimension);
+    let statement = ddl::vector_index("voisin_track", codes, to.model().dimension);
     // One that was not finished serves nobody and costs every writer; one that serves goes when the new one does.
     let unfinished = to.vector_indexes(false)?;
     to.drop_indexes(&unfinished)?;
     let former = to.vector_indexes(true)?;
     to.place().take_notices();
-    to.execute(options.index_sql.as_deref().unwrap_or(&own))?;
+    to.execute(options.index_sql.as_deref().unwrap_or(&statement))?;
     to.place()
         .take_notices()
         .into_iter()
@@ -692,7 +692,7 @@ pub fn pull(
     let last = engine.library().setting(PULLED)?;
     let last = last.as_deref().and_then(|text| text.split_once(' '));
     let last = last
-        .filter(|(of, _)| *of == identity)
+        .filter(|(source, _)| *source == identity)
         .and_then(|(_, generation)| generation.parse().ok());
     let (_, generation) = from.size()?;
     let since: u64 = last

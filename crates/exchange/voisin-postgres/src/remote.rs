@@ -127,12 +127,12 @@ impl Remote {
         // Some of many are left out, as `pull` leaves them out and counts them.
         if fetched.is_empty() && damaged > 0 {
             let place = self.store.place().to_string();
-            let of = missing.len();
+            let total = missing.len();
             let dimension = self.store.model().dimension;
             return Err(BackendError::Damaged {
                 place,
                 damaged,
-                of,
+                total,
                 dimension,
             });
         }
@@ -551,17 +551,17 @@ impl RemoteLibrary for Remote {
             mode: SearchMode::Exact,
             ..options.clone()
         };
-        let mut asked = options.limit.saturating_add(seeds.len()).saturating_add(10);
+        let mut candidates = options.limit.saturating_add(seeds.len()).saturating_add(10);
         loop {
             let found = self
                 .store
-                .nearest(query.as_slice(), asked, &options.filter, effort)?;
+                .nearest(query.as_slice(), candidates, &options.filter, effort)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
             self.fetch_ids(&ids)?;
             // The furthest candidate says how near all that were not fetched can be at most.
             let least = found.last().map_or(-1.0, |last| last.similarity);
             let answer = self.engine.similar(seeds, &local)?;
-            let is_all = found.len() < asked
+            let is_all = found.len() < candidates
                 || options.min_similarity.is_some_and(|wanted| least < wanted)
                 || answer.len() >= options.limit
                     && answer
@@ -570,7 +570,7 @@ impl RemoteLibrary for Remote {
             if is_all {
                 return Ok(answer);
             }
-            asked = asked.saturating_mul(4);
+            candidates = candidates.saturating_mul(4);
         }
     }
 
@@ -582,11 +582,11 @@ impl RemoteLibrary for Remote {
         let query = self.engine.mix_query(seeds, options)?;
         // Seeds and what was played are near, and do not come again.
         let known = seeds.len() + options.played.len();
-        let mut asked = options.reach().saturating_mul(2).saturating_add(known);
+        let mut candidates = options.reach().saturating_mul(2).saturating_add(known);
         loop {
             let found = self
                 .store
-                .nearest(&query, asked, &options.filter, Effort::Index)?;
+                .nearest(&query, candidates, &options.filter, Effort::Index)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
             self.fetch_ids(&ids)?;
             let among: TrackSet = ids.iter().map(|&id| self.local_id(id)).collect();
@@ -595,10 +595,10 @@ impl RemoteLibrary for Remote {
                 ..options.clone()
             };
             let (answer, is_full) = self.engine.mix_among(seeds, &options)?;
-            if is_full || found.len() < asked || asked >= MOST_NAMED {
+            if is_full || found.len() < candidates || candidates >= MOST_NAMED {
                 return Ok(answer);
             }
-            asked = asked.saturating_mul(4).min(MOST_NAMED);
+            candidates = candidates.saturating_mul(4).min(MOST_NAMED);
         }
     }
 

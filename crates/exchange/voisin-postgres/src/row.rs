@@ -239,16 +239,16 @@ impl SortRow {
     pub(super) fn new(id: i64, facts: &TrackFacts) -> Self {
         let file = facts.files.first();
         let tags = file.map(|file| &file.tags);
-        let of = |tag: fn(&TrackTags) -> Option<&String>| {
+        let folded = |tag: fn(&TrackTags) -> Option<&String>| {
             tags.and_then(tag).map(|text| plain(&fold(text)))
         };
         let measured = facts.descriptors.unwrap_or_default();
         Self {
             id,
-            artist: of(|tags| tags.artist.as_ref().or(tags.album_artist.as_ref())),
-            album: of(|tags| tags.album.as_ref()),
-            title: of(|tags| tags.title.as_ref()),
-            genre: of(|tags| tags.genres.first()),
+            artist: folded(|tags| tags.artist.as_ref().or(tags.album_artist.as_ref())),
+            album: folded(|tags| tags.album.as_ref()),
+            title: folded(|tags| tags.title.as_ref()),
+            genre: folded(|tags| tags.genres.first()),
             disc: tags.and_then(|tags| tags.disc_number).map(i64::from),
             number: tags.and_then(|tags| tags.track_number).map(i64::from),
             year: tags.and_then(|tags| tags.year).map(i64::from),
@@ -259,7 +259,7 @@ impl SortRow {
                 .map(<[u8]>::to_vec),
             size: file.map(|file| file.record.size as i64),
             codec: plain(&fold(&facts.audio.codec)),
-            licence: of(|tags| tags.licence.as_ref()),
+            licence: folded(|tags| tags.licence.as_ref()),
             tempo: measured.tempo,
             key: measured.key.map(|key| i64::from(key.number())),
             loudness: measured.loudness,

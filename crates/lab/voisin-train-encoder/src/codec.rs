@@ -144,7 +144,7 @@ fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
             .map(|(edges, step)| {
                 let scale = 1.0 / (step * gain);
                 // Huffman codes of small numbers cost about this much; a band of zeros next to nothing.
-                let of = |x: &f32| {
+                let bits = |x: &f32| {
                     let q = f64::from(level(x.abs() * scale));
                     if q == 0.0 { 0.3 } else { 1.5 + 1.6 * q.log2() }
                 };
@@ -152,7 +152,7 @@ fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
                 if band.iter().all(|x| level(x.abs() * scale) == 0.0) {
                     1.0
                 } else {
-                    band.iter().map(of).sum()
+                    band.iter().map(bits).sum()
                 }
             })
             .sum()
@@ -357,7 +357,7 @@ mod tests {
             })
             .collect();
         for size in 0..SIZES.len() {
-            let of = |rate: f64| {
+            let decoded_at = |rate: f64| {
                 let mut copy = signal.clone();
                 codec.round_trip(
                     CodecSetting {
@@ -370,7 +370,7 @@ mod tests {
                 );
                 error(&signal, &copy)
             };
-            let errors = [12_000.0, 32_000.0, 96_000.0].map(of);
+            let errors = [12_000.0, 32_000.0, 96_000.0].map(decoded_at);
             assert!(
                 errors[0] > errors[1] + 1.0 && errors[1] > errors[2] + 0.5,
                 "{errors:?}"

@@ -69,17 +69,17 @@ pub struct Exported {
 pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let state = Checkpoint::load(&options.checkpoint)?;
     let dimension = OPENL3_WIDTHS[7];
-    let own: [usize; 8] = state
+    let widths: [usize; 8] = state
         .run
         .widths
         .as_slice()
         .try_into()
         .unwrap_or(OPENL3_WIDTHS);
     // Narrow layers stay narrow, which is faster; the embedding has 512 numbers in any case.
-    let widths = if options.full_width || own[7] != dimension {
+    let widths = if options.full_width || widths[7] != dimension {
         OPENL3_WIDTHS
     } else {
-        own
+        widths
     };
     let (network, head) = widen(&state.average, &state.head_average, &widths, state.run.seed)?;
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
@@ -117,7 +117,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             used = dimension;
         }
     }
-    let told = told(&layout, options)?;
+    let told = tags_of_teachers(&layout, options)?;
     let outputs = || told.iter().flat_map(|(_, at, names)| *at..at + names.len());
     let mut tags = Vec::new();
     let is_told = !told.is_empty() && used + outputs().count() <= dimension;
@@ -234,7 +234,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
 const TOLD_SHARE: f32 = 0.02;
 
 /// The teachers whose tags are told: name, place of the first logit among the head's outputs, names of the tags.
-fn told(
+fn tags_of_teachers(
     layout: &Layout,
     options: &ExportOptions,
 ) -> Result<Vec<(String, usize, Vec<String>)>, TrainError> {
@@ -244,14 +244,14 @@ fn told(
     } else {
         options.told.clone()
     };
-    let mut told = Vec::new();
+    let mut tags = Vec::new();
     for name in wanted {
         let Some((teacher, at)) = layout.spans().find(|(teacher, _)| teacher.name == name) else {
             return Err(not_learnt(layout, &name));
         };
         let names = tag_names(&name).filter(|names| names.len() == teacher.tags);
         match names {
-            Some(names) => told.push((name, at + teacher.penultimate, names)),
+            Some(names) => tags.push((name, at + teacher.penultimate, names)),
             None if options.told.is_empty() => {}
             None => {
                 return Err(TrainError::Options(format!(
@@ -260,16 +260,16 @@ fn told(
             }
         }
     }
-    Ok(told)
+    Ok(tags)
 }
 
 /// The names of a teacher's tags, as its own card has them or that of a model that it is part of.
 fn tag_names(teacher: &str) -> Option<Vec<String>> {
-    let own = ModelRef::Name(teacher.to_owned())
+    let names = ModelRef::Name(teacher.to_owned())
         .manifest()
         .ok()
         .and_then(|manifest| manifest.tags);
-    own.or_else(|| {
+    names.or_else(|| {
         let cards = models(models_dir().as_deref())
             .into_iter()
             .filter_map(Result::ok);

@@ -19,7 +19,7 @@ pub(super) fn reach(length: usize) -> usize {
 
 /// A mixture of `own` with, at times, a `partner` and something laid over both, `overlay`; each [`reach`] long.
 pub(super) fn invent(
-    own: &[f32],
+    signal: &[f32],
     partner: Option<&[f32]>,
     overlay: Option<&[f32]>,
     random: &mut Random,
@@ -27,7 +27,7 @@ pub(super) fn invent(
     out: &mut [f32],
 ) {
     let change = random.f64() < 0.7;
-    at_speed(own, if change { speed(random) } else { 1.0 }, random, out);
+    at_speed(signal, if change { speed(random) } else { 1.0 }, random, out);
     let mut other = vec![0.0; out.len()];
     if let Some(partner) = partner.filter(|_| random.f64() < 0.6) {
         at_speed(partner, speed(random), random, &mut other);
@@ -186,12 +186,12 @@ mod tests {
     #[test]
     fn mixtures_are_finite_reproducible_and_different() {
         let length = 9000;
-        let own = tone(220.0, reach(length));
+        let signal = tone(220.0, reach(length));
         let other = tone(3000.0, reach(length));
         let make = |seed, partner, overlay| {
             let mut out = vec![0.0; length];
             invent(
-                &own,
+                &signal,
                 partner,
                 overlay,
                 &mut Random::stream(seed, 0),

@@ -258,12 +258,12 @@ pub(super) fn choose(
             continue;
         }
         let names: Vec<&str> = held.iter().map(|&i| groups[i].as_str()).collect();
-        let own: Vec<Vec<f32>> = held.iter().map(|&i| vectors[i].clone()).collect();
-        plain.extend(precisions(&own, &names).into_iter().flatten());
+        let rows: Vec<Vec<f32>> = held.iter().map(|&i| vectors[i].clone()).collect();
+        plain.extend(precisions(&rows, &names).into_iter().flatten());
         let rest: Vec<&Vec<f32>> = rest.iter().map(|&i| &vectors[i]).collect();
         for (values, shrinkage) in refined.iter_mut().zip(SHRINKAGES) {
             let refinement = Refinement::fit(&rest, shrinkage);
-            let mapped: Vec<Vec<f32>> = own.iter().map(|row| refinement.apply(row)).collect();
+            let mapped: Vec<Vec<f32>> = rows.iter().map(|row| refinement.apply(row)).collect();
             values.extend(precisions(&mapped, &names).into_iter().flatten());
         }
     }

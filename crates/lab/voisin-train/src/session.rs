@@ -72,7 +72,7 @@ impl Optimiser {
         blocks: &mut EachBlock<'_>,
     ) -> Result<f64, TrainError> {
         let both = [self.l1, self.l2];
-        let own = self.decay;
+        let decay = self.decay;
         let mut square = 0.0;
         blocks(&mut |parameters, gradients, decays| {
             square += squared_norm(&pulled(parameters, gradients, decays, both));
@@ -90,7 +90,7 @@ impl Optimiser {
         blocks(&mut |parameters, gradients, decays| {
             let decay: Vec<f32> = decays
                 .iter()
-                .map(|&decays| if decays { own } else { 0.0 })
+                .map(|&decays| if decays { decay } else { 0.0 })
                 .collect();
             let gradients = pulled(parameters, gradients, decays, both);
             if let Some(adam) = adam.next() {
@@ -152,15 +152,15 @@ pub fn write_safetensors(
 /// Writes tensors and what is said of them, whole or not at all.
 pub fn write_state(
     path: &Path,
-    said: Option<(&str, &impl Serialize)>,
+    metadata: Option<(&str, &impl Serialize)>,
     tensors: impl IntoIterator<Item = NamedTensor>,
 ) -> Result<(), TrainError> {
     let bad = |error: &dyn std::fmt::Display| TrainError::checkpoint(path, error.to_string());
     let mut header = HashMap::new();
-    if let Some((key, said)) = said {
+    if let Some((key, metadata)) = metadata {
         header.insert(
             key.to_owned(),
-            serde_json::to_string(said).map_err(|error| bad(&error))?,
+            serde_json::to_string(metadata).map_err(|error| bad(&error))?,
         );
     }
     let bytes =
@@ -183,10 +183,10 @@ pub fn read_state<H: DeserializeOwned>(
     let bad = |reason: String| TrainError::checkpoint(path, reason);
     let bytes = regular_file::read(path, LARGEST).map_err(TrainError::io(path))?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
-    let said = header.metadata().as_ref().and_then(|words| words.get(key));
-    let said = said.ok_or_else(|| bad(format!("is no checkpoint of {kind}")))?;
-    let said = serde_json::from_str(said).map_err(|error| bad(format!("is damaged ({error})")))?;
-    Ok((said, read_tensors(path)?))
+    let value = header.metadata().as_ref().and_then(|words| words.get(key));
+    let value = value.ok_or_else(|| bad(format!("is no checkpoint of {kind}")))?;
+    let value = serde_json::from_str(value).map_err(|error| bad(format!("is damaged ({error})")))?;
+    Ok((value, read_tensors(path)?))
 }
 
 /// The tensors of a file that a run wrote, all of finite numbers.

@@ -140,8 +140,8 @@ mod tests {
     use super::*;
 
     fn same(a: &str, b: &str) -> bool {
-        let of = |title| song(Some("Alpha"), Some(title));
-        of(a).is_some() && of(a) == of(b)
+        let song_titled = |title| song(Some("Alpha"), Some(title));
+        song_titled(a).is_some() && song_titled(a) == song_titled(b)
     }
 
     #[test]

@@ -70,15 +70,15 @@ pub fn key(text: &str) -> String {
 
 /// Which of `names` are meant: those that are `asked` without case, accents and punctuation; where there is none, those
 /// that have it in them.
-pub fn meant<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let asked = fold(asked);
+pub fn meant<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let wanted = fold(wanted);
     let mut whole = Vec::new();
     let mut part = Vec::new();
-    for name in names.into_iter().filter(|_| !asked.is_empty()) {
+    for name in names.into_iter().filter(|_| !wanted.is_empty()) {
         let folded = fold(name);
-        if folded == asked {
+        if folded == wanted {
             whole.push(name);
-        } else if folded.contains(&asked) {
+        } else if folded.contains(&wanted) {
             part.push(name);
         }
     }
@@ -86,10 +86,10 @@ pub fn meant<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&
 }
 
 /// Those of `names` that are spelt much like `asked`, which may be misspelt: the most alike first, three at most.
-pub fn spelt_alike<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+pub fn spelt_alike<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     const ALIKE: f64 = 0.8;
-    let asked = fold(asked);
-    let likeness = |name: &str| strsim::jaro_winkler(&asked, &fold(name));
+    let wanted = fold(wanted);
+    let likeness = |name: &str| strsim::jaro_winkler(&wanted, &fold(name));
     let mut near: Vec<(f64, &str)> = names
         .into_iter()
         .map(|name| (likeness(name), name))
@@ -179,11 +179,11 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let said = error.to_string();
+        let message = error.to_string();
         // Errors of some crates repeat their cause in their own text.
-        if !text.contains(&said) {
+        if !text.contains(&message) {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&message);
         }
         cause = error.source();
     }

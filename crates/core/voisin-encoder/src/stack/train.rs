@@ -223,16 +223,16 @@ impl StackTrain {
                     if let Some(var) = &var {
                         input = var.as_tensor().clone();
                     }
-                    let own = self.tensors.iter().enumerate();
-                    let own =
-                        own.filter(|(_, one)| one.is_parameter() && range.contains(&one.layer()));
+                    let parameters = self.tensors.iter().enumerate();
+                    let parameters =
+                        parameters.filter(|(_, one)| one.is_parameter() && range.contains(&one.layer()));
                     let var_of = |(at, one): (usize, &StackTensor)| {
                         Ok((
                             at,
                             Var::from_slice(&one.values, one.shape.as_slice(), device)?,
                         ))
                     };
-                    let vars = own.map(var_of).collect::<Result<Vec<_>, EncoderError>>()?;
+                    let vars = parameters.map(var_of).collect::<Result<Vec<_>, EncoderError>>()?;
                     let by_name = |layer: usize, name: &str| {
                         let number = find(&self.tensors, layer, name);
                         let found = vars.iter().find(|(at, _)| *at == number);
@@ -297,14 +297,14 @@ impl StackTrain {
                 ) => {
                     let gradient = Tensor::from_slice(&d, outputs.dims(), self.device.candle())?;
                     let found = (outputs * gradient)?.sum_all()?.backward()?;
-                    let of = |var: &Var| match found.get(var) {
+                    let gradient_of = |var: &Var| match found.get(var) {
                         Some(found) => numbers(found),
                         None => Ok(vec![0.0; var.elem_count()]),
                     };
                     for (at, var) in &vars {
-                        gradients[*at] = of(var)?;
+                        gradients[*at] = gradient_of(var)?;
                     }
-                    input.as_ref().map(of).transpose()?.unwrap_or_default()
+                    input.as_ref().map(gradient_of).transpose()?.unwrap_or_default()
                 }
                 _ => unreachable!("each part leaves its own"),
             };

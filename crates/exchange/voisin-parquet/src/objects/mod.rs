@@ -117,8 +117,8 @@ fn runtime() -> io::Result<&'static Runtime> {
     Ok(RUNTIME.get_or_init(|| made))
 }
 
-fn wait_for<T>(asked: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
-    runtime()?.block_on(asked).map_err(|error| told(&error))
+fn wait_for<T>(request: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
+    runtime()?.block_on(request).map_err(|error| told(&error))
 }
 
 /// Connections to a bucket, made once.
@@ -172,8 +172,8 @@ fn told(error: &object_store::Error) -> Error {
         innermost = source;
         kind = kind.or_else(|| innermost.downcast_ref::<HttpError>().map(HttpError::kind));
     }
-    let said = innermost.to_string();
-    let has_any = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let message = innermost.to_string();
+    let has_any = |words: &[&str]| words.iter().any(|word| message.contains(word));
     match error {
         _ if has_any(&["NoSuchBucket", "ContainerNotFound", "bucket does not exist"]) => {
             Error::new(
@@ -203,17 +203,17 @@ fn told(error: &object_store::Error) -> Error {
         _ if kind == Some(HttpErrorKind::Connect) => Error::new(
             ErrorKind::NotConnected,
             format!(
-                "no connection to the server ({said}): is it running, and is this its address?"
+                "no connection to the server ({message}): is it running, and is this its address?"
             ),
         ),
         _ => {
-            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-            let said = said.replace(
+            let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+            let message = message.replace(
                 "Server returned non-2xx status code: ",
                 "the server answered ",
             );
             Error::other(
-                said.trim_end_matches(':')
+                message.trim_end_matches(':')
                     .chars()
                     .take(300)
                     .collect::<String>(),
@@ -236,8 +236,8 @@ pub fn fetch(address: &Path) -> io::Result<AtomicFile> {
         let mut found = 0;
         let mut chunks = answer.into_stream();
         let cut_off = |found: u64, why: String| {
-            let said = format!("expected {expected} bytes, found {found}{why}: try again later");
-            Error::new(ErrorKind::UnexpectedEof, said)
+            let message = format!("expected {expected} bytes, found {found}{why}: try again later");
+            Error::new(ErrorKind::UnexpectedEof, message)
         };
         loop {
             match chunks.try_next().await {
@@ -289,8 +289,8 @@ pub(super) fn send(file: &mut File, address: &Path) -> io::Result<()> {
     if is_web && size > MOST_AT_ONCE {
         let most = MOST_AT_ONCE >> 20;
         let found = size.div_ceil(1 << 20);
-        let said = format!("expected at most {most} MB for a web server, found {found} MB");
-        return Err(Error::new(ErrorKind::FileTooLarge, said));
+        let message = format!("expected at most {most} MB for a web server, found {found} MB");
+        return Err(Error::new(ErrorKind::FileTooLarge, message));
     }
     if is_web || size <= PART {
         let bytes = part(size)?;

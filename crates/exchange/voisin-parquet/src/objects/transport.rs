@@ -76,13 +76,13 @@ impl HttpService for Connections {
 }
 
 fn silent() -> HttpError {
-    let said = format!(
+    let message = format!(
         "expected an answer within {} s, found none",
         SILENCE.as_secs()
     );
     HttpError::new(
         HttpErrorKind::Timeout,
-        std::io::Error::new(std::io::ErrorKind::TimedOut, said),
+        std::io::Error::new(std::io::ErrorKind::TimedOut, message),
     )
 }
 

@@ -168,30 +168,30 @@ impl Connection {
     /// An error of the client as a caller can act on it.
     pub(crate) fn fault(&self, error: &postgres::Error) -> BackendError {
         let place = self.place.to_string();
-        let Some(said) = error.as_db_error() else {
+        let Some(db_error) = error.as_db_error() else {
             return BackendError::Connect {
                 place,
                 problem: causes(error),
             };
         };
-        let mut problem = said.message().to_owned();
-        if let Some(detail) = said.detail() {
+        let mut problem = db_error.message().to_owned();
+        if let Some(detail) = db_error.detail() {
             problem = format!("{problem} ({detail})");
         }
-        if let Some(hint) = said.hint() {
+        if let Some(hint) = db_error.hint() {
             problem = format!("{problem}; {hint}");
         }
         let problem = problem.split_whitespace().collect::<Vec<_>>().join(" ");
         if is_lost(error) {
             return BackendError::Shard { place, problem };
         }
-        if *said.code() == SqlState::UNIQUE_VIOLATION {
+        if *db_error.code() == SqlState::UNIQUE_VIOLATION {
             return BackendError::Clash(problem);
         }
         BackendError::Server {
             place,
             problem,
-            code: Some(said.code().code().to_owned()),
+            code: Some(db_error.code().code().to_owned()),
         }
     }
 
@@ -208,10 +208,10 @@ impl Connection {
 
 /// Whether a connection was lost: to the server, or from there to a shard.
 fn is_lost(error: &postgres::Error) -> bool {
-    let Some(said) = error.as_db_error() else {
+    let Some(db_error) = error.as_db_error() else {
         return error.is_closed() || error.code().is_none();
     };
-    let code = said.code().code();
+    let code = db_error.code().code();
     code.starts_with("08") || code.starts_with("57P0")
 }
 

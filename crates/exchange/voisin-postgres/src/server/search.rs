@@ -232,14 +232,14 @@ impl Postgres {
         limit: usize,
         conditions: &FilterSql,
     ) -> Result<Vec<Neighbor>> {
-        let mut asked = limit.saturating_add(MARGIN);
+        let mut candidates = limit.saturating_add(MARGIN);
         loop {
             // "+ 0.0" keeps every vector index away, by whatever name.
             let distance = format!("(embedding <#> {QUERY}) + 0.0");
             let compared = (distance.as_str(), "distance, id");
             let found = self.search(
                 half,
-                &self.by_distance(compared, conditions, asked),
+                &self.by_distance(compared, conditions, candidates),
                 conditions,
                 "",
             )?;
@@ -247,14 +247,14 @@ impl Postgres {
             let last = found.last();
             let worst = ranked.last();
             // A track that was left out may be nearer only if the query's 16 bits could have hidden it.
-            let is_sure = found.len() < asked
+            let is_sure = found.len() < candidates
                 || last
                     .zip(worst)
                     .is_none_or(|(last, worst)| last.similarity < worst.similarity - ROUNDING);
             if is_sure {
                 return Ok(ranked);
             }
-            asked = asked.saturating_mul(2);
+            candidates = candidates.saturating_mul(2);
         }
     }
 
@@ -325,35 +325,35 @@ impl Postgres {
         if let (Effort::Width(width), false) = (effort, self.shards.is_empty()) {
             self.set_shard_width(width)?;
         }
-        let asked = limit + MARGIN;
-        let (width, asked, scan) = if is_filtered {
+        let candidates = limit + MARGIN;
+        let (width, candidates, scan) = if is_filtered {
             (
                 width.max(FILTERED_WIDTH),
-                FILTERED_MORE * asked,
+                FILTERED_MORE * candidates,
                 "relaxed_order",
             )
         } else {
-            (width, asked, "off")
+            (width, candidates, "off")
         };
         let (width, sql) = match self.codes {
             IndexCodes::Halves => (
-                width.max(asked as u32),
+                width.max(candidates as u32),
                 self.by_distance(
                     (&format!("embedding <#> {QUERY}"), "distance"),
                     conditions,
-                    asked,
+                    candidates,
                 ),
             ),
             IndexCodes::Signs => {
                 let candidates = SIGNS_MORE
                     * if is_filtered {
-                        asked
+                        candidates
                     } else {
-                        asked.max(width as usize)
+                        candidates.max(width as usize)
                     };
                 (
                     width.max(candidates as u32),
-                    self.by_signs(candidates, conditions, asked),
+                    self.by_signs(candidates, conditions, candidates),
                 )
             }
         };

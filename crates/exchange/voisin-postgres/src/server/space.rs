@@ -57,11 +57,11 @@ impl Postgres {
     }
 
     /// That exact vectors are not there.
-    pub(super) fn unloaded(&self, missing: u64, of: u64) -> BackendError {
+    pub(super) fn unloaded(&self, missing: u64, total: u64) -> BackendError {
         BackendError::Unloaded {
             place: self.place().to_string(),
             missing,
-            of,
+            total,
         }
     }
 
@@ -108,7 +108,7 @@ impl Postgres {
             )?;
             Ok(Ok(done))
         })?;
-        let done = done.map_err(|(missing, of)| self.unloaded(missing as u64, of as u64))?;
+        let done = done.map_err(|(missing, total)| self.unloaded(missing as u64, total as u64))?;
         self.read_mean()?;
         Ok(done)
     }

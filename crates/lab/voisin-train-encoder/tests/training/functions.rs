@@ -130,13 +130,13 @@ fn prepares_trains_resumes_and_exports() {
             .map(|(a, b)| (a - b).powi(2))
             .sum()
     };
-    let of = |name: &str| {
+    let crops_of = |name: &str| {
         (0..24)
             .filter(|&c| data.tracks()[data.track(c)].1.ends_with(name))
             .collect::<Vec<_>>()
     };
-    let chord = of("0.wav");
-    let drums = of("1.wav");
+    let chord = crops_of("0.wav");
+    let drums = crops_of("1.wav");
     assert!(distance(chord[0], chord[1]) < 0.3 * distance(chord[0], drums[0]));
 
     // The loss falls, and every layer moved.
@@ -302,7 +302,7 @@ fn prepares_trains_resumes_and_exports() {
             "tag {i}: {x}, expected {expected}"
         );
     }
-    let layer = voisin_encoder::TagLayer::of(&model).expect("it can be read");
+    let layer = voisin_encoder::TagLayer::crops_of(&model).expect("it can be read");
     let stored = layer
         .expect("stored vectors tell the tags")
         .logits(&wide.embeddings.row(0).to_vec());
@@ -313,11 +313,11 @@ fn prepares_trains_resumes_and_exports() {
 
     // Trained on from what was exported: a head is solved for, and hardly moves at this rate.
     assert_eq!(
-        Start::of(checkpoint.to_str().expect("UTF-8")),
+        Start::crops_of(checkpoint.to_str().expect("UTF-8")),
         Start::From(checkpoint.clone())
     );
     assert_eq!(
-        Start::of(exported.path.to_str().expect("UTF-8")),
+        Start::crops_of(exported.path.to_str().expect("UTF-8")),
         Start::Model(model.clone())
     );
     let mut further = options(&cache, &folder.join("further"));
@@ -368,7 +368,7 @@ fn prepares_trains_resumes_and_exports() {
         "{left:?}"
     );
     let mut other = options(&cache, &folder.join("other model"));
-    other.start = Start::of("musicnn-msd");
+    other.start = Start::crops_of("musicnn-msd");
     assert!(
         matches!(train(&other, &mut |_| true), Err(TrainError::Encoder(_))),
         "another network"
@@ -615,9 +615,9 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
     }
     // The teacher's answers are those to the mixture: not one is that to the track alone.
     for &crop in &mixed {
-        let own = (0..plain.len())
+        let same_track = (0..plain.len())
             .filter(|&c| plain.tracks()[plain.track(c)] == data.tracks()[data.track(crop)]);
-        for alone in own {
+        for alone in same_track {
             let far = plain
                 .targets(alone)
                 .iter()

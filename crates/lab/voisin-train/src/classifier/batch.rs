@@ -34,14 +34,14 @@ impl<'a> ClassBatch<'a> {
         let others = smoothing as f32 / weights.len() as f32;
         let mut wanted = Vec::with_capacity(truth.len() * weights.len());
         for &truth in truth {
-            let own = |class: usize| {
+            let target = |class: usize| {
                 if class == truth {
                     1.0 - smoothing as f32 + others
                 } else {
                     others
                 }
             };
-            wanted.extend((0..weights.len()).map(|class| weights[truth] * own(class)));
+            wanted.extend((0..weights.len()).map(|class| weights[truth] * target(class)));
         }
         Self {
             x,
@@ -74,8 +74,8 @@ impl<'a> ClassBatch<'a> {
     /// Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: beyond empirical risk minimization", 2018: sums of two examples, and of
     /// their answers.
     fn mix(&mut self, alpha: f64, random: &mut Random) {
-        let own = symmetric_beta(alpha, random);
-        let own = own.max(1.0 - own) as f32;
+        let share = symmetric_beta(alpha, random);
+        let share = share.max(1.0 - share) as f32;
         let mut partner: Vec<usize> = (0..self.n).collect();
         random.shuffle(&mut partner);
         for numbers in [&mut *self.x, &mut self.wanted] {
@@ -85,7 +85,7 @@ impl<'a> ClassBatch<'a> {
                 let other = &before[other * width..][..width];
                 row.iter_mut()
                     .zip(other)
-                    .for_each(|(x, other)| *x = own * *x + (1.0 - own) * other);
+                    .for_each(|(x, other)| *x = share * *x + (1.0 - share) * other);
             }
         }
     }

@@ -44,31 +44,31 @@ impl Decision {
     /// - `windows`: probabilities of the classes, of each window
     pub fn join(self, windows: &[Vec<f32>]) -> Vec<f32> {
         let classes = windows.first().map_or(0, Vec::len);
-        let of = |class: usize| windows.iter().map(move |p| p[class]);
+        let probabilities_of = |class: usize| windows.iter().map(move |p| p[class]);
         let share = 1.0 / windows.len().max(1) as f32;
         let joined: Vec<f32> = match self {
             Self::Mean => {
                 return (0..classes)
-                    .map(|class| of(class).fold(0.0, |sum, p| sum + share * p))
+                    .map(|class| probabilities_of(class).fold(0.0, |sum, p| sum + share * p))
                     .collect();
             }
             Self::Vote => {
                 let answers: Vec<usize> = windows.iter().map(argmax).collect();
                 (0..classes)
-                    .map(|class| answers.iter().filter(|said| **said == class).count() as f32)
+                    .map(|class| answers.iter().filter(|answer| **answer == class).count() as f32)
                     .collect()
             }
             Self::Product => {
                 let logs: Vec<f32> = (0..classes)
-                    .map(|class| of(class).map(|p| share * p.max(1e-30).ln()).sum())
+                    .map(|class| probabilities_of(class).map(|p| share * p.max(1e-30).ln()).sum())
                     .collect();
                 logs.into_iter().map(f32::exp).collect()
             }
             Self::Median => (0..classes)
-                .map(|class| median(of(class).collect()))
+                .map(|class| median(probabilities_of(class).collect()))
                 .collect(),
             Self::Max => (0..classes)
-                .map(|class| of(class).fold(0.0, f32::max))
+                .map(|class| probabilities_of(class).fold(0.0, f32::max))
                 .collect(),
         };
         let sum: f32 = joined.iter().sum();

@@ -294,8 +294,8 @@ fn asked(
             .map(|&(row, window)| (tracks[row], window))
             .collect();
         load(cells, examples, &wanted, None, &mut x)?;
-        for (&(row, _), said) in part.iter().zip(ask(&x, part.len())?.chunks_exact(width)) {
-            rows[row].push(said.to_vec());
+        for (&(row, _), probabilities) in part.iter().zip(ask(&x, part.len())?.chunks_exact(width)) {
+            rows[row].push(probabilities.to_vec());
         }
     }
     Ok(rows)
@@ -365,7 +365,7 @@ impl<'a> Loop<'a> {
             examples: all.len(),
             ..NetworkCheckpoint::default()
         };
-        let mut own = Self {
+        let mut session = Self {
             net,
             options,
             examples,
@@ -380,11 +380,11 @@ impl<'a> Loop<'a> {
         };
         let path = options.folder.join(CHECKPOINT);
         if path.exists() {
-            own.resume(&path)?;
+            session.resume(&path)?;
         } else {
-            own.watch(&*own.net.finished()?)?;
+            session.watch(&*session.net.finished()?)?;
         }
-        Ok(own)
+        Ok(session)
     }
 
     fn resume(&mut self, path: &Path) -> Result<(), TrainError> {
@@ -451,10 +451,10 @@ impl<'a> Loop<'a> {
             .iter()
             .map(|(track, _)| self.examples.class_of[*track])
             .collect();
-        let mut asked =
+        let mut class_batch =
             ClassBatch::new(&mut self.x, &truth, &self.weights, training.label_smoothing);
-        asked.vary(&training, self.options.image, &mut random);
-        let wanted = asked.wanted;
+        class_batch.vary(&training, self.options.image, &mut random);
+        let wanted = class_batch.wanted;
         let logits = self.net.forward(&self.x, batch.len(), self.standing.step)?;
         let (loss, right) = cross_entropy(&logits, &wanted, classes, &mut self.gradient);
         self.net.backward(&self.gradient)?;

@@ -260,13 +260,13 @@ impl Trainable for SpaceNet {
 
     fn restore(&mut self, get: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Result<(), String> {
         let linear =
-            |get: &mut dyn FnMut(&str) -> Option<Vec<f32>>, name: &str, own: &TeacherHead| {
+            |get: &mut dyn FnMut(&str) -> Option<Vec<f32>>, name: &str, head: &TeacherHead| {
                 let parts = ["weight", "bias"].map(|part| get(&format!("{name}.{part}")));
                 let values = parts
                     .into_iter()
                     .collect::<Option<Vec<_>>>()
                     .map(|parts| parts.concat());
-                let values = values.filter(|values| values.len() == own.parameters.len());
+                let values = values.filter(|values| values.len() == head.parameters.len());
                 values.ok_or_else(|| format!("its {name} is missing or of another length"))
             };
         let head = linear(get, HEAD, &self.head.linear)?;

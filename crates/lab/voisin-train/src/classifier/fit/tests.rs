@@ -140,7 +140,7 @@ fn classes_that_lie_apart_are_learnt_and_however_often_it_stops_the_bits_are_the
 #[test]
 fn with_everything_that_keeps_from_learning_by_heart_it_learns_and_goes_on_to_the_same_bits() {
     let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    let of = |at: usize, training: ClassTraining, stop_at: usize| {
+    let train_until = |at: usize, training: ClassTraining, stop_at: usize| {
         let options = ClassNetOptions {
             training,
             ..options(folders[at].path())
@@ -158,13 +158,13 @@ fn with_everything_that_keeps_from_learning_by_heart_it_learns_and_goes_on_to_th
         mask: 0.5,
         ..options(folders[0].path()).training
     };
-    let whole = of(0, training, usize::MAX);
+    let whole = train_until(0, training, usize::MAX);
     assert_eq!(
         whole.history[whole.best].validation_right, 6,
         "{:?}",
         whole.history
     );
-    of(1, training, 9);
+    train_until(1, training, 9);
     let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
     assert!(bytes(0) == bytes(1));
     // smoothed answers have an entropy that no loss falls below
@@ -205,13 +205,13 @@ fn the_earliest_epoch_within_one_standard_error_is_kept_however_often_it_stops()
         assert_eq!(standing(right).chosen(false), right.len().saturating_sub(1));
     }
     let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    let of = |at: usize, stop_at: usize| {
+    let train_until = |at: usize, stop_at: usize| {
         let mut options = options(folders[at].path());
         options.training.within_error = true;
         trained(folders[at].path(), &options, stop_at).1
     };
-    let whole = of(0, usize::MAX);
-    let cut = of(1, 5);
+    let whole = train_until(0, usize::MAX);
+    let cut = train_until(1, 5);
     assert_eq!(whole.best, cut.best);
     let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
     assert!(bytes(0) == bytes(1));
