@@ -65,7 +65,7 @@ impl Default for AddOptions {
     }
 }
 
-/// What happened to a file.
+/// The outcome of a file.
 #[derive(Debug)]
 pub enum Outcome {
     /// New audio: it is a track now.
@@ -108,7 +108,7 @@ pub enum AddEvent<'a> {
     Done {
         /// The file.
         path: &'a Path,
-        /// What happened to it.
+        /// Its outcome.
         outcome: &'a Outcome,
     },
     /// The last run was killed with files in hand, each of which is examined now.
@@ -143,7 +143,7 @@ pub enum AddEvent<'a> {
     TakenOver(&'a Successor),
 }
 
-/// What a run did.
+/// Counts of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AddSummary {
     /// New tracks.
@@ -322,7 +322,7 @@ fn wants_descriptors(
     }))
 }
 
-/// What a library keeps of a file that was probed, and decoded but for some packets.
+/// The facts that a library keeps of a file that was probed, and decoded but for some packets.
 #[doc(hidden)]
 pub fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
     AudioFacts {

@@ -19,7 +19,7 @@ const EXACT_UP_TO: usize = 10_000;
 /// Tracks whose neighbours a GPU finds sooner than the index: it takes half a second to start.
 const GPU_FROM: usize = 100_000;
 
-/// What a neighbour graph is for.
+/// The purpose of a neighbour graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraphUse {
     /// Clusters, maps and votes: as good as a search for each track.
@@ -137,7 +137,7 @@ impl Engine {
         })
     }
 
-    /// What is known of tracks, but for their vectors.
+    /// Facts of tracks, but for their vectors.
     ///
     /// - `ids`: ascending
     fn without_vectors(
@@ -465,7 +465,7 @@ fn spell_alike(meta: &mut [TrackMeta], genres: &mut [Vec<Genre>]) {
     }
 }
 
-/// What is known of a file that is not in the library.
+/// Facts of a file that is not in the library.
 fn guest(id: TrackId, path: &std::path::Path) -> TrackMeta {
     let tags = voisin_audio::tags::read_tags(path).unwrap_or_default();
     TrackMeta {
@@ -498,7 +498,7 @@ pub(super) fn balanced(parts: &Parts, starts: &[f32], mut windows: Array2<f32>) 
     WindowSet::new(starts, &windows)
 }
 
-/// What playlists and pictures show of a track.
+/// The facts of a track that playlists and pictures show.
 pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
     let genres = taxonomy
         .parse(&track.tags.genres)

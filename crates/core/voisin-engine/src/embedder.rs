@@ -63,7 +63,7 @@ impl WindowPlan {
     }
 }
 
-/// What listening to a file gave.
+/// The vectors and measurements of a file.
 #[derive(Debug, Clone)]
 pub struct FileEmbedding {
     /// Mean of the windows, unit norm.
@@ -74,7 +74,7 @@ pub struct FileEmbedding {
     pub starts: Vec<f32>,
     /// How decoding went.
     pub report: DecodeReport,
-    /// What was measured besides, where that was asked for.
+    /// Descriptors, where they were asked for.
     pub descriptors: Option<Descriptors>,
     /// Whether its sound hardly changes, where that was asked for ([`Embedder::embed_seed`]).
     pub is_steady: Option<bool>,
@@ -105,7 +105,7 @@ pub struct Embedder {
     is_one_rate: bool,
 }
 
-/// What a network hears.
+/// A network's front end and its share of the windows.
 struct Ear {
     front_end: MelFrontEnd,
     /// It hears the first of so many windows.
@@ -124,14 +124,14 @@ struct Reading {
     ears: Vec<(usize, Option<WindowResampler>)>,
 }
 
-/// What is measured besides.
+/// Measurements beside the vectors.
 struct Besides<'a> {
     depth: DescriptorDepth,
     /// Where to put what tells whether the sound changes, if that is wanted.
     change: Option<&'a mut Option<SpectralChange>>,
 }
 
-/// What is listened to.
+/// The source of the samples.
 #[derive(Clone, Copy)]
 enum Sound<'a> {
     File(&'a Path),
@@ -189,7 +189,7 @@ impl Embedder {
 
     /// How windows of a file are read.
     fn reading(&self, info: &AudioInfo, plan: WindowPlan) -> Result<Reading, EngineError> {
-        /// What is heard of a file has at least this rate, Hz: tempo and key are measured of it.
+        /// The least rate of samples, Hz: tempo and key are measured of them.
         const LEAST: u32 = 16_000;
         /// Longest stretch that resampling may need on either side of a window, as a share of a second. Rates without a
         /// common measure need whole seconds.

@@ -19,7 +19,7 @@ use crate::{EngineError, LibrarySpace};
 /// Name of the index inside a library's folder.
 pub const INDEX_FILE: &str = "index.bin";
 
-/// What opening an index took.
+/// The work that opening an index took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IndexRefresh {
     /// It was up to date.
@@ -62,7 +62,7 @@ impl std::fmt::Display for IndexRefresh {
     }
 }
 
-/// What happened to the index while something else was asked for.
+/// Events of the index during another question.
 #[derive(Debug)]
 pub enum IndexNews<'a> {
     /// It was loaded, brought up to date or built.
@@ -92,14 +92,14 @@ const INDEX_BITS_SETTING: &str = "index.residual-bits";
 /// Memory for pages of the database that vectors are read from: the inner ones of a million tracks, and some with vectors, KiB.
 const READ_CACHE_KIB: u32 = 16 << 10;
 
-/// What is called with each piece of news of the index.
+/// A listener to news of the index.
 type IndexListener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
 
 /// An open library and its index.
 pub struct Engine {
     pub(crate) library: Library,
     pub(crate) index: Option<VectorIndex>,
-    /// What the index in memory is made of; meaningless without one.
+    /// The stamp of the index in memory; meaningless without one.
     pub(crate) stamp: IndexStamp,
     /// The space that its vectors are in; as meaningless.
     pub(crate) space: LibrarySpace,
@@ -182,7 +182,7 @@ impl Engine {
             })
     }
 
-    /// What the model of this library is to be loaded by.
+    /// The name or path by which this library's model is loaded.
     pub fn model_ref(&self) -> Result<ModelRef, EngineError> {
         Ok(held_model(&self.library, &self.model()?)?)
     }
@@ -603,7 +603,7 @@ impl Engine {
     }
 }
 
-/// What an index of a model's vectors in a space is stamped with, but for the generation; without a space, what none is.
+/// The stamp of an index of a model's vectors in a space, but for the generation; without a space, that of no index.
 fn stamp(model: &StoredModel, space: Option<&LibrarySpace>) -> IndexStamp {
     let model_fingerprint =
         space.map_or_else(String::new, |space| space.fingerprint(&model.fingerprint));
@@ -619,7 +619,7 @@ fn place_of_model(fingerprint: &str) -> String {
     format!("model.{fingerprint}")
 }
 
-/// What a library's model is to be loaded by: the file that it was given by, if it is there, else its name.
+/// The name or path by which a library's model is loaded: the file that it was given by, if it is there, else its name.
 pub fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, LibraryError> {
     let place = library
         .setting(&place_of_model(&held.fingerprint))?

@@ -1,4 +1,4 @@
-//! What can go wrong where the parts are joined.
+//! Errors where the parts are joined.
 
 use std::path::{Path, PathBuf};
 
@@ -47,9 +47,9 @@ pub enum EngineError {
     ForeignModel {
         /// The library, the file or the database.
         place: String,
-        /// What was expected and found.
+        /// The expectation and the finding.
         problem: String,
-        /// What to do.
+        /// The next step.
         next: Remedy,
     },
     /// A seed that must be a track of the library is not one.
@@ -87,7 +87,7 @@ pub enum EngineError {
     Fault {
         /// The file.
         path: PathBuf,
-        /// What the fault said of itself.
+        /// The fault's own message.
         message: String,
     },
     /// The encoder returned another number of values than windows times dimension.
@@ -115,7 +115,7 @@ pub enum EngineError {
         candidates.join("\n")
     )]
     Ambiguous {
-        /// What was asked for.
+        /// The question's text.
         text: String,
         /// How many tracks it fits.
         count: usize,
@@ -132,7 +132,7 @@ pub enum EngineError {
         }
     )]
     NoSuchTrack {
-        /// What was asked for.
+        /// The question's text.
         text: String,
         /// Tracks whose names are spelt much like it, one line each.
         candidates: Vec<String>,
@@ -170,13 +170,13 @@ pub enum EngineError {
         path: PathBuf,
         /// Counted from 1; 0: the whole file.
         line: u64,
-        /// What is wrong, and what was expected.
+        /// The fault, and the expectation.
         problem: String,
     },
     /// Words that mean nothing here.
     #[error("nothing of \"{text}\" is understood{}", or_did_you_mean(suggestions))]
     Words {
-        /// What was asked for.
+        /// The question's text.
         text: String,
         /// Words that are spelt much like it.
         suggestions: Vec<String>,
@@ -194,7 +194,7 @@ pub enum EngineError {
     /// Something that only a trained head can do.
     #[error("{what} needs a trained head")]
     NoHead {
-        /// What was asked for.
+        /// The kind of thing that is missing.
         what: &'static str,
         /// How to have one.
         next: Remedy,

@@ -8,7 +8,7 @@ use voisin_base::output::{OutputFile, OutputTarget, check_folder};
 
 use super::{Engine, EngineError, LibrarySpace};
 
-/// What an export wrote.
+/// Counts of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExportSummary {
     /// Rows of `vectors.npy` and `tracks.csv`.
@@ -19,7 +19,7 @@ pub struct ExportSummary {
     pub dimension: usize,
 }
 
-/// What may be written.
+/// The names of the files of an export.
 const FILES: [&str; 6] = [
     "vectors.npy",
     "mean.npy",
@@ -276,7 +276,7 @@ impl CsvOutput {
 
 /// Puts an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are.
 ///
-/// What follows a semicolon or a tab counts too, because some programs split there, and so do the wide forms of the
+/// A mark after a semicolon or a tab counts too, because some programs split there, and so do the wide forms of the
 /// marks, because some fold them.
 pub fn spreadsheet_safe(text: &str) -> std::borrow::Cow<'_, str> {
     const MARKS: [char; 11] = [

@@ -1,4 +1,4 @@
-//! What libraries, files and databases of others say of their model: believed only as far as all of it fits together.
+//! Models described by other libraries, files and databases: believed only as far as all of it fits together.
 
 use std::path::Path;
 
@@ -64,7 +64,7 @@ fn is_name(name: &str) -> bool {
         && matches!(name.parse(), Ok(ModelRef::Name(_)))
 }
 
-/// What is wrong with a model: its manifest is read again here, and name, fingerprint and dimension are the manifest's.
+/// Finds the fault of a model: its manifest is read again here, and name, fingerprint and dimension are the manifest's.
 /// For the name decides what is loaded at the next `add`, and the fingerprint which vectors are compared.
 pub fn check_model(model: &StoredModel) -> Result<(), String> {
     let StoredModel {
@@ -118,7 +118,7 @@ pub fn check_model(model: &StoredModel) -> Result<(), String> {
     Ok(())
 }
 
-/// What a message shows of a text.
+/// The part of a text that a message shows.
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use voisin_encoder::Architecture;
 
-    /// What is said of a model, with `change` in its manifest.
+    /// A stored model with `change` in its manifest.
     fn told(change: impl FnOnce(&mut ModelManifest)) -> StoredModel {
         let mut manifest = ModelManifest::random(Architecture::Musicnn, 1);
         change(&mut manifest);

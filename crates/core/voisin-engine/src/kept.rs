@@ -120,7 +120,7 @@ impl Engine {
         Ok(answer)
     }
 
-    /// What an answer is of: other texts, other answers.
+    /// The state that an answer depends on: other texts, other answers.
     fn basis(&self, question: &str, source: &LabelSource) -> Result<String, EngineError> {
         let library = &self.library;
         let table = match source {

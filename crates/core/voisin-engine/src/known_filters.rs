@@ -7,7 +7,7 @@ use voisin_library::{TrackFilter, TrackSet};
 /// Filters whose tracks are kept.
 const MOST_KNOWN: usize = 16;
 
-/// What the tracks that fit a filter depend on.
+/// The state that the tracks of a filter depend on.
 #[derive(Debug, PartialEq)]
 pub(crate) struct FilterState {
     /// Of the database.

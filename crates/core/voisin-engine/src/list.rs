@@ -1,4 +1,4 @@
-//! What is in the library: filtered, in order, a page at a time.
+//! Lists of the library: filtered, in order, a page at a time.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ pub struct TrackQuery {
 pub struct TrackPage {
     /// The tracks, in order; their genres are those of the library's label source.
     pub tracks: Vec<Track>,
-    /// What was measured of them, as far as it was.
+    /// Their descriptors, as far as they were measured.
     pub descriptors: HashMap<TrackId, Descriptors>,
     /// How many fit in all.
     pub total: usize,

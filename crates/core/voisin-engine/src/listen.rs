@@ -43,7 +43,7 @@ const MOST_OF_CHORDS: u64 = 600;
 /// Version of the method: what another one heard is listened to again. One more for each change of an answer.
 const VERSION: u32 = 2;
 
-/// What happens while a [`FileListener`] or a search for versions works.
+/// Progress of a [`FileListener`] or a search for versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenEvent {
     /// It begins.

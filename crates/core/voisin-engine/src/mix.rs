@@ -1,4 +1,4 @@
-//! What to go on with after these songs? Neighbours that one keeps listening to: not all of one artist or album, no song
+//! Mixes after given songs: neighbours that one keeps listening to, not all of one artist or album, no song
 //! twice, nothing that is like nothing here, no skits and no mixes of an hour, and another choice each time.
 
 use std::collections::{HashMap, HashSet};
@@ -29,7 +29,7 @@ const RECENT: usize = 15;
 /// The last tier's bit.
 const HEARD_LATELY: u8 = 8;
 
-/// What a mix should be like.
+/// Options of a mix.
 #[derive(Debug, Clone)]
 pub struct MixOptions {
     /// How many songs.
@@ -38,7 +38,7 @@ pub struct MixOptions {
     pub filter: TrackFilter,
     /// Only these, whatever else the filter asks for; `None`: all.
     pub among: Option<TrackSet>,
-    /// What was played of it already, oldest first: none of these songs comes again.
+    /// Songs of it that were played already, oldest first: none of them comes again.
     pub played: Vec<Seed>,
     /// How far it goes from the seeds to what was played last, 0 to 1.
     pub drift: f32,
@@ -56,11 +56,11 @@ pub struct MixOptions {
     pub longest: f64,
     /// Whose listening counts; `None`: that of all.
     pub listener: Option<String>,
-    /// What was heard since this second since 1970 UTC comes only where a mix would be short; `None`: it counts for nothing.
+    /// Songs heard since this second since 1970 UTC come only where a mix would be short; `None`: it counts for nothing.
     pub heard_since: Option<i64>,
     /// How much it counts what is liked and heard often, 0 to 1; what is disliked comes never, but at 0.
     pub taste: f32,
-    /// What is known of tracks from elsewhere than the library.
+    /// Listening histories from elsewhere than the library.
     pub told: HashMap<TrackId, Listened>,
     /// 0: always the nearest; 1: any of those that are near.
     pub variety: f32,
@@ -115,7 +115,7 @@ impl MixOptions {
     }
 }
 
-/// What may come into a mix.
+/// A track that may come into a mix.
 struct MixCandidate {
     near: Neighbor,
     track: Track,
@@ -210,7 +210,7 @@ impl Engine {
         let space = self.space()?;
         let mut query = space.query(seeds)?.1.as_slice().to_vec();
         let last = &options.played[options.played.len().saturating_sub(LAST)..];
-        // What was played may lie all around: then it says nothing of where to go.
+        // The songs played may lie all around: then they give no direction.
         if let (true, Ok((_, last))) = (options.drift > 0.0 && !last.is_empty(), space.query(last))
         {
             let parts = query.iter().zip(last.as_slice());
@@ -222,7 +222,7 @@ impl Engine {
         Ok(query)
     }
 
-    /// What is near to the seeds and may be in the mix, nearest first, and whether it is as many as are looked for.
+    /// Tracks near to the seeds that may be in the mix, nearest first, and whether they are as many as are looked for.
     fn candidates(
         &mut self,
         seeds: &[Seed],
@@ -313,7 +313,7 @@ impl Engine {
         Ok((self.as_listened(candidates.collect(), options)?, is_full))
     }
 
-    /// What was listened to counts: what was heard lately comes later, in whatever version, and what is disliked not at all.
+    /// Weighs listening: songs heard lately come later, in whatever version, and disliked ones not at all.
     fn as_listened(
         &self,
         mut candidates: Vec<MixCandidate>,
@@ -670,7 +670,7 @@ mod tests {
             ..options.clone()
         };
         assert_eq!(ids(&mut engine, 1, &none), [2, 3, 4, 5, 6, 7]);
-        // What another program knows goes first; a mix that would be short takes what was heard.
+        // Another program's history comes first; a mix that would be short takes songs that were heard.
         let told = HashMap::from([(
             TrackId(11),
             Listened {

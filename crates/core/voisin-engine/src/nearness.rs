@@ -1,4 +1,4 @@
-//! What a similarity comes to in this library: held against how near its own tracks have their nearest by another artist.
+//! The meaning of a similarity in this library: held against how near its own tracks have their nearest by another artist.
 //!
 //! Whether anything is near at all is another question. Beside noise, too, something lies nearest, and where the mean is
 //! taken off, no farther than music from music: the form of [`Standing::far`] was chosen on music and on noise that the
@@ -46,7 +46,7 @@ pub(crate) struct Nearness {
     around: Vec<f32>,
 }
 
-/// What a similarity comes to, in a word.
+/// A similarity in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closeness {
     /// Nearer than at least half of the tracks have their nearest by another artist.
@@ -717,7 +717,7 @@ mod tests {
         assert_eq!(kept(&engine), first);
         put(&mut engine, 205..210);
         assert_ne!(kept(&engine), first);
-        // What cannot be read is measured anew.
+        // An unreadable value is measured anew.
         engine.library_mut().set_setting(&name, Some("{}")).unwrap();
         let seed = [engine.seed_of(TrackId(1)).unwrap()];
         assert!(

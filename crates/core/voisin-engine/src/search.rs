@@ -1,4 +1,4 @@
-//! What sounds like these tracks?
+//! Searches for tracks that sound alike.
 
 use ndarray::{ArrayView2, Axis, aview1};
 
@@ -11,7 +11,7 @@ use voisin_index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex
 use voisin_learn::genre::Genre;
 use voisin_library::{Track, TrackFilter, TrackSet};
 
-/// What is looked for, and how.
+/// The question of a search.
 #[derive(Debug, Clone)]
 pub struct SimilarOptions {
     /// How many neighbours.
@@ -28,7 +28,7 @@ pub struct SimilarOptions {
     pub include_seed: bool,
     /// How neighbours are found.
     pub mode: SearchMode,
-    /// What to stay away from.
+    /// Seeds to stay away from.
     pub unlike: Vec<Seed>,
     /// How strongly, 0 to 1.
     pub unlike_weight: f32,

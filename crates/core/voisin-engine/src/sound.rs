@@ -1,4 +1,4 @@
-//! What searches do with tempo, key and loudness.
+//! Tempo, key and loudness in searches.
 
 use super::{Engine, EngineError, Seed, SimilarTrack};
 use voisin_base::track::TrackId;

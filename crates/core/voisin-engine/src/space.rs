@@ -1,4 +1,4 @@
-//! What similarity is relative to: all that is compared passes through the library's [`LibrarySpace`].
+//! The space of similarity: all that is compared passes through the library's [`LibrarySpace`].
 
 use ndarray::{Array2, ArrayView2};
 
@@ -75,7 +75,7 @@ impl LibrarySpace {
         }
     }
 
-    /// What is taken off.
+    /// The mean that is removed.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }
@@ -162,7 +162,7 @@ impl MeanSum {
         self.count += 1;
     }
 
-    /// What is to be taken off: the mean, of few vectors less.
+    /// The mean to remove, of few vectors less.
     pub fn mean(&self) -> Vec<f32> {
         let count = self.count as f64 + SHRINKING;
         self.sums
@@ -345,7 +345,7 @@ mod tests {
         assert!((found[0].1 - 1.0).abs() < 1e-3, "{:?}", found[0]);
         let usual = mean(&mut found.iter().map(|(_, similarity)| *similarity));
         assert!(usual.abs() < 0.05, "{usual}");
-        // What explores compares as what searches, and what is stored stays raw.
+        // Exploring compares the same vectors as searching, and the stored ones stay raw.
         let collection = engine.collection().unwrap();
         let seed = collection.vectors.row(0).to_vec();
         for (id, similarity) in &found {
@@ -501,7 +501,7 @@ mod tests {
         assert_ne!(renewed.values, kept.values);
         assert_eq!(engine.library().generation().unwrap(), 327);
         assert_ne!(similarities(&mut engine, 1)[1], before[1]);
-        // What was written is what another process finds.
+        // Another process finds the stored space.
         let mut other = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(other.refresh_index().unwrap(), IndexRefresh::Loaded);
         assert_eq!(other.space().unwrap(), engine.space().unwrap());
@@ -622,7 +622,7 @@ mod tests {
         );
         let found = similarities(&mut reader, 1);
         assert_eq!(similarities(&mut engine, 1)[..10], found[..10]);
-        // What comes later is found too.
+        // Later tracks are found too.
         put(&mut engine, &alike(1, 1.0));
         assert_eq!(
             reader.follow().unwrap(),

@@ -39,13 +39,13 @@ const HEAVIEST: f32 = 1000.0;
 pub struct Steering {
     /// Words and phrases of [`Engine::find`] that there should be more of.
     pub more: Vec<String>,
-    /// What there should be less of.
+    /// Words there should be less of.
     pub less: Vec<String>,
     /// Share of the unmoved answer's mean similarity to the seeds that the moved one keeps at least, 0 to 1.
     pub keep: f32,
 }
 
-/// What a word came to.
+/// The effect of a word.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SteeredWord {
     /// As it was written.
@@ -61,7 +61,7 @@ pub struct SteeredWord {
 /// By how much an answer was moved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Steered {
-    /// What each word came to.
+    /// The effect of each word.
     pub words: Vec<SteeredWord>,
     /// Mean similarity of the unmoved answer to the seeds.
     pub before: f32,
@@ -108,7 +108,7 @@ struct Wish {
     strength: BTreeMap<TrackId, f32>,
 }
 
-/// What may come into the answer.
+/// A track that may come into the answer.
 struct SteerCandidate {
     near: Neighbor,
     artists: Vec<String>,
@@ -236,7 +236,7 @@ impl Engine {
         Ok((tracks, steered))
     }
 
-    /// What the question asks for, and how strong it is in each of these tracks.
+    /// The question's words, and how strong each is in these tracks.
     fn wishes(&self, steering: &Steering, tracks: &[TrackId]) -> Result<Vec<Wish>, EngineError> {
         let heard: PredictedTags = self.predicted_tags_of(Some(tracks))?;
         let more = steering.more.iter().map(|phrase| (phrase, 1.0));
@@ -286,7 +286,7 @@ impl Engine {
         }
     }
 
-    /// What is near to a moved question and may be in the answer, with its similarity to the unmoved one.
+    /// Tracks near to a moved question that may be in the answer, with their similarity to the unmoved one.
     fn steer_candidates(
         &self,
         moved: &[f32],

@@ -12,7 +12,7 @@ use voisin_audio::tags::{
 use voisin_base::text::with_causes;
 use voisin_library::{JournalKind, Library, LibraryError, TagValues, WrittenTags, stored_path};
 
-/// What is to be written into a file.
+/// Tags to be written into a file.
 pub struct TagWish {
     /// The file.
     pub path: PathBuf,
@@ -24,12 +24,12 @@ pub struct TagWish {
     pub reason: String,
 }
 
-/// What became of one file; the documented JSON of `classify --write-tags` is a list of these.
+/// The result of one file; the documented JSON of `classify --write-tags` is a list of these.
 #[derive(Debug, Serialize)]
 pub struct TagResult {
     /// The file.
     pub path: String,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: TagOutcome,
     /// Genres that it had.
     pub before: Vec<String>,
@@ -47,14 +47,14 @@ pub struct TagResult {
 pub struct TagChange {
     /// Its name.
     pub tag: &'static str,
-    /// What it held.
+    /// Its old value.
     pub before: Option<String>,
-    /// What it holds, or would hold.
+    /// Its new value, or in a dry run the value it would have.
     pub after: Option<String>,
 }
 
 impl TagChange {
-    /// What changed between two states, but for the genre.
+    /// Changes between two states, but for the genre.
     pub fn between(before: &TagValues, after: &TagValues) -> Vec<Self> {
         let first =
             |values: &TagValues, field: TagField| values.get(field.name())?.first().cloned();
@@ -72,7 +72,7 @@ impl TagChange {
     }
 }
 
-/// What became of a file whose tags were to be written.
+/// The outcome of writing a file's tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TagOutcome {
@@ -191,7 +191,7 @@ fn one(
     }
     file.tags = TagChange::between(&before, &after);
     writes &= !options.dry_run;
-    // What stays as it is need not be taken back.
+    // Unchanged values need not be taken back.
     before.retain(|name, values| after.get(name) != Some(values));
     after.retain(|name, _| before.contains_key(name));
     let path = stored_path(&wish.path);
@@ -250,7 +250,7 @@ fn one(
     Ok(file)
 }
 
-/// What a run wrote into a file that it had written before: what was there before both, and what takes back both.
+/// Joins a run's writing with an earlier one of the same file: the state before both, and the patch that takes back both.
 fn together(
     earlier: Option<&WrittenTags>,
     record: &WrittenTags,

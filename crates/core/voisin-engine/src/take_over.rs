@@ -148,7 +148,7 @@ impl Engine {
         Ok(same_by_windows((&one, &first), (&other, &second), options))
     }
 
-    /// What tells whether a track may be the same recording as another.
+    /// The facts by which a track may be the same recording as another.
     fn described(&self, track: TrackId) -> Result<TrackMeta, EngineError> {
         let track = self.library.track(track)?;
         Ok(TrackMeta {

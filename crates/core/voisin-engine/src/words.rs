@@ -1,4 +1,4 @@
-//! What the model hears in tracks in words: tags, moods, voices, from the stored windows.
+//! The model's tags of tracks in words: moods, instruments, voices, from the stored windows.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -19,7 +19,7 @@ pub const WORDS_FILE: &str = "words.tsv";
 
 /// The logit of models that were taught to tell sung music from music without a voice.
 const SUNG: &str = "sung";
-/// What that logit is divided by: on music of artists that it was not fitted on it is twice as sure as it is right, see
+/// The divisor of that logit: on music of artists that it was not fitted on it is twice as sure as it is right, see
 /// `research/quality/voice_certainty.py`.
 const SUNG_TEMPERATURE: f32 = 2.0;
 
@@ -76,19 +76,19 @@ pub struct FittingTrack {
 /// The answer to a phrase.
 #[derive(Debug, Clone)]
 pub struct PhraseAnswer {
-    /// What was understood, and what was not.
+    /// The phrase, its known and unknown words.
     pub phrase: Phrase,
     /// The tracks that fit, best first.
     pub tracks: Vec<FittingTrack>,
     /// Of each term that names a genre, the greatest probability that any track among those that may be answered is of it,
     /// by the model's first guess.
     pub likeliest: Vec<Option<f32>>,
-    /// What a list alone does not say: that nothing here is what was asked for, and what a word that is not known is near to.
+    /// Notes that a list alone does not give: that nothing here fits well, and known words near to an unknown one.
     pub notes: Vec<String>,
 }
 
 impl Engine {
-    /// What the model hears in each track, in words. What is not stored yet is worked out from the windows.
+    /// The model's tags of each track, in words. Those not stored yet are computed from the windows.
     ///
     /// # Errors
     /// The model has no tags that stored vectors tell; a user's table of words cannot be read.
@@ -187,7 +187,7 @@ impl Engine {
     /// The layer that tells the tags of stored vectors; `None` for a model without tags, or one that is not on this machine.
     pub(super) fn tag_layer_if_any(&self) -> Result<Option<TagLayer>, EngineError> {
         match self.tag_layer() {
-            // What is computed from them needs all of the layer.
+            // Computing from the windows needs all of the layer.
             Ok(layer) => Ok(Some(layer).filter(TagLayer::computes)),
             Err(
                 EngineError::NoTags { .. }
@@ -304,8 +304,8 @@ impl Engine {
         Ok(found)
     }
 
-    /// What words ask of tracks besides tags, each under its name: tempo, in octaves, and loudness. Where it is not known of a
-    /// track it is taken as the mean; what is known of none is left out.
+    /// Columns of words about sound, each under its name: tempo, in octaves, and loudness. A track without a value
+    /// has the mean; a word that no track has a value for is left out.
     fn sound_columns(
         &self,
         ids: &[TrackId],
@@ -439,7 +439,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// What is said of terms that name a genre which none of the answer's labels has: the model takes a piano for jazz.
+    /// A note on terms that name a genre which none of the answer's labels has: the model takes a piano for jazz.
     ///
     /// - `likeliest`: of each term; where a genre is not likely to be here at all, that is said instead
     fn unlabelled(
@@ -551,7 +551,7 @@ impl PredictedTags {
             .map(|(word, meaning)| (word, self.names_of(meaning)))
     }
 
-    /// What is understood of a phrase, with the percentile of each track, in the order of [`ids`](Self::ids).
+    /// The known terms of a phrase, with the percentile of each track, in the order of [`ids`](Self::ids).
     ///
     /// # Errors
     /// A word is not understood.

@@ -30,11 +30,11 @@ pub struct GenreAnswer {
     pub sounds_like: Option<GenreShare>,
     /// Why it is unknown whatever the voices say.
     pub rejected: Option<UnknownReason>,
-    /// What was found.
+    /// The finding.
     pub finding: Finding,
 }
 
-/// What was found, by the voice that spoke.
+/// A finding, by its source.
 #[derive(Debug, Clone)]
 pub enum Finding {
     /// Too few tracks of the library are labelled, and the model has no tags to guess from.

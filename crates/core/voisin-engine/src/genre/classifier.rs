@@ -64,7 +64,7 @@ impl ClassifyOptions {
     }
 }
 
-/// What is worth telling about who answers.
+/// News about the classifier.
 #[derive(Debug)]
 pub enum GenreNews {
     /// Neighbours alone were asked for.
@@ -86,7 +86,7 @@ pub enum GenreNews {
     LabelsChanged {
         /// Share of the labels.
         share: f64,
-        /// What became of it.
+        /// Its outcome.
         outcome: Retraining,
     },
     /// Too little is labelled: a first guess is all there is.
@@ -100,7 +100,7 @@ pub enum GenreNews {
     },
 }
 
-/// What became of a head whose labels changed.
+/// The outcome for a head whose labels changed.
 #[derive(Debug)]
 pub enum Retraining {
     /// It was trained again.
@@ -512,7 +512,7 @@ impl Labelled {
 
     /// One answer a seed, in their order. A track never votes for itself, nor does another copy of it.
     ///
-    /// What is unlike the labelled tracks, or never changes, is unknown, unless only some genres are allowed.
+    /// A track that is unlike the labelled tracks, or never changes, is unknown, unless only some genres are allowed.
     pub fn classify(
         &self,
         engine: &mut Engine,

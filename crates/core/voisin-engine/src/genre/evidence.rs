@@ -16,7 +16,7 @@ pub struct Evidence {
     pub display: String,
     /// Its artist, or its composers where tracks count as by these.
     pub artist: Option<String>,
-    /// What it voted for.
+    /// The genres it voted for.
     pub genres: Vec<Genre>,
     /// Cosine similarity to the track in question.
     pub similarity: f32,

@@ -92,7 +92,7 @@ impl Guesser {
         let genres = DefaultGenres::shipped(&Taxonomy::default())?;
         let encoder = embedder.encoder();
         let tags = encoder.manifest().tags.as_deref().unwrap_or_default();
-        // What further networks of a model say comes behind.
+        // Tags of further networks of a model come behind.
         if tags != genres.tags() || encoder.tags() < tags.len() {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! What the labels of a large library come to as a whole, kept with it: a question about a few tracks then reads the labels
+//! A summary of a large library's labels, kept with it: a question about a few tracks then reads the labels
 //! of those near to them alone.
 //!
 //! How common genres are, which lie within which, and how familiar labelled tracks are to each other may be behind the library
@@ -27,7 +27,7 @@ const RENEWAL_SHARE: f64 = 0.05;
 /// Share of the tracks that must be labelled: where fewer are, too many have to be looked at before enough of them vote.
 const LABELLED_FROM: f64 = 0.05;
 
-/// What the labels in files' tags and those by hand come to.
+/// A summary of the labels in files' tags and those by hand.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct KeptLabels {
     /// The space that neighbours were found in.
@@ -151,7 +151,7 @@ impl NearLabels {
     }
 }
 
-/// What a vote knows of a track.
+/// A voter's facts about a track.
 pub(super) struct Ballot<'a> {
     pub(super) genres: &'a [Genre],
     pub(super) group: usize,
@@ -213,7 +213,7 @@ impl<'a> MetTracks<'a> {
 }
 
 impl Engine {
-    /// What is kept of the labels in tags and by hand; `None` where nothing is, or too much has changed since.
+    /// The stored summary; `None` where there is none, or too much has changed since.
     pub(super) fn near_labels(&mut self) -> Result<Option<NearLabels>, EngineError> {
         if self.library.status()?.vectors < KEPT_FROM {
             return Ok(None);

@@ -114,7 +114,7 @@ impl std::fmt::Display for GroupBy {
     }
 }
 
-/// What is shown of a track to a person.
+/// The facts of a track that a person is shown.
 #[derive(Debug, Clone)]
 pub struct TrackDisplay {
     /// Its artist, or its album's; its composers where tracks count as by these.
@@ -136,14 +136,14 @@ pub struct LabelledTracks {
     pub labels: Vec<Vec<Genre>>,
     /// Group of each track, as a number.
     pub groups: Vec<usize>,
-    /// What else is known of each.
+    /// Further facts of each.
     pub facts: Vec<TrackDisplay>,
     /// Lines of a label file that named no track of the library.
     pub unmatched: usize,
 }
 
 impl TrackDisplay {
-    /// What there is of a track.
+    /// The facts of a track.
     pub fn of(track: &Track) -> Self {
         Self {
             artist: track
@@ -255,7 +255,7 @@ pub(super) struct Labeller<'a> {
     taxonomy: &'a Taxonomy,
     source: &'a LabelSource,
     table: Option<PathTable>,
-    /// What the owner said of single recordings: it stands above every source.
+    /// The owner's labels of single recordings: they stand above every source.
     by_hand: HashMap<ContentId, String>,
 }
 

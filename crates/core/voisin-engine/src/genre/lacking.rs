@@ -1,4 +1,4 @@
-//! What a library's labels lack, told by the first guess from the model's tags.
+//! Genres that a library's labels lack, by the first guess from the model's tags.
 
 use std::collections::BTreeSet;
 
@@ -106,7 +106,7 @@ impl Lacking {
     }
 }
 
-/// What first guesses are made by; nothing where the model has not the tags for it.
+/// The table and layer of first guesses; nothing where the model has not the tags for it.
 fn heard_by(engine: &Engine) -> Result<Option<(DefaultGenres, TagLayer)>, EngineError> {
     let genres = DefaultGenres::shipped(&Taxonomy::default())?;
     let layer = engine
