@@ -26,7 +26,8 @@ pub(super) fn question<T: DeserializeOwned>(
         fields.insert(name, value);
     }
     fields.extend(
-        given.into_iter()
+        given
+            .into_iter()
             .map(|(name, value)| (name.to_owned(), value)),
     );
     from_arguments(fields).map_err(|refused| {

@@ -140,11 +140,11 @@ impl PyEmbedder {
             let numbered = audio.try_iter()?.enumerate();
             let numbered_audio = |(number, one): (usize, PyResult<Bound<'py, PyAny>>)| {
                 let one = one?;
-                Audio::numbered_audio(&one, None).map_err(|error| inside(py, error, number))
+                Audio::of(&one, None).map_err(|error| inside(py, error, number))
             };
             (audio.len().ok(), Box::new(numbered.map(numbered_audio)))
         } else {
-            (Some(1), Box::new(std::iter::once(Audio::numbered_audio(audio, sr))))
+            (Some(1), Box::new(std::iter::once(Audio::of(audio, sr))))
         };
         let answers = AnswerClasses::new(py)?;
         let mut all = Vec::new();

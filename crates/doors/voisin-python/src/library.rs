@@ -195,7 +195,8 @@ impl PyLibrary {
         let known = self.known(py, false, find)?;
         let answers = AnswerClasses::new(py)?;
         let dictionaries = known.tracks.iter().zip(&known.genres);
-        let dictionaries = dictionaries.map(|(track, genres)| answers.track(track, genres, &known.measured));
+        let dictionaries =
+            dictionaries.map(|(track, genres)| answers.track(track, genres, &known.measured));
         dictionaries.map(|track| track.map(Bound::unbind)).collect()
     }
 }

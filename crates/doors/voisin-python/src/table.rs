@@ -44,7 +44,12 @@ impl PyTable {
         let descriptors = |track: &Track| measured.get(&track.id);
         macro_rules! numbers {
             ($kind:ty, $value_of:expr) => {
-                Arc::new(tracks.iter().map($value_of).collect::<PrimitiveArray<$kind>>()) as ArrayRef
+                Arc::new(
+                    tracks
+                        .iter()
+                        .map($value_of)
+                        .collect::<PrimitiveArray<$kind>>(),
+                ) as ArrayRef
             };
         }
         let mut columns = vec![

@@ -317,7 +317,7 @@ struct OwnRights {
     rights: Rights,
 }
 
-/// What the device that asks may do.
+/// The rights of the device that asks.
 async fn device(Extension(rights): Extension<Rights>) -> Json<OwnRights> {
     Json(OwnRights { rights })
 }

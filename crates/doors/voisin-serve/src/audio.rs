@@ -23,7 +23,7 @@ const CONTROL: &str = "private, no-cache";
 /// Bytes that are read at once.
 const PIECE: u64 = 256 * 1024;
 
-/// What a request asks for.
+/// The range of bytes that a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Range {
     Whole,

@@ -105,7 +105,7 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
         .route("/api/clap/search", post(text_search))
         .route("/api/alchemy", post(alchemy))
         .route("/api/hyperbolic/similar", post(hyperbolic))
-        // What its plugins ask to see whether anything runs: here nothing does that they began.
+        // Its plugins ask whether anything runs: here nothing does that they began.
         .route("/api/active_tasks", get(|| async { Json(json!({})) }))
         .route("/api/{*rest}", any(something_else))
         .route("/external/get_score", get(score))
@@ -119,7 +119,7 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
 }
 
 async fn something_else(uri: Uri) -> AudioMuseRefusal {
-    // What is unknown below the server's own questions is unknown, not AudioMuse's.
+    // An unknown path below the server's own questions is unknown, not AudioMuse's.
     if uri.path().contains("/api/v1/") {
         return AudioMuseRefusal(StatusCode::NOT_FOUND, "there is nothing here".to_owned());
     }
@@ -139,7 +139,7 @@ fn unknown(what: &str, item: &str) -> Problem {
 }
 
 fn described(item: &str, track: &Track) -> Value {
-    // What this interface says where no tag does.
+    // This interface's value where no tag has one.
     let said = |tag: &Option<String>| tag.clone().unwrap_or_else(|| "unknown".to_owned());
     json!({
         "item_id": item,
@@ -284,7 +284,7 @@ fn bad(text: String) -> AudioMuseRefusal {
     AudioMuseRefusal(StatusCode::BAD_REQUEST, text)
 }
 
-/// What is looked for in words.
+/// A search by words.
 #[derive(Deserialize)]
 struct TextSearch {
     query: String,
@@ -328,7 +328,7 @@ async fn text_search(
     Ok(Json(answer.await?))
 }
 
-/// What is to be in a blend, and what is not.
+/// The songs to blend, and those to stay away from.
 #[derive(Deserialize)]
 struct Blend {
     items: Vec<BlendItem>,
@@ -620,7 +620,7 @@ async fn track(
     of_track(linked, item, |_, _| Ok(())).await
 }
 
-/// What is known of a track of the server, with what `more` adds to it.
+/// A track's facts, with those that `more` adds.
 async fn of_track(
     linked: LinkedServer,
     item: String,
@@ -639,7 +639,7 @@ async fn of_track(
     Ok(Json(answer.await?))
 }
 
-/// What was measured of a track, as other programs read it from there. Moods and energy are not measured here: null.
+/// A track's measurements, as other programs read them from there. Moods and energy are not measured here: null.
 async fn score(
     State(linked): State<LinkedServer>,
     uri: Uri,

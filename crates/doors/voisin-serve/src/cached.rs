@@ -1,4 +1,4 @@
-//! What a client has already is not sent again, and what it can unpack is sent small.
+//! Answers that a client has already are not sent again, and those it can unpack are compressed.
 
 use std::fs::Metadata;
 use std::io::Write as _;

@@ -12,7 +12,7 @@ pub(super) const CODE_LASTS: Duration = Duration::from_mins(10);
 /// Codes that are good at once.
 const MOST: usize = 8;
 
-/// What a device may do.
+/// The rights of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Rights {
@@ -51,7 +51,7 @@ impl Devices {
         Ok(digits)
     }
 
-    /// What a code allows, as its owner types it. It is good no more after that. Wrong ones cost the others nothing: how many
+    /// The rights that a code gives, as its owner types it. It is good no more after that. Wrong ones cost the others nothing: how many
     /// are compared is limited elsewhere ([`sign_in`](super::sign_in)).
     pub(super) fn take(&self, typed: &str) -> Option<Rights> {
         let typed: String = typed

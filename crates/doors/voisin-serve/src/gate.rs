@@ -1,4 +1,4 @@
-//! What must hold of every request before it is looked at, and the headers of every answer.
+//! Checks of every request before it is looked at, and the headers of every answer.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +21,7 @@ use super::peer::{Caller, Peer};
 use super::problem::Problem;
 use super::state::{Shared, WAITED, Waited};
 
-/// What must hold of every request, and the headers that every answer has.
+/// Checks every request, and adds the headers that every answer has.
 pub(super) async fn guard(
     State(state): State<Shared>,
     request: Request,
@@ -51,7 +51,7 @@ pub(super) async fn guard(
         .strip_prefix(state.guard.base_path.as_str())
         .unwrap_or_default();
     let is_api = path.starts_with("/api/");
-    // What is handed on is as its server packed it.
+    // An answer that is passed on stays as its server compressed it.
     let is_own = !path.starts_with("/rest/");
     let takes_gzip = is_own && takes_gzip(request.headers());
     let known = (is_own && request.method() == Method::GET).then(|| request.headers().clone());
@@ -70,7 +70,7 @@ pub(super) async fn guard(
     });
     let preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
-    // What needs no token is asked by nobody's guest.
+    // A request that needs no token is no guest's.
     let is_guest = needs_token && rights == Some(Rights::Listen);
     let waited = Waited::new(is_guest);
     let mut response = match &origin {
@@ -200,7 +200,7 @@ fn in_time(body: Body) -> Body {
     ))
 }
 
-/// What who may only listen may send: questions. All else that is sent changes something.
+/// Requests with a body for listeners without more rights: questions. All others change something.
 const QUESTIONS: [&str; 14] = [
     "/api/v1/similar",
     "/api/v1/mix",

@@ -60,7 +60,7 @@ pub(super) struct Guard {
     pub(super) failed: Mutex<HashMap<Peer, Vec<Instant>>>,
 }
 
-/// What the middle of a Host header names, without its port: `None` where it is not a host.
+/// The host in a Host header, without its port: `None` where it is not one.
 fn name_of_host(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
@@ -204,7 +204,7 @@ impl Guard {
         ))
     }
 
-    /// What the request may do, by the token or cookie that it shows. A cookie is enough to read; to send something the
+    /// The rights of a request, by the token or cookie that it shows. A cookie is enough to read; to send something the
     /// request must also come from the page itself, whose origin browsers name.
     pub(super) fn check_token(
         &self,

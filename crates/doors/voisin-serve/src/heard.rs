@@ -1,4 +1,4 @@
-//! What was heard and liked elsewhere, from exports of `ListenBrainz`.
+//! Listening histories and likes from exports of `ListenBrainz`.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use voisin_library::{Library, LibraryError, Told};
 /// Lines that are named because nothing could be made of them.
 const MOST_NAMED: usize = 20;
 
-/// What became of an export.
+/// Counts of an export.
 #[derive(Debug, Default, Serialize)]
 pub struct ListensReport {
     /// Plays of tracks of the library.

@@ -158,7 +158,7 @@ pub enum ServeError {
         "expected an assistant that speaks the Model Context Protocol: {reason}: name \"voisin mcp\" in its settings"
     )]
     Protocol {
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
 }
@@ -187,7 +187,7 @@ pub struct Options {
     pub audiomuse: Option<ServerAddress>,
     /// Lyrion's port.
     pub lms: Option<Lms>,
-    /// What a mix is like where nobody says it.
+    /// The defaults of mixes.
     pub mixing: Mixing,
     /// Folders of music that were named at the start.
     pub folders: Vec<PathBuf>,
@@ -365,7 +365,7 @@ pub fn serve(
         }
         Ok(())
     });
-    // What still computes has nobody to answer any more.
+    // Computations under way have nobody to answer any more.
     runtime.shutdown_background();
     result
 }

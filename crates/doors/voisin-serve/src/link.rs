@@ -22,7 +22,7 @@ const PAGE: usize = 500;
 /// Why a server's songs are not linked.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// What the server says, or what is wrong with it.
+    /// The server's error, or the fault of its answer.
     #[error("{0}")]
     Server(String),
     /// It does not let this user in.
@@ -62,7 +62,7 @@ pub struct Unmatched {
     pub path: Option<String>,
 }
 
-/// What became of a server's songs.
+/// Counts of the songs of a server.
 #[derive(Debug, Serialize)]
 pub struct LinkReport {
     /// The address of the server.
@@ -357,7 +357,7 @@ impl Songs {
     }
 }
 
-/// What Jellyfin says of its songs.
+/// Jellyfin's songs.
 mod jellyfin {
     use axum::body::Bytes;
     use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};

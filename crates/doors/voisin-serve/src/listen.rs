@@ -138,7 +138,7 @@ impl Listener {
             place: path.display().to_string(),
             source,
         };
-        // What a killed server left behind; a live one answers, and anything else is not ours to remove.
+        // A killed server leaves its socket behind; a live one answers, and anything else is not ours to remove.
         let is_socket =
             std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
         if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {

@@ -26,7 +26,7 @@ use voisin_questions::saved::{SavedQuestion, check_name, smart_playlist};
 /// A list that is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SavedList {
-    /// What it asks.
+    /// Its question.
     #[serde(serialize_with = "as_json")]
     pub question: SavedQuestion,
     /// Where its answers are put.
@@ -105,12 +105,12 @@ pub enum ListError {
     /// No list is so called.
     #[error("there is no list \"{0}\": \"voisin lists\" shows those that are kept")]
     Unknown(String),
-    /// What is kept under its name is no list.
+    /// The value under its name is no list.
     #[error("the list \"{name}\" cannot be read: {reason}: remove it and save it again")]
     Unreadable {
         /// Its name.
         name: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// Something of that name is there that this list did not make.
@@ -136,7 +136,7 @@ pub enum ListError {
         place: String,
         /// The list.
         name: String,
-        /// What helps.
+        /// The next step.
         next: &'static str,
     },
     /// MPD.

@@ -67,7 +67,7 @@ fn five() -> f64 {
     5.0
 }
 
-/// What both questions have. Other fields (`forest`, `adaptiveweights`, `debug`) belong to another way of comparing; they
+/// Fields of both questions. Others (`forest`, `adaptiveweights`, `debug`) belong to another way of comparing; they
 /// are taken and passed over.
 #[derive(Debug, Default, Deserialize)]
 struct Common {
@@ -249,7 +249,7 @@ impl GenreRule {
 
     fn allows(&self, track: &Track) -> bool {
         let own = genres(track);
-        // What says nothing of its genre is not held against it.
+        // A song without a genre is not held against it.
         if own.is_empty() {
             return true;
         }
@@ -264,7 +264,7 @@ impl GenreRule {
     }
 }
 
-/// What stands in Lyrion's paths between a file and the number of its part on a CUE sheet.
+/// The separator in Lyrion's paths between a file and the number of its part on a CUE sheet.
 const CUE_TRACK: &str = ".CUE_TRACK.";
 
 /// Where the library may have what a path of Lyrion stands for, the likeliest place first: a part of a file lies below the file,
@@ -354,7 +354,7 @@ impl Mixer {
     }
 }
 
-/// What is near to the seeds, nearest first: the best of each seed's own neighbours.
+/// Tracks near to the seeds, nearest first: the best of each seed's own neighbours.
 ///
 /// - `wanted`: songs; more are looked at if too few of them fit
 /// - `mix`: what may be among them, in another order each time; `None`: all, nearest first
@@ -409,7 +409,7 @@ fn each_neighbour(
                 .unwrap_or(Ordering::Equal)
                 .then(a.0.id.cmp(&b.0.id))
         });
-        // What is farther may be nearer to a seed than is known yet.
+        // A track that is farther may be nearer to a seed than is known yet.
         all.truncate(reach);
         if let Some(mix) = mix {
             all = context.engine.arrange(all, mix)?;

@@ -177,7 +177,7 @@ pub(super) static TOOLS: [QuestionTool; 19] = [
     ),
 ];
 
-/// What `show` takes: the address's id, and the query.
+/// The arguments of `show`: the address's id, and the query.
 fn of_track() -> Value {
     let mut schema = of_query::<Show>();
     schema["properties"]["id"] = json!({"type": "integer", "minimum": 0});
@@ -185,7 +185,7 @@ fn of_track() -> Value {
     schema
 }
 
-/// What `list_now` takes: the list's name, and the query.
+/// The arguments of `list_now`: the list's name, and the query.
 fn of_list() -> Value {
     let mut schema = of_query::<ListAgain>();
     schema["properties"]["name"] = json!({"type": "string"});
@@ -193,7 +193,7 @@ fn of_list() -> Value {
     schema
 }
 
-/// What an assistant is told before it asks.
+/// Instructions for an assistant.
 const INSTRUCTIONS: &str = "Answers about the user's own music library, by how the music sounds. Tracks are named by \
     {\"id\": 17}, by {\"path\": \"...\"} as the library has it, or by {\"words\": \"artist title\"} that fit one track \
     alone; `list` finds ids. `find` takes words for sounds, which `words` lists. Nothing is changed by any of these tools.";
@@ -249,7 +249,7 @@ pub fn assist(
             Err(error) => Err(protocol(error.to_string())),
         }
     });
-    // What still computes has nobody to answer any more.
+    // Computations under way have nobody to answer any more.
     runtime.shutdown_background();
     drop(kept);
     result
@@ -365,7 +365,7 @@ fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, S
         if path.contains(&place) {
             let value = plain(&arguments.remove(name).unwrap_or_default());
             let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-            // What a form writes for a blank is none in a path.
+            // A form's sign for a blank is none in a path.
             path = path.replace(&place, &value.replace('+', "%20"));
         }
     }

@@ -128,12 +128,12 @@ pub enum MpdError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// What answers is no MPD, or it broke off.
+    /// The server is no MPD, or it broke off.
     #[error("MPD at {place} does not answer as it should: {reason}")]
     Broken {
         /// Where.
         place: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// Another password is needed.
@@ -161,7 +161,7 @@ pub enum MpdError {
         command: String,
         /// MPD's number of the reason.
         code: u64,
-        /// What MPD says.
+        /// MPD's message.
         message: String,
     },
     /// The catalogue.
@@ -186,7 +186,7 @@ impl MpdError {
     }
 }
 
-/// What MPD does now.
+/// MPD's state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Playing {
     /// Whether songs are played in random order.
@@ -204,7 +204,7 @@ pub struct Mpd {
     address: MpdAddress,
     client: Client,
     events: ConnectionEvents,
-    /// What was noted of its files, and when that was asked.
+    /// The notes on its files, and when they were asked for.
     listened: Option<(Instant, HashMap<TrackId, Listened>)>,
     // Dropped last: the connection lives on it.
     runtime: Runtime,
@@ -298,7 +298,7 @@ impl Mpd {
     }
 
     fn ask(&self, command: &str, arguments: &[&str]) -> Result<Frame, MpdError> {
-        /// What would be nothing at all without its quotes.
+        /// An argument that would be nothing at all without its quotes.
         struct Empty;
         impl Argument for Empty {
             fn render(&self, to: &mut BytesMut) {
@@ -449,7 +449,7 @@ impl Mpd {
         ))
     }
 
-    /// What MPD's clients noted of its files: plays, likes and stars, as myMPD and others write them. Nothing where MPD keeps
+    /// Notes of MPD's clients on its files: plays, likes and stars, as myMPD and others write them. Nothing where MPD keeps
     /// no such notes, or has more of them than its answers may be long. It is asked again once [`wait`](Self::wait) saw
     /// that notes changed, after [`songs`](Self::songs), and after five minutes.
     pub fn listened(&mut self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
@@ -505,7 +505,7 @@ impl Mpd {
         all
     }
 
-    /// What is said of a connection that ended by itself.
+    /// The error of a connection that ended by itself.
     pub fn lost(&self) -> MpdError {
         MpdError::Broken {
             place: self.address.to_string(),

@@ -1,4 +1,4 @@
-//! What a client is told when it gets no answer: RFC 9457 problem details.
+//! Errors for clients: RFC 9457 problem details.
 
 use std::time::{Duration, Instant};
 
@@ -106,7 +106,7 @@ impl Problem {
         }
     }
 
-    /// What should not happen.
+    /// A fault that should not happen.
     pub(super) fn fault() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -23,7 +23,7 @@ pub(super) struct ScanProgress {
     total: u64,
     /// Seconds from when the first of them was done to the last.
     seconds: f64,
-    /// What `voisin add --format json` says at its end.
+    /// The last line of `voisin add --format json`.
     summary: Option<Value>,
     /// Why it failed.
     message: Option<String>,

@@ -177,7 +177,7 @@ pub(super) struct AlbumRef {
 /// Whom Navidrome names, folded, where the artists of an album are several, or none.
 const ANYBODY: [&str; 2] = ["various artists", "unknown artist"];
 
-/// What Navidrome calls, folded, the album of songs that name none.
+/// Navidrome's name, folded, of the album of songs that name none.
 const NO_ALBUM: &str = "unknown album";
 
 /// The tracks of an album or an artist that is so called, whatever case and accents.

@@ -1,4 +1,4 @@
-//! What all requests share: engines, permits to compute, and the state of the library that answers are of.
+//! State that all requests share: engines, permits to compute, and the state of the library that answers are of.
 
 mod admission;
 mod source;
@@ -75,11 +75,11 @@ struct KnownListings {
     of: Option<Version>,
     sorted: Vec<(HowSorted, Arc<Vec<TrackId>>)>,
     texts: Option<Arc<SearchTexts>>,
-    /// What fits the last filters.
+    /// Tracks that the last filters let through.
     matching: Vec<(TrackFilter, Arc<Option<TrackSet>>)>,
 }
 
-/// What tracks are sorted by, and whether downwards.
+/// The key of an order, and whether it is descending.
 type HowSorted = (SortBy, bool);
 
 /// Filters whose tracks are kept.
@@ -128,7 +128,7 @@ pub(super) struct State {
     copying: Mutex<Option<(u64, u64)>>,
     /// Whether that copy is complete.
     is_copied: AtomicBool,
-    /// What a mix is like where a question does not say it.
+    /// The defaults of mixes.
     pub(super) mixing: Mixing,
     /// Files that are sent to be listened to.
     pub(super) uploads: Arc<Uploads>,
@@ -367,7 +367,7 @@ impl State {
         let page = context
             .engine
             .list_of(query, &sorted, texts, (*matching).as_ref())?;
-        // What was read may be of a later state than the request began with: then it is not kept.
+        // The rows read may be of a later state than the request began with: then they are not kept.
         if self.version()? == context.version {
             lists.sorted.retain(|(of, _)| *of != order);
             lists.sorted.push((order, sorted));
@@ -456,7 +456,7 @@ impl State {
             .refresh_index()
             .map(|refresh| refresh.to_string())
             .map_err(|error| {
-                // What this build wrote itself is no change.
+                // Changes that this build wrote itself do not count.
                 let is_alone = engine.library().data_version().ok() == others;
                 (
                     if is_alone {

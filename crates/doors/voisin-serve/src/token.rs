@@ -84,7 +84,7 @@ pub fn hash_password(password: &str) -> Result<String, ServeError> {
 pub struct Token {
     text: String,
     digest: blake3::Hash,
-    /// What the page gets for it, which is not the token itself: to change things, and to listen.
+    /// The cookies for it, which are not the token itself: one to change things, one to listen.
     cookies: [(Rights, String); 2],
     passwords: Vec<(Rights, Password)>,
 }
@@ -215,7 +215,7 @@ impl Token {
         blake3::hash(offered.as_bytes()) == self.digest
     }
 
-    /// What a password lets a browser do. This may take a second.
+    /// The rights that a password gives a browser. This may take a second.
     pub(super) fn of_password(&self, offered: &str) -> Option<Rights> {
         let known = self
             .passwords
@@ -224,7 +224,7 @@ impl Token {
         Some(known.0)
     }
 
-    /// What the page gets in exchange for the token or a code.
+    /// The page's cookie in exchange for the token or a code.
     pub(super) fn cookie(&self, rights: Rights) -> &str {
         self.cookies
             .iter()
@@ -232,7 +232,7 @@ impl Token {
             .map_or("", |(_, cookie)| cookie)
     }
 
-    /// What a cookie allows.
+    /// The rights that a cookie gives.
     pub(super) fn rights_of(&self, offered: &str) -> Option<Rights> {
         let offered = blake3::hash(offered.as_bytes());
         let is_it = |cookie: &str| offered == blake3::hash(cookie.as_bytes());

@@ -84,7 +84,7 @@ pub(super) struct Upstream {
 pub(super) const FORMS: u8 = 1;
 pub(super) const ADDRESSES: u8 = 2;
 
-/// What a server behind needs to know of a request. All else stays here: headers by which proxies say who somebody is
+/// Headers of a request that a server behind needs. All others stay here: those by which proxies say who somebody is
 /// (`Remote-User`, `X-Forwarded-User`, `Forwarded`, and whatever else a server was told to trust), cookies of voisin's, and
 /// those of the connection.
 const PASSED_ON: [HeaderName; 13] = [
@@ -107,7 +107,7 @@ const PASSED_ON: [HeaderName; 13] = [
     header::USER_AGENT,
 ];
 
-/// What a client needs to know of an answer. All else is about the server that it came from: cookies, rules for its pages
+/// Headers of an answer that a client needs. All others are about the server that it came from: cookies, rules for its pages
 /// and its whole origin (`Clear-Site-Data`, `Strict-Transport-Security`, `Refresh`, `Link`), who may read it.
 const PASSED_BACK: [HeaderName; 17] = [
     header::ACCEPT_RANGES,

@@ -446,8 +446,14 @@ mod tests {
     fn a_password_file_is_read_as_libpq_reads_it() {
         let wanted = ["db", "5432", "music", "me"];
         let password_of = |line: &str| password_of_line(line, wanted);
-        assert_eq!(password_of("db:5432:music:me:secret"), Some("secret".to_owned()));
-        assert_eq!(password_of("*:*:*:me:a\\:b\\\\c:d"), Some("a:b\\c:d".to_owned()));
+        assert_eq!(
+            password_of("db:5432:music:me:secret"),
+            Some("secret".to_owned())
+        );
+        assert_eq!(
+            password_of("*:*:*:me:a\\:b\\\\c:d"),
+            Some("a:b\\c:d".to_owned())
+        );
         assert_eq!(password_of("other:5432:music:me:secret"), None);
         assert_eq!(password_of("#db:5432:music:me:secret"), None);
         assert_eq!(password_of("db:5432:music"), None);

@@ -553,9 +553,9 @@ impl RemoteLibrary for Remote {
         };
         let mut candidates = options.limit.saturating_add(seeds.len()).saturating_add(10);
         loop {
-            let found = self
-                .store
-                .nearest(query.as_slice(), candidates, &options.filter, effort)?;
+            let found =
+                self.store
+                    .nearest(query.as_slice(), candidates, &options.filter, effort)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
             self.fetch_ids(&ids)?;
             // The furthest candidate says how near all that were not fetched can be at most.

@@ -27,7 +27,12 @@ pub(super) fn invent(
     out: &mut [f32],
 ) {
     let change = random.f64() < 0.7;
-    at_speed(signal, if change { speed(random) } else { 1.0 }, random, out);
+    at_speed(
+        signal,
+        if change { speed(random) } else { 1.0 },
+        random,
+        out,
+    );
     let mut other = vec![0.0; out.len()];
     if let Some(partner) = partner.filter(|_| random.f64() < 0.6) {
         at_speed(partner, speed(random), random, &mut other);

@@ -185,7 +185,8 @@ pub fn read_state<H: DeserializeOwned>(
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
     let value = header.metadata().as_ref().and_then(|words| words.get(key));
     let value = value.ok_or_else(|| bad(format!("is no checkpoint of {kind}")))?;
-    let value = serde_json::from_str(value).map_err(|error| bad(format!("is damaged ({error})")))?;
+    let value =
+        serde_json::from_str(value).map_err(|error| bad(format!("is damaged ({error})")))?;
     Ok((value, read_tensors(path)?))
 }
 

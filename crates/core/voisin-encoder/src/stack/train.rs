@@ -224,15 +224,17 @@ impl StackTrain {
                         input = var.as_tensor().clone();
                     }
                     let parameters = self.tensors.iter().enumerate();
-                    let parameters =
-                        parameters.filter(|(_, one)| one.is_parameter() && range.contains(&one.layer()));
+                    let parameters = parameters
+                        .filter(|(_, one)| one.is_parameter() && range.contains(&one.layer()));
                     let var_of = |(at, one): (usize, &StackTensor)| {
                         Ok((
                             at,
                             Var::from_slice(&one.values, one.shape.as_slice(), device)?,
                         ))
                     };
-                    let vars = parameters.map(var_of).collect::<Result<Vec<_>, EncoderError>>()?;
+                    let vars = parameters
+                        .map(var_of)
+                        .collect::<Result<Vec<_>, EncoderError>>()?;
                     let by_name = |layer: usize, name: &str| {
                         let number = find(&self.tensors, layer, name);
                         let found = vars.iter().find(|(at, _)| *at == number);
@@ -304,7 +306,11 @@ impl StackTrain {
                     for (at, var) in &vars {
                         gradients[*at] = gradient_of(var)?;
                     }
-                    input.as_ref().map(gradient_of).transpose()?.unwrap_or_default()
+                    input
+                        .as_ref()
+                        .map(gradient_of)
+                        .transpose()?
+                        .unwrap_or_default()
                 }
                 _ => unreachable!("each part leaves its own"),
             };

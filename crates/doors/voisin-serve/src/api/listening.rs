@@ -1,4 +1,4 @@
-//! What the page tells of its listener: what was heard, and what is liked. Mixes count it as they count what players tell.
+//! Plays and likes from the page. Mixes count them as they count those of players.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,7 +17,7 @@ use voisin_library::Told;
 /// Whose listening it is, as `voisin heard` names it.
 const LISTENER: &str = "page";
 
-/// What is thought of a track.
+/// A listener's opinion of a track.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PageOpinion {

@@ -1,4 +1,4 @@
-//! What the page shows besides answers: covers, and lists as files.
+//! Covers, and lists as files, for the page.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -100,7 +100,7 @@ pub(super) struct SimilarSongsQuestion {
     filters: Filters,
 }
 
-/// What sounds like these songs. Those that are not known are passed over if another one is.
+/// Songs that sound like these. Unknown ones are passed over if another one is known.
 pub(super) async fn similar(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<SimilarSongsQuestion>,

@@ -206,7 +206,7 @@ pub(super) async fn remove(
 
 #[derive(Serialize)]
 pub(super) struct Pushed {
-    /// What was put where, a line a place.
+    /// The lists written, a line a place.
     said: Vec<String>,
 }
 

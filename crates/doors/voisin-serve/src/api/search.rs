@@ -1,4 +1,4 @@
-//! What sounds like this, which genre is it, the way from here to there, a list for an evening.
+//! Questions about sound: similar tracks, genres, paths, playlists.
 
 use std::path::Path;
 use std::time::Instant;
@@ -72,7 +72,7 @@ pub(super) async fn mix(
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
             let named = source.seeds(&asked.seeds)?;
-            // What was removed from the library meanwhile says nothing.
+            // Tracks that were removed from the library meanwhile do not count.
             let played = asked
                 .played
                 .iter()
@@ -148,7 +148,7 @@ async fn received(
     })
 }
 
-/// What an uploaded file is called in answers and messages.
+/// The name of an uploaded file in answers and messages.
 const UPLOADED: &str = "(uploaded)";
 
 /// Says of an uploaded file what would be said of its temporary copy.
@@ -205,7 +205,7 @@ pub(super) async fn similar_to_file(
 #[derive(Serialize)]
 struct Genres<'a> {
     items: Vec<AnswerJson<'a>>,
-    /// What is worth knowing about who answers.
+    /// Notes on the classifier.
     notes: Vec<String>,
 }
 

@@ -248,7 +248,7 @@ impl State {
         source.version = version;
         let mut answer = work(self, &mut source);
         if answer.is_err() && self.version()? != version {
-            // What was asked about may have changed between two reads.
+            // The tracks in question may have changed between two reads.
             answer = work(self, &mut source);
         }
         lock(&self.sources).push(source);

@@ -1,4 +1,4 @@
-//! What is about the whole library: worked out once for all who ask, one after the other, at low priority and on threads
+//! Answers about the whole library: computed once for all clients, one after the other, at low priority and on threads
 //! of its own, and kept. A quick question never waits behind it for a permit or a thread.
 
 use std::any::Any;
@@ -112,7 +112,7 @@ impl WholeLibrary {
         })
     }
 
-    /// What is of one state of the library is of another one, too: in between, nothing was written but what an answer
+    /// Takes answers about one state of the library over to another one: in between, nothing was written but what an answer
     /// about it keeps for the next time.
     pub(super) fn carry(&self, from: Version, to: Version) {
         fn carried<T>(ground: &Ground<T>, from: Version, to: Version) {
@@ -200,7 +200,7 @@ impl State {
             let answer = self
                 .ask(move |state, context| work(state, context, &explored))
                 .await;
-            // What was asked about may have come or gone since.
+            // The tracks in question may have come or gone since.
             if answer.is_ok() || tries == 0 || self.now().await? == of {
                 return answer;
             }
@@ -273,7 +273,7 @@ impl State {
         .await
     }
 
-    /// What the model hears in all tracks, in words, read once for each state of the library; `None` for a model without
+    /// The model's tags of all tracks, read once for each state of the library; `None` for a model without
     /// tags.
     pub(crate) async fn heard(self: &Arc<Self>) -> Result<Arc<Option<PredictedTags>>, Problem> {
         let heard = self.ground(
@@ -281,7 +281,7 @@ impl State {
             Some(WAIT_FOR_ALL),
             |whole| &whole.heard,
             |state, context| {
-                // What is not stored yet would be worked out each time.
+                // Tags that are not stored yet would be computed each time.
                 if let Err(error) = context.engine.keep_tags() {
                     state.say(&format!(
                         "tags are not kept: {}",
@@ -383,7 +383,7 @@ impl State {
                     answer.map(|answer| Arc::new(answer) as Arc<dyn Any + Send + Sync>).map_err(KeptFailure::new)
                 }
                 () = state.abandoned(&key, &sender) => {
-                    // What computes already ends where it looks next, and only then is it another one's turn.
+                    // A computation under way ends where it looks next, and only then is it another one's turn.
                     given_up.0.store(true, Ordering::Relaxed);
                     return;
                 }

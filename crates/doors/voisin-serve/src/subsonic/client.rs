@@ -54,7 +54,7 @@ impl Login {
         blake3::hash(format!("{name}={value}").as_bytes())
     }
 
-    /// What they are called here; who shows a key has no other name.
+    /// The client's name; who shows a key has no other name.
     pub(super) fn name(&self) -> String {
         self.said("u").map_or_else(
             || format!("key {}", &self.user().to_hex()[..12]),
@@ -121,7 +121,7 @@ pub(crate) async fn ask(
     answer
 }
 
-/// What a Subsonic server says.
+/// Reads a Subsonic server's answer.
 fn read(
     upstream: &Upstream,
     endpoint: &str,

@@ -77,7 +77,7 @@ struct Sidecar {
     /// Digests of what the server has proven, and until when that holds.
     proven: Mutex<HashMap<blake3::Hash, Instant>>,
     salt: [u8; 32],
-    /// What the server offers, as it said last, and when it was asked.
+    /// The server's extensions, and when they were asked for.
     offered: Mutex<Option<(Instant, Vec<Value>)>>,
     songs: Mutex<ShownSongs>,
     folders: Mutex<ShownFolders>,
@@ -209,7 +209,7 @@ impl Sidecar {
         answer: Response<Body>,
     ) -> Response<Body> {
         if matches!(name, "star" | "unstar" | "setRating") {
-            // What is known of songs says it too.
+            // Known songs depend on it too.
             *lock(&self.songs) = ShownSongs::default();
         }
         let is_heard = name == "scrobble" && form.get("submission") != Some("false");
@@ -267,7 +267,7 @@ impl Sidecar {
         Ok(self.state.note_listening(login.name(), told).await?)
     }
 
-    /// What the server offers, and what is offered before it. It asks nobody who they are, and waits for no slow server.
+    /// The server's extensions and our own. It asks nobody who they are, and waits for no slow server.
     ///
     /// Older servers tell it only to whom they know, so it is asked as the client. An answer is the same for all and is
     /// kept; a refusal may be this client's alone, and is not.
@@ -501,7 +501,7 @@ impl Sidecar {
         Ok((song.clone(), self.known(vec![song]).await?.first().copied()))
     }
 
-    /// What the server says of an id; `None` where it has nothing of this kind under it. How servers say so differs.
+    /// The server's entry of an id; `None` where it has nothing of this kind under it. How servers say so differs.
     async fn found(
         &self,
         login: &Login,
@@ -570,7 +570,7 @@ impl Sidecar {
         Ok(tracks.await?)
     }
 
-    /// What to go on with after these tracks, of what is known to the server.
+    /// Tracks to go on with after these, of those known to the server.
     ///
     /// - `folder`: the tracks that may come, where not all may
     /// - `is_sorted`: nearest first, not as it is to be heard
@@ -680,7 +680,7 @@ impl Sidecar {
             return Ok(sonic_matches(vec![(first, 1.0)]));
         }
         let (last, to) = self.end_of_path(&login, end).await?;
-        // What is not analysed has no way to anywhere.
+        // A track that is not analysed has no way to anywhere.
         let (Some(from), Some(to)) = (from, to) else {
             return Ok(sonic_matches(Vec::new()));
         };

@@ -213,7 +213,8 @@ fn told(error: &object_store::Error) -> Error {
                 "the server answered ",
             );
             Error::other(
-                message.trim_end_matches(':')
+                message
+                    .trim_end_matches(':')
                     .chars()
                     .take(300)
                     .collect::<String>(),

@@ -60,7 +60,11 @@ impl Decision {
             }
             Self::Product => {
                 let logs: Vec<f32> = (0..classes)
-                    .map(|class| probabilities_of(class).map(|p| share * p.max(1e-30).ln()).sum())
+                    .map(|class| {
+                        probabilities_of(class)
+                            .map(|p| share * p.max(1e-30).ln())
+                            .sum()
+                    })
                     .collect();
                 logs.into_iter().map(f32::exp).collect()
             }

@@ -294,7 +294,8 @@ fn asked(
             .map(|&(row, window)| (tracks[row], window))
             .collect();
         load(cells, examples, &wanted, None, &mut x)?;
-        for (&(row, _), probabilities) in part.iter().zip(ask(&x, part.len())?.chunks_exact(width)) {
+        for (&(row, _), probabilities) in part.iter().zip(ask(&x, part.len())?.chunks_exact(width))
+        {
             rows[row].push(probabilities.to_vec());
         }
     }
