@@ -719,7 +719,7 @@ impl PyLibrary {
         after: Option<i64>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
-        self.told(py, listed(limit, after, options)?)
+        self.dictionaries(py, listed(limit, after, options)?)
     }
 
     /// The tracks that pass as a table with a row for each, for data frames: polars.DataFrame(library.table()).
@@ -742,7 +742,7 @@ impl PyLibrary {
     /// A track by its id; raises KeyError for an unknown one.
     fn track(&self, py: Python<'_>, id: i64) -> PyResult<Py<PyAny>> {
         let id = TrackId(id);
-        let track = self.told(py, |library| {
+        let track = self.dictionaries(py, |library| {
             library.fetch(Named::Id(id))?;
             Ok(vec![library.engine().library().track(id)?])
         })?;

@@ -302,7 +302,7 @@ fn prepares_trains_resumes_and_exports() {
             "tag {i}: {x}, expected {expected}"
         );
     }
-    let layer = voisin_encoder::TagLayer::crops_of(&model).expect("it can be read");
+    let layer = voisin_encoder::TagLayer::of(&model).expect("it can be read");
     let stored = layer
         .expect("stored vectors tell the tags")
         .logits(&wide.embeddings.row(0).to_vec());
@@ -313,11 +313,11 @@ fn prepares_trains_resumes_and_exports() {
 
     // Trained on from what was exported: a head is solved for, and hardly moves at this rate.
     assert_eq!(
-        Start::crops_of(checkpoint.to_str().expect("UTF-8")),
+        Start::of(checkpoint.to_str().expect("UTF-8")),
         Start::From(checkpoint.clone())
     );
     assert_eq!(
-        Start::crops_of(exported.path.to_str().expect("UTF-8")),
+        Start::of(exported.path.to_str().expect("UTF-8")),
         Start::Model(model.clone())
     );
     let mut further = options(&cache, &folder.join("further"));
@@ -368,7 +368,7 @@ fn prepares_trains_resumes_and_exports() {
         "{left:?}"
     );
     let mut other = options(&cache, &folder.join("other model"));
-    other.start = Start::crops_of("musicnn-msd");
+    other.start = Start::of("musicnn-msd");
     assert!(
         matches!(train(&other, &mut |_| true), Err(TrainError::Encoder(_))),
         "another network"
