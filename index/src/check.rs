@@ -23,7 +23,8 @@ impl VectorIndex {
     pub fn stats(&self) -> IndexStats {
         let graph = self.graph.as_deref();
         let held = |segment: &Segment| {
-            segment.len() * 8 + segment.codes.len() * (2 * self.codec.width + 8)
+            let row = self.codec.width + self.codec.low_width() + 8;
+            segment.len() * 8 + segment.codes.len() * row
         };
         let links = graph.map_or(0, |graph| 4 * graph.links.len() + graph.block_bytes());
         let mapped = self.base.codes.file().is_some_and(CheckedFile::is_mapped);
@@ -36,7 +37,7 @@ impl VectorIndex {
         // The low half of mapped vectors is read for the best candidates alone, and need not stay
         // in memory.
         let on_demand = if mapped {
-            self.base.codes.len() * self.codec.width
+            self.base.codes.len() * self.codec.low_width()
         } else {
             0
         };
@@ -77,7 +78,7 @@ impl VectorIndex {
                 let similarity = codes.similarity(self.isa, &query, slot);
                 (query, similarity)
             })?;
-            let to_itself = self.value(&query, &Neighbor { track, similarity })?;
+            let to_itself = similarity * query.factor;
             let found = self.search_query(&query, 10, &params)?;
             // Ten copies of one recording may stand before it: each of them is as good.
             let is_among_them = found.iter().any(|neighbor| neighbor.track == track)

@@ -8,8 +8,13 @@
 //! so only the first term is quantised; the rest is one number per vector. Products are sums of
 //! integers: the same on every machine and in every order. A cosine at 16 bits is within 5e-5 of
 //! the real one (some 3e-6 at 512 dimensions), at 8 bits within about 0.005.
+//!
+//! With [Euclidean distances](super::metric) a vector keeps its length, `⟨q, x⟩` is minus half of
+//! the squared distance, and in the place of the low plane stand the vectors as they were given, at
+//! 32 bits.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -18,8 +23,9 @@ use rayon::prelude::*;
 
 use super::checked_file::CheckedFile;
 use super::error::IndexError;
-use super::metric::{IndexMetric, Sphere, at_length_1};
+use super::metric::{FARTHEST, IndexMetric, Sphere, at_length_1, distance};
 use super::rotation::rotate;
+use voisin_base::track::TrackId;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::{ALIGN, Quantised, QueryCode};
@@ -29,14 +35,20 @@ use voisin_kernels::dot::{ALIGN, Quantised, QueryCode};
 pub(crate) struct Meta {
     /// Value of one step of `hi`.
     pub(crate) scale: f32,
-    /// `⟨x, μ⟩`, corrected so that a vector's similarity to itself is 1.
+    /// `⟨x, μ⟩`, corrected so that a vector's similarity to itself is 1; Euclidean: `−|x − μ|²/2`.
     pub(crate) offset: f32,
 }
 
 impl Meta {
-    /// Whether these can be a unit vector's; for what is read from a file.
-    pub(crate) fn is_sane(self) -> bool {
-        (0. ..=1.).contains(&self.scale) && self.offset.abs() <= 2.
+    /// Whether these can be a vector's; for what is read from a file.
+    pub(crate) fn is_sane(self, space: &Sphere) -> bool {
+        let largest = space.largest();
+        (0. ..=largest).contains(&self.scale) && self.offset.abs() <= 2. * largest * largest
+    }
+
+    /// Distance of a Euclidean vector from the mean.
+    pub(crate) fn length(self) -> f64 {
+        (-2. * f64::from(self.offset)).max(0.).sqrt()
     }
 }
 
@@ -162,6 +174,7 @@ pub(crate) struct Codec {
     pub(crate) dimension: usize,
     /// Bytes of a row: the dimension rounded up.
     pub(crate) width: usize,
+    /// In radii, if distances are Euclidean.
     pub(crate) mean: Vec<f32>,
     mean_norm2: f64,
 }
@@ -175,13 +188,19 @@ pub(crate) struct PreparedQuery {
     pub(crate) offset: f32,
     /// Factor that turns a cosine into an inner product.
     pub(crate) factor: f32,
-    /// The query itself, where distances are taken from it.
+    /// The query itself, where distances are taken from it; else empty.
     pub(crate) plain: Vec<f32>,
+    /// Then its distance from the mean, infinite where its code is only its direction.
+    pub(crate) length: f64,
     /// Signs of the rotated components, 64 a word; made for the first scan.
     bits: OnceLock<Vec<u64>>,
 }
 
 impl PreparedQuery {
+    pub(crate) fn is_euclidean(&self) -> bool {
+        !self.plain.is_empty()
+    }
+
     pub(crate) fn bits(&self) -> &[u64] {
         self.bits.get_or_init(|| {
             let mut bits = vec![0; self.code.hi.len() / 64];
@@ -219,6 +238,15 @@ impl Codec {
         self.mean_norm2
     }
 
+    /// What the offsets of two vectors have too much together.
+    fn shared_offset(&self) -> f64 {
+        if self.space.is_euclidean() {
+            0.
+        } else {
+            self.mean_norm2
+        }
+    }
+
     pub(crate) fn with_mean(space: Sphere, mean: Vec<f32>) -> Self {
         let dimension = mean.len();
         let mean_norm2 = mean.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
@@ -231,44 +259,90 @@ impl Codec {
         }
     }
 
-    /// Centres by the mean of `rows`, which are lifted.
+    /// Centres by the mean of vectors that were checked, or what stands for it.
     pub(crate) fn fit<'a>(
-        space: Sphere,
-        rows: impl Iterator<Item = Result<Cow<'a, [f32]>, IndexError>>,
+        metric: IndexMetric,
+        dimension: usize,
+        rows: impl ExactSizeIterator<Item = (TrackId, &'a [f32])> + Clone,
     ) -> Result<Self, IndexError> {
+        let (space, centre) = Sphere::fit(metric, dimension, rows.clone().map(|(_, row)| row));
+        if let Some(centre) = centre {
+            return Ok(Self::with_mean(space, centre));
+        }
         let mut sum = vec![0_f64; space.lifted_dimension()];
-        let mut n = 0_usize;
-        for row in rows {
-            for (sum, &x) in sum.iter_mut().zip(&*row?) {
+        let n = rows.len();
+        for (track, row) in rows {
+            for (sum, &x) in sum.iter_mut().zip(&*space.lift(track, row)?) {
                 *sum += f64::from(x);
             }
-            n += 1;
         }
-        Ok(Self::with_mean(
-            space,
-            sum.iter()
-                .map(|sum| (sum / n.max(1) as f64) as f32)
-                .collect(),
-        ))
+        let mean = sum.iter().map(|sum| (sum / n.max(1) as f64) as f32);
+        Ok(Self::with_mean(space, mean.collect()))
     }
 
-    /// Quantises `vector`, made exactly unit, into `width` signed bytes each; returns scale and
-    /// `⟨x, μ⟩`.
-    fn quantise(&self, vector: &[f32], hi: &mut [i8], lo: &mut [i8]) -> (f32, f64) {
-        // In f64, as a vector is stored once and compared often.
-        let norm = vector
+    /// Bytes of a vector in the low plane.
+    pub(crate) fn low_width(&self) -> usize {
+        if self.space.is_euclidean() {
+            4 * self.dimension
+        } else {
+            self.width
+        }
+    }
+
+    /// A checked vector as it is encoded.
+    pub(crate) fn lift<'a>(
+        &self,
+        track: TrackId,
+        vector: &'a [f32],
+    ) -> Result<Cow<'a, [f32]>, IndexError> {
+        if self.space.is_euclidean() {
+            let length = self.length(vector);
+            if length > FARTHEST {
+                return Err(IndexError::TooFar {
+                    track,
+                    length: length * self.space.radius,
+                    limit: FARTHEST * self.space.radius,
+                });
+            }
+        }
+        self.space.lift(track, vector)
+    }
+
+    /// Distance of a Euclidean vector from the mean, in radii.
+    fn length(&self, vector: &[f32]) -> f64 {
+        let radius = self.space.radius;
+        let centred = vector
             .iter()
-            .map(|&x| f64::from(x) * f64::from(x))
-            .sum::<f64>()
-            .sqrt();
-        let to_unit = 1. / norm.max(1e-30);
+            .zip(&self.mean)
+            .map(|(&x, &mean)| f64::from(x) / radius - f64::from(mean));
+        centred.map(|x| x * x).sum::<f64>().sqrt()
+    }
+
+    /// Quantises `vector`, made exactly unit (Euclidean: in radii), into `width` signed bytes each;
+    /// returns scale and `⟨x, μ⟩`.
+    ///
+    /// - `times`: what a centred component is multiplied by
+    fn quantise(&self, vector: &[f32], times: f64, hi: &mut [i8], lo: &mut [i8]) -> (f32, f64) {
+        // In f64, as a vector is stored once and compared often.
+        let norm = || {
+            vector
+                .iter()
+                .map(|&x| f64::from(x) * f64::from(x))
+                .sum::<f64>()
+                .sqrt()
+        };
+        let to_unit = if self.space.is_euclidean() {
+            1. / self.space.radius
+        } else {
+            1. / norm().max(1e-30)
+        };
         let unit = || {
             vector
                 .iter()
                 .zip(&self.mean)
                 .map(|(&x, &mean)| (f64::from(x) * to_unit, f64::from(mean)))
         };
-        let centred = || unit().map(|(x, mean)| x - mean);
+        let centred = || unit().map(|(x, mean)| (x - mean) * times);
         let peak = centred().fold(0_f64, |peak, x| peak.max(x.abs()));
         // A vector that is the mean itself has no largest component, and a scale of 0 could not be
         // divided by.
@@ -290,7 +364,18 @@ impl Codec {
     pub(crate) fn encode(&self, vector: &[f32], hi: &mut [u8], lo: &mut [u8]) -> Meta {
         let mut high = vec![0_i8; self.width];
         let mut low = vec![0_i8; self.width];
-        let (scale, at_mean) = self.quantise(vector, &mut high, &mut low);
+        let (scale, at_mean) = self.quantise(vector, 1., &mut high, &mut low);
+        if self.space.is_euclidean() {
+            hi.iter_mut()
+                .zip(&high)
+                .for_each(|(hi, &high)| *hi = high as u8 ^ 0x80);
+            for (lo, x) in lo.as_chunks_mut().0.iter_mut().zip(vector) {
+                *lo = x.to_le_bytes();
+            }
+            let length = self.length(vector);
+            let offset = (-0.5 * length * length) as f32;
+            return Meta { scale, offset };
+        }
         let mut square = 0_i64;
         for (i, (&high, &low)) in high.iter().zip(&low).enumerate() {
             let value = 254 * i64::from(high) + i64::from(low);
@@ -320,6 +405,9 @@ impl Codec {
 
     /// As [`Self::quantise`], in single precision: a search waits for it.
     fn prepared(&self, isa: Isa, query: &[f32], mut square: f32) -> PreparedQuery {
+        if self.space.is_euclidean() {
+            return self.prepared_euclidean(query);
+        }
         let (mut lifted, factor) = self.space.lift_query(query);
         // Beyond these, the square of a vector of normal components loses digits or overflows.
         if self.space.metric == IndexMetric::Cosine && !(1e-20..=1e20).contains(&square) {
@@ -333,20 +421,38 @@ impl Codec {
             scale,
             at_mean,
         } = isa.quantise(&lifted, square, &self.mean, self.width);
-        // Distances are computed from the query as it was given; elsewhere it is not kept.
-        let plain = if self.space.metric == IndexMetric::Euclidean {
-            query.to_vec()
-        } else {
-            Vec::new()
-        };
         let offset = (f64::from(at_mean) - self.mean_norm2) as f32;
         PreparedQuery {
             code,
             scale,
             offset,
             factor: factor as f32,
-            plain,
-            bits: OnceLock::new(),
+            ..PreparedQuery::default()
+        }
+    }
+
+    fn prepared_euclidean(&self, query: &[f32]) -> PreparedQuery {
+        let mut hi = vec![0; self.width];
+        let mut lo = vec![0; self.width];
+        let length = self.length(query);
+        // Beyond all that is near, the direction is all that counts.
+        let times = (FARTHEST / length).min(1.);
+        let (scale, _) = self.quantise(query, times, &mut hi, &mut lo);
+        let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
+        let held = length * times;
+        PreparedQuery {
+            code: QueryCode {
+                hi_sum: sum(&hi),
+                lo_sum: sum(&lo),
+                hi,
+                lo,
+            },
+            scale,
+            offset: (-0.5 * held * held) as f32,
+            factor: 1.,
+            plain: query.to_vec(),
+            length: if times < 1. { f64::INFINITY } else { length },
+            ..PreparedQuery::default()
         }
     }
 
@@ -371,6 +477,9 @@ impl Codec {
 
     /// The vector at `slot`, as it was given but for rounding, and at length 1 for cosines.
     pub(crate) fn lowered(&self, codes: &Codes, slot: usize) -> Vec<f32> {
+        if self.space.is_euclidean() {
+            return codes.plain(slot).collect();
+        }
         let mut vector = vec![0.; self.dimension];
         self.decode(codes, slot, &mut vector);
         self.space.lower(&mut vector);
@@ -383,14 +492,19 @@ impl Codec {
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
         let meta = codes.meta[slot];
         let hi: Vec<i8> = plane(codes.hi_row(slot));
-        let lo: Vec<i8> = plane(codes.lo_row(slot));
+        // Without a low plane 8 bits have to do.
+        let lo: Vec<i8> = if self.space.is_euclidean() {
+            vec![0; hi.len()]
+        } else {
+            plane(codes.lo_row(slot))
+        };
         let code = QueryCode {
             hi_sum: sum(&hi),
             lo_sum: sum(&lo),
             hi,
             lo,
         };
-        let offset = (f64::from(meta.offset) - self.mean_norm2) as f32;
+        let offset = (f64::from(meta.offset) - self.shared_offset()) as f32;
         PreparedQuery {
             code,
             scale: meta.scale,
@@ -416,7 +530,7 @@ impl Codec {
         let product = isa.dot8_stored(codes.hi_row(a), codes.hi_row(b)) as f32;
         let a = codes.meta[a];
         let b = codes.meta[b];
-        product * (a.scale * b.scale) + (a.offset + b.offset - self.mean_norm2 as f32)
+        product * (a.scale * b.scale) + (a.offset + b.offset - self.shared_offset() as f32)
     }
 }
 
@@ -424,6 +538,9 @@ impl Codec {
 #[derive(Clone)]
 pub(crate) struct Codes {
     pub(crate) width: usize,
+    /// Bytes of a vector in the low plane: as many or, with Euclidean distances, those of the
+    /// vector as it was given.
+    pub(crate) low_width: usize,
     pub(crate) hi: Plane,
     pub(crate) lo: Plane,
     pub(crate) meta: Vec<Meta>,
@@ -445,26 +562,31 @@ impl CodeSource<'_> {
     }
 }
 
+thread_local! {
+    static PLAIN: RefCell<Vec<f32>> = RefCell::default();
+}
+
 impl Codes {
-    pub(crate) fn empty(width: usize) -> Self {
-        Self::with_room(width, 0)
+    pub(crate) fn empty(codec: &Codec) -> Self {
+        Self::with_room((codec.width, codec.low_width()), 0)
     }
 
     /// None yet, and memory for `n`.
-    pub(crate) fn with_room(width: usize, n: usize) -> Self {
-        let plane = || Plane::Growing(Vec::with_capacity(n * width));
+    pub(crate) fn with_room((width, low_width): (usize, usize), n: usize) -> Self {
         Self {
             width,
-            hi: plane(),
-            lo: plane(),
+            low_width,
+            hi: Plane::Growing(Vec::with_capacity(n * width)),
+            lo: Plane::Growing(Vec::with_capacity(n * low_width)),
             meta: Vec::with_capacity(n),
         }
     }
 
     /// Of rows that were encoded before.
-    pub(crate) fn of_rows(width: usize, hi: Vec<u8>, lo: Vec<u8>, meta: Vec<Meta>) -> Self {
+    pub(crate) fn of_rows(codec: &Codec, hi: Vec<u8>, lo: Vec<u8>, meta: Vec<Meta>) -> Self {
         Self {
-            width,
+            width: codec.width,
+            low_width: codec.low_width(),
             hi: Plane::Growing(hi),
             lo: Plane::Growing(lo),
             meta,
@@ -472,11 +594,14 @@ impl Codes {
     }
 
     /// Room for `n` vectors.
-    pub(crate) fn zeroed(width: usize, n: usize) -> Self {
+    pub(crate) fn zeroed(codec: &Codec, n: usize) -> Self {
+        let width = codec.width;
+        let low_width = codec.low_width();
         let hi = Plane::zeroed(n * width);
-        let lo = Plane::zeroed(n * width);
+        let lo = Plane::zeroed(n * low_width);
         Self {
             width,
+            low_width,
             hi,
             lo,
             meta: vec![
@@ -498,12 +623,12 @@ impl Codes {
         row: impl Fn(usize) -> Result<Cow<'a, [f32]>, IndexError> + Sync,
     ) -> Result<(), IndexError> {
         let width = self.width;
-        let bytes = slots.start * width..slots.end * width;
-        let hi = &mut self.hi.as_mut()[bytes.clone()];
-        let lo = &mut self.lo.as_mut()[bytes];
+        let low_width = self.low_width;
+        let hi = &mut self.hi.as_mut()[slots.start * width..slots.end * width];
+        let lo = &mut self.lo.as_mut()[slots.start * low_width..slots.end * low_width];
         let rows = hi
             .par_chunks_exact_mut(width)
-            .zip(lo.par_chunks_exact_mut(width));
+            .zip(lo.par_chunks_exact_mut(low_width));
         rows.zip(&mut self.meta[slots])
             .enumerate()
             .try_for_each(|(i, ((hi, lo), meta))| {
@@ -514,7 +639,7 @@ impl Codes {
 
     pub(crate) fn push(&mut self, codec: &Codec, vector: &[f32]) {
         let mut hi = vec![0; self.width];
-        let mut lo = vec![0; self.width];
+        let mut lo = vec![0; self.low_width];
         let meta = codec.encode(vector, &mut hi, &mut lo);
         self.push_row(&hi, &lo, meta);
     }
@@ -547,14 +672,19 @@ impl Codes {
     /// Asks for the rows that a 16-bit product reads.
     #[inline]
     pub fn prefetch_low(&self, slot: usize) {
-        for line in (0..self.width).step_by(64) {
-            Isa::prefetch(self.lo.raw(), slot * self.width + line);
+        for line in (0..self.low_width).step_by(64) {
+            Isa::prefetch(self.lo.raw(), slot * self.low_width + line);
         }
     }
 
-    /// Where the bytes of a vector are in both planes.
+    /// Where the bytes of a vector are in the high plane.
     fn row(&self, slot: usize) -> Range<usize> {
         slot * self.width..(slot + 1) * self.width
+    }
+
+    /// The same in the low plane.
+    fn low_row(&self, slot: usize) -> Range<usize> {
+        slot * self.low_width..(slot + 1) * self.low_width
     }
 
     pub(crate) fn hi_row(&self, slot: usize) -> &[u8] {
@@ -562,7 +692,22 @@ impl Codes {
     }
 
     pub(crate) fn lo_row(&self, slot: usize) -> &[u8] {
-        self.lo.part(self.row(slot))
+        self.lo.part(self.low_row(slot))
+    }
+
+    /// The components of a vector as it was given, with Euclidean distances.
+    fn plain(&self, slot: usize) -> impl Iterator<Item = f32> {
+        let row = self.lo_row(slot).as_chunks().0;
+        row.iter().map(|&x| f32::from_le_bytes(x))
+    }
+
+    /// Euclidean distance of a vector from a query, by the vectors themselves.
+    pub(crate) fn distance(&self, query: &PreparedQuery, slot: usize) -> f64 {
+        PLAIN.with_borrow_mut(|plain| {
+            plain.clear();
+            plain.extend(self.plain(slot));
+            distance(plain, &query.plain)
+        })
     }
 
     /// The vectors in `slots` with their similarities at 8 bits, into `out`.
@@ -598,9 +743,12 @@ impl Codes {
         }));
     }
 
-    /// Similarity at 16 bits.
+    /// Similarity at 16 bits; with Euclidean distances the distance, negative.
     #[inline]
     pub fn similarity(&self, isa: Isa, query: &PreparedQuery, slot: usize) -> f32 {
+        if query.is_euclidean() {
+            return -self.distance(query, slot) as f32;
+        }
         self.similarity_in((self.hi_row(slot), self.lo_row(slot)), isa, query, slot)
     }
 
@@ -620,8 +768,19 @@ impl Codes {
         cosine.clamp(-1., 1.) as f32
     }
 
-    /// Puts similarities at 16 bits in the place of others.
+    /// Puts [similarities](Self::similarity) in the place of others.
     pub(crate) fn similarities16(&self, isa: Isa, query: &PreparedQuery, some: &mut [Scored]) {
+        if query.is_euclidean() {
+            let rows = some
+                .iter()
+                .map(|candidate| self.low_row(candidate.name() as usize));
+            self.lo.expect(rows);
+            for candidate in some {
+                let similarity = self.similarity(isa, query, candidate.name() as usize);
+                *candidate = Scored::new(similarity, candidate.name());
+            }
+            return;
+        }
         if self.hi.unchecked().is_some() {
             [&self.hi, &self.lo].into_iter().for_each(|plane| {
                 plane.expect(

@@ -49,11 +49,11 @@ impl VectorIndex {
     ) -> Result<Self, IndexError> {
         let vectors = vectors.as_standard_layout();
         let (order, codec) = Self::fit(ids, vectors.view(), options)?;
-        let mut codes = Codes::zeroed(codec.width, order.len());
+        let mut codes = Codes::zeroed(&codec, order.len());
         // Slots are in the order of ids, so that a track is found by binary search.
         let row = |slot: usize| vectors.row(order[slot]).to_slice().unwrap_or_default();
         codes.encode(&codec, 0..order.len(), |slot| {
-            codec.space.lift(ids[order[slot]], row(slot))
+            codec.lift(ids[order[slot]], row(slot))
         })?;
         let ids = order.iter().map(|&i| ids[i]).collect();
         Self::finish(*options, codec, Segment::new(ids, codes), spill)
@@ -76,14 +76,12 @@ impl VectorIndex {
         let (n, dimension) = vectors.dim();
         let (mut rows, offset) = vectors.into_raw_vec_and_offset();
         rows.drain(..offset.unwrap_or(0));
-        let mut codes = Codes::zeroed(codec.width, n);
+        let mut codes = Codes::zeroed(&codec, n);
         let mut end = n;
         while end > 0 {
             let start = end.saturating_sub(TOGETHER);
             let row = |i: usize| &rows[(start + i) * dimension..][..dimension];
-            codes.encode(&codec, start..end, |i| {
-                codec.space.lift(ids[start + i], row(i))
-            })?;
+            codes.encode(&codec, start..end, |i| codec.lift(ids[start + i], row(i)))?;
             rows.truncate(start * dimension);
             // Shrinking by an allocation of large blocks returns memory to the system at once.
             rows.shrink_to_fit();
@@ -122,7 +120,7 @@ impl VectorIndex {
         let row = |i: usize| &rows[i * dimension..][..dimension];
         // Lengths play no part in these checks, so a sphere without radius serves until the vectors
         // are known to be finite.
-        let mut space = Sphere::fit(options.metric, dimension, [].into_iter());
+        let space = Sphere::new(options.metric, dimension);
         (0..n)
             .into_par_iter()
             .try_for_each(|i| space.check(Some(ids[i]), row(i)))?;
@@ -132,11 +130,8 @@ impl VectorIndex {
         if let Some(pair) = order.windows(2).find(|pair| ids[pair[0]] == ids[pair[1]]) {
             return Err(IndexError::Duplicate(ids[pair[0]]));
         }
-        space = Sphere::fit(options.metric, dimension, order.iter().map(|&i| row(i)));
-        let codec = Codec::fit(
-            space.clone(),
-            order.iter().map(|&i| space.lift(ids[i], row(i))),
-        )?;
+        let rows = order.iter().map(|&i| (ids[i], row(i)));
+        let codec = Codec::fit(options.metric, dimension, rows)?;
         Ok((order, codec))
     }
 
@@ -181,7 +176,7 @@ impl VectorIndex {
         );
         // Widths were measured with the vectors; only now can they go.
         if residuals.is_some() {
-            base.codes = Arc::new(Codes::empty(codec.width));
+            base.codes = Arc::new(Codes::empty(&codec));
         }
         Ok(Self {
             graph: graph.map(Arc::new),

@@ -110,9 +110,15 @@ impl Directions {
         let step = n.div_ceil(DIRECTIONS_FROM).max(1);
         let slots: Vec<usize> = (0..n).step_by(step).collect();
         // The sample at one scale, by rows and by columns.
-        let largest = slots
-            .iter()
-            .fold(0_f32, |most, &slot| most.max(source.codes.meta[slot].scale));
+        let scales = slots.iter().map(|&slot| source.codes.meta[slot].scale);
+        let largest = if source.codec.space.is_euclidean() {
+            // A few far vectors are cut to this, so that the others are not zero beside them.
+            let mut scales: Vec<f32> = scales.collect();
+            let middle = scales.len() / 2;
+            8. * *scales.select_nth_unstable_by(middle, f32::total_cmp).1
+        } else {
+            scales.fold(0_f32, f32::max)
+        };
         let mut rows = vec![0x80_u8; slots.len() * width];
         rows.par_chunks_exact_mut(width)
             .zip(&slots)

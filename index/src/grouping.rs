@@ -13,7 +13,6 @@ use rayon::prelude::*;
 
 use super::codes::CodeSource;
 use super::directions::{Along, Directions};
-use super::metric::IndexMetric;
 use super::projections::Projections;
 use super::trials::Trial;
 use super::types::IndexOptions;
@@ -118,10 +117,17 @@ impl Grouping {
             // The mean square of distances from the mean, by E|x|² − |E x|²; rounding may make it
             // negative.
             let square = mean(&|slot| vectors.square(slot)) - means.square(list);
-            mean(&|slot| source.codes.meta[slot].offset) + spread * square.max(0.).sqrt()
+            let offset = mean(&|slot| source.codes.meta[slot].offset);
+            if source.codec.space.is_euclidean() {
+                // The distance from the centre alone: half of the spread's square is in the
+                // vectors' own offsets.
+                offset + 0.5 * square.max(0.)
+            } else {
+                offset + spread * square.max(0.).sqrt()
+            }
         });
-        let members = if source.codec.space.metric == IndexMetric::Euclidean {
-            // A search for a vector is not for the lifted one.
+        let members = if source.codec.space.is_euclidean() {
+            // A search has 16 bits of it.
             let prepared = |slot| source.codec.query_at(source.isa, source.codes, slot);
             Projections::of_all(source, directions, prepared).members(source.isa, &centres, groups)
         } else {

@@ -40,6 +40,10 @@ pub(crate) const CACHED: usize = 2 << 20;
 /// Blocks at the start of a list that are asked for while the list before it is compared.
 const FIRST_BLOCKS: usize = 3;
 
+/// Scales and offsets are smaller, those of the [farthest](super::metric::FARTHEST) vectors; of
+/// vectors of length 1 they are below 1. Whatever passes makes no score infinite.
+const LARGEST_SCALE: f32 = 1e15;
+const LARGEST_OFFSET: f32 = 1e30;
 /// Queries that are compared with the same blocks at once.
 const TOGETHER: usize = 4;
 
@@ -123,9 +127,10 @@ fn are_places(blocks: &[u8], block: usize, n: usize, mut new: impl FnMut(usize) 
             if name == NOBODY {
                 return scale == 0. && offset == f32::NEG_INFINITY;
             }
-            // Scales of vectors of length 1 are far smaller; whatever passes cannot make a score
-            // infinite.
-            (name as usize) < n && new(name as usize) && scale.abs() <= 100. && offset.abs() <= 100.
+            (name as usize) < n
+                && new(name as usize)
+                && scale.abs() <= LARGEST_SCALE
+                && offset.abs() <= LARGEST_OFFSET
         })
     })
 }

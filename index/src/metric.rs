@@ -1,13 +1,15 @@
-//! Metrics: each is searched as cosines, of vectors that are lifted to the unit sphere first.
+//! Metrics: each is searched by products with codes of vectors, most of them as cosines.
 //!
 //! - cosine: the vector, at length 1.
 //! - inner product: `(y, √(1 − |y|²))` with `y = x / R`, the query `(q, 0)` at length 1 (Neyshabur
-//!   and Srebro, "On symmetric and asymmetric LSHs for inner product search", ICML 2015).
-//! - Euclidean: `(y, −|y|²/2, √(1 − …))` with `y = (x − c) / R`, the query `(z, 1, 0)` at length 1,
-//!   `z` lifted like `y`: products are largest where `|y − z|` is smallest.
-//!
-//! `c` is the mean of the vectors that the index was built of. `R` is [`HEADROOM`] times the length
-//! of the longest of them: longer ones can come later, up to the [`LARGEST`] part of `R`.
+//!   and Srebro, "On symmetric and asymmetric LSHs for inner product search", ICML 2015). `R` is
+//!   [`HEADROOM`] times the length of the longest: longer ones can come later, up to the
+//!   [`LARGEST`] part of `R`.
+//! - Euclidean: `y = (x − c) / R` and `z` of the query alike, by `⟨z, y⟩ − |y|²/2 − |z|²/2`, which
+//!   is `−|z − y|²/2`. `c` has the median of each component and `R` is the median distance from it,
+//!   so that a few far vectors change neither, and each code has a scale of its own. Products only
+//!   choose what is compared: the vectors are kept as well, and results go by their differences in
+//!   double precision.
 
 use std::borrow::Cow;
 
@@ -22,6 +24,9 @@ use super::IndexError;
 const HEADROOM: f64 = 4.;
 /// The longest vector that still has a place on the sphere, of its radius.
 const LARGEST: f64 = 0.9;
+/// The farthest vector of a Euclidean index, in median distances: its square still fits single
+/// precision.
+pub(crate) const FARTHEST: f64 = 1e14;
 
 /// A measure of nearness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,9 +47,8 @@ impl IndexMetric {
     /// Components of a lifted vector beyond its own.
     fn extra(self) -> usize {
         match self {
-            Self::Cosine => 0,
+            Self::Cosine | Self::Euclidean => 0,
             Self::InnerProduct => 1,
-            Self::Euclidean => 2,
         }
     }
 
@@ -78,81 +82,76 @@ impl std::str::FromStr for IndexMetric {
 pub(crate) struct Sphere {
     pub(crate) metric: IndexMetric,
     pub(crate) dimension: usize,
-    /// Of Euclidean distances; empty for others.
-    pub(crate) centre: Vec<f32>,
-    /// Of the sphere; 1 for cosines.
+    /// Of the sphere; 1 for cosines. What Euclidean vectors are divided by.
     pub(crate) radius: f64,
 }
 
 impl Sphere {
-    /// Fits centre and radius to vectors that were [checked](Self::check) for everything but their
-    /// length.
+    /// Of vectors that are cosines, or that are yet to be measured.
+    pub(crate) fn new(metric: IndexMetric, dimension: usize) -> Self {
+        Self {
+            metric,
+            dimension,
+            radius: 1.,
+        }
+    }
+
+    /// Fits the radius to vectors that were [checked](Self::check), and finds what is taken off
+    /// them, if anything is, in radii.
     pub(crate) fn fit<'a>(
         metric: IndexMetric,
         dimension: usize,
-        rows: impl Iterator<Item = &'a [f32]> + Clone,
-    ) -> Self {
-        let mut space = Self {
-            metric,
-            dimension,
-            centre: Vec::new(),
-            radius: 1.,
-        };
-        if metric == IndexMetric::Cosine {
-            return space;
-        }
-        if metric == IndexMetric::Euclidean {
-            let mut sum = vec![0_f64; dimension];
-            let mut n = 0_usize;
-            for row in rows.clone() {
-                sum.iter_mut()
-                    .zip(row)
-                    .for_each(|(sum, &x)| *sum += f64::from(x));
-                n += 1;
-            }
-            space.centre = sum
-                .iter()
-                .map(|sum| (sum / n.max(1) as f64) as f32)
-                .collect();
-        }
+        rows: impl ExactSizeIterator<Item = &'a [f32]> + Clone,
+    ) -> (Self, Option<Vec<f32>>) {
+        let mut space = Self::new(metric, dimension);
         // A set of zeros alone has no length to scale by.
-        let longest = rows.map(|row| space.length(row)).fold(0_f64, f64::max);
-        space.radius = HEADROOM * if longest.is_normal() { longest } else { 1. };
-        space
+        let or_one = |length: f64| if length.is_normal() { length } else { 1. };
+        match metric {
+            IndexMetric::Cosine => (space, None),
+            IndexMetric::InnerProduct => {
+                space.radius = HEADROOM * or_one(rows.map(norm).fold(0_f64, f64::max));
+                (space, None)
+            }
+            IndexMetric::Euclidean => {
+                let centre = medians(dimension, rows.clone());
+                let lengths = rows.map(|row| distance(row, &centre));
+                let mut lengths: Vec<f64> = lengths.filter(|&length| length > 0.).collect();
+                let middle = lengths.len() / 2;
+                let median = match lengths.len() {
+                    0 => 0.,
+                    _ => *lengths.select_nth_unstable_by(middle, f64::total_cmp).1,
+                };
+                // In these units the centre has to fit single precision, too.
+                let largest = centre.iter().fold(0_f32, |most, x| most.max(x.abs()));
+                space.radius = or_one(median.max(f64::from(largest) / FARTHEST));
+                let centre = centre.iter().map(|&x| (f64::from(x) / space.radius) as f32);
+                let centre = centre.collect();
+                (space, Some(centre))
+            }
+        }
     }
 
-    /// Whether these can be a fitted space at all; for what is read from a file.
+    pub(crate) fn is_euclidean(&self) -> bool {
+        self.metric == IndexMetric::Euclidean
+    }
+
+    /// Whether this can be a fitted space at all; for what is read from a file.
     pub(crate) fn is_sane(&self) -> bool {
-        let centre = if self.metric == IndexMetric::Euclidean {
-            self.dimension
+        self.radius.is_normal() && self.radius > 0.
+    }
+
+    /// The largest component of a mean, and of a code's scale.
+    pub(crate) fn largest(&self) -> f32 {
+        if self.is_euclidean() {
+            2. * FARTHEST as f32
         } else {
-            0
-        };
-        self.radius.is_normal()
-            && self.radius > 0.
-            && self.centre.len() == centre
-            && self.centre.iter().all(|x| x.is_finite())
+            1.01
+        }
     }
 
     /// Components of a lifted vector.
     pub(crate) fn lifted_dimension(&self) -> usize {
         self.dimension + self.metric.extra()
-    }
-
-    fn beyond_centre<'a>(&'a self, vector: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
-        let centre = self.centre.iter().copied().chain(std::iter::repeat(0.));
-        vector
-            .iter()
-            .zip(centre)
-            .map(|(&x, centre)| f64::from(x) - f64::from(centre))
-    }
-
-    /// Distance of a vector from the centre.
-    fn length(&self, vector: &[f32]) -> f64 {
-        self.beyond_centre(vector)
-            .map(|x| x * x)
-            .sum::<f64>()
-            .sqrt()
     }
 
     /// Whether `vector` has the right number of components, all finite, and a direction where that
@@ -177,16 +176,18 @@ impl Sphere {
         Ok(())
     }
 
-    /// A checked vector on the sphere.
+    /// A checked vector on the sphere; a Euclidean one as it is.
     pub(crate) fn lift<'a>(
         &self,
         track: TrackId,
         vector: &'a [f32],
     ) -> Result<Cow<'a, [f32]>, IndexError> {
-        if self.metric == IndexMetric::Cosine {
-            return Ok(at_length_1(vector));
+        match self.metric {
+            IndexMetric::Cosine => return Ok(at_length_1(vector)),
+            IndexMetric::Euclidean => return Ok(vector.into()),
+            IndexMetric::InnerProduct => {}
         }
-        let length = self.length(vector);
+        let length = norm(vector);
         let share = length / self.radius;
         if share > LARGEST {
             return Err(IndexError::TooFar {
@@ -195,61 +196,70 @@ impl Sphere {
                 limit: LARGEST * self.radius,
             });
         }
-        let mut lifted: Vec<f32> = self
-            .beyond_centre(vector)
-            .map(|x| (x / self.radius) as f32)
-            .collect();
-        let mut square = share * share;
-        if self.metric == IndexMetric::Euclidean {
-            // The component that turns a product into a distance: -|y|²/2, as the heading has it.
-            lifted.push((-0.5 * square) as f32);
-            square += 0.25 * square * square;
-        }
+        let lifted = vector.iter().map(|&x| (f64::from(x) / self.radius) as f32);
         // Rounding may leave a little more than 1.
-        lifted.push((1. - square).max(0.).sqrt() as f32);
-        Ok(lifted.into())
+        let last = (1. - share * share).max(0.).sqrt() as f32;
+        Ok(lifted.chain([last]).collect())
     }
 
     /// The vector that a checked query is compared as, and the factor that turns a cosine into an
-    /// inner product. For cosines it is of any length.
+    /// inner product. For cosines it is of any length, Euclidean ones stay as they are.
     pub(crate) fn lift_query<'a>(&self, query: &'a [f32]) -> (Cow<'a, [f32]>, f64) {
-        match self.metric {
-            IndexMetric::Cosine => (query.into(), 1.),
-            IndexMetric::InnerProduct => {
-                // A query's length changes no order, so it goes into the factor.
-                let length = norm(query);
-                let unit = query.iter().map(|&x| (f64::from(x) / length) as f32);
-                (
-                    unit.chain([0.]).collect::<Vec<_>>().into(),
-                    length * self.radius,
-                )
-            }
-            IndexMetric::Euclidean => {
-                let share = self.length(query) / self.radius;
-                // A query is no vector of the set: its last two components are 1 and 0, scaled to
-                // length 1.
-                let scale = 1. / (share * share + 1.).sqrt();
-                let lifted = self
-                    .beyond_centre(query)
-                    .map(|x| (x / self.radius * scale) as f32);
-                (
-                    lifted.chain([scale as f32, 0.]).collect::<Vec<_>>().into(),
-                    1.,
-                )
-            }
+        if self.metric != IndexMetric::InnerProduct {
+            return (query.into(), 1.);
         }
+        // A query's length changes no order, so it goes into the factor.
+        let length = norm(query);
+        let unit = query.iter().map(|&x| (f64::from(x) / length) as f32);
+        (unit.chain([0.]).collect(), length * self.radius)
     }
 
     /// The vector that was lifted, in place.
     pub(crate) fn lower(&self, lifted: &mut Vec<f32>) {
         lifted.truncate(self.dimension);
-        if self.metric != IndexMetric::Cosine {
-            let centre = self.centre.iter().copied().chain(std::iter::repeat(0.));
-            for (x, centre) in lifted.iter_mut().zip(centre) {
-                *x = (f64::from(*x) * self.radius + f64::from(centre)) as f32;
+        if self.metric == IndexMetric::InnerProduct {
+            for x in lifted {
+                *x = (f64::from(*x) * self.radius) as f32;
             }
         }
     }
+}
+
+/// The median of each component, of a sample that is spread over all rows.
+fn medians<'a>(dimension: usize, rows: impl ExactSizeIterator<Item = &'a [f32]>) -> Vec<f32> {
+    /// Rows of the sample: a median need not be exact to be near what is common.
+    const SAMPLE: usize = 1001;
+    let step = rows.len().div_ceil(SAMPLE).max(1);
+    let sample: Vec<&[f32]> = rows.step_by(step).collect();
+    let median = |at: usize| {
+        let mut column: Vec<f32> = sample.iter().map(|row| row[at]).collect();
+        let middle = column.len() / 2;
+        *column.select_nth_unstable_by(middle, f32::total_cmp).1
+    };
+    if sample.is_empty() {
+        return vec![0.; dimension];
+    }
+    (0..dimension).map(median).collect()
+}
+
+/// Euclidean distance, by differences in double precision: near vectors that are far from the
+/// origin lose nothing. The sums are the same on every machine.
+pub(crate) fn distance(a: &[f32], b: &[f32]) -> f64 {
+    const LANES: usize = 8;
+    let square = |a: f32, b: f32| {
+        let difference = f64::from(a) - f64::from(b);
+        difference * difference
+    };
+    let mut lanes = [0_f64; LANES];
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..LANES {
+            lanes[i] += square(a[i], b[i]);
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(&a, &b)| square(a, b)).sum();
+    (lanes.into_iter().sum::<f64>() + rest).sqrt()
 }
 
 /// Whether a vector's length is 1 within [`NORM_TOLERANCE`], by single precision.
@@ -285,12 +295,15 @@ mod tests {
     fn lifted_vectors_are_on_the_sphere_and_come_back() {
         let rows = [[3_f32, 4., 0.], [-1., 0., 0.5], [100., -7., 2.]];
         for metric in IndexMetric::ALL {
-            let space = Sphere::fit(metric, 3, rows.iter().map(|row| &row[..]));
+            let (space, _) = Sphere::fit(metric, 3, rows.iter().map(|row| &row[..]));
             assert!(space.is_sane());
             for row in &rows {
                 let lifted = space.lift(TrackId(1), row).unwrap();
                 assert_eq!(lifted.len(), space.lifted_dimension());
-                assert!((norm(&lifted) - 1.).abs() < 1e-6, "{metric}");
+                assert!(
+                    space.is_euclidean() || (norm(&lifted) - 1.).abs() < 1e-6,
+                    "{metric}"
+                );
                 let mut back = lifted.into_owned();
                 space.lower(&mut back);
                 let length = if metric == IndexMetric::Cosine {
@@ -308,38 +321,56 @@ mod tests {
             let far = space.lift(TrackId(9), &[1e6, 0., 0.]);
             assert_eq!(
                 matches!(far, Err(IndexError::TooFar { .. })),
-                metric != IndexMetric::Cosine
+                metric == IndexMetric::InnerProduct
             );
         }
     }
 
     #[test]
-    fn cosines_of_lifted_vectors_say_products_and_distances() {
+    fn cosines_of_lifted_vectors_are_products() {
         let rows = [[3_f32, 4., 0.], [-1., 0., 0.5], [10., -7., 2.]];
         let query = [0.5_f32, -2., 30.];
-        let cosines_of = |metric| {
-            let space = Sphere::fit(metric, 3, rows.iter().map(|row| &row[..]));
-            let (lifted, factor) = space.lift_query(&query);
-            assert!((norm(&lifted) - 1.).abs() < 1e-6);
-            let cosines =
-                rows.map(|row| dot(&space.lift(TrackId(1), &row).unwrap(), &lifted) * factor);
-            (cosines, space)
-        };
-        let (products, _) = cosines_of(IndexMetric::InnerProduct);
-        for (product, row) in products.iter().zip(&rows) {
+        let (space, _) = Sphere::fit(
+            IndexMetric::InnerProduct,
+            3,
+            rows.iter().map(|row| &row[..]),
+        );
+        let (lifted, factor) = space.lift_query(&query);
+        assert!((norm(&lifted) - 1.).abs() < 1e-6);
+        for row in &rows {
+            let product = dot(&space.lift(TrackId(1), row).unwrap(), &lifted) * factor;
             assert!((product - dot(row, &query)).abs() < 1e-4, "{product}");
         }
-        let (cosines, space) = cosines_of(IndexMetric::Euclidean);
-        for (cosine, row) in cosines.iter().zip(&rows) {
-            let far = row
-                .iter()
-                .zip(&query)
-                .map(|(x, q)| f64::from(x - q).powi(2))
-                .sum::<f64>();
-            let share = space.length(&query) / space.radius;
-            let found =
-                (share * share - 2. * cosine * (share * share + 1.).sqrt()) * space.radius.powi(2);
-            assert!((found - far).abs() < 1e-3 * far, "{found} {far}");
-        }
+    }
+
+    #[test]
+    fn centre_and_radius_are_those_of_most_vectors() {
+        let rows: Vec<Vec<f32>> = (0..99).map(|i| vec![1000. + i as f32, 7.]).collect();
+        let fitted = |rows: &[Vec<f32>]| {
+            let rows = rows.iter().map(|row| &row[..]);
+            let (space, centre) = Sphere::fit(IndexMetric::Euclidean, 2, rows);
+            let centre = centre.unwrap().into_iter();
+            let centre: Vec<f64> = centre.map(|x| f64::from(x) * space.radius).collect();
+            (space.radius, centre)
+        };
+        let (radius, centre) = fitted(&rows);
+        assert!((20. ..30.).contains(&radius), "{radius}");
+        assert!((centre[0] - 1049.).abs() < 1e-2 && (centre[1] - 7.).abs() < 1e-4);
+        let mut with_a_far_one = rows;
+        with_a_far_one.push(vec![1e9, -1e9]);
+        let (radius, centre) = fitted(&with_a_far_one);
+        assert!((20. ..30.).contains(&radius), "{radius}");
+        assert!((centre[0] - 1049.).abs() < 2. && (centre[1] - 7.).abs() < 1e-4);
+    }
+
+    #[test]
+    fn distances_of_near_vectors_far_away_keep_their_digits() {
+        let a = [4_208_843.5_f32, 2_334_869.5, 4_171_171.5, 1e-3];
+        let b = [4_208_843., 2_334_869.5, 4_171_171.5, 0.];
+        assert!((distance(&a, &b) - (0.25 + 1e-6_f64).sqrt()).abs() < 1e-9);
+        // More components than there are lanes.
+        let long: Vec<f32> = (0..19).map(|i| i as f32).collect();
+        let expected = (0..19).map(|i| f64::from(i * i)).sum::<f64>().sqrt();
+        assert!((distance(&long, &[0.; 19]) - expected).abs() < 1e-12);
     }
 }

@@ -299,13 +299,7 @@ impl VectorIndex {
             ),
         };
         let decode = |bytes: Vec<u8>| {
-            tail_file::decode(
-                &damage,
-                &bytes,
-                place.root,
-                index.base.len(),
-                index.codec.width,
-            )
+            tail_file::decode(&damage, &bytes, place.root, index.base.len(), &index.codec)
         };
         match bytes.map_or(Ok(None), decode)? {
             None if is_marked => return Err(tail_file::missing(name)),
@@ -325,9 +319,9 @@ impl VectorIndex {
                 {
                     return Err(twice(track));
                 }
-                let codes = Codes::of_rows(index.codec.width, changes.hi, changes.lo, changes.meta);
+                let codes = Codes::of_rows(&index.codec, changes.hi, changes.lo, changes.meta);
                 // Sorted by id, so that a track that stands twice is found by its neighbour.
-                let tail = Segment::merged(&[Segment::new(changes.ids, codes)], index.codec.width);
+                let tail = Segment::merged(&[Segment::new(changes.ids, codes)], &index.codec);
                 if let Some(pair) = tail.ids.windows(2).find(|pair| pair[0] == pair[1]) {
                     return Err(twice(pair[0]));
                 }

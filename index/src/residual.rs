@@ -74,15 +74,18 @@ impl Residuals {
         let mut scales = vec![0_f32; n];
         let write = |left: &mut Vec<f32>, (slot, (row, scale)): (usize, (&mut [u8], &mut f32))| {
             let steps = source.codes.meta[slot].scale / 254.;
-            let planes = source
-                .codes
-                .hi_row(slot)
-                .iter()
-                .zip(source.codes.lo_row(slot));
+            let high = |&hi: &u8| 254 * (i32::from(hi) - 128);
+            let hi = source.codes.hi_row(slot).iter().map(high);
             left.clear();
-            left.extend(planes.map(|(&hi, &lo)| {
-                (254 * (i32::from(hi) - 128) + i32::from(lo) - 128) as f32 * steps
-            }));
+            if source.codec.space.is_euclidean() {
+                left.extend(hi.map(|x| x as f32 * steps));
+            } else {
+                let lo = source.codes.lo_row(slot).iter();
+                left.extend(
+                    hi.zip(lo)
+                        .map(|(x, &lo)| (x + i32::from(lo) - 128) as f32 * steps),
+                );
+            }
             let (code, factor, _) = &shorts[slot];
             // The code's own vector is taken off, so that the remainder corrects rounding as well
             // as missing directions.

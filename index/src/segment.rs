@@ -108,12 +108,12 @@ impl Segment {
         }
     }
 
-    pub(crate) fn empty(width: usize) -> Self {
-        Self::new(Vec::new(), Codes::empty(width))
+    pub(crate) fn empty(codec: &Codec) -> Self {
+        Self::new(Vec::new(), Codes::empty(codec))
     }
 
     /// The live vectors of several segments, in the order of ids.
-    pub(crate) fn merged(segments: &[Self], width: usize) -> Self {
+    pub(crate) fn merged(segments: &[Self], codec: &Codec) -> Self {
         let live = |segment: &'_ Self| {
             segment
                 .live
@@ -130,7 +130,7 @@ impl Segment {
             })
             .collect();
         rows.sort_unstable_by_key(|&(id, ..)| id);
-        let mut codes = Codes::with_room(width, rows.len());
+        let mut codes = Codes::with_room((codec.width, codec.low_width()), rows.len());
         for &(_, segment, slot) in &rows {
             let from = &segment.codes;
             codes.push_row(from.hi_row(slot), from.lo_row(slot), from.meta[slot]);
@@ -216,6 +216,10 @@ impl Segment {
                 .iter()
                 .map(|query| ErrorBound::new(codec, query))
                 .collect();
+            let distances: Vec<DistanceBound> = queries
+                .iter()
+                .map(|query| DistanceBound::new(codec, query, f64::INFINITY))
+                .collect();
             let mut slots = allowed.slots();
             loop {
                 buffers.slots.clear();
@@ -223,7 +227,9 @@ impl Segment {
                 if buffers.slots.is_empty() {
                     return;
                 }
-                for ((query, bound), top) in queries.iter().zip(&bounds).zip(&mut *tops) {
+                let bounds = bounds.iter().zip(&distances);
+                for ((query, (bound, distance)), top) in queries.iter().zip(bounds).zip(&mut *tops)
+                {
                     let ScanBuffers {
                         slots,
                         products,
@@ -237,7 +243,12 @@ impl Segment {
                         let meta = self.codes.meta[slot];
                         // The bound is proven, so a vector that is skipped cannot be among the
                         // nearest.
-                        if candidate.score() + bound.of(meta.scale, meta.offset) >= top.worst() {
+                        let is_near = if query.is_euclidean() {
+                            distance.least(candidate.score(), meta) <= -f64::from(top.worst())
+                        } else {
+                            candidate.score() + bound.of(meta.scale, meta.offset) >= top.worst()
+                        };
+                        if is_near {
                             top.push(self.codes.similarity(isa, query, slot), self.ids[slot]);
                         }
                     }
@@ -257,8 +268,12 @@ impl Segment {
         top: &mut Top,
     ) {
         let is_filtered = allowed.count < self.live.count;
-        // Where most are candidates, signs sort out too few to pay for counting them.
-        if allowed.count <= PAYS * budget.bits || is_filtered && allowed.count <= FEW {
+        // Where most are candidates, signs sort out too few to pay for counting them; they say
+        // nothing of distances between vectors of different lengths.
+        if query.is_euclidean()
+            || allowed.count <= PAYS * budget.bits
+            || is_filtered && allowed.count <= FEW
+        {
             return self.exact(isa, codec, from_ref(query), allowed, from_mut(top));
         }
         let bits = self.bits();
@@ -408,7 +423,7 @@ impl Segment {
 /// - `candidates`: with their similarities at 8 bits, in any order
 /// - `error8`: how much more a similarity is at 16 bits, at most
 pub(crate) fn nearest16<R>(
-    CodeSource { isa, codes, .. }: CodeSource<'_>,
+    CodeSource { isa, codec, codes }: CodeSource<'_>,
     query: &PreparedQuery,
     candidates: &[Scored],
     k: usize,
@@ -424,21 +439,35 @@ pub(crate) fn nearest16<R>(
             isa.keep_best(found, (k, k), spare);
         }
         let last = worst(found);
-        // An exact similarity of one of the k may be `error8` below, another's as much above: twice
-        // the error.
-        let limit = last.map_or(f32::NEG_INFINITY, |last| last.score() - 2. * error8);
-        candidates
-            .iter()
-            .filter(|candidate| candidate.score() >= limit)
-            .for_each(fetch);
-        codes.similarities16(isa, query, found);
-        let limit = worst(found).map_or(f32::NEG_INFINITY, |worst| worst.score() - error8);
-        let others = candidates
-            .iter()
-            // Those that were compared already are better than `last`.
-            .filter(|&&candidate| Some(candidate) > last && candidate.score() >= limit);
+        // Those that were compared already are better than `last`.
+        let is_other = |candidate: &&Scored| Some(**candidate) > last;
         let first = found.len();
-        found.extend(others);
+        if query.is_euclidean() {
+            found.iter().for_each(fetch);
+            codes.similarities16(isa, query, found);
+            let farthest = worst(found).map_or(f64::INFINITY, |worst| -f64::from(worst.score()));
+            let bound = DistanceBound::new(codec, query, LIKELY);
+            let others = candidates.iter().filter(is_other).filter(|candidate| {
+                let meta = codes.meta[candidate.name() as usize];
+                bound.least(candidate.score(), meta) <= farthest
+            });
+            found.extend(others);
+        } else {
+            // An exact similarity of one of the k may be `error8` below, another's as much above:
+            // twice the error.
+            let limit = last.map_or(f32::NEG_INFINITY, |last| last.score() - 2. * error8);
+            candidates
+                .iter()
+                .filter(|candidate| candidate.score() >= limit)
+                .for_each(fetch);
+            codes.similarities16(isa, query, found);
+            let limit = worst(found).map_or(f32::NEG_INFINITY, |worst| worst.score() - error8);
+            let others = candidates
+                .iter()
+                .filter(is_other)
+                .filter(|candidate| candidate.score() >= limit);
+            found.extend(others);
+        }
         codes.similarities16(isa, query, &mut found[first..]);
         found.sort_unstable();
         found.truncate(k);
@@ -541,6 +570,49 @@ fn matches_within(
     isa.hamming(blocks, query, limit, matches);
     if let Some(seen) = seen {
         matches.retain(|candidate| candidate.distance > seen);
+    }
+}
+
+/// How far a product of codes of 8 bits is from that of the vectors, in steps of one times the
+/// length of the other: five standard deviations of a rounding.
+const LIKELY: f64 = 1.5;
+
+/// How near a vector can be by an 8-bit score, with Euclidean distances.
+struct DistanceBound {
+    radius: f64,
+    /// Of the query: its length, and the value of one step.
+    length: f64,
+    scale: f64,
+    /// Length of what rounding takes off a code, in steps, at most.
+    rounding: f64,
+    /// Steps of an error that counts.
+    steps: f64,
+}
+
+impl DistanceBound {
+    /// - `steps`: errors in steps beyond this many are left out; infinite: the bound is proven
+    fn new(codec: &Codec, query: &PreparedQuery, steps: f64) -> Self {
+        let rounding = 0.5 * (codec.dimension as f64).sqrt();
+        Self {
+            radius: codec.space.radius,
+            length: query.length,
+            scale: f64::from(query.scale),
+            rounding,
+            steps: rounding.min(steps),
+        }
+    }
+
+    fn least(&self, score: f32, meta: Meta) -> f64 {
+        let length = meta.length();
+        let scale = f64::from(meta.scale);
+        let error = self.steps * (self.length * scale + length * self.scale)
+            + self.rounding * self.rounding * scale * self.scale
+            // Single precision of three sums.
+            + 1e-6 * (self.length + length) * (self.length + length);
+        // By Cauchy and Schwarz: ⟨z, y⟩ differs by so much at most, and the rest is not rounded.
+        let square = -2. * (f64::from(score) + error);
+        // A little less, for what is compared with it is rounded, too.
+        square.max(0.).sqrt() * self.radius * (1. - 1e-6)
     }
 }
 

@@ -74,6 +74,11 @@ impl VectorIndex {
             stamp.generation = tail.generation;
         }
         let width = (header.space.lifted_dimension() as u64).next_multiple_of(ALIGN as u64);
+        let low_width = if header.space.is_euclidean() {
+            4 * header.space.dimension as u64
+        } else {
+            width
+        };
         let full = if header.residual_bits().is_none() {
             header.n as u64
         } else {
@@ -84,7 +89,7 @@ impl VectorIndex {
             stamp,
             bytes: length,
             // Without the second half of vectors, with a sign of each component for scans.
-            resident: (length + full * width / 8).saturating_sub(full * width),
+            resident: (length + full * width / 8).saturating_sub(full * low_width),
             tracks: (header.n + added).saturating_sub(removed),
             mode: header.tuning.mode(header.has_lists(), header.has_graph()),
             graph_from: header.options.graph_from,

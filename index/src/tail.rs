@@ -52,20 +52,20 @@ impl IndexTail {
     pub(crate) fn push(&mut self, id: TrackId, codec: &Codec, vector: &[f32]) {
         // Copies of the index share full parts; only the last is copied when it grows.
         if self.parts.last().is_none_or(|part| part.len() >= FEW) {
-            self.merge(codec.width);
-            self.parts.push(Segment::empty(codec.width));
+            self.merge(codec);
+            self.parts.push(Segment::empty(codec));
         }
         if let Some(part) = self.parts.last_mut() {
             part.push(id, codec, vector);
         }
     }
 
-    fn merge(&mut self, width: usize) {
+    fn merge(&mut self, codec: &Codec) {
         while let [.., before, last] = &self.parts[..]
             && before.live.count <= 2 * last.live.count
         {
             let at = self.parts.len() - 2;
-            let merged = Segment::merged(&self.parts[at..], width);
+            let merged = Segment::merged(&self.parts[at..], codec);
             self.parts.truncate(at);
             self.parts.push(merged);
         }

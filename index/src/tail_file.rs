@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! magic 8 · version u32 · header length u32 · header ([fields](super::fields))
-//! removed slots u32 · ids i64 · scale, offset f32 · hi u8 [n, width] · lo u8 [n, width] · BLAKE3 of all before 32
+//! removed slots u32 · ids i64 · scale, offset f32 · hi u8 [n, width] · lo u8 [n, width]
+//! (Euclidean: vectors f32 [n, d]) · BLAKE3 of all before 32
 //! ```
 //!
 //! It names the base it belongs to by digest: beside any other base it means nothing.
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use voisin_base::track::TrackId;
 
-use super::codes::Meta;
+use super::codes::{Codec, Meta};
 use super::fields::{FieldResult, HeaderFields};
 use super::file::{Damage, VERSION, array, pairs, replace, words};
 use super::segment::Segment;
@@ -215,7 +216,7 @@ pub(crate) fn decode(
     bytes: &[u8],
     root: [u8; DIGEST],
     n: usize,
-    width: usize,
+    codec: &Codec,
 ) -> Result<Option<TailChanges>, IndexError> {
     let short = || damage.error("shorter than its head");
     let body_end = bytes
@@ -260,8 +261,8 @@ pub(crate) fn decode(
             take(header.removed, 4)?,
             take(header.added, 8)?,
             take(header.added, 8)?,
-            take(header.added, width)?,
-            take(header.added, width)?,
+            take(header.added, codec.width)?,
+            take(header.added, codec.low_width())?,
         ))
     };
     let (removed, ids, meta, hi, lo) = sections().ok_or_else(|| damage.error("cut"))?;
@@ -277,7 +278,7 @@ pub(crate) fn decode(
         .map(|id| TrackId(i64::from_le_bytes(array(id))))
         .collect();
     let meta = pairs(meta, |scale, offset| Meta { scale, offset });
-    if !meta.iter().all(|meta| meta.is_sane()) {
+    if !meta.iter().all(|meta| meta.is_sane(&codec.space)) {
         return Err(damage.error("scales out of range"));
     }
     Ok(Some(TailChanges {

@@ -38,9 +38,8 @@ const RANKED_LISTS: usize = 400;
 /// Margins are kept for 1, 2, 4, 8, … lists; the last stands for as many lists as 67 million
 /// vectors have.
 const MARGINS: usize = 16;
-/// A margin with which a search looks at all lists: far beyond any score, as these are products of
-/// vectors of length 1.
-const ALL: f32 = 1000.;
+/// A margin with which a search looks at all lists: far beyond any score.
+const ALL: f32 = 1e30;
 /// Shares of what may be missed that are tried for what is not handed on. More of it for the codes
 /// leaves fewer to hand on but more lists to look at; the cheapest of the five is taken.
 const NOT_HANDED_ON: [f64; 5] = [0.08, 0.16, 0.3, 0.5, 0.7];
@@ -270,8 +269,8 @@ pub(crate) fn measure(
     if trials.is_empty() {
         return tuning;
     }
-    // An index without vectors never runs the cascade.
-    if residuals.is_none() {
+    // An index without vectors never runs the cascade, nor does one of distances.
+    if residuals.is_none() && !source.codec.space.is_euclidean() {
         measure_cascade(source, base, trials, &mut tuning);
     }
     let error8 = tuning.error8;

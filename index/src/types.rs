@@ -12,7 +12,7 @@ pub struct Neighbor {
     pub track: TrackId,
     /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 5e-5 of 64-bit
     /// arithmetic; some 3e-6 at 512 dimensions. With [`IndexMetric::InnerProduct`] the product;
-    /// with [`IndexMetric::Euclidean`] the distance, negative.
+    /// with [`IndexMetric::Euclidean`] the distance, negative, of 64-bit differences.
     pub similarity: f32,
 }
 

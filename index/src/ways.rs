@@ -12,10 +12,10 @@ use super::checked_file::CHANGED;
 use super::codes::{CodeSource, PreparedQuery};
 use super::graph::Graph;
 use super::lists::{Lists, Next, Reach};
-use super::metric::IndexMetric;
+use super::metric::{IndexMetric, distance};
 use super::segment::{self, Segment};
 use super::subset::Bitmap;
-use super::top::{Top, nearer};
+use super::top::Top;
 use voisin_kernels::dot::best::Scored;
 
 use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
@@ -154,39 +154,20 @@ impl VectorIndex {
         self.answers(query, top)
     }
 
-    /// Results by the metric itself instead of by cosines, if everything that was read of the
-    /// index's file was as it was written.
+    /// Results with products instead of cosines, if those are the metric, and if everything that
+    /// was read of the index's file was as it was written.
     pub(super) fn answers(
         &self,
         query: &PreparedQuery,
         top: Top,
     ) -> Result<Vec<Neighbor>, IndexError> {
         let mut found = top.into_sorted();
-        if self.options.metric != IndexMetric::Cosine {
+        if self.options.metric == IndexMetric::InnerProduct {
             for neighbor in &mut found {
-                neighbor.similarity = self.value(query, neighbor)?;
+                neighbor.similarity *= query.factor;
             }
-            // Distances order as cosines do but for rounding, which is different in both.
-            found.sort_unstable_by(nearer);
         }
         self.intact().map(|()| found)
-    }
-
-    /// A cosine as the metric says it.
-    pub(super) fn value(&self, query: &PreparedQuery, found: &Neighbor) -> Result<f32, IndexError> {
-        if self.options.metric != IndexMetric::Euclidean {
-            return Ok(found.similarity * query.factor);
-        }
-        // Cosines of lifted vectors lose digits for near ones, so distances are computed from the
-        // vectors themselves.
-        self.with_codes(found.track, |codes, slot| {
-            let vector = self.codec.lowered(codes, slot);
-            let differences = vector
-                .iter()
-                .zip(&query.plain)
-                .map(|(&x, &q)| f64::from(x) - f64::from(q));
-            -differences.map(|x| x * x).sum::<f64>().sqrt() as f32
-        })
     }
 
     /// The codes that the best by short code are compared by next.
@@ -210,12 +191,21 @@ impl VectorIndex {
             .map(|&slot| self.base.ids[slot as usize])
             .collect();
         let vectors = self.read(&tracks)?;
+        let rows = tracks.iter().zip(vectors.chunks_exact(self.dimension()));
+        if self.codec.space.is_euclidean() {
+            for (&track, vector) in rows {
+                for (query, top) in queries.iter().zip(&mut *tops) {
+                    top.push(-distance(vector, &query.plain) as f32, track);
+                }
+            }
+            return Ok(());
+        }
         let queries: Vec<Vec<f32>> = queries
             .iter()
             .map(|query| self.codec.whole(query))
             .collect();
-        for (&track, vector) in tracks.iter().zip(vectors.chunks_exact(self.dimension())) {
-            let vector = self.codec.space.lift(track, vector)?;
+        for (&track, vector) in rows {
+            let vector = self.codec.lift(track, vector)?;
             // Lifted vectors are of length 1 but for rounding, which is taken off here.
             let to_unit = 1.
                 / dot_in_lanes::<f32, 16>(&vector, &vector)

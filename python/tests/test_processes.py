@@ -162,7 +162,7 @@ def test_a_changed_index_is_one_file(tmp_path):
 
 
 def test_pairs_of_files_of_earlier_versions_are_read(tmp_path):
-    base, tail = (ROOT / "tests/data/index" / name for name in ["v8.bin", "v8.bin.tail"])
+    base, tail = (ROOT / "tests/data/index" / name for name in ["v9.bin", "v9.bin.tail"])
     shutil.copy(base, tmp_path / "v.index")
     shutil.copy(tail, tmp_path / "v.index.tail")
     index = voisin.VectorIndex.load(tmp_path / "v.index")

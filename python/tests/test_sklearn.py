@@ -9,6 +9,7 @@ from conftest import DEMO, FILES
 pytest.importorskip("sklearn")
 
 from sklearn.base import clone  # noqa: E402
+from sklearn.cluster import DBSCAN  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
@@ -77,3 +78,16 @@ def test_neighbours_take_the_place_of_scikit_learns(metric):
     assert (classify[0].predict(test) == classify[1].predict(test)).mean() > 0.98
     with pytest.raises(ValueError, match="n_neighbors: expected 1 to 999, .* found 1000"):
         clone(ours).set_params(n_neighbors=1000).fit_transform(train)
+
+
+def test_a_far_point_changes_no_cluster():
+    centres = np.array([[0, 0], [3, 1], [-4, 2], [1, 7], [6, 6]])
+    rng = np.random.default_rng(3)
+    blobs = centres[rng.integers(0, 5, 3000)] + 0.3 * rng.normal(size=(3000, 2))
+    vectors = np.vstack([blobs, [[1e5, 1e5]]]).astype(np.float32)
+    labels = [
+        DBSCAN(eps=0.1, min_samples=5, metric="precomputed").fit_predict(one.fit_transform(vectors))
+        for one in (KNeighborsTransformer(n_neighbors=50), NeighborsTransformer(n_neighbors=50))
+    ]
+    assert len(set(labels[0])) > 5
+    assert (labels[0] == labels[1]).all()

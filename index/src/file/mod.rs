@@ -8,7 +8,8 @@
 //!       starts of lists u32 [lists · (1 or 2) + 1]
 //!       scales of residuals f32 [n]
 //!       zeros to 4 096
-//!       directions u8 [64, 128 or 256, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
+//!       directions u8 [64, 128 or 256, width] · blocks of centres · blocks of lists · hi u8 [n, width]
+//!       lo u8 [n, width], or for Euclidean distances the vectors f32 [n, d]
 //! behind it: nothing, what came after, or "voisinTL" alone, once or several times: that is in the file beside it
 //! ```
 //!
@@ -51,7 +52,7 @@ use super::{IndexError, IndexStamp, tail_file};
 pub(crate) use read::{load, load_bytes};
 pub(crate) use write::{replace, write};
 
-pub(crate) const VERSION: u32 = 8;
+pub(crate) const VERSION: u32 = 9;
 pub(crate) const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
@@ -82,12 +83,7 @@ impl Default for Header {
             n: 0,
             options: IndexOptions::default(),
             tuning: Tuning::default(),
-            space: Sphere {
-                metric: IndexMetric::Cosine,
-                dimension: 0,
-                centre: Vec::new(),
-                radius: 1.,
-            },
+            space: Sphere::new(IndexMetric::Cosine, 0),
             stride: 0,
             lists: ListShape::default(),
         }
@@ -145,14 +141,6 @@ impl Header {
         self.space.metric = options.metric;
         fields.number(&mut self.space.dimension)?;
         fields.real(&mut self.space.radius)?;
-        let mut centre = self
-            .space
-            .centre
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect();
-        fields.bytes(&mut centre)?;
-        self.space.centre = floats(&centre);
         fields.number(&mut self.stride)?;
         fields.number(&mut self.lists.lists)?;
         fields.number(&mut self.lists.copies)?;
@@ -244,7 +232,12 @@ impl Sections {
             n,
             residual_bits.map_or(width, |bits| row_bytes(width, bits)),
         )?;
-        let lo = take(full, width)?;
+        let low_width = if header.space.is_euclidean() {
+            dimension.checked_mul(4)?
+        } else {
+            width
+        };
+        let lo = take(full, low_width)?;
         Some(Self {
             mean,
             meta,

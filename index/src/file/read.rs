@@ -110,13 +110,14 @@ fn parse(
 ) -> Result<BaseFile, IndexError> {
     let body = file.bytes();
     let mean = floats(&body[sections.mean.clone()]);
-    damage.check(mean.iter().all(|x| x.abs() <= 1.01), "mean out of range")?;
+    let largest = header.space.largest();
+    damage.check(mean.iter().all(|x| x.abs() <= largest), "mean out of range")?;
     let meta = pairs(&body[sections.meta.clone()], |scale, offset| Meta {
         scale,
         offset,
     });
     damage.check(
-        meta.iter().all(|meta| meta.is_sane()),
+        meta.iter().all(|meta| meta.is_sane(&header.space)),
         "scales out of range",
     )?;
     let ids = body[sections.ids.clone()]
@@ -166,7 +167,7 @@ fn parse(
         residuals
             .scales
             .iter()
-            .all(|scale| (0. ..=1.).contains(scale))
+            .all(|scale| (0. ..=largest).contains(scale))
     };
     damage.check(
         residuals.as_ref().is_none_or(sane),
@@ -179,6 +180,7 @@ fn parse(
     };
     let codes = Codes {
         width,
+        low_width: codec.low_width(),
         hi: plane(&hi),
         lo: plane(&sections.lo),
         meta,

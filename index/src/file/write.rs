@@ -172,5 +172,5 @@ fn write_body<W: Write>(
         return body.write(&residuals.rows.raw()[..sections.hi.len()]);
     }
     body.write(&codes.hi.raw()[..codes.len() * codes.width])?;
-    body.write(&codes.lo.raw()[..codes.len() * codes.width])
+    body.write(&codes.lo.raw()[..codes.len() * codes.low_width])
 }

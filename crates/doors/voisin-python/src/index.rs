@@ -28,7 +28,7 @@ const ORIGIN: &str = "python";
 ///
 /// vectors: float32 [n, dimension]; none: an empty index, which takes the dimension of what comes first. ids: int64 [n], each
 /// once; the row numbers where none are given. metric: "cosine" (lengths play no part; a vector of length 0 is a ValueError),
-/// "ip" (inner product) or "l2" (Euclidean distance). graph: an HNSW graph besides the lists, with 2 m links a vector (m: 4 to
+/// "ip" (inner product) or "l2" (Euclidean distance, of vectors kept at 32 bits, not 16; 5 bytes a number). graph: an HNSW graph besides the lists, with 2 m links a vector (m: 4 to
 /// 32) chosen among ef_construction nearest (16 to 2 000). target_recall: recall@10 against comparing with all that searches
 /// are as wide as needed for, measured when the index is built. Raises ValueError for other shapes, ids twice and options out of
 /// range. Searching, adding and removing may be done from any threads at once. Pickles, with its vectors.
@@ -364,8 +364,8 @@ impl PyVectorIndex {
 
     /// As scikit-learn's NearestNeighbors: (distances, ids), both [queries, n_neighbors], or ids alone.
     ///
-    /// X: queries; none: every vector, itself left out, in the order of ids. Distances are 1 - cosine, the inner product's
-    /// negative, or Euclidean.
+    /// X: queries; none: every vector, itself left out, in the order of ids. Distances are 1 - cosine (within 5e-5, so that
+    /// vectors nearer to each other than that may come in another order), the inner product's negative, or Euclidean.
     #[pyo3(signature = (X = None, n_neighbors = 5, return_distance = true))]
     #[expect(non_snake_case, reason = "as scikit-learn calls it")]
     fn kneighbors<'py>(
