@@ -612,6 +612,34 @@ def the_card(page, server, shots):
     return track
 
 
+def names_from_outside(page):
+    """Tags are texts of strangers: they turn nothing around, and a guess is not called a genre."""
+    shown = page.run(
+        """(async () => {
+          const { row } = await import('./page/tracks.js'), { reason } = await import('./page/card.js');
+          const line = row({ track: { id: 1, title: 'safe\\u202egnp.exe', artist: 'אבג', genres: ['Folk'] } });
+          const answer = { genre: 'Rock', probability: 0.06, votes: { Rock: 0.06, Pop: 0.05, A: 0.04, B: 0.03, C: 0.02 }, summary: 'Rock (6 % of the votes)' };
+          const words = ['hip hop', 'hip-hop', 'blues'].map((word) => ({ word, percentile: 0.9 }));
+          const text = (box) => [...box.children].map((part) => part.textContent).join('|');
+          return [
+            [...line.querySelectorAll('[dir=auto]')].map((part) => part.textContent).join('|'),
+            line.querySelector('.act').title,
+            text(reason(answer, { words })),
+            reason({ ...answer, probability: 0.7 }, {}).querySelector('.answer').textContent,
+          ];
+        })()"""
+    )
+    check("a name keeps its own direction", shown[0] == "safegnp.exe|אבג|Folk", shown[0])
+    check("also within a sentence", shown[1] == "Play \u2068safegnp.exe\u2069 next", shown[1])
+    check(
+        "a genre of 6 % is no heading",
+        shown[2].startswith("No genre fits|It sounds like: hip hop, blues|Likeliest: Rock (6 %")
+        and "All others2 %" in shown[2],
+        shown[2],
+    )
+    check("a likely one is", shown[3] == "Rock", shown[3])
+
+
 def playing(page, server, program):
     tracks = server.json("/api/v1/tracks?limit=100")["tracks"]
     for ending in ("mp3", "ogg", "opus", "flac", "wav", "m4a"):
@@ -2119,6 +2147,7 @@ def main():
         for name, step in (
             ("search", lambda: searching(page, server, shots)),
             ("card", lambda: the_card(page, server, shots)),
+            ("names", lambda: names_from_outside(page)),
             ("play", lambda: playing(page, server, program)),
             ("passages", lambda: passages(page, track)),
             ("map", lambda: the_map(page, server, shots)),

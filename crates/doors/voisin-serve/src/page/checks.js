@@ -1,5 +1,5 @@
 // What may want a hand in the library: copies, versions of a song, tracks far from everything, files that failed.
-import { bytes, count, h, toast } from "./dom.js";
+import { bytes, count, h, name, toast } from "./dom.js";
 import { ask } from "./api.js";
 import * as player from "./player.js";
 import { mark } from "./playing.js";
@@ -118,7 +118,7 @@ function group({ keep, why, others, bytes_to_be_won: won }) {
       { class: "rows small" },
       all.map(({ track }) => [
         row({ track }, { note: quality(track) }),
-        h("li", { class: "path faint" }, track.path),
+        name(track.path, "li", { class: "path faint" }),
       ]),
     ),
   );
@@ -133,7 +133,7 @@ function outlier(track) {
 
 function failure({ path, reason, attempts }) {
   return [
-    h("p", { class: "path" }, path),
+    name(path, "p", { class: "path" }),
     h(
       "p",
       { class: "faint" },

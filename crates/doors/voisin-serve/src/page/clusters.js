@@ -1,5 +1,5 @@
 // Groups of tracks that sound alike, whatever their genre is called.
-import { count, h, percent } from "./dom.js";
+import { count, h, joined, name, percent } from "./dom.js";
 import { askAll } from "./api.js";
 import * as list from "./list.js";
 import * as player from "./player.js";
@@ -51,13 +51,11 @@ export function show(root, route, signal) {
                 h(
                   "a",
                   { href: "#/clusters/" + cluster.id, "data-cluster": cluster.id },
-                  h("b", {}, cluster.name),
+                  name(cluster.name, "b", { title: cluster.name }),
                   h(
                     "span",
                     { class: "faint" },
-                    [count(cluster.tracks, "track"), ...marks(cluster.genres).slice(0, 2)].join(
-                      " · ",
-                    ),
+                    joined([count(cluster.tracks, "track"), ...marks(cluster.genres).slice(0, 2)]),
                   ),
                 ),
               ),
@@ -96,12 +94,12 @@ function choose(id) {
     ["Artists", marks(cluster.artists)],
   ].filter(([, found]) => found.length);
   place.replaceChildren(
-    h("h2", {}, cluster.name),
+    name(cluster.name, "h2"),
     h(
       "dl",
       { class: "facts" },
-      facts.map(([name, found]) =>
-        h("div", {}, h("dt", {}, name), h("dd", {}, found.slice(0, 3).join(", "))),
+      facts.map(([label, found]) =>
+        h("div", {}, h("dt", {}, label), h("dd", {}, joined(found.slice(0, 3), ", "))),
       ),
     ),
     cluster.nearest.length
@@ -113,7 +111,7 @@ function choose(id) {
             .slice(0, 3)
             .flatMap((near, i) => [
               i ? ", " : "",
-              h("a", { href: "#/clusters/" + near.id }, near.name),
+              name(near.name, "a", { href: "#/clusters/" + near.id }),
             ]),
         )
       : null,

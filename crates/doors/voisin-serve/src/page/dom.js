@@ -13,13 +13,30 @@ export function h(name, properties, ...children) {
       for (const [n, v] of Object.entries(value)) element.style.setProperty(n, v);
     else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else if (key === "value" || key === "checked" || key === "disabled") element[key] = value;
-    else element.setAttribute(key, value === true ? "" : value);
+    else element.setAttribute(key, value === true ? "" : plain(value));
   }
   element.append(
-    ...children.flat(9).filter((child) => child !== undefined && child !== null && child !== false),
+    ...children
+      .flat(9)
+      .filter((child) => child !== undefined && child !== null && child !== false)
+      .map(plain),
   );
   return element;
 }
+
+/** Without the signs that turn letters around: "safe\u202egnp.exe" would read as a picture. */
+const plain = (text) => (typeof text === "string" ? text.replace(/[\u202d\u202e]/g, "") : text);
+
+/** A text from outside (a tag, a name of a file), which has a direction of its own and turns nothing around it. */
+export const name = (text, element = "bdi", more = {}) =>
+  h(element, { dir: "auto", ...more }, text);
+/** The same within a text that is no element. */
+export const isolated = (text) => `\u2068${plain(text)}\u2069`;
+/** Names, and what is not known left out, with a sign between them. */
+export const joined = (parts, sign = " · ") =>
+  parts
+    .filter(Boolean)
+    .map((part, i) => [i ? sign : null, part instanceof Node ? part : name(part)]);
 
 export function icon(name) {
   const space = "http://www.w3.org/2000/svg",

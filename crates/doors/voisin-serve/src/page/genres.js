@@ -1,6 +1,6 @@
 // How close the genres are to one another: a tree and a table of distances, and for each genre its kin, what is typical of it and what
 // stands on its border.
-import { count, h, keep, percent, segments } from "./dom.js";
+import { count, h, isolated, joined, keep, name, percent, segments } from "./dom.js";
 import { askAll } from "./api.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
@@ -58,6 +58,9 @@ export function show(root, route, signal) {
 export function update(route) {
   if (open) choose(decodeURIComponent(route.parts[1] ?? ""));
 }
+
+const link = (genre) =>
+  name(genre, "a", { href: "#/genres/" + encodeURIComponent(genre), title: genre });
 
 /** Two views of the same distances. */
 const VIEWS = { tree: ["Tree", tree], table: ["Table", matrix] };
@@ -155,13 +158,7 @@ function tree() {
     h(
       "ul",
       {},
-      root.members.map((i) =>
-        h(
-          "li",
-          { "data-genre": genres[i].genre },
-          h("a", { href: "#/genres/" + encodeURIComponent(genres[i].genre) }, genres[i].genre),
-        ),
-      ),
+      root.members.map((i) => h("li", { "data-genre": genres[i].genre }, link(genres[i].genre))),
     ),
     svg,
     h(
@@ -190,8 +187,6 @@ function order() {
 function matrix() {
   const { genres, distance } = answer,
     line = order();
-  const link = (i) =>
-    h("a", { href: "#/genres/" + encodeURIComponent(genres[i].genre) }, genres[i].genre);
   return h(
     "div",
     { class: "matrix-box", tabindex: 0, role: "region", "aria-label": "Table of distances" },
@@ -206,7 +201,7 @@ function matrix() {
           "tr",
           {},
           h("td", {}),
-          line.map((i) => h("th", { scope: "col" }, h("span", {}, genres[i].genre))),
+          line.map((i) => h("th", { scope: "col" }, name(genres[i].genre, "span"))),
         ),
       ),
       h(
@@ -216,7 +211,7 @@ function matrix() {
           h(
             "tr",
             {},
-            h("th", { scope: "row", "data-genre": genres[i].genre }, link(i)),
+            h("th", { scope: "row", "data-genre": genres[i].genre }, link(genres[i].genre)),
             line.map((j) =>
               i === j
                 ? h("td", { class: "self" }, "·")
@@ -228,7 +223,7 @@ function matrix() {
                           100 * Math.max(0, Math.min(1, (1 - distance[i][j]) * 1.6)),
                         ),
                       },
-                      title: `${genres[i].genre} and ${genres[j].genre}`,
+                      title: `${isolated(genres[i].genre)} and ${isolated(genres[j].genre)}`,
                     },
                     distance[i][j].toFixed(2).replace("0.", "."),
                   ),
@@ -246,19 +241,23 @@ function mark_open() {
     element.classList.toggle("is-open", element.dataset.genre === open.name);
 }
 
-function choose(name) {
-  const genre = answer.genres.find((g) => g.genre === name);
-  open.name = name;
+function choose(chosen) {
+  const genre = answer.genres.find((g) => g.genre === chosen);
+  open.name = chosen;
   mark_open();
   if (!genre) return;
   const { detail } = open;
   const typical = genre.typical.map((track) => ({ track }));
   detail.replaceChildren(
-    h("h2", {}, genre.genre),
+    name(genre.genre, "h2"),
     h(
       "p",
       { class: "faint" },
-      `${count(genre.tracks, "track")}${genre.within.length ? ` · within ${genre.within.join(", ")}` : ""} · cohesion ${genre.cohesion.toFixed(2)}`,
+      joined([
+        count(genre.tracks, "track"),
+        genre.within.length ? h("span", {}, "within ", joined(genre.within, ", ")) : null,
+        `cohesion ${genre.cohesion.toFixed(2)}`,
+      ]),
     ),
     h(
       "div",
@@ -274,7 +273,7 @@ function choose(name) {
             h(
               "li",
               {},
-              h("a", { href: "#/genres/" + encodeURIComponent(kin.genre) }, kin.genre),
+              link(kin.genre),
               h("i", {
                 vars: {
                   "--at": percent(kin.distance),
@@ -324,7 +323,9 @@ function choose(name) {
             h(
               "ul",
               { class: "rows small" },
-              genre.borderline.map((track) => row({ track }, { note: "towards " + track.towards })),
+              genre.borderline.map((track) =>
+                row({ track }, { note: "towards " + isolated(track.towards) }),
+              ),
             ),
           )
         : null,

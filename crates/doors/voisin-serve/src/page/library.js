@@ -1,5 +1,5 @@
 // The library: what it holds, and the scan that listens to what is new.
-import { bytes, count, h, segments, span, toast } from "./dom.js";
+import { bytes, count, h, name, segments, span, toast } from "./dom.js";
 import { ask, scanEvents } from "./api.js";
 import { CHECKS, check } from "./checks.js";
 import { load, sentence } from "./states.js";
@@ -121,7 +121,7 @@ function facts(status) {
       "On the disk",
       `${bytes(status.database_bytes)} database, ${bytes(status.index_bytes ?? 0)} index`,
     ],
-    ["Folder", h("span", { class: "path" }, status.library)],
+    ["Folder", name(status.library, "span", { class: "path" })],
   ];
   return h(
     "dl",

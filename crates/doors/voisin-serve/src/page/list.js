@@ -1,6 +1,6 @@
 // The list: what an evening is made of. Tracks are moved by their grip and locked in their place; "more like this" and
 // "less like this" say what fills the other places; a path leads from the first track to the last.
-import { $, count, h, icon, iconButton, keep, say, span, toast } from "./dom.js";
+import { $, count, h, icon, iconButton, isolated, keep, name, say, span, toast } from "./dom.js";
 import { ask } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, titleOf } from "./cover.js";
@@ -69,7 +69,7 @@ export function add(tracks) {
   });
   toast(
     fresh.length === 1
-      ? `“${titleOf(fresh[0])}” is on the list`
+      ? `“${isolated(titleOf(fresh[0]))}” is on the list`
       : `${count(fresh.length, "track")} put on the list`,
     place
       ? null
@@ -88,7 +88,7 @@ export function pathEnd(track, first) {
   const others = state.items.filter((item) => item.track.id !== track.id),
     item = { track: brief(track), lock: true, more: false };
   changed({ items: first ? [item, ...others] : [...others, item], how: "path" });
-  toast(`The path ${first ? "begins" : "ends"} with “${titleOf(track)}”`, [
+  toast(`The path ${first ? "begins" : "ends"} with “${isolated(titleOf(track))}”`, [
     "Open the list",
     () => {
       location.hash = "#/list";
@@ -238,8 +238,8 @@ function draw() {
               h(
                 "span",
                 { class: "chip" },
-                titleOf(track),
-                iconButton("close", `No longer less like ${titleOf(track)}`, () => {
+                name(titleOf(track)),
+                iconButton("close", `No longer less like ${isolated(titleOf(track))}`, () => {
                   changed({ less: state.less.filter((t) => t.id !== track.id) });
                   fill();
                 }),
@@ -344,7 +344,7 @@ function builder() {
 
 function slot(item, i) {
   const { track } = item,
-    name = titleOf(track);
+    title = titleOf(track);
   const set = (what, said) =>
     changed(
       { items: state.items.map((other) => (other === item ? { ...item, ...what } : other)) },
@@ -358,7 +358,7 @@ function slot(item, i) {
       {
         type: "button",
         class: "grip quiet",
-        "aria-label": `Move ${name}: arrow keys`,
+        "aria-label": `Move ${isolated(title)}: arrow keys`,
         title: "Drag to move",
       },
       icon("grip"),
@@ -368,8 +368,8 @@ function slot(item, i) {
     h(
       "a",
       { class: "words", href: "#/track/" + track.id },
-      h("span", { class: "title" }, name),
-      h("span", { class: "faint" }, artistOf(track)),
+      name(title, "span", { class: "title", title }),
+      name(artistOf(track), "span", { class: "faint" }),
     ),
     item.step
       ? h(
@@ -383,33 +383,33 @@ function slot(item, i) {
           item.step.toFixed(2),
         )
       : track.genres[0]
-        ? h("span", { class: "note genre" }, track.genres[0])
+        ? name(track.genres[0], "span", { class: "note genre" })
         : null,
     h(
       "span",
       { class: "slot-acts" },
       iconButton(
         item.lock ? "lock" : "unlock",
-        `Lock ${name} in its place`,
+        `Lock ${isolated(title)} in its place`,
         () => set({ lock: !item.lock }, item.lock ? "Unlocked" : "Locked"),
         { "aria-pressed": String(item.lock), "data-focus": "lock" + track.id, class: "act lock" },
       ),
       iconButton(
         "more",
-        `More like ${name}`,
+        `More like ${isolated(title)}`,
         () => {
           set({ more: !item.more });
           fill();
         },
         { "aria-pressed": String(item.more), "data-focus": "more" + track.id, class: "act more" },
       ),
-      iconButton("less", `Less like ${name}`, () => less(item), {
+      iconButton("less", `Less like ${isolated(title)}`, () => less(item), {
         "data-focus": "less" + track.id,
         class: "act less-like",
       }),
       iconButton(
         "close",
-        `Take ${name} off the list`,
+        `Take ${isolated(title)} off the list`,
         () => changed({ items: state.items.filter((other) => other !== item) }, "Taken off"),
         { class: "act" },
       ),

@@ -1,5 +1,5 @@
 // Artists and albums: their tracks, which of them sound alike, and by which tracks.
-import { count, h, icon, percent, segments, toast } from "./dom.js";
+import { count, h, icon, name, segments, toast } from "./dom.js";
 import { ask, askAll } from "./api.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
@@ -39,8 +39,8 @@ const link = (kind, one) =>
   h(
     "a",
     { href: address(kind, nameOf(one)) },
-    h("b", {}, titleOf(one)),
-    one.album !== undefined && one.artist ? " – " + one.artist : "",
+    name(titleOf(one), "b"),
+    one.album !== undefined && one.artist ? [" – ", name(one.artist)] : null,
   );
 
 export function show(root, route, signal) {
@@ -149,11 +149,7 @@ export function update(route) {
     h(
       "p",
       { class: "faint" },
-      [
-        own.album === undefined ? null : own.artist,
-        count(own.tracks, "track"),
-        own.cohesion === null ? null : `cohesion ${own.cohesion.toFixed(2)}`,
-      ]
+      [own.album === undefined ? null : own.artist, count(own.tracks, "track")]
         .filter(Boolean)
         .join(" · "),
     ),
@@ -229,7 +225,7 @@ export function update(route) {
             return h(
               "section",
               { class: "part" },
-              h("h3", {}, link(kind, one), ` ${percent(Math.max(0, one.similarity))}`),
+              h("h3", { title: `Similarity ${one.similarity.toFixed(2)}` }, link(kind, one)),
               h(
                 "div",
                 { class: "part-acts" },

@@ -1,5 +1,18 @@
 // The map: tracks that sound alike lie together. Walk on it, listen under the pointer, take what a lasso holds.
-import { $, changes, clock, count, h, icon, iconButton, keep, measured, say } from "./dom.js";
+import {
+  $,
+  changes,
+  clock,
+  count,
+  h,
+  icon,
+  iconButton,
+  joined,
+  keep,
+  measured,
+  name,
+  say,
+} from "./dom.js";
 import { askAll } from "./api.js";
 import * as player from "./player.js";
 import * as list from "./list.js";
@@ -269,9 +282,9 @@ function listenTo(i, after = 180) {
       : setTimeout(() => player.listenIn(id, seconds ?? 0), after);
 }
 const describe = (t) => [
-  h("b", {}, titleOf(t)),
-  h("span", {}, artistOf(t)),
-  h("small", {}, [t.genre, measured.tempo(t), measured.key(t)].filter(Boolean).join(" · ")),
+  name(titleOf(t), "b"),
+  name(artistOf(t), "span"),
+  h("small", {}, joined([t.genre, measured.tempo(t), measured.key(t)])),
 ];
 
 // ---- search

@@ -1,5 +1,19 @@
 // What plays, what comes next, and the bar that shows it.
-import { $, changes, clock, h, icon, iconButton, keep, say, setIcon, toast } from "./dom.js";
+import {
+  $,
+  changes,
+  clock,
+  h,
+  icon,
+  iconButton,
+  isolated,
+  joined,
+  keep,
+  name,
+  say,
+  setIcon,
+  toast,
+} from "./dom.js";
 import { Gone, ask, audioOf, events, isGone } from "./api.js";
 import { liking } from "./liking.js";
 import { artistOf, artwork, cover, titleOf } from "./cover.js";
@@ -87,7 +101,7 @@ export function enqueue(entries) {
   } else show();
   toast(
     entries.length === 1
-      ? `“${titleOf(entries[0].track)}” will follow`
+      ? `“${isolated(titleOf(entries[0].track))}” will follow`
       : `${entries.length} tracks will follow`,
   );
 }
@@ -195,14 +209,15 @@ function show() {
   $("previous").disabled = empty;
   $("next").disabled = at + 1 >= queue.length;
   if (track) {
-    $("now-title").textContent = titleOf(track);
+    $("now-title").replaceChildren(name(titleOf(track)));
+    $("now-title").title = titleOf(track);
     $("now-title").href = track.id === null ? "#/file" : "#/track/" + track.id;
-    $("now-artist").textContent = entry.to
-      ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(track)}`
-      : artistOf(track);
+    $("now-artist").replaceChildren(
+      ...joined([entry.to && `${clock(entry.from)}–${clock(entry.to)}`, artistOf(track)]).flat(),
+    );
     $("now-cover").replaceChildren(cover(track));
     likes.of(track.id);
-    document.title = `${titleOf(track)} – ${artistOf(track)} · voisin`;
+    document.title = `${isolated(titleOf(track))} – ${isolated(artistOf(track))} · voisin`;
     if ("mediaSession" in navigator)
       navigator.mediaSession.metadata = new MediaMetadata({
         title: titleOf(track),
@@ -395,7 +410,7 @@ function showQueue() {
           {
             type: "button",
             class: "grip quiet",
-            "aria-label": `Move ${titleOf(entry.track)}: arrow keys`,
+            "aria-label": `Move ${isolated(titleOf(entry.track))}: arrow keys`,
           },
           icon("grip"),
         ),
@@ -410,16 +425,16 @@ function showQueue() {
             },
             "aria-current": i === at ? "true" : null,
           },
-          h("span", { class: "title" }, titleOf(entry.track)),
+          name(titleOf(entry.track), "span", { class: "title", title: titleOf(entry.track) }),
           h(
             "span",
             { class: "faint" },
-            entry.to
-              ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(entry.track)}`
-              : artistOf(entry.track),
+            joined([entry.to && `${clock(entry.from)}–${clock(entry.to)}`, artistOf(entry.track)]),
           ),
         ),
-        iconButton("close", `Remove ${titleOf(entry.track)} from the queue`, () => drop(i)),
+        iconButton("close", `Remove ${isolated(titleOf(entry.track))} from the queue`, () =>
+          drop(i),
+        ),
       ),
     ),
   );
@@ -633,8 +648,8 @@ playback.on("unplayable", (why) => {
   told?.remove();
   told = toast(
     unplayable === 1
-      ? `“${titleOf(entry.track)}” does not play. ${sentence(why)}`
-      : `${unplayable} tracks in a row do not play. The last one: “${titleOf(entry.track)}”. ${sentence(why)}`,
+      ? `“${isolated(titleOf(entry.track))}” does not play. ${sentence(why)}`
+      : `${unplayable} tracks in a row do not play. The last one: “${isolated(titleOf(entry.track))}”. ${sentence(why)}`,
   );
   if (isOn() && unplayable < MOST_UNPLAYABLE && at + 1 < queue.length) step(1);
   else pause();

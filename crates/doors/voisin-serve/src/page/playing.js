@@ -1,5 +1,5 @@
 // What shows on the page which track sounds: covers that play, and marks on the rows.
-import { changes, h, icon } from "./dom.js";
+import { changes, h, icon, isolated } from "./dom.js";
 import { cover, titleOf } from "./cover.js";
 import * as player from "./player.js";
 
@@ -10,7 +10,7 @@ export function playCover(entry, all) {
     {
       type: "button",
       class: "play-cover",
-      "aria-label": (entry.to ? "Play this passage of " : "Play ") + titleOf(entry.track),
+      "aria-label": (entry.to ? "Play this passage of " : "Play ") + isolated(titleOf(entry.track)),
       onclick: () => {
         if (all) player.playFrom(entry, all());
         else player.playNow(entry);

@@ -1,6 +1,6 @@
 // The room to review labels that look wrong: listen, accept what is suggested, or keep what is there. What is decided is
 // written into the library; into files only on request.
-import { count, h, icon, percent, say, toast } from "./dom.js";
+import { count, h, icon, isolated, joined, name, percent, say, toast } from "./dom.js";
 import { ask, askAll } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, cover, titleOf } from "./cover.js";
@@ -88,12 +88,12 @@ async function draw() {
     genres: [],
   }));
   if (signal.aborted || room.suspects[room.at] !== suspect) return;
-  const name = titleOf(track),
+  const title = titleOf(track),
     labels = suspect.labels.join(", ");
   place.replaceChildren(
     h(
       "article",
-      { class: "suspect", "aria-label": name },
+      { class: "suspect", "aria-label": title },
       h(
         "p",
         { class: "progress" },
@@ -107,9 +107,9 @@ async function draw() {
         h(
           "div",
           { class: "words" },
-          h("h2", {}, h("a", { href: "#/track/" + track.id }, name)),
-          h("p", { class: "by" }, artistOf(track)),
-          h("p", { class: "faint" }, [track.album, track.year].filter(Boolean).join(" · ")),
+          h("h2", {}, name(title, "a", { href: "#/track/" + track.id, title })),
+          name(artistOf(track), "p", { class: "by" }),
+          h("p", { class: "faint" }, joined([track.album, track.year])),
           h(
             "div",
             { class: "acts" },
@@ -135,7 +135,7 @@ async function draw() {
           "div",
           {},
           h("small", {}, "The label says"),
-          h("b", {}, labels),
+          name(labels, "b"),
           h("span", { class: "meter", vars: { "--share": suspect.label_probability } }),
           h("span", { class: "faint" }, percent(suspect.label_probability) + " likely"),
         ),
@@ -143,7 +143,7 @@ async function draw() {
           "div",
           { class: "suggested" },
           h("small", {}, "It sounds like"),
-          h("b", {}, suspect.suggested),
+          name(suspect.suggested, "b"),
           h("span", { class: "meter", vars: { "--share": suspect.suggested_probability } }),
           h("span", { class: "faint" }, percent(suspect.suggested_probability) + " likely"),
         ),
@@ -161,7 +161,7 @@ async function draw() {
             onclick: () => decide(suspect, suspect.suggested),
             title: "A",
           },
-          `It is ${suspect.suggested}`,
+          `It is ${isolated(suspect.suggested)}`,
           h("kbd", { "aria-hidden": "true" }, "A"),
         ),
         h(
@@ -172,7 +172,7 @@ async function draw() {
             onclick: () => decide(suspect, suspect.labels.join("; ")),
             title: "K",
           },
-          `Keep ${labels}`,
+          `Keep ${isolated(labels)}`,
           h("kbd", { "aria-hidden": "true" }, "K"),
         ),
         h(
@@ -268,8 +268,8 @@ async function written() {
             h(
               "li",
               {},
-              h("a", { href: "#/track/" + label.id }, label.title),
-              h("span", {}, label.genre),
+              name(label.title, "a", { href: "#/track/" + label.id }),
+              name(label.genre, "span"),
             ),
           ),
       ),
@@ -337,7 +337,7 @@ function look(report, tracks) {
               h(
                 "li",
                 {},
-                h("span", { class: "path" }, item.path.split("/").pop()),
+                name(item.path.split("/").pop(), "span", { class: "path" }),
                 h("span", {}, (item.before.join("; ") || "none") + " → " + item.after.join("; ")),
               ),
             ),
@@ -384,7 +384,7 @@ function look(report, tracks) {
                                   h(
                                     "li",
                                     {},
-                                    h("span", {}, item.path.split("/").pop()),
+                                    name(item.path.split("/").pop(), "span"),
                                     h("span", {}, item.reason),
                                   ),
                                 ),

@@ -1,5 +1,5 @@
 // Lists that are kept: a question under a name, which is asked anew whenever its list is wanted.
-import { count, h, icon, iconButton, span, toast } from "./dom.js";
+import { count, h, icon, iconButton, isolated, name, span, toast } from "./dom.js";
 import { ask } from "./api.js";
 import * as player from "./player.js";
 import { load, sentence } from "./states.js";
@@ -83,21 +83,21 @@ export function panel(signal, take, question) {
     if (!items.length) throw new Error("Nothing fits this list now");
     return items;
   };
-  const keep = (name, asked) =>
+  const keep = (as, asked) =>
     act(async () => {
-      await ask("lists/" + encodeURIComponent(name), {
+      await ask("lists/" + encodeURIComponent(as), {
         method: "PUT",
         body: asked,
         signal,
         once: true,
       });
       await show();
-      return `“${name}” is kept.`;
+      return `“${isolated(as)}” is kept.`;
     })();
   // A list of filters that was opened is not written over by a mix of what it held.
   const own = () => {
-    const { name, asked } = question();
-    keep(names.has(name) ? name + " mix" : name, asked);
+    const { name: as, asked } = question();
+    keep(names.has(as) ? as + " mix" : as, asked);
   };
   const row = (list) =>
     h(
@@ -105,7 +105,7 @@ export function panel(signal, take, question) {
       { "data-list": list.name },
       iconButton(
         "play",
-        `Play ${list.name}`,
+        `Play ${isolated(list.name)}`,
         act(async () => {
           const items = await now(list);
           player.play(items.map((track) => ({ track })));
@@ -116,7 +116,7 @@ export function panel(signal, take, question) {
       h(
         "span",
         { class: "words" },
-        h("span", { class: "title" }, list.name),
+        name(list.name, "span", { class: "title", title: list.name }),
         h(
           "span",
           { class: "faint" },
@@ -158,7 +158,7 @@ export function panel(signal, take, question) {
           : null,
         iconButton(
           "close",
-          `Forget ${list.name}`,
+          `Forget ${isolated(list.name)}`,
           act(async () => {
             await ask("lists/" + encodeURIComponent(list.name), {
               method: "DELETE",
@@ -166,7 +166,7 @@ export function panel(signal, take, question) {
               once: true,
             });
             await show();
-            toast(`“${list.name}” is forgotten`, [
+            toast(`“${isolated(list.name)}” is forgotten`, [
               "Take back",
               () => keep(list.name, list.question),
             ]);

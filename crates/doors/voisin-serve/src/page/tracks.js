@@ -1,14 +1,17 @@
 // A track's row in a list, and long lists of which only what is in sight exists.
-import { clock, h, iconButton, percent, say } from "./dom.js";
+import { clock, h, iconButton, isolated, joined, name, percent, say } from "./dom.js";
 import { artistOf, titleOf } from "./cover.js";
 import * as list from "./list.js";
 import * as player from "./player.js";
 import { mark, playCover } from "./playing.js";
 
+/** A share of 0 to 1 in the words that the server has for what is near. */
+const closeness = (share) => (share >= 0.5 ? "close" : share >= 0.05 ? "related" : "far");
+
 /**
  * A row: cover with play, title and artist (a link to the card), what is said of it, and what can be done with it.
  * - `entry`: { track, from?, to? }
- * - `share`: a similarity shown as a bar
+ * - `share`: a similarity, or how well it fits words of sound, shown as a bar
  * - `nearness`, `percentile`: what it comes to in this library, if that is known
  * - `note`: a few words
  * - `all`: gives the entries of the list that it stands in: playing it goes on with those behind it
@@ -18,7 +21,7 @@ export function row(
   { share, nearness, percentile, note, element = "li", genre = true, all } = {},
 ) {
   const { track } = entry,
-    name = titleOf(track);
+    title = titleOf(track);
   const where = entry.to ? `${clock(entry.from)}–${clock(entry.to)}` : null;
   return h(
     element,
@@ -27,19 +30,17 @@ export function row(
     h(
       "a",
       { class: "words", href: "#/track/" + track.id },
-      h("span", { class: "title" }, name),
+      name(title, "span", { class: "title", title }),
       h(
         "span",
         { class: "faint" },
-        artistOf(track),
-        where
-          ? h("b", {}, " · " + where)
-          : !note && genre && track.genres?.length
-            ? " · " + track.genres[0]
-            : null,
+        joined([
+          artistOf(track),
+          where ? h("b", {}, where) : !note && genre ? track.genres?.[0] : null,
+        ]),
       ),
     ),
-    note ? h("span", { class: "note" }, note) : null,
+    note ? name(note, "span", { class: "note" }) : null,
     share !== undefined
       ? h(
           "span",
@@ -51,19 +52,18 @@ export function row(
               : "Similarity",
           },
           h("i", {}),
-          h(
-            "span",
-            {},
-            h("span", { class: "hear" }, "Similarity "),
-            nearness ?? percent(Math.max(0, share)),
-          ),
+          h("span", {}, h("span", { class: "hear" }, "Similarity "), nearness ?? closeness(share)),
         )
       : null,
     track.seconds && share === undefined
       ? h("span", { class: "length" }, clock(track.seconds))
       : null,
-    iconButton("after", `Play ${name} next`, () => player.enqueue([entry]), { class: "act after" }),
-    iconButton("add", `Put ${name} on the list`, () => list.add([track]), { class: "act" }),
+    iconButton("after", `Play ${isolated(title)} next`, () => player.enqueue([entry]), {
+      class: "act after",
+    }),
+    iconButton("add", `Put ${isolated(title)} on the list`, () => list.add([track]), {
+      class: "act",
+    }),
   );
 }
 
