@@ -1,8 +1,9 @@
 //! Listens to two files: are they the same recording?
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use rayon::prelude::*;
 use voisin_audio::{self, AudioInfo};
@@ -184,16 +185,39 @@ pub fn song_facts(
         unheard: 0,
     });
     let one = |&(row, track): &(usize, &TrackMeta)| {
-        let path = track.system_path();
-        let works = voisin_audio::tags::read_works(path).unwrap_or_default();
-        let facts = SongFacts {
-            works,
-            chords: chords(path),
-        };
+        let facts = known_facts(track.system_path());
         tell(ListenEvent::Heard);
         (row, facts)
     };
     tracks.par_iter().map(one).collect()
+}
+
+/// Files whose facts a process keeps, at 28 kB for ten minutes of music: a server is asked again after each change of a label.
+const MOST_FACTS: usize = 2000;
+/// A file as it was read: its size and time are its own until it is written anew.
+type FileState = (PathBuf, u64, Option<SystemTime>);
+static FACTS: Mutex<BTreeMap<FileState, SongFacts>> = Mutex::new(BTreeMap::new());
+
+/// The facts of one file, decoded once for each state of it.
+fn known_facts(path: &Path) -> SongFacts {
+    let metadata = std::fs::metadata(path).ok();
+    let state = metadata.map(|file| (path.to_owned(), file.len(), file.modified().ok()));
+    let kept = || FACTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = state.as_ref().and_then(|state| kept().get(state).cloned()) {
+        return known;
+    }
+    let facts = SongFacts {
+        works: voisin_audio::tags::read_works(path).unwrap_or_default(),
+        chords: chords(path),
+    };
+    if let Some(state) = state {
+        let mut kept = kept();
+        if kept.len() >= MOST_FACTS {
+            kept.pop_first();
+        }
+        kept.insert(state, facts.clone());
+    }
+    facts
 }
 
 /// How much of each pitch class there is in a file over time, in its first ten minutes; `None` if it cannot be read.

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use self::admission::Admission;
 pub(super) use self::admission::{WAITED, Waited};
 pub(super) use self::source::AnswerSource;
+pub(super) use self::whole::GivenUp;
 use self::whole::WholeLibrary;
 use super::ServeError;
 use super::guard::Guard;

@@ -313,7 +313,7 @@ pub(super) async fn duplicates(
 ) -> Result<Response<Body>, Problem> {
     let question = asked.question.clone();
     let kept = state
-        .once_explored(
+        .once_explored_decoded(
             format!("{question:?}"),
             asked.after.is_some(),
             move |_, context, explored, _| {

@@ -15,7 +15,7 @@ use crate::ask;
 use crate::guard::LONGEST_FILE;
 use crate::peer::Caller;
 use crate::problem::Problem;
-use crate::state::{AnswerSource, Explored, RequestContext, Shared, State as Server};
+use crate::state::{AnswerSource, Explored, GivenUp, RequestContext, Shared, State as Server};
 use crate::uploads::{UploadPlace, due};
 use voisin_engine::{Engine, GenreNews, Seed};
 use voisin_explore::TrackMeta;
@@ -37,7 +37,7 @@ pub(super) async fn similar(
     asked.validate(asked.seeds.len())?;
     if let Some((from, to)) = asked.passage() {
         // All windows of the library are gone through, and files are listened to.
-        let answer = state.once(
+        let answer = state.once_decoded(
             format!("passage {asked:?}"),
             false,
             move |state, context, _| {
@@ -67,7 +67,6 @@ pub(super) async fn mix(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<Mix>,
 ) -> Result<Response<Body>, Problem> {
-    asked.validate(asked.seeds.len())?;
     state
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
@@ -176,7 +175,7 @@ pub(super) async fn similar_to_file(
     let copy = received(&state, caller, &headers, body).await?;
     if let Some((from, to)) = asked.passage() {
         let key = format!("passage {asked:?} of {}", copy.path().display());
-        let answer = state.once(key, false, move |state, context, _| {
+        let answer = state.once_decoded(key, false, move |state, context, _| {
             let generation = state.index(context)?;
             let seed = seed_of_copy(state, context.engine, copy.path())?;
             let found = asked.run_passage(context.engine, seed, &*state.model(context.engine)?);
@@ -324,7 +323,8 @@ pub(super) async fn playlist(
         return Ok(written(answer.await?));
     }
     // Clusters and copies are looked for in the whole library.
-    let is_whole = asked.cluster.is_some() || asked.no_duplicates;
+    let decodes = asked.no_duplicates;
+    let is_whole = asked.cluster.is_some() || decodes;
     let key = format!("playlist {asked:?}");
     let work = move |state: &Server, context: &mut RequestContext, explored: &Explored| {
         state.index(context)?;
@@ -344,10 +344,17 @@ pub(super) async fn playlist(
         )
     };
     let answer = if is_whole {
-        let answer = state.once_explored(key, false, move |state, context, explored, _| {
-            work(state, context, explored)
-        });
-        (*answer.await?).clone()
+        let work = move |state: &Server,
+                         context: &mut RequestContext,
+                         explored: &Explored,
+                         _: &GivenUp| work(state, context, explored);
+        // Copies are decoded to be compared, and clusters are not.
+        let answer = if decodes {
+            state.once_explored_decoded(key, false, work).await?
+        } else {
+            state.once_explored(key, false, work).await?
+        };
+        (*answer).clone()
     } else {
         state
             .ask_explored(move |state, context, explored| work(state, context, explored))

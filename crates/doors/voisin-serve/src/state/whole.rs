@@ -92,6 +92,8 @@ impl Lane {
 /// Everything about the whole library.
 pub(super) struct WholeLibrary {
     answers: Lane,
+    /// For answers that decode files, which take minutes: the others do not wait behind them.
+    dear: Lane,
     /// For what quick questions need, too: it does not wait behind answers.
     grounds: Lane,
     kept: Mutex<HashMap<String, Kept>>,
@@ -104,6 +106,7 @@ impl WholeLibrary {
     pub(super) fn new() -> Result<Self, ThreadPoolBuildError> {
         Ok(Self {
             answers: Lane::new()?,
+            dear: Lane::new()?,
             grounds: Lane::new()?,
             kept: Mutex::default(),
             collected: Mutex::default(),
@@ -158,8 +161,29 @@ impl State {
         goes_on: bool,
         work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Arc<T>, Problem> {
-        let answer = self.begin(key, goes_on, |state, given_up| async move {
-            state.in_turn(|whole| &whole.answers, given_up, work).await
+        self.once_in(|whole| &whole.answers, key, goes_on, work)
+            .await
+    }
+
+    /// [`once`](Self::once) for what decodes files.
+    pub(crate) async fn once_decoded<T: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        key: String,
+        goes_on: bool,
+        work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<Arc<T>, Problem> {
+        self.once_in(|whole| &whole.dear, key, goes_on, work).await
+    }
+
+    async fn once_in<T: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        lane: fn(&WholeLibrary) -> &Lane,
+        key: String,
+        goes_on: bool,
+        work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<Arc<T>, Problem> {
+        let answer = self.begin(key, goes_on, move |state, given_up| async move {
+            state.in_turn(lane, given_up, work).await
         });
         wait(answer.await?, Some(WAIT_FOR_ALL)).await
     }
@@ -173,12 +197,38 @@ impl State {
         + Send
         + 'static,
     ) -> Result<Arc<T>, Problem> {
-        let answer = self.begin(key, goes_on, |state, given_up| async move {
+        self.once_explored_in(|whole| &whole.answers, key, goes_on, work)
+            .await
+    }
+
+    /// [`once_explored`](Self::once_explored) for what decodes files.
+    pub(crate) async fn once_explored_decoded<T: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        key: String,
+        goes_on: bool,
+        work: impl Fn(&Self, &mut RequestContext, &Explored, &GivenUp) -> Result<T, Problem>
+        + Send
+        + 'static,
+    ) -> Result<Arc<T>, Problem> {
+        self.once_explored_in(|whole| &whole.dear, key, goes_on, work)
+            .await
+    }
+
+    async fn once_explored_in<T: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        lane: fn(&WholeLibrary) -> &Lane,
+        key: String,
+        goes_on: bool,
+        work: impl Fn(&Self, &mut RequestContext, &Explored, &GivenUp) -> Result<T, Problem>
+        + Send
+        + 'static,
+    ) -> Result<Arc<T>, Problem> {
+        let answer = self.begin(key, goes_on, move |state, given_up| async move {
             let (_, explored) = state.neighbours(None).await?;
             let work = move |state: &Self, context: &mut RequestContext, given_up: &GivenUp| {
                 work(state, context, &explored, given_up)
             };
-            state.in_turn(|whole| &whole.answers, given_up, work).await
+            state.in_turn(lane, given_up, work).await
         });
         wait(answer.await?, Some(WAIT_FOR_ALL)).await
     }
@@ -565,6 +615,25 @@ mod tests {
             assert_eq!(begun.load(Ordering::SeqCst), 21, "the same question once");
             assert_eq!(*ask("a").await.unwrap().ok().unwrap(), 7);
             assert_eq!(begun.load(Ordering::SeqCst), 21, "and kept");
+        });
+    }
+
+    #[test]
+    fn what_decodes_files_holds_up_no_other_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        crate::runtime().unwrap().block_on(async {
+            let state = state(folder.path());
+            let begun = Arc::new(AtomicUsize::new(0));
+            let go_on = Arc::new(AtomicBool::new(false));
+            let work = held(&begun, &go_on);
+            let shared = Arc::clone(&state);
+            let dear =
+                tokio::spawn(async move { shared.once_decoded("a".to_owned(), false, work).await });
+            until(|| begun.load(Ordering::SeqCst) == 1).await;
+            let cheap = state.once("b".to_owned(), false, |_, _, _| Ok(3)).await;
+            assert_eq!(*cheap.ok().unwrap(), 3, "meanwhile");
+            go_on.store(true, Ordering::SeqCst);
+            assert_eq!(*dear.await.unwrap().ok().unwrap(), 7);
         });
     }
 
