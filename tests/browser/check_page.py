@@ -33,6 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO = ROOT / "data/demo"
 RED, BLUE = (120, 60, 40), (40, 60, 120)
 PLACES = [
+    "#/home",
+    "#/liked",
     "#/",
     "#/map",
     "#/list",
@@ -45,6 +47,7 @@ PLACES = [
     "#/library/copies",
     "#/library/versions",
     "#/library/outliers",
+    "#/library/missing",
     "#/library/failed",
 ]
 
@@ -152,6 +155,11 @@ class Page:
         self.until(
             "document.readyState === 'complete' && typeof voisin === 'object'", "the page comes up"
         )
+
+        # The checks begin at the list: the front door has one of its own.
+        if "#" not in address or "#token=" in address:
+            self.until("location.hash.length > 1", "a place")
+            self.run("if (location.hash === '#/home') location.hash = '#/'")
 
     def go(self, fragment):
         self.run(f"location.hash = {json.dumps(fragment)}")
@@ -278,9 +286,23 @@ def begin(page, server):
     page.open(server.address)
     page.until("document.getElementById('ask').open", "the token is asked for")
     check(
+        "a code is typed as digits, and nothing is behind the dialog",
+        page.run(
+            "(() => { const six = document.querySelector('#ask .six'); return [six.type, six.inputMode, six.autocomplete, document.activeElement === six, document.getElementById('main').innerText.trim()].join(); })()"
+        )
+        == "text,numeric,one-time-code,true,",
+    )
+    page.type("123 456")
+    check(
+        "a wrong code is called one",
+        soon(lambda: page.text("#ask [role=status]").startswith("This code is not good")),
+        page.text("#ask [role=status]"),
+    )
+    page.click("#ask summary")
+    check(
         "without a token the page says what to do", "voisin serve --show-token" in page.text("#ask")
     )
-    page.run("document.querySelector('#ask input').focus()")
+    page.run("document.querySelector('#ask [type=password]').focus()")
     page.type("wrong" * 8)
     page.key("Enter", "\r")
     page.until(
@@ -297,9 +319,10 @@ def begin(page, server):
         b'{"rights": "listen"}',
         {"Authorization": "Bearer " + server.token, "Content-Type": "application/json"},
     )
-    page.run("document.querySelector('#ask input').select()")
+    page.run(
+        "document.querySelector('#ask [type=password]').value = ''; document.querySelector('#ask .six').select()"
+    )
     page.type(json.load(urllib.request.urlopen(asked))["code"])
-    page.key("Enter", "\r")
     page.until("document.querySelectorAll('.index .track').length > 5", "a code lets a guest in")
     page.go("#/library")
     page.until("document.querySelector('.facts.tall')")
@@ -320,6 +343,15 @@ def begin(page, server):
         len(page.text(".code").replace(" ", "")) == 6,
         page.text(".code"),
     )
+    page.until("document.querySelectorAll('.devices li').length === 2", "devices that are signed in")
+    check(
+        "devices: what they are, and which is this one",
+        "(this device)" in page.text(".devices li")
+        and "a guest" in page.text(".devices li:nth-child(2)"),
+        page.text(".devices"),
+    )
+    page.run("document.querySelector('.devices li:nth-child(2) button').click()")
+    check("a guest is signed out alone", soon(lambda: page.count(".devices li") == 1))
     page.go("#/")
     page.browser.events.clear()
     page.expected = []
@@ -623,7 +655,7 @@ def names_from_outside(page):
           const text = (box) => [...box.children].map((part) => part.textContent).join('|');
           return [
             [...line.querySelectorAll('[dir=auto]')].map((part) => part.textContent).join('|'),
-            line.querySelector('.act').title,
+            line.querySelector('.after').title,
             text(reason(answer, { words })),
             reason({ ...answer, probability: 0.7 }, {}).querySelector('.answer').textContent,
           ];
@@ -638,6 +670,112 @@ def names_from_outside(page):
         shown[2],
     )
     check("a likely one is", shown[3] == "Rock", shown[3])
+
+
+def front_door(page, server, shots):
+    """Home: rows of covers, and what they lead to."""
+    tracks = server.json("/api/v1/tracks?limit=100")["tracks"]
+    loved, heard = tracks[0], tracks[1]
+    page.run(
+        f"Promise.all([voisin.ask('tracks/{loved['id']}/liked', {{ method: 'PUT', body: {{ liked: true }} }}), "
+        f"voisin.ask('tracks/{heard['id']}/heard', {{ method: 'POST' }})]).then(() => 1)"
+    )
+    page.go("#/home")
+    page.until("document.querySelectorAll('.shelf .tile').length > 10", "covers")
+
+    def shelf(title):
+        return page.run(
+            f"[...document.querySelectorAll('.shelf')].find(s => s.innerText.startsWith('{title}'))?.querySelector('.tile .title')?.textContent"
+        )
+
+    check("home: what is liked", soon(lambda: shelf("Liked") == loved["title"]), shelf("Liked"))
+    check(
+        "home: what was heard",
+        soon(lambda: shelf("Played lately") == heard["title"]),
+        shelf("Played lately"),
+    )
+    check("home: what came last", soon(lambda: shelf("Recently added") is not None))
+    check("home: what was not heard for long", soon(lambda: shelf("Not heard") is not None))
+    page.picture(shots and shots / "home.png")
+    page.go("#/liked")
+    page.until("document.querySelectorAll('.home-list .track').length === 1", "the list of hearts")
+    check("hearts lead to a list", page.text(".home-list .track .title") == loved["title"])
+    page.run(f"voisin.ask('tracks/{loved['id']}/liked', {{ method: 'PUT', body: {{ liked: null }} }})")
+    page.go("#/home")
+    page.until("document.querySelector('#radio-now')")
+    page.click("#radio-now")
+    page.plays()
+    check("home: radio in one press", soon(lambda: page.run("voisin.player.upcoming().length") > 3))
+    # What plays, as large as the screen.
+    page.click("#now-open")
+    page.until("document.getElementById('now').open", "now playing")
+    check(
+        "now playing: title, next and a large cover",
+        soon(
+            lambda: (
+                page.text(".now-words h2") == page.text("#now-title")
+                and page.text(".now-next").startswith("Next: ")
+                and page.run("document.querySelector('.now-cover .cover').clientWidth") > 200
+            )
+        ),
+    )
+    page.run(
+        "(() => { const s = document.querySelector('#now select'); s.value = 'track'; s.dispatchEvent(new Event('change')); })()"
+    )
+    title = page.text("#now-title")
+    page.run("document.getElementById('audio').currentTime = document.getElementById('audio').duration - 0.4")
+    check(
+        "a timer stops at the end of a track",
+        soon(lambda: page.run("voisin.player.paused()")) and page.text("#now-title") == title,
+    )
+    page.run("document.getElementById('now').close()")
+    # The next track is loaded before this one ends.
+    page.run("voisin.player.step(1)")
+    page.plays()
+    page.until("document.getElementById('ahead').readyState >= 3", "the next one is loaded")
+    page.run(
+        "(() => { window.ended = 0; window.gap = 0; const now = document.getElementById('audio'), next = document.getElementById('ahead');"
+        "now.addEventListener('ended', () => { window.ended = performance.now(); }, { once: true });"
+        "next.addEventListener('playing', () => { window.gap = performance.now() - window.ended; }, { once: true });"
+        "now.currentTime = now.duration - 0.5; })()"
+    )
+    page.until("window.gap > 0", "the next one plays")
+    check("the next one follows without a gap to load", page.run("window.gap") < 500, f"{page.run('window.gap'):.0f} ms")
+    page.run("voisin.player.play([])")
+    quiet(page, "home")
+
+
+def radio(page, server):
+    """One press on a row, a card, an artist or an album, and music like it goes on."""
+    page.run("voisin.player.play([])")
+    page.go("#/")
+    page.until("document.querySelectorAll('.index .track').length > 5")
+    first = page.text(".index .track .title")
+    page.run("document.querySelector('.index .track .radio').click()")
+    page.plays()
+    check("radio from a row: it plays", page.text("#now-title") == first, first)
+    check(
+        "radio: music like it follows",
+        soon(lambda: page.run("voisin.player.upcoming().length") > 3),
+        page.run("voisin.player.upcoming().length"),
+    )
+    page.click("#now-liking [aria-label^=Dislike]")
+    check("what is disliked is skipped", soon(lambda: page.text("#now-title") != first))
+    disliked = next(t for t in server.json("/api/v1/tracks?limit=100")["tracks"] if t["title"] == first)
+    check(
+        "and the server keeps it",
+        soon(lambda: server.json(f"/api/v1/tracks/{disliked['id']}/liked")["liked"] is False),
+    )
+    page.run(f"voisin.ask('tracks/{disliked['id']}/liked', {{ method: 'PUT', body: {{ liked: null }} }})")
+    page.run("voisin.player.play([])")
+    page.run("voisin.player.playRadio([])")
+    check(
+        "radio from nothing: what is liked, or any",
+        soon(lambda: page.run("voisin.player.upcoming().length") > 3),
+        page.run("voisin.player.upcoming().length"),
+    )
+    page.run("voisin.player.play([])")
+    quiet(page, "radio")
 
 
 def playing(page, server, program):
@@ -2149,6 +2287,8 @@ def main():
             ("card", lambda: the_card(page, server, shots)),
             ("names", lambda: names_from_outside(page)),
             ("play", lambda: playing(page, server, program)),
+            ("radio", lambda: radio(page, server)),
+            ("home", lambda: front_door(page, server, shots)),
             ("passages", lambda: passages(page, track)),
             ("map", lambda: the_map(page, server, shots)),
             ("look", lambda: one_look(page, server, program, work, shots)),

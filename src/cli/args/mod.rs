@@ -34,9 +34,10 @@ use crate::cli::render::screen::Colour;
 use crate::cli::trace::TraceOptions;
 use crate::cli::verbs::Command;
 use clap::builder::{
-    PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser,
+    BoolishValueParser, PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
+    ValueParser,
 };
-use clap::{Args, Parser, ValueHint};
+use clap::{ArgAction, Args, Parser, ValueHint};
 use voisin_encoder::{CpuPath, DeviceChoice, Precision};
 
 pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
@@ -151,6 +152,9 @@ pub(crate) struct Global {
     pub(crate) trace: TraceOptions,
 }
 
+/// Words of variables that say no.
+const NO: [&str; 6] = ["0", "false", "no", "off", "n", "f"];
+
 /// The command line, with the options that all commands take in the help of `voisin --help` alone, but for the library's.
 pub(crate) fn command() -> clap::Command {
     fn shorten(command: clap::Command) -> clap::Command {
@@ -172,7 +176,25 @@ pub(crate) fn command() -> clap::Command {
         });
         checked.mut_subcommands(with_paths_on_disk)
     }
-    let mut command = <Cli as clap::CommandFactory>::command();
+    // A variable that is empty, or says no, is one that is not given: clap would count it for what options exclude.
+    fn with_variables_as_meant(command: clap::Command) -> clap::Command {
+        let meant = command.mut_args(|option| {
+            let Some(value) = option.get_env().and_then(std::env::var_os) else {
+                return option;
+            };
+            let is_switch = matches!(option.get_action(), ArgAction::SetTrue);
+            let word = value.to_string_lossy().trim().to_ascii_lowercase();
+            if word.is_empty() || is_switch && NO.contains(&word.as_str()) {
+                option.env(None::<&str>)
+            } else if is_switch {
+                option.value_parser(BoolishValueParser::new())
+            } else {
+                option
+            }
+        });
+        meant.mut_subcommands(with_variables_as_meant)
+    }
+    let mut command = with_variables_as_meant(<Cli as clap::CommandFactory>::command());
     command.build();
     let command = command.mut_args(|option| {
         let is_short = !option.is_global_set() || option.get_id() == "library";

@@ -12,7 +12,6 @@ use voisin_questions::Mixing;
 pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let asked = &args.question;
-    asked.validate(asked.seeds.len())?;
     let named = seed_names(&asked.seeds)?;
     let played = seed_names(&asked.played)?;
     let mut source = source::open(context, &args.backend)?;

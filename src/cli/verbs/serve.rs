@@ -162,8 +162,15 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         .map(|folder| stored_path(folder))
         .collect();
     let watches = !args.no_watch && !folders.is_empty();
-    if let Some(missing) = folders.iter().find(|folder| !folder.is_dir()) {
-        bail!("--folder: there is no folder {}", missing.display());
+    for folder in folders.iter().filter(|folder| !folder.is_dir()) {
+        // A disk that is mounted late, as after a boot, is no reason to leave a household without its server.
+        if folder.exists() || is_there || Library::open_to_read(&here).is_err() {
+            bail!("--folder: there is no folder {}", folder.display());
+        }
+        context.console.warn(&format!(
+            "{} is not there yet: it is waited for, and the library answers meanwhile",
+            folder.display()
+        ));
     }
     let distant: Option<&Listen> = args.listen.iter().find(|place| !place.is_local());
     if let (true, Some(Listen::Tcp(place))) = (args.no_token, distant) {

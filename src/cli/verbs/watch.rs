@@ -37,7 +37,8 @@ struct Watched {
 pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending> {
     let exclusions = scan::Exclusions::new(&args.exclude);
     for folder in &args.folders {
-        if !folder.is_dir() {
+        // A server waits for its folders.
+        if !folder.is_dir() && !args.while_input_lasts {
             bail!(
                 "{} is not a folder: expected folders to watch",
                 folder.display()

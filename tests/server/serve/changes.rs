@@ -65,6 +65,58 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
 }
 
 #[test]
+fn missing_music_is_listed_and_taken_out_by_folder() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let albums = sandbox.path("other");
+    fs::create_dir(&albums).unwrap();
+    fs::write(albums.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
+    fine(sandbox.run(["add", albums.to_str().unwrap()]));
+    let server = Server::start(&sandbox, &[]);
+    let missing = || server.good_get("/api/v1/missing");
+    assert_eq!(missing()["total"], 0);
+    let tracks = server.good_get("/api/v1/tracks?limit=100");
+    let path = tracks["tracks"][0]["path"].as_str().unwrap().to_owned();
+    assert!(path.starts_with(music.to_str().unwrap()), "{path}");
+    fs::remove_file(&path).unwrap();
+    fs::rename(&albums, sandbox.path("away")).unwrap();
+    let found = missing();
+    assert_eq!(found["total"], 2, "{found}");
+    assert_eq!(found["items"][0]["path"], path.as_str());
+    assert_eq!(found["items"][0]["absent_folder"], Value::Null);
+    let folder = albums.to_str().unwrap();
+    assert_eq!(found["absent_folders"], json!({folder: 1}));
+    // What cannot be played comes in no mix.
+    let seed = tracks["tracks"][1]["id"].clone();
+    let mixing = json!({"shortest": 0, "max_per_artist": 0, "max_per_album": 0});
+    let mix = json!({"seeds": [{"id": seed}], "limit": 50, "mixing": mixing});
+    let mix = server.good("/api/v1/mix", &mix);
+    let paths = mix["neighbours"].as_array().unwrap().iter();
+    let paths: Vec<&str> = paths.map(|one| one["path"].as_str().unwrap()).collect();
+    assert!(
+        !paths.is_empty() && !paths.contains(&path.as_str()),
+        "{paths:?}"
+    );
+    assert!(
+        paths.iter().all(|path| !path.starts_with(folder)),
+        "{paths:?}"
+    );
+    // A folder that is not there is taken out only by its name.
+    let remove = |query: &str| {
+        let path = format!("/api/v1/missing{query}");
+        let (status, _, body) = server.send("DELETE", &path, "", b"");
+        assert_eq!(status, 200, "{}", text(&body));
+        serde_json::from_slice::<Value>(&body).unwrap()
+    };
+    assert_eq!(remove("")["tracks"], 1);
+    assert_eq!(missing()["total"], 1);
+    assert_eq!(remove("?folder=/elsewhere")["tracks"], 0);
+    assert_eq!(remove(&format!("?folder={folder}"))["tracks"], 1);
+    assert_eq!(missing()["total"], 0);
+    assert!(sandbox.path("away/noise.wav").exists());
+}
+
+#[test]
 fn a_damaged_vector_is_told_and_no_build_begins_again() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);

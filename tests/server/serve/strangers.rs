@@ -748,10 +748,9 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
         "stays signed in: {}",
         own.cookie
     );
-    assert_eq!(
-        own.ask("GET", "devices", &Value::Null),
-        (200, json!({"rights": "change"}))
-    );
+    let this = own.ask("GET", "devices", &Value::Null).1;
+    assert_eq!(this["rights"], "change");
+    assert_eq!(this["devices"].as_array().unwrap().len(), 1, "{this}");
 
     let code = |rights: &str| {
         let (status, given) = own.ask("POST", "devices", &json!({"rights": rights}));
@@ -795,6 +794,7 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
         ("POST", "devices", json!({"rights": "change"})),
         ("PUT", "lists/x", json!({"mix": {"seeds": []}})),
         ("DELETE", "lists/x", Value::Null),
+        ("DELETE", "missing", Value::Null),
         ("POST", "lists/x/push", json!({})),
         ("PUT", "tracks/1/liked", json!({"liked": true})),
         ("POST", "tracks/1/heard", json!({})),
@@ -811,6 +811,54 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
             .0,
         200
     );
+
+    // Each device has a cookie of its own, is listed, and is signed out alone.
+    let other = Browser::sign_in(&server, &json!({"code": code("listen")})).unwrap();
+    assert_ne!(other.cookie, guest.cookie);
+    assert_eq!(
+        guest.ask("GET", "devices", &Value::Null).1["devices"],
+        json!([])
+    );
+    let devices = own.ask("GET", "devices", &Value::Null).1["devices"].clone();
+    let devices = devices.as_array().unwrap();
+    assert_eq!(devices.len(), 4, "{devices:?}");
+    assert!(devices[0]["is_this"] == true && devices[0]["rights"] == "change");
+    let id = devices
+        .iter()
+        .find(|one| one["rights"] == "listen")
+        .unwrap()["id"]
+        .clone();
+    assert_eq!(
+        guest
+            .ask("DELETE", &format!("devices/{id}"), &Value::Null)
+            .0,
+        403
+    );
+    assert_eq!(
+        own.ask("DELETE", &format!("devices/{id}"), &Value::Null).0,
+        204
+    );
+    assert_eq!(
+        own.ask("DELETE", &format!("devices/{id}"), &Value::Null).0,
+        404
+    );
+    let left: Vec<u16> = [&guest, &other]
+        .map(|device| device.ask("GET", "tracks", &Value::Null).0)
+        .into();
+    assert!(left.contains(&200) && left.contains(&401), "{left:?}");
+    let last = if left[0] == 200 { &guest } else { &other };
+    assert_eq!(last.ask("DELETE", "session", &Value::Null).0, 204);
+    assert_eq!(
+        last.ask("GET", "tracks", &Value::Null).0,
+        401,
+        "signed out for good"
+    );
+    // A page that came by TLS keeps its cookie to that.
+    let by_tls = format!("Origin: https://{}\r\n", server.address);
+    let (status, head) = sign_in_from(&server, "", &by_tls, &json!({"code": code("listen")}));
+    assert_eq!(status, 204, "{head}");
+    assert!(head.contains("; Secure"), "{head}");
+    assert!(!guest.cookie.contains("Secure"), "{}", guest.cookie);
 
     // Guessing ends before it can succeed.
     let good = code("change");
@@ -889,6 +937,40 @@ fn in_the_network_at_home_it_answers_for_its_addresses_and_says_how_to_come_in()
     });
     let refused = sandbox.run(["serve", "--lan", "--no-token"]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_variable_that_says_no_or_nothing_is_not_given() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let started = |variables: &[(&str, &str)]| {
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (*name, std::ffi::OsStr::new(value)))
+            .collect();
+        drop(Server::start_with(&sandbox, &["--no-token"], &variables));
+    };
+    for no in ["false", "", "no", "0", "off", "No"] {
+        started(&[("VOISIN_SERVE_LAN", no), ("VOISIN_SERVE_SIGN_IN_FILE", "")]);
+    }
+    let command = |value: &str| {
+        let mut command = sandbox.command(["serve", "--show-token"]);
+        command
+            .env("VOISIN_SERVE_NO_TOKEN", value)
+            .output()
+            .unwrap()
+    };
+    assert_eq!(fine(command("off")).trim().len(), 64);
+    for yes in ["yes", "1", "on", "TRUE"] {
+        assert_eq!(command(yes).status.code(), Some(2), "{yes}");
+    }
+    let wrong = command("perhaps");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        text(&wrong.stderr).contains("perhaps"),
+        "{}",
+        text(&wrong.stderr)
+    );
 }
 
 #[test]

@@ -355,6 +355,22 @@ impl Engine {
             one.opinion = known.get(&one.track.id).map_or(0.0, |known| known.opinion);
         }
         candidates.retain(|one| options.taste == 0.0 || one.opinion > -1.0);
+        self.without_gone(candidates)
+    }
+
+    /// Leaves out what is no longer on the disk, unless all of it is: then the music lies elsewhere, and somebody else plays it.
+    fn without_gone(
+        &self,
+        mut candidates: Vec<MixCandidate>,
+    ) -> Result<Vec<MixCandidate>, EngineError> {
+        let gone = candidates
+            .iter()
+            .map(|one| self.library.is_gone(one.track.id));
+        let gone = gone.collect::<Result<Vec<bool>, _>>()?;
+        if gone.contains(&false) {
+            let mut is_gone = gone.into_iter();
+            candidates.retain(|_| is_gone.next() != Some(true));
+        }
         Ok(candidates)
     }
 
@@ -491,6 +507,20 @@ mod tests {
             .iter()
             .map(|song| song.track.id.0)
             .collect()
+    }
+
+    #[test]
+    fn a_mix_leaves_out_music_that_is_no_longer_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| {
+            new.file.path = dir.path().join(format!("{i}.mp3"));
+            if i % 3 == 0 {
+                std::fs::write(&new.file.path, "").unwrap();
+            }
+        });
+        let songs = ids(&mut engine, 1, &nearest());
+        assert!(songs.len() > 3, "{songs:?}");
+        assert!(songs.iter().all(|id| (id - 1) % 3 == 0), "{songs:?}");
     }
 
     #[test]

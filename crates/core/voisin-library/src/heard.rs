@@ -142,6 +142,37 @@ impl Library {
             .map(|liked| liked > 0))
     }
 
+    /// Tracks that a listener heard, the last one first, each once.
+    #[doc(hidden)]
+    pub fn heard_lately(&self, listener: &str) -> Result<Vec<TrackId>> {
+        self.tracks_of(
+            "SELECT a.id FROM heard h JOIN audio a USING (content) WHERE h.listener = ?1
+             GROUP BY a.id ORDER BY max(h.at) DESC, a.id",
+            listener,
+        )
+    }
+
+    /// Tracks that a listener likes, those that were added last first.
+    #[doc(hidden)]
+    pub fn liked_tracks(&self, listener: &str) -> Result<Vec<TrackId>> {
+        self.tracks_of(
+            "SELECT a.id FROM opinions o JOIN audio a USING (content) WHERE o.listener = ?1 AND o.liked > 0
+             ORDER BY a.id DESC",
+            listener,
+        )
+    }
+
+    fn tracks_of(&self, sql: &str, listener: &str) -> Result<Vec<TrackId>> {
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let ids = statement.query_map([listener], |row| Ok(TrackId(row.get(0)?)))?;
+                ids.collect()
+            });
+        self.sql(found)
+    }
+
     /// All listeners, with the number of plays and the number of opinions of each.
     #[doc(hidden)]
     pub fn listeners(&self) -> Result<Vec<(String, u64, u64)>> {
@@ -182,6 +213,31 @@ impl Library {
 mod tests {
     use super::*;
     use crate::testing::{library, track};
+
+    #[test]
+    fn what_was_heard_and_liked_is_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        let mut add = |seed| {
+            let new = track(seed, vec![1.0, 0.0], 0);
+            library.insert_track(&new).unwrap()
+        };
+        let ids = [add(0), add(1), add(2)];
+        let events = [
+            (ids[0], Told::Heard(100)),
+            (ids[1], Told::Heard(200)),
+            (ids[0], Told::Heard(300)),
+            (ids[0], Told::Liked(Some(true))),
+            (ids[1], Told::Liked(Some(false))),
+            (ids[2], Told::Liked(Some(true))),
+        ];
+        library.note_listening("page", &events).unwrap();
+        let other = [(ids[1], Told::Liked(Some(true)))];
+        library.note_listening("other", &other).unwrap();
+        assert_eq!(library.heard_lately("page").unwrap(), [ids[0], ids[1]]);
+        assert_eq!(library.liked_tracks("page").unwrap(), [ids[2], ids[0]]);
+        assert_eq!(library.heard_lately("nobody").unwrap(), []);
+    }
 
     #[test]
     fn listening_outlives_the_file() {

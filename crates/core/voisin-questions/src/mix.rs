@@ -7,25 +7,27 @@ use clap::{Args, Command, FromArgMatches as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::read::Refused;
-use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
+use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::Seconds;
 use super::values::{Fraction, Limit, at_most};
 use super::{Filters, QuestionError, SimilarAnswer};
-use voisin_engine::{Engine, MixOptions, Seed, SimilarOptions};
+use voisin_base::random::Random;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack};
+use voisin_library::{Track, TrackFilter};
 
 /// Songs to go on with after these
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mix {
-    /// What to start from; several are averaged
+    /// What to start from; several are averaged. Without any it begins with one that is drawn: of those that are liked, if there are
+    /// any, else of all that may be among them
     #[arg(
-        required = true,
         value_name = "TRACK",
-        help = "Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; `-` reads seeds from standard input"
+        help = "What to start from; without any it begins with one that is drawn from what is liked. Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; `-` reads seeds from standard input"
     )]
-    #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
-    #[schemars(length(min = 1, max = MOST_SEEDS))]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
     pub seeds: Vec<NamedSeed>,
     /// How many songs
     #[arg(long, short, default_value_t = twenty_five(), value_name = "N|all", allow_negative_numbers = true)]
@@ -190,13 +192,6 @@ impl Mixing {
 }
 
 impl Mix {
-    /// Refuses what makes no sense together.
-    ///
-    /// - `seeds`: how many there are
-    pub fn validate(&self, seeds: usize) -> Result<(), Refused> {
-        at_least_one("seeds", seeds)
-    }
-
     /// The engine's options.
     ///
     /// - `usual`: what a mix is like where the question says nothing of it
@@ -217,7 +212,7 @@ impl Mix {
         })
     }
 
-    /// The songs, and how near the seeds have anything here.
+    /// The songs, and how near the seeds have anything here. Without a seed the first of them is drawn, and the others follow it.
     ///
     /// - `usual`: what a mix is like where the question says nothing of it
     pub fn run(
@@ -228,6 +223,27 @@ impl Mix {
         usual: &Mixing,
     ) -> Result<SimilarAnswer, QuestionError> {
         let tracks = engine.library().status()?.tracks as usize;
+        if seeds.is_empty() {
+            let options = self.options(engine, seeds, played.clone(), usual, tracks)?;
+            let first = drawn(engine, &options)?;
+            let rest = Self {
+                limit: Limit::from(options.limit.saturating_sub(1).max(1)),
+                ..self.clone()
+            };
+            let mut answer = rest.run(engine, &[engine.seed_of(first.id)?], played, usual)?;
+            let genres = engine.genres_of(std::slice::from_ref(&first))?;
+            answer.found.insert(
+                0,
+                SimilarTrack {
+                    track: first,
+                    genres: genres.into_iter().next().unwrap_or_default(),
+                    similarity: 1.0,
+                    unlike: None,
+                },
+            );
+            answer.found.truncate(options.limit);
+            return Ok(answer);
+        }
         let options = self.options(engine, seeds, played, usual, tracks)?;
         let found = engine.mix(seeds, &options)?;
         let filter = options.filter;
@@ -244,6 +260,66 @@ impl Mix {
             steered: None,
         })
     }
+}
+
+/// Tracks that are drawn at most where some are no longer on the disk.
+const DRAWS: usize = 20;
+
+/// A track to begin with: of those as long as a mix has them (of all, where there are none) any of those that are liked, else
+/// any that is not disliked.
+fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> {
+    let filter = &options.filter;
+    let fitting = TrackFilter {
+        seconds_from: Some(filter.seconds_from.unwrap_or(options.shortest)),
+        seconds_to: Some(filter.seconds_to.unwrap_or(options.longest))
+            .filter(|most| most.is_finite()),
+        ..filter.clone()
+    };
+    let of = |filter: &TrackFilter| {
+        Ok::<_, QuestionError>(match engine.matching(filter)? {
+            Some(tracks) => tracks.to_vec(),
+            None => engine.library().track_ids()?,
+        })
+    };
+    let mut tracks = of(&fitting)?;
+    if tracks.is_empty() {
+        tracks = of(filter)?;
+    }
+    if options.taste > 0.0 {
+        let known = engine
+            .library()
+            .listening(options.listener.as_deref(), &tracks)?;
+        let opinion = |track: &TrackId| known.get(track).map_or(0.0, |heard| heard.opinion);
+        let least = if tracks.iter().any(|track| opinion(track) > 0.0) {
+            f32::MIN_POSITIVE
+        } else {
+            0.0
+        };
+        tracks.retain(|track| opinion(track) >= least);
+    }
+    let is_played = |track: &TrackId| options.played.iter().any(|seed| seed.track == Some(*track));
+    if !tracks.iter().all(is_played) {
+        tracks.retain(|track| !is_played(track));
+    }
+    if tracks.is_empty() {
+        return Err(QuestionError::NothingFits);
+    }
+    let mut random = Random::new(options.random);
+    let mut draw = || {
+        let place = (random.f64() * tracks.len() as f64) as usize;
+        tracks[place.min(tracks.len() - 1)]
+    };
+    let first = draw();
+    let library = engine.library();
+    let mut chosen = first;
+    for _ in 0..DRAWS {
+        if !library.is_gone(chosen)? {
+            return Ok(library.track(chosen)?);
+        }
+        chosen = draw();
+    }
+    // Where none is there the music lies elsewhere.
+    Ok(library.track(first)?)
 }
 
 #[cfg(test)]

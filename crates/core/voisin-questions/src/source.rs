@@ -10,7 +10,7 @@ use super::genre::Classify;
 use super::mix::{Mix, Mixing};
 use super::playlist::Playlist;
 use super::remote::{LocalOnly, Named, RemoteLibrary};
-use super::seed::NamedSeed;
+use super::seed::{NamedSeed, at_least_one};
 use super::similar::Similar;
 use super::{Filters, QuestionError, SimilarAnswer};
 use crate::answers::graph::neighbour_graph;
@@ -241,6 +241,8 @@ impl LibrarySource {
             Self::Local(engine) => return question.run(engine, seeds, played, usual),
             Self::Remote(remote) => remote,
         };
+        // One can only be drawn where all tracks are known.
+        at_least_one("seeds", seeds.len())?;
         let tracks = question.limit.of_counted(|| remote.tracks())?;
         let options = question.options(remote.engine(), seeds, played, usual, tracks)?;
         Ok(SimilarAnswer::of_part(remote.mix(seeds, &options)?))

@@ -414,7 +414,6 @@ impl PyLibrary {
         let played = played.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let (answer, measured) = self.with(py, |library| {
-            mix.validate(wanted.len())?;
             let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
             let played = SeedArgument::seeds(&played, library, embedder)?;
             library.fetch_filters(&mix.filters)?;

@@ -4,6 +4,7 @@ mod explore;
 mod labels;
 mod listening;
 mod lists;
+mod missing;
 mod refs;
 mod saved;
 mod search;
@@ -20,7 +21,7 @@ use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -29,11 +30,12 @@ use super::ServeError;
 use super::ask;
 use super::devices::{CODE_LASTS, Rights, readable};
 use super::gate::guard;
-use super::guard::{COOKIE, LONGEST_BODY, LONGEST_SESSION};
+use super::guard::{COOKIE, LONGEST_BODY, LONGEST_SESSION, cookie};
 use super::listen::raised;
 use super::peer::Peer;
 use super::problem::Problem;
 use super::scan::{ScanProgress, ScanState};
+use super::sessions::{SignedIn, device_name};
 use super::sign_in::SignInRefused;
 use super::state::Shared;
 use super::upstream::ServerAddress;
@@ -146,6 +148,7 @@ pub(super) fn router(
                 .layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)),
         )
         .route("/devices", get(device).post(let_in))
+        .route("/devices/{id}", delete(sign_out))
         .route("/status", get(tracks::status))
         .route("/tracks", get(tracks::list))
         .route("/find", get(tracks::find))
@@ -158,6 +161,8 @@ pub(super) fn router(
             "/tracks/{id}/liked",
             get(listening::opinion).put(listening::like),
         )
+        .route("/heard", get(listening::heard))
+        .route("/liked", get(listening::liked))
         .route("/lists", get(saved::all).post(lists::file))
         .route(
             "/lists/{name}",
@@ -181,6 +186,7 @@ pub(super) fn router(
         .route("/duplicates", get(explore::duplicates))
         .route("/outliers", get(explore::outliers))
         .route("/failed", get(explore::failed))
+        .route("/missing", get(missing::all).delete(missing::remove))
         .route("/refs/similar", post(refs::similar))
         .route("/refs/path", post(refs::path))
         .route("/refs/artists", post(refs::artists))
@@ -304,7 +310,25 @@ async fn session(
     } else {
         String::new()
     };
-    Ok(with_cookie(&state, token.cookie(rights), &more))
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let name = device_name(text(header::USER_AGENT));
+    let cookie = state
+        .guard
+        .sessions
+        .begin(token, rights, name)
+        .map_err(|_| Problem::fault())?;
+    // A page that came by TLS is told to send it by nothing else.
+    let secure = if text(header::ORIGIN).starts_with("https://") {
+        "; Secure"
+    } else {
+        ""
+    };
+    Ok(with_cookie(&state, &cookie, &format!("{more}{secure}")))
 }
 
 /// Logs who could not sign in, as programs that shut addresses out read it (docs/serve.md has fail2ban's line).
@@ -315,11 +339,36 @@ fn say_refused(state: &Shared, peer: Peer, reason: &str) {
 #[derive(Serialize)]
 struct OwnRights {
     rights: Rights,
+    /// Those that are signed in, for who may change something.
+    devices: Vec<SignedIn>,
 }
 
-/// The rights of the device that asks.
-async fn device(Extension(rights): Extension<Rights>) -> Json<OwnRights> {
-    Json(OwnRights { rights })
+/// The rights of the device that asks, and the devices that are signed in.
+async fn device(
+    State(state): State<Shared>,
+    Extension(rights): Extension<Rights>,
+    headers: HeaderMap,
+) -> Json<OwnRights> {
+    let devices = match &state.guard.token {
+        Some(token) if rights == Rights::Change => {
+            state.guard.sessions.all(token, cookie(&headers))
+        }
+        _ => Vec::new(),
+    };
+    Json(OwnRights { rights, devices })
+}
+
+/// Signs a device out.
+async fn sign_out(
+    State(state): State<Shared>,
+    ask::Id(id): ask::Id,
+) -> Result<StatusCode, Problem> {
+    if state.guard.sessions.end(id.0 as u64) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        let next = "GET /api/v1/devices lists them";
+        Err(Problem::not_found("no such device is signed in", next))
+    }
 }
 
 #[derive(Serialize)]
@@ -362,7 +411,10 @@ async fn let_in(
     }))
 }
 
-async fn end_session(State(state): State<Shared>) -> Response<Body> {
+async fn end_session(State(state): State<Shared>, headers: HeaderMap) -> Response<Body> {
+    if let (Some(token), Some(cookie)) = (&state.guard.token, cookie(&headers)) {
+        state.guard.sessions.end_own(token, cookie);
+    }
     with_cookie(&state, "", "; Max-Age=0")
 }
 

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use super::devices::{Devices, Rights};
 use super::peer::Peer;
 use super::problem::Problem;
+use super::sessions::Sessions;
 use super::sign_in::SignIns;
 use super::token::Token;
 
@@ -48,6 +49,7 @@ pub(super) struct Guard {
     /// Names and addresses besides its own addresses, in lower case.
     pub(super) hosts: Vec<String>,
     pub(super) devices: Devices,
+    pub(super) sessions: Sessions,
     /// Origins besides the server's own.
     pub(super) origins: Vec<String>,
     /// Before every path; empty or `/voisin`.
@@ -109,6 +111,23 @@ pub(super) fn own_names(name: &str) -> Vec<String> {
         .chain(at_home)
         .filter(|name| !name.starts_with('.'))
         .collect()
+}
+
+/// The hosts that a name allows, as it is typed: the address of the page is as good as its name, and a name without a dot
+/// is one of a home network.
+pub(super) fn allowed_names(typed: &str) -> Vec<String> {
+    let typed = typed.trim().to_ascii_lowercase();
+    let host = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| typed.strip_prefix(scheme))
+        .unwrap_or(&typed);
+    let host = host.split('/').next().unwrap_or_default();
+    let name = name_of_host(host).unwrap_or(host).to_owned();
+    if name.contains(['.', ':']) {
+        vec![name]
+    } else {
+        own_names(&name)
+    }
 }
 
 impl Guard {
@@ -229,7 +248,7 @@ impl Guard {
                 "send \"Authorization: Bearer TOKEN\"; whoever runs the server can show it",
             ));
         };
-        let Some(rights) = token.rights_of(cookie) else {
+        let Some(rights) = self.sessions.rights_of(token, cookie) else {
             return Err(self.failed(peer));
         };
         if rights == Rights::Change {
@@ -268,7 +287,9 @@ impl Guard {
         match bearer(headers) {
             Some(offered) => token.is(offered),
             None => {
-                cookie(headers).and_then(|offered| token.rights_of(offered)) == Some(Rights::Change)
+                let rights =
+                    cookie(headers).and_then(|offered| self.sessions.rights_of(token, offered));
+                rights == Some(Rights::Change)
             }
         }
     }
@@ -309,7 +330,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The page's cookie.
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
     let all = headers
         .get_all(header::COOKIE)
         .iter()
@@ -379,6 +400,17 @@ mod tests {
                 "{host:?}"
             );
         }
+    }
+
+    #[test]
+    fn hosts_are_allowed_as_they_are_typed() {
+        for typed in ["Music.lan", "http://music.lan:8766", "https://music.lan/"] {
+            assert_eq!(allowed_names(typed), ["music.lan"], "{typed}");
+        }
+        assert_eq!(allowed_names("0.0.0.0"), ["0.0.0.0"]);
+        let at_home = allowed_names("nas");
+        assert!(at_home.contains(&"nas".to_owned()) && at_home.contains(&"nas.lan".to_owned()));
+        assert!(!at_home.iter().any(|name| name.ends_with(".com")));
     }
 
     #[test]

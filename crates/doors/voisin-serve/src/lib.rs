@@ -33,6 +33,7 @@ mod page;
 mod peer;
 mod problem;
 mod scan;
+mod sessions;
 mod sign_in;
 mod songs;
 mod state;
@@ -71,9 +72,10 @@ pub use token::{Token, hash_password};
 pub use upstream::ServerAddress;
 
 use devices::{Rights, readable};
-use guard::Guard;
+use guard::{Guard, allowed_names};
 use listen::{Listener, Open};
 use scan::ScanProcess;
+use sessions::Sessions;
 use state::State;
 use voisin_kernels::allocator;
 use voisin_questions::Mixing;
@@ -242,11 +244,12 @@ pub fn serve(
         token: options.token,
         hosts: own
             .into_iter()
-            .chain(options.hosts.iter().map(|host| host.to_ascii_lowercase()))
+            .chain(options.hosts.iter().flat_map(|host| allowed_names(host)))
             .collect(),
         origins: options.origins,
         base_path: options.base_path,
         proxies: options.proxies,
+        sessions: Sessions::of_folder(&options.dir),
         ..Guard::default()
     };
     let mut state = State::new(

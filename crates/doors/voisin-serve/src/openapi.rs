@@ -16,13 +16,22 @@ use voisin_questions::seed::NamedSeed;
 use voisin_questions::{Filters, Mixing, Similar};
 
 /// Questions that are no tools: queries.
-const OTHERS: [QuestionTool; 5] = [
+const OTHERS: [QuestionTool; 8] = [
     ("", "", Method::GET, "/labels", of_query::<Paged<Plain>>),
+    ("", "", Method::GET, "/heard", of_query::<Paged<Plain>>),
+    ("", "", Method::GET, "/liked", of_query::<Paged<Plain>>),
     (
         "",
         "",
         Method::GET,
         "/failed",
+        of_query::<Paged<Plain, usize>>,
+    ),
+    (
+        "",
+        "",
+        Method::GET,
+        "/missing",
         of_query::<Paged<Plain, usize>>,
     ),
     (

@@ -84,8 +84,8 @@ pub fn hash_password(password: &str) -> Result<String, ServeError> {
 pub struct Token {
     text: String,
     digest: blake3::Hash,
-    /// The cookies for it, which are not the token itself: one to change things, one to listen.
-    cookies: [(Rights, String); 2],
+    /// Of digests of cookies, which another token does not have.
+    key: [u8; 32],
     passwords: Vec<(Rights, Password)>,
 }
 
@@ -98,19 +98,11 @@ impl std::fmt::Debug for Token {
 impl Token {
     fn new(text: String) -> Self {
         let digest = blake3::hash(text.as_bytes());
-        let cookie = |of| {
-            blake3::Hash::from(blake3::derive_key(of, text.as_bytes()))
-                .to_hex()
-                .to_string()
-        };
-        let cookies = [
-            (Rights::Change, cookie("voisin serve, cookie of the page")),
-            (Rights::Listen, cookie("voisin serve, cookie of a guest")),
-        ];
+        let key = blake3::derive_key("voisin serve, cookies of devices", text.as_bytes());
         Self {
             text,
             digest,
-            cookies,
+            key,
             passwords: Vec::new(),
         }
     }
@@ -224,22 +216,11 @@ impl Token {
         Some(known.0)
     }
 
-    /// The page's cookie in exchange for the token or a code.
-    pub(super) fn cookie(&self, rights: Rights) -> &str {
-        self.cookies
-            .iter()
-            .find(|(of, _)| *of == rights)
-            .map_or("", |(_, cookie)| cookie)
-    }
-
-    /// The rights that a cookie gives.
-    pub(super) fn rights_of(&self, offered: &str) -> Option<Rights> {
-        let offered = blake3::hash(offered.as_bytes());
-        let is_it = |cookie: &str| offered == blake3::hash(cookie.as_bytes());
-        self.cookies
-            .iter()
-            .find(|(_, cookie)| is_it(cookie))
-            .map(|(rights, _)| *rights)
+    /// A digest of a device's cookie that another token does not have.
+    pub(super) fn digest_of(&self, cookie: &str) -> String {
+        blake3::keyed_hash(&self.key, cookie.as_bytes())
+            .to_hex()
+            .to_string()
     }
 }
 
@@ -247,13 +228,16 @@ impl Token {
 fn is_the_owners(path: &Path) -> Result<(), ServeError> {
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
         let fault = |source| ServeError::TokenFile {
             path: path.to_owned(),
             source,
         };
-        let mode = std::fs::metadata(path).map_err(fault)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        let metadata = std::fs::metadata(path).map_err(fault)?;
+        let mode = metadata.permissions().mode() & 0o777;
+        // Secrets that are mounted into a container belong to root, and its user reads them by their group.
+        let is_mounted = metadata.uid() == 0 && !rustix::process::getuid().is_root();
+        if mode & if is_mounted { 0o037 } else { 0o077 } != 0 {
             return Err(ServeError::OpenToken {
                 path: path.to_owned(),
                 mode,

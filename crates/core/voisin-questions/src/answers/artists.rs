@@ -57,6 +57,8 @@ pub struct ArtistSummaryJson {
     #[serde(flatten)]
     name: MakerName,
     tracks: usize,
+    /// Of an album: the year of its most typical track.
+    year: Option<i32>,
     medoid: Option<TrackRef>,
     cohesion: Option<f32>,
     nearest: Option<NearestJson>,
@@ -107,7 +109,10 @@ impl ArtistJson {
         match found {
             FoundArtists::All(all) => all
                 .into_iter()
-                .map(|one| Self::All(ArtistSummaryJson::new(one, track)))
+                .map(|one| {
+                    let year = known(one.medoid).and_then(|track| track.year);
+                    Self::All(ArtistSummaryJson::new(one, year, track))
+                })
                 .collect(),
             FoundArtists::Near(near) => near
                 .into_iter()
@@ -118,8 +123,13 @@ impl ArtistJson {
 }
 
 impl ArtistSummaryJson {
-    fn new(one: ArtistSummary, track: impl Fn(TrackId) -> Option<TrackRef>) -> Self {
+    fn new(
+        one: ArtistSummary,
+        year: Option<i32>,
+        track: impl Fn(TrackId) -> Option<TrackRef>,
+    ) -> Self {
         Self {
+            year: year.filter(|_| one.album.is_some()),
             name: MakerName {
                 album: one.album,
                 artist: one.artist,

@@ -8,11 +8,14 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::labels::writable;
+use super::{Answer, page};
 use crate::ask;
 use crate::problem::Problem;
 use crate::state::Shared;
 use voisin_base::track::TrackId;
-use voisin_library::Told;
+use voisin_library::{Library, LibraryError, Told, Track};
+use voisin_questions::answers::list::TrackJson;
+use voisin_questions::page::{Paged, Plain};
 
 /// Whose listening it is, as `voisin heard` names it.
 const LISTENER: &str = "page";
@@ -38,6 +41,56 @@ pub(super) async fn opinion(
     Ok(Json(PageOpinion {
         liked: liked.await?,
     }))
+}
+
+#[derive(Serialize)]
+pub(super) struct TracksPage {
+    total: usize,
+    tracks: Vec<TrackJson>,
+    /// Names the next page; null on the last one.
+    next: Option<TrackId>,
+}
+
+/// What was heard here, the last first.
+pub(super) async fn heard(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Plain>>,
+) -> Result<Answer<TracksPage>, Problem> {
+    listed(&state, asked, |library| library.heard_lately(LISTENER)).await
+}
+
+/// What is liked here.
+pub(super) async fn liked(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Plain>>,
+) -> Result<Answer<TracksPage>, Problem> {
+    listed(&state, asked, |library| library.liked_tracks(LISTENER)).await
+}
+
+async fn listed(
+    state: &Shared,
+    asked: Paged<Plain>,
+    tracks: fn(&Library) -> Result<Vec<TrackId>, LibraryError>,
+) -> Result<Answer<TracksPage>, Problem> {
+    let answer = state.look(move |_, context| {
+        let library = context.engine.library();
+        let all = tracks(library)?;
+        let (part, next) = page(&all, |track| *track, asked.after, asked.limit)?;
+        let shown = &all[part];
+        let measured = library.descriptors(shown)?;
+        let found = library.tracks_by_id(shown)?;
+        let json = |track: &Track| TrackJson::new(track, measured.get(&track.id), None);
+        let answer = TracksPage {
+            total: all.len(),
+            tracks: found.iter().map(json).collect(),
+            next,
+        };
+        Ok(Answer {
+            generation: library.generation()?,
+            answer,
+        })
+    });
+    answer.await
 }
 
 pub(super) async fn like(

@@ -5,16 +5,20 @@ import * as player from "./player.js";
 import { recover } from "./playback.js";
 import * as listen from "./listen.js";
 import * as map from "./map.js";
+import "./now.js";
 import * as list from "./list.js";
 import * as clusters from "./clusters.js";
 import * as genres from "./genres.js";
+import * as home from "./home.js";
 import * as makers from "./makers.js";
 import * as review from "./review.js";
 import * as library from "./library.js";
 import { take } from "./card.js";
+import { lookLater } from "./missing.js";
 import { sentence } from "./states.js";
 
 const PLACES = {
+  home,
   listen,
   map,
   list,
@@ -24,10 +28,19 @@ const PLACES = {
   library,
   clusters,
   artists: makers,
+  added: home.lists,
+  heard: home.lists,
+  liked: home.lists,
 };
-const ORDER = Object.keys(PLACES).slice(0, 7);
+const ORDER = Object.keys(PLACES).slice(0, 8);
 /** Places that are a part of another one in the navigation. */
-const WITHIN = { clusters: "genres", artists: "albums" };
+const WITHIN = {
+  clusters: "genres",
+  artists: "albums",
+  added: "home",
+  heard: "home",
+  liked: "home",
+};
 let now = null,
   leave = new AbortController();
 
@@ -40,7 +53,10 @@ function route() {
 function go(again = false) {
   // Whoever goes elsewhere has done with the search.
   clearTimeout($("search").timer);
-  const to = route();
+  let to = route();
+  // A guest is shown nothing that only others can do.
+  if (to.place === "review" && document.body.dataset.rights === "listen")
+    to = { place: "home", parts: [] };
   for (const link of document.querySelectorAll("#places a"))
     if (link.dataset.place === (WITHIN[to.place] ?? to.place))
       link.setAttribute("aria-current", "page");
@@ -59,9 +75,10 @@ addEventListener("hashchange", () => go());
 // ---- who may see it
 /** A token in the address is exchanged for a cookie at once, and leaves the address. */
 async function begin() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  const inHash = new URLSearchParams(location.hash.slice(1)),
+    given = inHash.get("token") ?? inHash.get("code");
   if (given) {
-    history.replaceState(null, "", location.pathname + location.search + "#/");
+    history.replaceState(null, "", location.pathname + location.search);
     try {
       await enter(given, true);
     } catch (error) {
@@ -69,6 +86,8 @@ async function begin() {
     }
   }
   await knowRights();
+  // Who comes without a place in mind comes in by the front door.
+  if (/^#?\/?$/.test(location.hash)) history.replaceState(null, "", "#/home");
   return go();
 }
 /** What a guest cannot do is not offered. */
@@ -88,31 +107,51 @@ function askForToken(why) {
   leave.abort();
   now = null;
   $("main").replaceChildren();
-  const field = h("input", {
-    type: "password",
-    required: true,
-    autocomplete: "off",
+  const code = h("input", {
+    inputmode: "numeric",
+    autocomplete: "one-time-code",
+    maxlength: 7,
     spellcheck: "false",
-    "aria-label": "Code, password or token",
+    "aria-label": "Code of six digits",
     placeholder: "482 193",
+    class: "six",
+    oninput: () => {
+      if (/^\d{3}\s?\d{3}$/.test(code.value.trim())) send(code.value);
+    },
+  });
+  const secret = h("input", {
+    type: "password",
+    autocomplete: "current-password",
+    spellcheck: "false",
+    "aria-label": "Password or token",
   });
   const stay = h("input", { type: "checkbox", checked: true });
   const told = h("p", { class: "faint", role: "status" }, why ?? "");
+  let sent = null;
+  const send = async (typed) => {
+    if (sent === typed) return;
+    sent = typed;
+    try {
+      await enter(typed.trim(), stay.checked);
+      dialog.close();
+      await knowRights();
+      go(true);
+    } catch (error) {
+      sent = null;
+      told.textContent =
+        error.status === 401 && typed === code.value
+          ? "This code is not good: it was mistyped, used already, or shown more than ten minutes ago."
+          : sentence(error.message);
+      (typed === code.value ? code : secret).select();
+    }
+  };
   dialog.replaceChildren(
     h(
       "form",
       {
-        onsubmit: async (event) => {
+        onsubmit: (event) => {
           event.preventDefault();
-          try {
-            await enter(field.value.trim(), stay.checked);
-            dialog.close();
-            await knowRights();
-            go(true);
-          } catch (error) {
-            told.textContent = sentence(error.message);
-            field.select();
-          }
+          send(secret.value || code.value);
         },
       },
       h("h2", { id: "ask-title" }, "Sign in"),
@@ -123,22 +162,28 @@ function askForToken(why) {
         h("code", {}, "voisin serve"),
         " printed when it started.",
       ),
-      h(
-        "p",
-        { class: "faint" },
-        "The server’s password works too, where it has one, and its token: ",
-        h("code", {}, "voisin serve --show-token"),
-        " prints it.",
-      ),
-      field,
+      code,
       h("label", { class: "inline" }, stay, h("span", {}, "Stay signed in on this device")),
       told,
+      h(
+        "details",
+        {},
+        h("summary", {}, "With a password or the token"),
+        h(
+          "p",
+          { class: "faint" },
+          "The server’s password, where it has one, or its token: ",
+          h("code", {}, "voisin serve --show-token"),
+          " prints it.",
+        ),
+        secret,
+      ),
       h("div", { class: "part-acts" }, h("button", { class: "primary" }, "Sign in")),
     ),
   );
   dialog.addEventListener("cancel", (event) => event.preventDefault());
   dialog.showModal();
-  field.focus();
+  code.focus();
 }
 
 // ---- a server that is gone, and is back
@@ -237,7 +282,7 @@ const HELP = [
   [
     "Places",
     [
-      ["1 – 7", "Listen, Map, List, Genres, Albums, Review, Library"],
+      ["1 – 8", "Home, Listen, Map, List, Genres, Albums, Review, Library"],
       ["/", "search"],
       ["O", "ask about a file"],
       ["T", "light or dark"],
@@ -370,7 +415,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     return undefined;
   }
-  if (/^[1-7]$/.test(name)) {
+  if (/^[1-8]$/.test(name)) {
     location.hash = ORDER[name - 1] === "listen" ? "#/" : "#/" + ORDER[name - 1];
     event.preventDefault();
     return undefined;
@@ -393,7 +438,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 setTheme();
-begin();
+begin().then(lookLater);
 
 // For tests.
 window.voisin = { player, map, list, ask };

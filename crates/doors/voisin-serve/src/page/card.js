@@ -193,6 +193,7 @@ function head(track, entry, signal) {
         "div",
         { class: "acts" },
         play,
+        track.id !== null && player.radioButton(() => [track]),
         track.id !== null &&
           h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
         iconButton("after", "Play it next", () => player.enqueue([entry]), { class: "boxed" }),

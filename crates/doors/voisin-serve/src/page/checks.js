@@ -5,6 +5,7 @@ import * as player from "./player.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
+import { missing } from "./missing.js";
 
 /** Items that are shown at once. */
 const PAGE = 50;
@@ -36,6 +37,11 @@ export const CHECKS = {
     one: "track",
     none: ["Nothing lies apart", "Every track has others that it is like."],
   },
+  missing: {
+    title: "Missing",
+    about: "Music whose files are no longer where the library knows them.",
+    place: missing,
+  },
   failed: {
     title: "Failed",
     about: "Files that could not be listened to. Each is tried again once it has changed.",
@@ -47,9 +53,10 @@ export const CHECKS = {
 };
 
 export function check(name, place, signal) {
-  const { about, path, query, shown, one, none } = CHECKS[name];
+  const { about, path, query, shown, one, none, place: fill } = CHECKS[name];
   const found = h("div", {});
   place.replaceChildren(h("p", { class: "faint" }, about), found);
+  if (fill) return fill(found, signal);
   load(
     found,
     signal,
@@ -81,6 +88,7 @@ export function check(name, place, signal) {
       return null;
     },
   );
+  return undefined;
 }
 
 /** A recording, or a song, with its files. */

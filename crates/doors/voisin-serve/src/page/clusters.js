@@ -119,6 +119,7 @@ function choose(id) {
       "div",
       { class: "part-acts" },
       h("button", { type: "button", class: "small", onclick: () => player.play(all) }, "Play all"),
+      player.radioButton(() => cluster.members.toSpliced(MOST), { class: "small" }),
       h(
         "button",
         { type: "button", class: "small", onclick: () => list.add(cluster.members.slice(0, MOST)) },

@@ -46,6 +46,12 @@ export function cover(track, large = false) {
   return box;
 }
 
-/** The same picture for what the system shows of what plays. */
+/** The same picture for what the system shows of what plays; voisin's sign where there is none. */
 export const artwork = ({ id }) =>
-  id === null || id === undefined || without.has(id) ? [] : [{ src: coverOf(id) }];
+  id === null || id === undefined || without.has(id)
+    ? [192, 512].map((side) => ({
+        src: new URL(`page/icon-${side}.png`, document.baseURI).href,
+        sizes: `${side}x${side}`,
+        type: "image/png",
+      }))
+    : [{ src: coverOf(id) }];

@@ -36,7 +36,8 @@ export const isolated = (text) => `\u2068${plain(text)}\u2069`;
 export const joined = (parts, sign = " · ") =>
   parts
     .filter(Boolean)
-    .map((part, i) => [i ? sign : null, part instanceof Node ? part : name(part)]);
+    .map((part) => (part instanceof Node ? part : name(part)))
+    .flatMap((part, i) => (i ? [sign, part] : [part]));
 
 export function icon(name) {
   const space = "http://www.w3.org/2000/svg",

@@ -308,6 +308,7 @@ function choose(chosen) {
             { type: "button", class: "small", onclick: () => player.play(typical) },
             "Play all",
           ),
+          player.radioButton(() => genre.typical, { class: "small" }),
         ),
         h(
           "ul",

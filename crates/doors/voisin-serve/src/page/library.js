@@ -2,6 +2,7 @@
 import { bytes, count, h, name, segments, span, toast } from "./dom.js";
 import { ask, scanEvents } from "./api.js";
 import { CHECKS, check } from "./checks.js";
+import { lookLater } from "./missing.js";
 import { load, sentence } from "./states.js";
 
 const STATES = {
@@ -35,9 +36,10 @@ export function show(root, route, signal) {
   }
   const held = h("section", {}),
     scan = h("section", { class: "scan for-change" }),
-    devices = h("section", { class: "scan for-change" });
+    devices = h("section", { class: "scan for-change" }),
+    known = h("section", { class: "for-change signed-in" });
   root.replaceChildren(
-    h("div", { class: "page library-page", "data-scrolls": "" }, head, scan, devices, held),
+    h("div", { class: "page library-page", "data-scrolls": "" }, head, scan, devices, known, held),
   );
   const refresh = () =>
     load(
@@ -49,6 +51,65 @@ export function show(root, route, signal) {
   refresh();
   scanner(scan, signal, refresh);
   letIn(devices, signal);
+  if (document.body.dataset.rights === "change") signedIn(known, signal);
+}
+
+const KINDS = { change: "may change things", listen: "a guest, who may listen" };
+/** 5 minutes ago; 3 days ago. */
+const ago = (seconds) => {
+  const minutes = Math.round((Date.now() / 1000 - seconds) / 60);
+  if (minutes < 70) return "within the last hour";
+  if (minutes < 36 * 60) return count(Math.round(minutes / 60), "hour") + " ago";
+  return count(Math.round(minutes / (60 * 24)), "day") + " ago";
+};
+
+/** Devices that are signed in, each to be signed out. */
+function signedIn(place, signal) {
+  load(
+    place,
+    signal,
+    (waiting) => ask("devices", { signal, waiting }),
+    ({ devices }) => {
+      if (!devices.length) return;
+      place.append(
+        h("h2", {}, "Signed in"),
+        h(
+          "ul",
+          { class: "hand devices" },
+          devices.map((device) =>
+            h(
+              "li",
+              {},
+              h(
+                "span",
+                { class: "words" },
+                h("b", {}, device.name + (device.is_this ? " (this device)" : "")),
+                h("span", { class: "faint" }, `${KINDS[device.rights]} · seen ${ago(device.seen)}`),
+              ),
+              h(
+                "button",
+                {
+                  type: "button",
+                  class: "small",
+                  "aria-label": `Sign out ${device.name}`,
+                  onclick: async () => {
+                    try {
+                      await ask("devices/" + device.id, { method: "DELETE", signal, once: true });
+                      if (device.is_this) location.reload();
+                      else signedIn(place, signal);
+                    } catch (error) {
+                      if (error.name !== "AbortError") toast(sentence(error.message));
+                    }
+                  },
+                },
+                "Sign out",
+              ),
+            ),
+          ),
+        ),
+      );
+    },
+  );
 }
 
 /** A code for another device, which is shown here and typed there. */
@@ -130,6 +191,9 @@ function facts(status) {
   );
 }
 
+const ended = ({ added, updated, unchanged, failed, seconds }) =>
+  `${added} added, ${updated} updated, ${unchanged} unchanged${failed ? `, ${failed} failed` : ""} in ${span(Math.max(1, seconds))}.`;
+
 function scanner(place, signal, refresh) {
   const title = h("h2", {}),
     bar = h("progress", { max: 1, "aria-label": "Scan" }),
@@ -164,9 +228,15 @@ function scanner(place, signal, refresh) {
       : progress.state === "failed"
         ? sentence(progress.message ?? "")
         : summary
-          ? `${summary.added} added, ${summary.updated} updated, ${summary.unchanged} unchanged${summary.failed ? `, ${summary.failed} failed` : ""} in ${span(Math.max(1, summary.seconds))}.`
+          ? ended(summary)
           : "It looks for files that are new or changed. What it heard once is not heard again.";
-    if (was === "running" && !runs) refresh();
+    const lost = (summary?.gone ?? 0) + (summary?.out_of_reach ?? 0);
+    if (!runs && lost)
+      told.append(" ", h("a", { href: "#/library/missing" }, `${count(lost, "file")} missing`));
+    if (was === "running" && !runs) {
+      refresh();
+      lookLater();
+    }
     was = progress.state;
   }
   // The server tells of each step as it happens. Once nothing runs there is nothing to be told.

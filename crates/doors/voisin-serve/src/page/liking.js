@@ -1,5 +1,5 @@
 // What is liked: two switches for a track, of which at most one is pressed. The server keeps it, and mixes count it.
-import { Emitter, iconButton, say, toast } from "./dom.js";
+import { changes, Emitter, iconButton, say, toast } from "./dom.js";
 import { ask } from "./api.js";
 import { sentence } from "./states.js";
 
@@ -32,6 +32,7 @@ export function liking(more, signal) {
     try {
       await ask(`tracks/${of}/liked`, { method: "PUT", body: { liked: now } });
       told.emit("liked", { of, now });
+      changes.emit("liked", { id: of, liked: now });
       say({ true: "Liked", false: "Disliked", null: "Neither liked nor disliked" }[now]);
     } catch (error) {
       toast(sentence(error.message));

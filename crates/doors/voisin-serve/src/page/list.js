@@ -187,6 +187,9 @@ function draw() {
             icon("play"),
             "Play",
           ),
+          player.radioButton(() => state.items.map(({ track }) => track), {
+            disabled: !state.items.length,
+          }),
           h(
             "button",
             {

@@ -1,17 +1,28 @@
 // Artists and albums: their tracks, which of them sound alike, and by which tracks.
-import { count, h, icon, name, segments, toast } from "./dom.js";
+import { count, h, icon, joined, keep, name, segments, span, toast } from "./dom.js";
 import { ask, askAll } from "./api.js";
 import { mark } from "./playing.js";
+import { cover } from "./cover.js";
+import { LongGrid, tile } from "./tiles.js";
 import { row } from "./tracks.js";
 import { empty, framed, load, sentence } from "./states.js";
 import * as list from "./list.js";
 import * as player from "./player.js";
 
-/** More rows would be read by nobody: the search narrows them. */
-const MOST = 200;
 /** Those near to one, and tracks of its own. */
 const NEAR = 12,
-  OWN = 100;
+  OWN = 1000;
+/** What a grid is ordered by; the first of each is how the server has it. */
+const ORDERS = {
+  albums: { artist: "Artist", name: "Name", year: "Year, newest first", tracks: "Most tracks" },
+  artists: { artist: "Name", tracks: "Most tracks" },
+};
+const sorted = (items, order) =>
+  ({
+    name: () => items.toSorted((a, b) => titleOf(a).localeCompare(titleOf(b))),
+    year: () => items.toSorted((a, b) => (b.year ?? 0) - (a.year ?? 0)),
+    tracks: () => items.toSorted((a, b) => b.tracks - a.tracks),
+  })[order]?.() ?? items;
 const KINDS = {
   albums: {
     one: "album",
@@ -47,15 +58,16 @@ export function show(root, route, signal) {
   parts = null;
   const kind = route.place,
     { one, title, none, about } = KINDS[kind];
-  const frame = framed(
-    "albums",
-    title,
-    segments(
-      "Whose tracks",
-      Object.entries(KINDS).map(([name, { title }]) => ["#/" + name, title, name === kind]),
-    ),
-    h("p", { class: "faint" }, about),
-  );
+  const intro = h("p", { class: "faint" }, about),
+    frame = framed(
+      "albums",
+      title,
+      segments(
+        "Whose tracks",
+        Object.entries(KINDS).map(([of, { title }]) => ["#/" + of, title, of === kind]),
+      ),
+      intro,
+    );
   load(
     root,
     signal,
@@ -72,42 +84,72 @@ export function show(root, route, signal) {
         spellcheck: "false",
         oninput: () => draw(),
       });
-      const detail = h("section", { class: "genre-detail", "aria-live": "polite" });
+      const order = h(
+        "select",
+        {
+          "aria-label": "Order",
+          onchange: () => {
+            keep.set("order-" + kind, order.value);
+            draw();
+          },
+        },
+        Object.entries(ORDERS[kind]).map(([value, label]) => h("option", { value }, label)),
+      );
+      const kept = keep.get("order-" + kind, "artist");
+      order.value = ORDERS[kind][kept] ? kept : "artist";
+      const detail = h("section", { class: "genre-detail", "aria-live": "polite" }),
+        tools = h("div", { class: "narrow" }, narrow, order, told);
+      const page = frame(detail, tools, all);
+      root.replaceChildren(page);
+      const grid = new LongGrid(page, all, (item) => makerTile(kind, item), signal);
       const draw = () => {
         const words = narrow.value.trim().toLowerCase().split(/\s+/);
         const fits = found.items.filter((item) =>
           words.every((word) => nameOf(item).toLowerCase().includes(word)),
         );
-        told.textContent =
-          count(fits.length, one) +
-          (fits.length > MOST ? `, of which these are the first ${MOST}` : "");
-        all.replaceChildren(
-          ...fits
-            .slice(0, MOST)
-            .map((item) =>
-              h(
-                "li",
-                {},
-                link(kind, item),
-                h(
-                  "span",
-                  { class: "faint" },
-                  count(item.tracks, "track") +
-                    (item.nearest ? ` · nearest: ${titleOf(item.nearest)}` : ""),
-                ),
-              ),
-            ),
-        );
+        told.textContent = count(fits.length, one);
+        grid.show(sorted(fits, order.value));
       };
       draw();
-      root.replaceChildren(frame(detail, h("div", { class: "narrow" }, narrow, told), all));
-      parts = { kind, detail, signal, all: found.items };
+      parts = { kind, detail, signal, all: found.items, page, grid, of_all: [intro, tools, all] };
       update(route);
       return null;
     },
     frame,
   );
 }
+
+/** The question for the tracks of one. */
+const ownQuestion = (own) =>
+  own.album === undefined
+    ? { artist: nameOf(own), sort: "album", limit: OWN }
+    : { query: titleOf(own), sort: "album", limit: OWN };
+const ownOf = (own, tracks) =>
+  own.album === undefined
+    ? tracks
+    : tracks.filter(
+        (track) =>
+          track.album?.trim() === own.album &&
+          (!own.artist || !track.artist || (track.album_artist ?? track.artist) === own.artist),
+      );
+
+const makerTile = (kind, item) =>
+  tile({
+    track: { id: null, ...item.medoid, artist: item.artist, album: item.album },
+    kind,
+    round: kind === "artists",
+    title: titleOf(item),
+    below: kind === "albums" ? joined([item.artist, item.year]) : count(item.tracks, "track"),
+    href: address(kind, nameOf(item)),
+    play: async () => {
+      try {
+        const found = await ask("tracks", { query: ownQuestion(item) });
+        player.play(ownOf(item, found.tracks).map((track) => ({ track })));
+      } catch (error) {
+        toast(sentence(error.message));
+      }
+    },
+  });
 
 /** The one of this name; a text that names several artists is the first one's. */
 function named(name) {
@@ -121,21 +163,30 @@ function named(name) {
 
 export function update(route) {
   if (!parts) return;
-  const { kind, detail, signal } = parts,
+  const { kind, detail, signal, page, grid, of_all } = parts,
     own = named(decodeURIComponent(route.parts[1] ?? ""));
   detail.replaceChildren();
-  if (!own) return;
-  const name = nameOf(own),
+  // One at a time: all of them, or one with its tracks and neighbours.
+  for (const part of of_all) part.hidden = Boolean(own);
+  if (!own) {
+    page.scrollTop = parts.top ?? 0;
+    grid.draw();
+    return;
+  }
+  parts.top = page.scrollTop || parts.top;
+  page.scrollTop = 0;
+  const whole = nameOf(own),
     title = titleOf(own),
+    acts = h("div", { class: "acts" }),
     tracks = h("div", {}),
     near = h("div", {});
-  const keep = async () => {
+  const keepNear = async () => {
     // What no file may be called by no list may be.
     const as = `Near ${title}`.replace(/[/\\:*?"<>|]/g, "-").trim();
     try {
       await ask("lists/" + encodeURIComponent(as), {
         method: "PUT",
-        body: { [kind]: { name } },
+        body: { [kind]: { name: whole } },
         signal,
         once: true,
       });
@@ -144,14 +195,31 @@ export function update(route) {
       if (error.name !== "AbortError") toast(sentence(error.message));
     }
   };
+  const length = h("span", {});
   detail.append(
-    h("h2", {}, title),
     h(
-      "p",
-      { class: "faint" },
-      [own.album === undefined ? null : own.artist, count(own.tracks, "track")]
-        .filter(Boolean)
-        .join(" · "),
+      "div",
+      { class: "card-head maker-head" },
+      h(
+        "a",
+        { class: "quiet back-home", href: "#/" + kind, "aria-label": `Back to all ${kind}` },
+        icon("back"),
+      ),
+      h(
+        "div",
+        { class: kind === "artists" ? "is-round" : "" },
+        cover({ id: null, ...own.medoid, artist: own.artist, album: own.album }, true),
+      ),
+      h(
+        "div",
+        { class: "words" },
+        name(title, "h2", { title }),
+        own.album !== undefined && own.artist
+          ? h("p", { class: "by" }, name(own.artist, "a", { href: address("artists", own.artist) }))
+          : null,
+        h("p", { class: "faint" }, joined([own.year, count(own.tracks, "track"), length])),
+        acts,
+      ),
     ),
     tracks,
     h("h2", {}, "What is near"),
@@ -160,47 +228,36 @@ export function update(route) {
       { class: "part-acts" },
       h(
         "button",
-        { type: "button", class: "for-change", id: "keep-near", onclick: keep },
+        { type: "button", class: "for-change", id: "keep-near", onclick: keepNear },
         icon("save"),
         "Keep it as a list",
       ),
     ),
     near,
   );
-  const query =
-    own.album === undefined
-      ? { artist: name, sort: "album", limit: OWN }
-      : { query: title, sort: "album", limit: OWN };
   load(
     tracks,
     signal,
-    (waiting) => ask("tracks", { query, signal, waiting }),
+    (waiting) => ask("tracks", { query: ownQuestion(own), signal, waiting }),
     (found) => {
-      const all =
-        own.album === undefined
-          ? found.tracks
-          : found.tracks.filter((track) => track.album?.trim() === own.album);
-      tracks.append(
+      const all = ownOf(own, found.tracks),
+        of_all = all.map((track) => ({ track }));
+      length.textContent = span(all.reduce((sum, track) => sum + (track.seconds ?? 0), 0));
+      acts.replaceChildren(
         h(
-          "div",
-          { class: "part-acts" },
-          h(
-            "button",
-            {
-              type: "button",
-              class: "primary",
-              id: "play-own",
-              onclick: () => player.play(all.map((track) => ({ track }))),
-            },
-            icon("play"),
-            "Play",
-          ),
-          h("button", { type: "button", onclick: () => list.add(all) }, icon("add"), "List"),
+          "button",
+          { type: "button", class: "primary", id: "play-own", onclick: () => player.play(of_all) },
+          icon("play"),
+          "Play",
         ),
+        player.radioButton(() => all),
+        h("button", { type: "button", onclick: () => list.add(all) }, icon("add"), "List"),
+      );
+      tracks.append(
         h(
           "ul",
           { class: "rows small own-tracks" },
-          all.map((track) => row({ track })),
+          of_all.map((entry) => row(entry, { genre: false, all: () => of_all })),
         ),
       );
       mark();
@@ -210,7 +267,7 @@ export function update(route) {
   load(
     near,
     signal,
-    (waiting) => ask(kind, { query: { name, limit: NEAR }, signal, waiting }),
+    (waiting) => ask(kind, { query: { name: whole, limit: NEAR }, signal, waiting }),
     ({ items }) => {
       if (!items.length)
         return near.append(
@@ -225,7 +282,12 @@ export function update(route) {
             return h(
               "section",
               { class: "part" },
-              h("h3", { title: `Similarity ${one.similarity.toFixed(2)}` }, link(kind, one)),
+              h(
+                "div",
+                { class: "near-head" },
+                pairs[0] && cover({ ...pairs[0].other, album: one.album }),
+                h("h3", { title: `Similarity ${one.similarity.toFixed(2)}` }, link(kind, one)),
+              ),
               h(
                 "div",
                 { class: "part-acts" },

@@ -378,6 +378,7 @@ function showSide() {
             icon("play"),
             "Play",
           ),
+          player.radioButton(() => picked, { class: "small" }),
         ),
         h(
           "ul",

@@ -19,45 +19,53 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 const INDEX: &str = include_str!("index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const PICTURE: &str = "image/png";
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &str); 28] = [
+const FILES: [(&str, &str, &[u8]); 35] = [
     (
         "page.css",
         "text/css; charset=utf-8",
-        include_str!("page.css"),
+        include_bytes!("page.css"),
     ),
-    ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
+    ("icon.svg", "image/svg+xml", include_bytes!("icon.svg")),
+    ("icon-180.png", PICTURE, include_bytes!("icon-180.png")),
+    ("icon-192.png", PICTURE, include_bytes!("icon-192.png")),
+    ("icon-512.png", PICTURE, include_bytes!("icon-512.png")),
     (
         "manifest.json",
         "application/manifest+json",
-        include_str!("manifest.json"),
+        include_bytes!("manifest.json"),
     ),
-    ("api.js", SCRIPT, include_str!("api.js")),
-    ("app.js", SCRIPT, include_str!("app.js")),
-    ("card.js", SCRIPT, include_str!("card.js")),
-    ("checks.js", SCRIPT, include_str!("checks.js")),
-    ("clusters.js", SCRIPT, include_str!("clusters.js")),
-    ("cover.js", SCRIPT, include_str!("cover.js")),
-    ("dom.js", SCRIPT, include_str!("dom.js")),
-    ("filters.js", SCRIPT, include_str!("filters.js")),
-    ("genres.js", SCRIPT, include_str!("genres.js")),
-    ("library.js", SCRIPT, include_str!("library.js")),
-    ("liking.js", SCRIPT, include_str!("liking.js")),
-    ("list.js", SCRIPT, include_str!("list.js")),
-    ("listen.js", SCRIPT, include_str!("listen.js")),
-    ("makers.js", SCRIPT, include_str!("makers.js")),
-    ("map.js", SCRIPT, include_str!("map.js")),
-    ("map-core.js", SCRIPT, voisin_explore::map::CORE),
-    ("passage.js", SCRIPT, include_str!("passage.js")),
-    ("playback.js", SCRIPT, include_str!("playback.js")),
-    ("player.js", SCRIPT, include_str!("player.js")),
-    ("playing.js", SCRIPT, include_str!("playing.js")),
-    ("review.js", SCRIPT, include_str!("review.js")),
-    ("saved.js", SCRIPT, include_str!("saved.js")),
-    ("sortable.js", SCRIPT, include_str!("sortable.js")),
-    ("states.js", SCRIPT, include_str!("states.js")),
-    ("tracks.js", SCRIPT, include_str!("tracks.js")),
+    ("api.js", SCRIPT, include_bytes!("api.js")),
+    ("app.js", SCRIPT, include_bytes!("app.js")),
+    ("card.js", SCRIPT, include_bytes!("card.js")),
+    ("checks.js", SCRIPT, include_bytes!("checks.js")),
+    ("clusters.js", SCRIPT, include_bytes!("clusters.js")),
+    ("cover.js", SCRIPT, include_bytes!("cover.js")),
+    ("dom.js", SCRIPT, include_bytes!("dom.js")),
+    ("filters.js", SCRIPT, include_bytes!("filters.js")),
+    ("genres.js", SCRIPT, include_bytes!("genres.js")),
+    ("home.js", SCRIPT, include_bytes!("home.js")),
+    ("library.js", SCRIPT, include_bytes!("library.js")),
+    ("liking.js", SCRIPT, include_bytes!("liking.js")),
+    ("list.js", SCRIPT, include_bytes!("list.js")),
+    ("listen.js", SCRIPT, include_bytes!("listen.js")),
+    ("makers.js", SCRIPT, include_bytes!("makers.js")),
+    ("map.js", SCRIPT, include_bytes!("map.js")),
+    ("map-core.js", SCRIPT, voisin_explore::map::CORE.as_bytes()),
+    ("missing.js", SCRIPT, include_bytes!("missing.js")),
+    ("now.js", SCRIPT, include_bytes!("now.js")),
+    ("passage.js", SCRIPT, include_bytes!("passage.js")),
+    ("playback.js", SCRIPT, include_bytes!("playback.js")),
+    ("player.js", SCRIPT, include_bytes!("player.js")),
+    ("playing.js", SCRIPT, include_bytes!("playing.js")),
+    ("review.js", SCRIPT, include_bytes!("review.js")),
+    ("saved.js", SCRIPT, include_bytes!("saved.js")),
+    ("sortable.js", SCRIPT, include_bytes!("sortable.js")),
+    ("states.js", SCRIPT, include_bytes!("states.js")),
+    ("tiles.js", SCRIPT, include_bytes!("tiles.js")),
+    ("tracks.js", SCRIPT, include_bytes!("tracks.js")),
 ];
 
 /// The page below a base path (empty, or `/voisin`).
@@ -65,7 +73,9 @@ pub(super) fn router(base: &str) -> Router<Shared> {
     let mut router = Router::new()
         .route(
             &format!("{base}/"),
-            get(|asked: HeaderMap| async move { file("text/html; charset=utf-8", INDEX, &asked) }),
+            get(|asked: HeaderMap| async move {
+                file("text/html; charset=utf-8", INDEX.as_bytes(), &asked)
+            }),
         )
         .route(&format!("{base}/page/{{name}}"), get(named));
     if !base.is_empty() {
@@ -83,10 +93,10 @@ async fn named(Path(name): Path<String>, asked: HeaderMap) -> Response<Body> {
     }
 }
 
-fn file(kind: &'static str, contents: &'static str, asked: &HeaderMap) -> Response<Body> {
+fn file(kind: &'static str, contents: &'static [u8], asked: &HeaderMap) -> Response<Body> {
     // It holds nothing of the library, and another version of the program has another one.
     const CONTROL: &str = "no-cache";
-    let state = Validator::of_bytes(contents.as_bytes());
+    let state = Validator::of_bytes(contents);
     let mut answer = if state.is_known(asked) {
         state.unchanged(CONTROL)
     } else {
@@ -124,7 +134,10 @@ mod tests {
 
     #[test]
     fn nothing_stands_inside_the_page_and_nothing_comes_from_elsewhere() {
-        for (name, _, contents) in FILES.iter().chain([&("index.html", "", INDEX)]) {
+        let index = ("index.html", "", INDEX.as_bytes());
+        let all = FILES.iter().chain([&index]);
+        for (name, _, contents) in all.filter(|(_, kind, _)| *kind != PICTURE) {
+            let contents = std::str::from_utf8(contents).unwrap();
             let mut addresses = contents
                 .match_indices("http")
                 .map(|(at, _)| &contents[at..]);

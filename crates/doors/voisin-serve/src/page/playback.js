@@ -3,7 +3,10 @@
 import { $, Emitter, toast } from "./dom.js";
 import { Gone, Refused, ask, audioOf, events, isGone, isThere, look, setAwaited } from "./api.js";
 
-const audio = $("audio");
+/** The element that sounds, and the one that loads what comes next: they change places. */
+export let audio = $("audio");
+let ahead = $("ahead"),
+  isAhead = null;
 /** Tells "change" (it is to sound, to rest, or waits), "playing", "time", "ended", and "unplayable" (why not). */
 export const playback = new Emitter();
 /** What is loaded, whether it should sound, and the second that it has come to. */
@@ -38,9 +41,51 @@ export function begin(what, from, plays) {
   place = from;
   sounds = plays;
   tried = null;
-  load();
+  if (from || !takeAhead()) load();
   before = 0;
   changed();
+}
+
+/** Loads the beginning of what comes next, so that there is no gap before it. */
+export function prepare(next) {
+  if (!next || next.address || next.from || isGone() || isAhead === next.track.id) return;
+  isAhead = next.track.id;
+  ahead.src = audioOf(next.track.id);
+  ahead.load();
+}
+
+/** Whether what is to begin was loaded already: it sounds at once. */
+function takeAhead() {
+  const isReady =
+    entry.track.id !== null &&
+    entry.track.id === isAhead &&
+    !entry.address &&
+    !ahead.error &&
+    ahead.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA;
+  if (!isReady) return false;
+  const last = audio;
+  last.pause();
+  last.id = "ahead";
+  ahead.id = "audio";
+  ahead.volume = last.volume;
+  ahead.muted = last.muted;
+  audio = ahead;
+  ahead = last;
+  isAhead = null;
+  ahead.removeAttribute("src");
+  ahead.load();
+  broken = false;
+  loads++;
+  if (sounds) sound();
+  return true;
+}
+
+/** Listens to the element that sounds, whichever of the two it is. */
+export function onAudio(name, f) {
+  for (const element of [audio, ahead])
+    element.addEventListener(name, (event) => {
+      if (event.target === audio) f(event);
+    });
 }
 
 function load() {
@@ -141,7 +186,7 @@ function changed() {
 // ---- what the element tells
 /** Seconds that a second try has to get further than the first one. */
 const FURTHER = 5;
-audio.addEventListener("error", async () => {
+onAudio("error", async () => {
   if (!entry || !audio.hasAttribute("src")) return;
   const { track, address } = entry,
     turn = loads;
@@ -173,24 +218,24 @@ audio.addEventListener("error", async () => {
   }
   playback.emit("unplayable", why);
 });
-audio.addEventListener("timeupdate", () => {
+onAudio("timeupdate", () => {
   if (broken || audio.seeking || audio.readyState === HTMLMediaElement.HAVE_NOTHING) return;
   place = audio.currentTime;
   playback.emit("time");
 });
-audio.addEventListener("seeking", () => {
+onAudio("seeking", () => {
   place = audio.currentTime;
 });
-audio.addEventListener("durationchange", () => playback.emit("time"));
-audio.addEventListener("ended", () => playback.emit("ended"));
+onAudio("durationchange", () => playback.emit("time"));
+onAudio("ended", () => playback.emit("ended"));
 // The system, or another program, may stop it and let it go on.
-audio.addEventListener("play", () => {
+onAudio("play", () => {
   if (!sounds) {
     sounds = true;
     changed();
   }
 });
-audio.addEventListener("pause", () => {
+onAudio("pause", () => {
   if (sounds && audio.paused && !audio.ended && !broken && !sleeps) {
     sounds = false;
     changed();
@@ -207,4 +252,4 @@ document.addEventListener("resume", () => {
   look();
 });
 for (const name of ["playing", "waiting"])
-  audio.addEventListener(name, () => playback.emit(name === "playing" ? "playing" : "change"));
+  onAudio(name, () => playback.emit(name === "playing" ? "playing" : "change"));

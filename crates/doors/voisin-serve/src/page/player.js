@@ -18,21 +18,24 @@ import { Gone, ask, audioOf, events, isGone } from "./api.js";
 import { liking } from "./liking.js";
 import { artistOf, artwork, cover, titleOf } from "./cover.js";
 import {
+  audio,
   begin,
   isOn,
   isWaiting,
   move,
+  onAudio,
   pause,
   playback,
+  prepare,
   resume,
   seconds,
   sounded,
 } from "./playback.js";
 import { sortable } from "./sortable.js";
 import { sentence } from "./states.js";
+import { isMissing } from "./missing.js";
 
-const audio = $("audio"),
-  preview = $("preview"),
+const preview = $("preview"),
   seek = $("seek");
 /** Entries are { track, from?, to?, address? }: a track or a passage of one, from the library or (address) from a dropped file. */
 let queue = [],
@@ -48,6 +51,10 @@ let repeat = keep.get("repeat", "off"),
   radio = keep.get("go-on", false),
   drift = keep.get("drift", 0.3);
 
+/** A radio goes on from these tracks (none: from what is liked), as long as nothing else is played: { seeds, filters }. */
+let station = keep.get("station", null);
+const goesOn = () => radio || station !== null;
+
 export const current = () => queue[at];
 export const isPlaying = (id) => current()?.track.id === id && isOn();
 export const paused = () => !isOn();
@@ -62,10 +69,54 @@ function start(entry, from = entry.from ?? 0, plays = true) {
   begin(entry, from, plays);
 }
 
+function setStation(wanted) {
+  station = wanted;
+  keep.set("station", wanted);
+}
+
+/** Tracks that a radio starts from at most. */
+const MOST_SEEDS = 50;
+/**
+ * A radio in one press: music like these tracks for ever, or without any, like what is liked. One track is played itself first.
+ * - `filters`: what may be in it
+ */
+export async function playRadio(tracks, filters) {
+  const seeds = tracks.slice(0, MOST_SEEDS).map(({ id }) => ({ id }));
+  if (tracks.length === 1) play([{ track: tracks[0] }]);
+  setStation({ seeds, filters });
+  if (tracks.length === 1) return goOn();
+  try {
+    const { neighbours } = await ask("mix", {
+      body: { seeds, filters, limit: FOLLOWING, mixing: { drift } },
+    });
+    if (!neighbours.length) return toast("Nothing here fits this radio.");
+    play(neighbours.map((track) => ({ track, follows: true })));
+    setStation({ seeds, filters });
+  } catch (error) {
+    toast(sentence(error.message));
+  }
+  return undefined;
+}
+/** A button for it. `tracks`: gives them, at once or later. */
+export const radioButton = (tracks, more = {}) =>
+  h(
+    "button",
+    {
+      type: "button",
+      ...more,
+      class: "radio " + (more.class ?? ""),
+      onclick: async () => playRadio(await tracks()),
+    },
+    icon("radio"),
+    "Radio",
+  );
+
 /** Plays these entries, the one at `index` first. */
 export function play(entries, index = 0) {
-  queue = [...entries];
-  at = queue.length ? index : -1;
+  setStation(null);
+  const first = entries[index];
+  queue = entries.filter((entry) => !isMissing(entry.track.id));
+  at = queue.length ? Math.max(0, queue.indexOf(first)) : -1;
   unplayable = 0;
   if (queue[at]) start(queue[at]);
 }
@@ -83,12 +134,13 @@ export function playNow(entry) {
 export function playFrom(entry, all) {
   const now = current();
   if (now && now.track.id === entry.track.id && !now.to) return toggle();
-  const place = Math.max(
+  const there = all.filter((one) => !isMissing(one.track.id)),
+    place = Math.max(
       0,
-      all.findIndex((one) => one.track.id === entry.track.id),
+      there.findIndex((one) => one.track.id === entry.track.id),
     ),
     chosen = queue.slice(at + 1).filter((one) => one.chosen);
-  return play([...all.slice(0, place), entry, ...chosen, ...all.slice(place + 1)], place);
+  return play([...there.slice(0, place), entry, ...chosen, ...there.slice(place + 1)], place);
 }
 /** Puts entries next: behind those that were put there before. */
 export function enqueue(entries) {
@@ -120,7 +172,7 @@ export function step(by) {
   at = next;
   return start(queue[at]);
 }
-const length = () => audio.duration || current()?.track.seconds || 0;
+export const length = () => audio.duration || current()?.track.seconds || 0;
 export function seekBy(change) {
   if (current()) move(Math.min(length(), Math.max(0, seconds() + change)));
 }
@@ -200,6 +252,13 @@ export function stopListening() {
 // ---- the bar
 const likes = liking();
 $("now-liking").append(...likes.buttons);
+// What is disliked plays no longer, and does not come.
+changes.on("liked", ({ id, liked }) => {
+  if (liked !== false) return;
+  queue = queue.filter((entry, i) => i <= at || entry.track.id !== id);
+  if (current()?.track.id === id && isOn()) step(1);
+  else show();
+});
 function show() {
   const entry = current(),
     track = entry?.track,
@@ -213,7 +272,7 @@ function show() {
     $("now-title").title = titleOf(track);
     $("now-title").href = track.id === null ? "#/file" : "#/track/" + track.id;
     $("now-artist").replaceChildren(
-      ...joined([entry.to && `${clock(entry.from)}–${clock(entry.to)}`, artistOf(track)]).flat(),
+      ...joined([entry.to && `${clock(entry.from)}–${clock(entry.to)}`, artistOf(track)]),
     );
     $("now-cover").replaceChildren(cover(track));
     likes.of(track.id);
@@ -245,14 +304,16 @@ function show() {
 let asking = null,
   isAsking = false;
 /** Whether more may come at the end of the queue: it is asked for, or will be once the server is back. */
-const awaitsMore = () => isAsking || (radio && repeat === "off" && isGone());
+const awaitsMore = () => isAsking || (goesOn() && repeat === "off" && isGone());
+/** Songs that a radio puts behind the others at once. */
+const FOLLOWING = 5;
 /** Songs of the queue that are named to the server as played. */
 const PLAYED = 200;
 /** A radio, as long as that is wanted: goes on from what was last put into the queue by hand, and nothing comes twice. */
 async function goOn() {
   const last = queue.at(-1);
   if (
-    !radio ||
+    !goesOn() ||
     repeat !== "off" ||
     !last ||
     last.track.id === null ||
@@ -269,8 +330,9 @@ async function goOn() {
       from = own.findLast((entry) => !entry.follows) ?? last;
     const { neighbours } = await ask("mix", {
       body: {
-        seeds: [{ id: from.track.id }],
-        limit: 3,
+        seeds: station?.seeds ?? [{ id: from.track.id }],
+        filters: station?.filters,
+        limit: FOLLOWING,
         played: own.slice(-PLAYED).map((entry) => ({ id: entry.track.id })),
         mixing: { drift },
       },
@@ -498,9 +560,10 @@ function showQueue() {
       h("input", {
         type: "checkbox",
         id: "radio",
-        checked: radio,
+        checked: goesOn(),
         onchange: (event) => {
           radio = event.target.checked;
+          if (!radio) setStation(null);
           keep.set("go-on", radio);
           showQueue();
           goOn();
@@ -508,7 +571,7 @@ function showQueue() {
       }),
       h("span", {}, "Keep playing music like this"),
     ),
-    ...(radio
+    ...(goesOn()
       ? [
           h(
             "label",
@@ -623,20 +686,61 @@ function count() {
   });
 }
 playback.on("time", count);
+/** Seconds before the end of a track at which the next one is loaded. */
+const AHEAD = 20;
+playback.on("time", () => {
+  if (isOn() && repeat !== "one" && length() - seconds() < AHEAD)
+    prepare(queue[at + 1] ?? (repeat === "all" ? queue[0] : undefined));
+});
+// What the lock screen shows as the place.
+const tellPlace = () => {
+  const duration = length();
+  if (!("mediaSession" in navigator) || !navigator.mediaSession.setPositionState) return;
+  if (Number.isFinite(duration) && duration > 0)
+    navigator.mediaSession.setPositionState({
+      duration,
+      playbackRate: audio.playbackRate || 1,
+      position: Math.min(duration, Math.max(0, seconds())),
+    });
+};
+for (const name of ["playing", "pause", "seeked", "durationchange"]) onAudio(name, tellPlace);
+
+// ---- a timer, to fall asleep by
+let sleep = null;
+/** Stops after so many minutes, at the end of this track ("track"), or (null) not at all. */
+export function setSleep(when) {
+  clearTimeout(sleep?.timer);
+  sleep = when === null ? null : { when, until: Date.now() + when * 60000 };
+  if (sleep && when !== "track")
+    sleep.timer = setTimeout(() => {
+      sleep = null;
+      pause();
+    }, when * 60000);
+  changes.emit("change");
+}
+/** What is set, and the minutes that are left. */
+export const sleeping = () =>
+  sleep && { when: sleep.when, left: Math.ceil((sleep.until - Date.now()) / 60000) };
+
 playback.on("time", showTime);
 playback.on("change", show);
 playback.on("playing", () => {
   unplayable = 0;
   show();
 });
-audio.addEventListener("play", () => {
+onAudio("play", () => {
   elsewhere = false;
   keep.set("plays", Date.now());
   show();
   watchEnd();
 });
-audio.addEventListener("seeked", watchEnd);
+onAudio("seeked", watchEnd);
 playback.on("ended", () => {
+  if (sleep?.when === "track") {
+    sleep = null;
+    pause();
+    return;
+  }
   if (repeat === "one" && current()) start(current());
   else if (at + 1 < queue.length || repeat === "all") step(1);
   else if (!awaitsMore()) pause();

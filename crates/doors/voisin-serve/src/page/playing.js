@@ -1,6 +1,7 @@
 // What shows on the page which track sounds: covers that play, and marks on the rows.
 import { changes, h, icon, isolated } from "./dom.js";
 import { cover, titleOf } from "./cover.js";
+import { isMissing } from "./missing.js";
 import * as player from "./player.js";
 
 /** A cover that plays its track; `all`: gives the list that it stands in, whose other tracks follow. */
@@ -32,6 +33,9 @@ export function mark() {
     const id = Number(element.dataset.id),
       sounds = player.isPlaying(id);
     element.classList.toggle("is-now", player.current()?.track.id === id);
+    element.classList.toggle("is-missing", isMissing(id));
+    const play = element.querySelector(".play-cover");
+    if (play) play.disabled = isMissing(id);
     element.querySelector(".play-cover use")?.setAttribute("href", sounds ? "#i-pause" : "#i-play");
   }
 }

@@ -126,6 +126,11 @@ export function panel(signal, take, question) {
       h(
         "span",
         { class: "kept-acts" },
+        iconButton(
+          "radio",
+          `Radio from ${isolated(list.name)}`,
+          act(async () => player.playRadio(await now(list))),
+        ),
         h(
           "button",
           {

@@ -30,6 +30,8 @@ const sentence = (text) =>
   text ? text[0].toUpperCase() + text.slice(1) + (/[.!?:]$/.test(text) ? "" : ".") : "";
 
 export function trouble(error, again) {
+  // The dialog to sign in stands before it.
+  if (error.status === 401) return "";
   if (error instanceof Gone)
     return empty(
       "The server does not answer",

@@ -58,6 +58,9 @@ export function row(
     track.seconds && share === undefined
       ? h("span", { class: "length" }, clock(track.seconds))
       : null,
+    iconButton("radio", `Radio from ${isolated(title)}`, () => player.playRadio([track]), {
+      class: "act radio",
+    }),
     iconButton("after", `Play ${isolated(title)} next`, () => player.enqueue([entry]), {
       class: "act after",
     }),

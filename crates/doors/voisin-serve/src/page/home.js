@@ -1,0 +1,224 @@
+// The front door: what came last, what was heard, what is liked, and music for now.
+import { $, count, h, icon } from "./dom.js";
+import { ask } from "./api.js";
+import { address } from "./makers.js";
+import { emptyLibrary } from "./listen.js";
+import { isMissing } from "./missing.js";
+import { mark } from "./playing.js";
+import * as player from "./player.js";
+import { empty, framed, load } from "./states.js";
+import { tile, trackTile } from "./tiles.js";
+import { LongList } from "./tracks.js";
+
+/** Covers of a row, and tracks that are looked through for albums that came last. */
+const SHELF = 18,
+  LAST_ADDED = 200;
+/** Seconds without having been heard after which music is called forgotten: a quarter of a year. */
+const LONG_AGO = 90 * 24 * 60 * 60;
+
+const entries = (tracks) => tracks.map((track) => ({ track }));
+const there = (tracks) => tracks.filter((track) => !isMissing(track.id));
+
+const SHELVES = [
+  {
+    title: "Recently added",
+    href: "#/added",
+    ask: (signal, waiting) =>
+      ask("tracks", {
+        query: { sort: "added", reverse: true, limit: LAST_ADDED },
+        signal,
+        waiting,
+      }),
+    tiles: albumTiles,
+    none: null,
+  },
+  {
+    title: "Played lately",
+    href: "#/heard",
+    ask: (signal, waiting) => ask("heard", { query: { limit: SHELF }, signal, waiting }),
+    none: "Half of a track, or four minutes of it, and it stands here.",
+  },
+  {
+    title: "Liked",
+    href: "#/liked",
+    ask: (signal, waiting) => ask("liked", { query: { limit: SHELF }, signal, waiting }),
+    none: "The heart of a track puts it here, and sooner into mixes.",
+  },
+  {
+    title: "Not heard for long",
+    ask: (signal, waiting) =>
+      ask("mix", {
+        body: { seeds: [], limit: SHELF, mixing: { not_heard: LONG_AGO, variety: 1 } },
+        signal,
+        waiting,
+      }).then(({ neighbours }) => ({ tracks: neighbours, total: neighbours.length })),
+    none: null,
+  },
+];
+
+export function show(root, _route, signal) {
+  const hour = new Date().getHours(),
+    greeting =
+      hour < 5 ? "Good night" : hour < 12 ? "Good morning" : hour < 18 ? "Hello" : "Good evening";
+  const places = SHELVES.map((shelf) => ({ shelf, place: h("section", { class: "shelf" }) }));
+  const content = h(
+    "div",
+    { class: "shelves" },
+    places.map(({ place }) => place),
+  );
+  root.replaceChildren(
+    framed(
+      "home",
+      greeting,
+      h(
+        "div",
+        { class: "part-acts" },
+        h(
+          "button",
+          {
+            type: "button",
+            class: "primary large",
+            id: "radio-now",
+            onclick: () => player.playRadio([]),
+          },
+          icon("radio"),
+          "Radio for now",
+        ),
+        h("a", { class: "button", href: "#/" }, icon("listen"), "All tracks"),
+      ),
+    )(content),
+  );
+  let isEmpty = false;
+  for (const { shelf, place } of places) {
+    const head = (total) =>
+      h(
+        "header",
+        {},
+        h("h2", {}, shelf.title),
+        shelf.href && total > 0 ? h("a", { href: shelf.href }, "All") : null,
+      );
+    const body = h("div", {});
+    place.replaceChildren(head(0), body);
+    load(
+      body,
+      signal,
+      (waiting) => shelf.ask(signal, waiting),
+      ({ tracks, total }) => {
+        const shown = there(tracks);
+        if (!shown.length && !shelf.none) {
+          place.hidden = true;
+          // Nothing was ever added.
+          if (shelf.href === "#/added" && !tracks.length && !isEmpty) {
+            isEmpty = true;
+            emptyLibrary(content, signal);
+          }
+          return;
+        }
+        place.replaceChildren(
+          head(total),
+          shown.length
+            ? h(
+                "ul",
+                { class: "covers", tabindex: 0, "aria-label": shelf.title },
+                (shelf.tiles ?? trackTiles)(shown),
+              )
+            : h("p", { class: "faint" }, shelf.none),
+        );
+        mark();
+      },
+    );
+  }
+}
+
+const trackTiles = (tracks) =>
+  tracks
+    .slice(0, SHELF)
+    .map((track) => trackTile(track, () => player.playFrom({ track }, entries(tracks))));
+
+/** Tracks of one album are one cover. */
+function albumTiles(tracks) {
+  const groups = Map.groupBy(tracks, (track) =>
+    track.album ? `${track.album_artist ?? track.artist ?? ""} – ${track.album}` : track.id,
+  );
+  return [...groups.values()].slice(0, SHELF).map((group) => {
+    const [track] = group;
+    if (group.length === 1)
+      return trackTile(track, () => player.playFrom({ track }, entries(tracks)));
+    const artist = track.album_artist ?? track.artist;
+    return tile({
+      track,
+      kind: "album",
+      title: track.album,
+      below: artist ?? count(group.length, "track"),
+      href: address("albums", artist ? `${artist} – ${track.album}` : track.album),
+      play: () => player.play(entries(group)),
+    });
+  });
+}
+
+const LISTS = {
+  added: {
+    title: "Recently added",
+    path: "tracks",
+    query: { sort: "added", reverse: true },
+  },
+  heard: {
+    title: "Played lately",
+    path: "heard",
+    none: ["Nothing yet", "Half of a track, or four minutes of it, and it stands here."],
+  },
+  liked: {
+    title: "Liked",
+    path: "liked",
+    none: ["Nothing yet", "The heart of a track puts it here, and sooner into mixes."],
+  },
+};
+
+/** All of a row. */
+export const lists = {
+  show(root, route, signal) {
+    const { title, path, query, none } = LISTS[route.place];
+    const scroller = h("div", { class: "scroller", "data-scrolls": "" }),
+      told = h("p", { class: "result", role: "status" });
+    let first = [];
+    const page = (after, limit) => ask(path, { query: { ...query, limit, after }, signal });
+    root.replaceChildren(
+      h(
+        "div",
+        { class: "index home-list" },
+        h(
+          "header",
+          { class: "page-head index-head" },
+          h(
+            "a",
+            { class: "quiet back-home", href: "#/home", "aria-label": "Back to Home" },
+            icon("back"),
+          ),
+          h("h1", {}, title),
+          told,
+          h("span", { class: "grow" }),
+          h(
+            "button",
+            { type: "button", class: "small", onclick: () => player.play(entries(there(first))) },
+            icon("play"),
+            "Play",
+          ),
+          player.radioButton(() => there(first), { class: "small" }),
+        ),
+        scroller,
+      ),
+    );
+    load(
+      scroller,
+      signal,
+      () => page(undefined, 200),
+      (found) => {
+        first = found.tracks;
+        told.textContent = count(found.total, "track");
+        if (found.total) return new LongList(scroller, page, signal).start(found);
+        return scroller.replaceChildren(empty(...(none ?? ["Nothing yet"])));
+      },
+    );
+    $("main").scrollTop = 0;
+  },
+};

@@ -1,0 +1,296 @@
+//! Devices that are signed in: each has a cookie of its own, is listed, and can be signed out alone.
+//!
+//! They are kept in a file of the library's folder, which holds digests of their cookies, keyed by the token: another token
+//! signs all of them out. Where it cannot be written they last as long as the server.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::devices::Rights;
+use super::state::lock;
+use super::token::Token;
+use voisin_base::atomic_file::AtomicFile;
+use voisin_base::regular_file;
+
+/// Name of the file.
+const FILE: &str = "serve.devices";
+/// Bytes of it.
+const LARGEST: u64 = 1 << 20;
+/// Devices that are signed in at most; the one that was seen last longest ago makes room.
+const MOST: usize = 500;
+/// Seconds after which it is kept that a device was seen again.
+const SEEN_AGAIN: u64 = 3600;
+
+/// A device that is signed in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Session {
+    id: u64,
+    name: String,
+    rights: Rights,
+    /// Seconds since 1970 UTC.
+    since: u64,
+    seen: u64,
+    /// Of its cookie, keyed by the token.
+    digest: String,
+    /// Of the token itself: those of a former one are signed out.
+    token: String,
+}
+
+/// A device as its owner sees it.
+#[derive(Debug, Serialize)]
+pub(super) struct SignedIn {
+    id: u64,
+    /// Browser and system.
+    name: String,
+    rights: Rights,
+    /// When it signed in, and was seen last, in seconds since 1970 UTC.
+    since: u64,
+    seen: u64,
+    /// Whether it is the one that asks.
+    is_this: bool,
+}
+
+#[derive(Default)]
+struct Known {
+    sessions: Vec<Session>,
+    file: Option<PathBuf>,
+}
+
+/// Devices that are signed in.
+#[derive(Default)]
+pub(super) struct Sessions(Mutex<Known>);
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+impl Known {
+    fn keep(&self) {
+        let Some(file) = &self.file else { return };
+        if let Ok(text) = serde_json::to_vec_pretty(&self.sessions) {
+            let _ = write(file, &text);
+        }
+    }
+}
+
+fn write(file: &Path, text: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut writer = AtomicFile::create(file)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        writer
+            .file()
+            .set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    writer.file().write_all(text)?;
+    writer.commit()
+}
+
+impl Sessions {
+    /// Those that are kept in a folder.
+    pub(super) fn of_folder(folder: &Path) -> Self {
+        let file = folder.join(FILE);
+        let text = regular_file::read_text(&file, LARGEST).unwrap_or_default();
+        // A damaged one signs everybody out, which harms nobody.
+        let sessions = serde_json::from_str(&text).unwrap_or_default();
+        Self(Mutex::new(Known {
+            sessions,
+            file: Some(file),
+        }))
+    }
+
+    /// Signs a device in; its cookie.
+    pub(super) fn begin(
+        &self,
+        token: &Token,
+        rights: Rights,
+        name: String,
+    ) -> Result<String, getrandom::Error> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret)?;
+        let cookie = blake3::Hash::from(secret).to_hex().to_string();
+        let now = now();
+        let session = Session {
+            // A number that JavaScript keeps whole.
+            id: getrandom::u64()? >> 11,
+            name,
+            rights,
+            since: now,
+            seen: now,
+            digest: token.digest_of(&cookie),
+            token: token.digest_of(""),
+        };
+        let mut known = lock(&self.0);
+        known.sessions.retain(|one| one.token == session.token);
+        if known.sessions.len() >= MOST
+            && let Some(oldest) =
+                (0..known.sessions.len()).min_by_key(|&at| known.sessions[at].seen)
+        {
+            known.sessions.remove(oldest);
+        }
+        known.sessions.push(session);
+        known.keep();
+        Ok(cookie)
+    }
+
+    /// What a cookie allows.
+    pub(super) fn rights_of(&self, token: &Token, cookie: &str) -> Option<Rights> {
+        let digest = token.digest_of(cookie);
+        let mut known = lock(&self.0);
+        let now = now();
+        let session = known.sessions.iter_mut().find(|one| one.digest == digest)?;
+        let rights = session.rights;
+        if now.saturating_sub(session.seen) >= SEEN_AGAIN {
+            session.seen = now;
+            known.keep();
+        }
+        Some(rights)
+    }
+
+    /// All of them, those that were seen last first.
+    ///
+    /// - `cookie`: of the one that asks, where it has one
+    pub(super) fn all(&self, token: &Token, cookie: Option<&str>) -> Vec<SignedIn> {
+        let own = cookie.map(|cookie| token.digest_of(cookie));
+        let current = token.digest_of("");
+        let known = lock(&self.0);
+        let mut all: Vec<SignedIn> = known
+            .sessions
+            .iter()
+            .filter(|one| one.token == current)
+            .map(|one| SignedIn {
+                id: one.id,
+                name: one.name.clone(),
+                rights: one.rights,
+                since: one.since,
+                seen: one.seen,
+                is_this: own.as_deref() == Some(&one.digest),
+            })
+            .collect();
+        all.sort_by_key(|one| std::cmp::Reverse((one.is_this, one.seen)));
+        all
+    }
+
+    /// Signs one out; whether there was one.
+    pub(super) fn end(&self, id: u64) -> bool {
+        self.end_where(|one| one.id == id)
+    }
+
+    /// Signs out the one that shows this cookie.
+    pub(super) fn end_own(&self, token: &Token, cookie: &str) {
+        let digest = token.digest_of(cookie);
+        self.end_where(|one| one.digest == digest);
+    }
+
+    fn end_where(&self, is_it: impl Fn(&Session) -> bool) -> bool {
+        let mut known = lock(&self.0);
+        let before = known.sessions.len();
+        known.sessions.retain(|one| !is_it(one));
+        let is_less = known.sessions.len() < before;
+        if is_less {
+            known.keep();
+        }
+        is_less
+    }
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sessions(…)")
+    }
+}
+
+/// Browser and system, as its `User-Agent` has them: `Firefox on Linux`.
+pub(super) fn device_name(agent: &str) -> String {
+    // Browsers name their forebears, too: the most particular first.
+    let first = |known: &[(&str, &str)]| {
+        let found = known.iter().find(|(sign, _)| agent.contains(sign));
+        found.map(|(_, name)| (*name).to_owned())
+    };
+    let browser = first(&[
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("SamsungBrowser", "Samsung Internet"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS", "Firefox"),
+        ("CriOS", "Chrome"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = first(&[
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "Mac"),
+        ("CrOS", "Chromebook"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser, system) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "A device".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_signed_out_one_by_one_and_outlive_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let token_file = folder.path().join("token");
+        let token = Token::of_file(&token_file).unwrap();
+        let sessions = Sessions::of_folder(folder.path());
+        let begin = |rights, name: &str| sessions.begin(&token, rights, name.to_owned()).unwrap();
+        let own = begin(Rights::Change, "a");
+        let guest = begin(Rights::Listen, "b");
+        let other = begin(Rights::Listen, "c");
+        assert_ne!(guest, other, "each its own");
+        assert_eq!(sessions.rights_of(&token, &own), Some(Rights::Change));
+        assert_eq!(sessions.rights_of(&token, "no cookie"), None);
+        let all = sessions.all(&token, Some(&own));
+        assert!(all.len() == 3 && all[0].is_this && all[0].name == "a");
+        let id = all.iter().find(|one| one.name == "b").unwrap().id;
+        assert!(sessions.end(id) && !sessions.end(id));
+        assert_eq!(sessions.rights_of(&token, &guest), None, "signed out");
+        let text = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
+        assert!(
+            !text.contains(&own) && !text.contains(&other),
+            "digests alone"
+        );
+        let again = Sessions::of_folder(folder.path());
+        assert_eq!(again.rights_of(&token, &other), Some(Rights::Listen));
+        std::fs::remove_file(&token_file).unwrap();
+        let new = Token::of_file(&token_file).unwrap();
+        assert_eq!(again.rights_of(&new, &other), None, "another token");
+    }
+
+    #[test]
+    fn a_device_is_called_by_browser_and_system() {
+        for (agent, name) in [
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1",
+                "Safari on iPhone",
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36",
+                "Chrome on Android",
+            ),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+                "Firefox on Linux",
+            ),
+            ("curl/8", "A device"),
+        ] {
+            assert_eq!(device_name(agent), name);
+        }
+    }
+}
