@@ -11,7 +11,7 @@ pub fn licence_id(text: &str) -> String {
 /// Whether a licence as a file spells it is the one that `wanted` names; see
 /// [`TrackFilter::licences`](super::TrackFilter::licences).
 pub fn licence_fits(text: &str, wanted: &str) -> bool {
-    let (wanted, Some(id)) = (licence_id(wanted).to_lowercase(), creative_commons(text)) else {
+    let (Some(wanted), Some(id)) = (wished_id(wanted), creative_commons(text)) else {
         return fold(text).contains(&fold(wanted));
     };
     // cc-by must not match cc-by-sa, but any version of itself
@@ -24,6 +24,21 @@ pub fn licence_fits(text: &str, wanted: &str) -> bool {
         Some(rest) => wanted == "cc" || with_version(rest),
         None => false,
     }
+}
+
+/// A wish that consists of a licence's name alone. Notices in files are read freely; a wish that was read so would lose what
+/// stands beside the name.
+fn wished_id(wanted: &str) -> Option<String> {
+    let wanted = wanted.trim().to_lowercase();
+    let is_address = wanted.contains("creativecommons.org/") && !wanted.contains([' ', ',']);
+    let is_part = |part: &str| {
+        matches!(
+            part,
+            "cc" | "cc0" | "by" | "nc" | "nd" | "sa" | "zero" | "public" | "domain"
+        ) || part.parse::<f32>().is_ok()
+    };
+    let is_name = wanted.split([' ', '-', '_']).all(is_part);
+    (is_address || is_name).then(|| licence_id(&wanted))
 }
 
 fn creative_commons(text: &str) -> Option<String> {
@@ -158,6 +173,10 @@ mod tests {
             ("CC0 1.0", "cc0", true),
             ("GPL-2+", "gpl", true),
             ("GPL-2+", "cc", false),
+            ("CC0 1.0", "cc-by,cc0", false),
+            (by, "cc-by,cc-by-nc", false),
+            (by, "http://creativecommons.org/licenses/by/3.0/", true),
+            ("2019 Someone, free of charge", "free of charge", true),
         ] {
             assert_eq!(licence_fits(text, wanted), fits, "{text} as {wanted}");
         }

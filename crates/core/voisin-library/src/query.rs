@@ -322,11 +322,8 @@ fn fits_patterns(row: &rusqlite::Row<'_>, patterns: &[TagPattern]) -> rusqlite::
 }
 
 impl Library {
-    /// Licences as files spell them, each once, that any of these names means.
-    fn licences_like(&self, wanted: &[String]) -> Result<Vec<String>> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Licences as files spell them, each once.
+    pub fn licences(&self) -> Result<Vec<String>> {
         let known = self
             .connection
             .prepare("SELECT DISTINCT licence FROM tags WHERE licence IS NOT NULL");
@@ -334,7 +331,15 @@ impl Library {
             let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         });
-        let mut known = self.sql(known)?;
+        self.sql(known)
+    }
+
+    /// Licences as files spell them, each once, that any of these names means.
+    fn licences_like(&self, wanted: &[String]) -> Result<Vec<String>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut known = self.licences()?;
         known.retain(|licence| wanted.iter().any(|wanted| licence_fits(licence, wanted)));
         Ok(known)
     }

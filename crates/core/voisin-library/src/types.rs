@@ -7,7 +7,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::TagPattern;
-use voisin_base::artists::artists;
+use voisin_base::artists::{artists, is_no_album, is_nobody};
 use voisin_base::cue::{CuePart, Place};
 use voisin_base::key::MusicalKey;
 pub use voisin_base::regular_file::mtime_ns;
@@ -165,11 +165,21 @@ pub struct Track {
 
 impl Track {
     /// The artist, or the album's artist where no other is named.
+    ///
+    /// None where only a placeholder such as `Unknown Artist` is named.
     pub fn main_artist(&self) -> Option<&str> {
-        self.tags
-            .artist
-            .as_deref()
-            .or(self.tags.album_artist.as_deref())
+        let named = [&self.tags.artist, &self.tags.album_artist];
+        named
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .find(|name| !is_nobody(name))
+    }
+
+    /// The album, unless a placeholder such as `Unknown Album` stands for it.
+    pub fn album(&self) -> Option<&str> {
+        let album = self.tags.album.as_deref();
+        album.filter(|album| !is_no_album(album))
     }
 
     /// Everybody whom the artist names, or the album's artist where no other is named; the first leads.
@@ -194,7 +204,7 @@ impl Track {
 
     /// `artist: title`, or what there is of it, or the file's name.
     pub fn display_name(&self) -> String {
-        match (self.tags.artist.as_deref(), self.tags.title.as_deref()) {
+        match (self.main_artist(), self.tags.title.as_deref()) {
             (Some(artist), Some(title)) => format!("{artist} – {title}"),
             (None, Some(title)) => title.to_owned(),
             _ => self

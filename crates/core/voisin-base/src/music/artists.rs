@@ -5,8 +5,56 @@
 /// A comma, an ampersand and "with" stand inside names (Tyler, The Creator; Simon & Garfunkel; Sleeping with Sirens).
 const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
 
-/// Names that programs write where nobody is named.
-const NOBODY: [&str; 4] = ["unknown artist", "unknown", "[unknown]", "<unknown>"];
+/// What programs write where nobody is named, or where the artists of a sampler are too many to name.
+const NOBODY: [&str; 17] = [
+    "unknown artist",
+    "unknown",
+    "[unknown]",
+    "<unknown>",
+    "(unknown)",
+    "(none)",
+    "<none>",
+    "various artists",
+    "various",
+    "va",
+    "v.a.",
+    "v/a",
+    "verschiedene",
+    "verschiedene interpreten",
+    "varios artistas",
+    "artisti vari",
+    "artistes divers",
+];
+
+/// What programs write where no album is named.
+const NO_ALBUM: [&str; 8] = [
+    "unknown album",
+    "[unknown album]",
+    "unknown",
+    "[unknown]",
+    "<unknown>",
+    "(unknown)",
+    "(none)",
+    "<none>",
+];
+
+/// Whether an artist's name stands for nobody: `Unknown Artist`, `Various Artists`.
+pub fn is_nobody(name: &str) -> bool {
+    is_among(&NOBODY, name)
+}
+
+/// Whether an album's name, or a genre's, stands for none: `Unknown Album`, `(None)`.
+pub fn is_no_album(name: &str) -> bool {
+    is_among(&NO_ALBUM, name)
+}
+
+fn is_among(placeholders: &[&str], name: &str) -> bool {
+    let name = name.trim();
+    name.is_empty()
+        || placeholders
+            .iter()
+            .any(|other| name.eq_ignore_ascii_case(other))
+}
 
 /// The names in a text, in order, each once whatever its case; the text alone where there is but one.
 pub fn artists(text: &str) -> Vec<&str> {
@@ -19,11 +67,7 @@ pub fn artists(text: &str) -> Vec<&str> {
             None => (rest, None),
         };
         let name = name.trim();
-        let is_nobody = name.is_empty()
-            || NOBODY
-                .iter()
-                .any(|nobody| name.eq_ignore_ascii_case(nobody));
-        if !is_nobody
+        if !is_nobody(name)
             && !names
                 .iter()
                 .any(|known| known.to_lowercase() == name.to_lowercase())
@@ -86,6 +130,9 @@ mod tests {
             ("Ä ft Ö", &["Ä", "Ö"]),
             (" ; ; ", &[]),
             ("Unknown Artist", &[]),
+            ("Various Artists", &[]),
+            ("(None)", &[]),
+            ("V.A.; Alpha", &["Alpha"]),
             ("", &[]),
         ] {
             assert_eq!(artists(text), expected, "{text}");
