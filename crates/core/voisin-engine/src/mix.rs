@@ -26,7 +26,8 @@ const LAST: usize = 3;
 /// Songs of what was played last that count for how many an artist has.
 const RECENT: usize = 15;
 
-/// The last tier's bit.
+/// The bits of the first tier and of the last.
+const STRANGER: u8 = 1;
 const HEARD_LATELY: u8 = 8;
 
 /// Options of a mix.
@@ -152,11 +153,7 @@ fn album_of(track: &Track) -> Option<String> {
         .as_deref()
         .or(track.tags.artist.as_deref())
         .unwrap_or_default();
-    Some(format!(
-        "{}\n{}",
-        fold(track.tags.album.as_deref()?),
-        fold(of)
-    ))
+    Some(format!("{}\n{}", fold(track.album()?), fold(of)))
 }
 
 impl Engine {
@@ -448,7 +445,8 @@ fn choose(
     chosen
 }
 
-/// The same songs, each as early as it is, but not behind one of the same artist where another one is left.
+/// The same songs, each as early as it is, but not behind one of the same artist where another one is left that is no
+/// stranger instead.
 fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
     let mut waiting: Vec<(Vec<String>, MixCandidate)> = chosen
         .into_iter()
@@ -457,9 +455,11 @@ fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
     let mut list = Vec::with_capacity(waiting.len());
     let mut last: Vec<String> = Vec::new();
     while !waiting.is_empty() {
-        let other = waiting
-            .iter()
-            .position(|(own, _)| !own.iter().any(|artist| last.contains(artist)));
+        let is_stranger = |one: &MixCandidate| one.tier & STRANGER > 0;
+        let first = is_stranger(&waiting[0].1);
+        let other = waiting.iter().position(|(own, one)| {
+            is_stranger(one) == first && !own.iter().any(|artist| last.contains(artist))
+        });
         let (own, next) = waiting.remove(other.unwrap_or(0));
         last = own;
         list.push(next);

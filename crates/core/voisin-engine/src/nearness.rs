@@ -49,6 +49,8 @@ pub(crate) struct Nearness {
 /// A similarity in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closeness {
+    /// The same recording, as far as ears go.
+    Same,
     /// Nearer than at least half of the tracks have their nearest by another artist.
     Close,
     /// In between.
@@ -60,6 +62,7 @@ pub enum Closeness {
 impl std::fmt::Display for Closeness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Same => "same",
             Self::Close => "close",
             Self::Related => "related",
             Self::Far => "far",
@@ -75,6 +78,8 @@ pub struct Standing {
     share: Option<u8>,
     /// Similarity of the nearest by another artist.
     nearest: Option<f32>,
+    /// Similarity of the nearest in the answer, by whomever.
+    first: Option<f32>,
     /// It hardly changes from beginning to end, and most of what is around it does.
     is_steady: bool,
     is_filtered: bool,
@@ -90,6 +95,12 @@ impl Standing {
 
     /// The same in a word.
     pub fn closeness(&self, similarity: f32) -> Option<Closeness> {
+        if is_same_recording(similarity) {
+            return Some(Closeness::Same);
+        }
+        if self.is_steady {
+            return Some(Closeness::Far);
+        }
         Some(match self.percentile(similarity)? {
             ..FAR_BELOW => Closeness::Far,
             FAR_BELOW..CLOSE_FROM => Closeness::Related,
@@ -97,8 +108,21 @@ impl Standing {
         })
     }
 
-    fn nearest_is_close(&self) -> bool {
-        self.nearest.and_then(|nearest| self.closeness(nearest)) == Some(Closeness::Close)
+    /// The same beside an answer: where its nearest track is close, something here is like what was asked with.
+    ///
+    /// - `similarities`: those of the answer
+    pub fn beside(self, similarities: impl IntoIterator<Item = f32>) -> Self {
+        let first = similarities.into_iter().max_by(f32::total_cmp);
+        Self { first, ..self }
+    }
+
+    /// Whether a track is close: of those that may be answered where few may, of the answer in any case.
+    fn has_close(&self) -> bool {
+        let filtered = self.nearest.filter(|_| self.is_filtered);
+        let nearest = filtered.into_iter().chain(self.first);
+        nearest
+            .filter_map(|similarity| self.closeness(similarity))
+            .any(|closeness| matches!(closeness, Closeness::Same | Closeness::Close))
     }
 
     /// One sentence where nothing that may be answered is much like what was asked with.
@@ -114,8 +138,8 @@ impl Standing {
             ));
         }
         match self.share? {
-            // Few tracks fit, and one of them is near: the others beside it say nothing of that one.
-            _ if self.is_filtered && self.nearest_is_close() => None,
+            // The others beside a near one say nothing of that one.
+            _ if self.has_close() => None,
             0 => Some(format!(
                 "{nothing}: next to none of your tracks is as far from all others"
             )),
@@ -247,6 +271,7 @@ impl Engine {
         Ok(Some(Standing {
             share: around.map(|around| percentile(&nearness.around, around)),
             nearest: others.first().map(|near| near.similarity),
+            first: None,
             nearness,
             is_steady: is_steady && 2 * steady < around_it.len(),
             is_filtered: allowed.is_some(),
@@ -415,6 +440,7 @@ mod tests {
             let share = Some(0);
             let nearness = nearness.clone();
             Standing {
+                first: None,
                 nearness,
                 share,
                 nearest: Some(nearest),
@@ -508,6 +534,11 @@ mod tests {
             (standing.percentile(nearest), standing.closeness(nearest)),
             (Some(0), Some(Closeness::Far))
         );
+        // A copy of it by whomever is an answer, and nothing is said against it.
+        let beside = standing.clone().beside([nearest, 0.999_99]);
+        assert_eq!(beside.far(), None);
+        assert_eq!(beside.closeness(0.999_99), Some(Closeness::Same));
+        assert_eq!(standing.beside([nearest]).far().as_deref(), Some(said));
         // Beside what is far from it a track stands alone, however near the rest of the library is.
         let seed = [engine.seed_of(TrackId(1)).unwrap()];
         let filter = TrackFilter {

@@ -1,11 +1,14 @@
 //! Searches for tracks that sound alike.
 
+use std::collections::VecDeque;
+
 use ndarray::{ArrayView2, Axis, aview1};
 
 use super::artist_limit::ArtistLimit;
 use super::seed::{Seed, is_seed, stacked};
 use super::{Engine, EngineError, LibrarySpace, WindowPlan};
-use voisin_base::track::TrackId;
+use voisin_base::track::{TrackId, is_same_recording};
+use voisin_base::vector::dot;
 use voisin_explore::seeds::like_unlike;
 use voisin_index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
 use voisin_learn::genre::Genre;
@@ -94,11 +97,13 @@ impl Engine {
             let (seeds, query) = self.space()?.query(seeds)?;
             let index = self.loaded_index();
             let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
+            let mut answered = Answered::default();
             let query = aview1(query.as_slice()).insert_axis(Axis(0));
             let choose = |_, mut found: Vec<Neighbor>| {
                 found.retain(|neighbor| {
                     let vector = index.vector(neighbor.track);
                     belongs(&seeds, options, neighbor, vector.as_deref())
+                        && (options.include_seed || answered.is_new(vector))
                 });
                 artists.choose(found, |neighbor| neighbor.track)
             };
@@ -224,10 +229,12 @@ impl Engine {
                 )
             })
             .collect();
+        let mut answered = Answered::default();
         candidates.retain(|(neighbor, _)| {
             let row = all.ids.binary_search(&neighbor.track).ok();
             let vector = row.and_then(|row| values.row(row).to_slice());
             belongs(seeds, options, neighbor, vector)
+                && (options.include_seed || answered.is_new(vector.map(<[f32]>::to_vec)))
         });
         let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
         artists.first(candidates, options.limit, |(neighbor, _)| neighbor.track)
@@ -303,6 +310,31 @@ impl Engine {
 
 const WINDOWS_SETTING: &str = "windows";
 
+/// The vectors of the last tracks of an answer.
+#[derive(Default)]
+struct Answered(VecDeque<Vec<f32>>);
+
+impl Answered {
+    /// Copies of a recording are so many ranks apart at most: their similarities hardly differ.
+    const REACH: usize = 32;
+
+    /// Whether none of the last tracks is the same recording; from then on this is one of them.
+    fn is_new(&mut self, vector: Option<Vec<f32>>) -> bool {
+        let Some(vector) = vector else {
+            return true;
+        };
+        let is_copy = |other: &Vec<f32>| is_same_recording(dot(other, &vector));
+        if self.0.iter().any(is_copy) {
+            return false;
+        }
+        if self.0.len() == Self::REACH {
+            self.0.pop_front();
+        }
+        self.0.push_back(vector);
+        true
+    }
+}
+
 /// Whether a neighbour is near enough, and neither a seed nor sounds exactly like one unless those are asked for.
 ///
 /// - `vector`: of the neighbour
@@ -336,6 +368,26 @@ mod tests {
             library.insert_track(&new).unwrap();
         }
         Engine::from_library(library)
+    }
+
+    #[test]
+    fn copies_of_an_answer_are_answered_once() {
+        use voisin_library::testing::{library, track};
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        for (i, angle) in [0.0_f32, 0.3, 0.302, 0.4, 0.6, 0.601]
+            .into_iter()
+            .enumerate()
+        {
+            let new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+        let found = engine.similar(&seeds, &SimilarOptions::default()).unwrap();
+        let ids: Vec<i64> = found.iter().map(|found| found.track.id.0).collect();
+        assert_eq!(ids, [2, 4, 5]);
     }
 
     #[test]

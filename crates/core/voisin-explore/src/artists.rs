@@ -262,6 +262,9 @@ fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>
     Ok(some.par_chunks(TOGETHER).flat_map_iter(nearest).collect())
 }
 
+/// Names that a refusal lists at most.
+const NAMED: usize = 5;
+
 /// Artists nearest to an artist, or albums nearest to an album, nearest first.
 ///
 /// - `name`: of the artist, or of the album with its artist before it ("Muldjord – Chaos"), whatever its case, accents and
@@ -285,6 +288,8 @@ pub fn near_artists(
     let [name] = found.as_slice() else {
         let hint = if found.is_empty() {
             or_did_you_mean(&spelt_alike(wanted, names()))
+        } else if found.len() <= NAMED {
+            format!(": it is a part of {}", found.join(" and of "))
         } else {
             format!(": it is a part of {} names", found.len())
         };
