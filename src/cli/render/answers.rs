@@ -137,11 +137,11 @@ pub(crate) fn print_one(answer: &GenreAnswer) -> anyhow::Result<()> {
         Finding::FirstGuess(guess) => print_guess(guess),
         Finding::Vote {
             votes, evidence, ..
-        } => print_votes(votes, evidence),
+        } => print_votes(answer, votes, evidence),
         Finding::Head {
             prediction,
             evidence,
-        } => print_prediction(prediction, evidence),
+        } => print_prediction(answer, prediction, evidence),
     }
 }
 
@@ -174,7 +174,12 @@ fn print_guess(guess: &Guess) -> anyhow::Result<()> {
     table.print()
 }
 
-fn print_votes(votes: &Votes, evidence: &[Evidence]) -> anyhow::Result<()> {
+fn print_lowered(answer: &GenreAnswer) -> anyhow::Result<()> {
+    let lowered = answer.why_lowered();
+    lowered.map_or(Ok(()), |why| line(&format!("  {why}")))
+}
+
+fn print_votes(answer: &GenreAnswer, votes: &Votes, evidence: &[Evidence]) -> anyhow::Result<()> {
     let others = votes
         .shares
         .iter()
@@ -186,14 +191,19 @@ fn print_votes(votes: &Votes, evidence: &[Evidence]) -> anyhow::Result<()> {
     if !others.is_empty() {
         line(&format!("  then: {}", others.join(", ")))?;
     }
+    print_lowered(answer)?;
     let voters = count(votes.count as u64, "labelled track");
     line(&format!(
-        "  {voters} voted, nearest first; a weight falls by a factor e with each 0.1 of similarity"
+        "  {voters} and the collection as a whole voted; votes for rare genres weigh more"
     ))?;
-    print_voters(evidence)
+    print_voters(evidence, votes.collection)
 }
 
-fn print_prediction(prediction: &GenrePrediction, evidence: &[Evidence]) -> anyhow::Result<()> {
+fn print_prediction(
+    answer: &GenreAnswer,
+    prediction: &GenrePrediction,
+    evidence: &[Evidence],
+) -> anyhow::Result<()> {
     let said = match prediction.answers_by {
         FusionPart::Fused => "together:",
         FusionPart::Head | FusionPart::Vote => "answer:  ",
@@ -209,10 +219,14 @@ fn print_prediction(prediction: &GenrePrediction, evidence: &[Evidence]) -> anyh
     if prediction.held_out {
         line("  it trained the head: this is what was learnt without its artist")?;
     }
-    line(&format!(
-        "  stranger than {} of the labelled tracks",
-        percent(prediction.novelty)
-    ))?;
+    if answer.before_doubt.is_some() {
+        print_lowered(answer)?;
+    } else {
+        line(&format!(
+            "  stranger than {} of the labelled tracks",
+            percent(prediction.novelty)
+        ))?;
+    }
     let voters = count(prediction.votes.count as u64, "labelled track");
     let weight: f32 = evidence.iter().map(|voter| voter.weight).sum();
     line(&format!(
@@ -223,7 +237,7 @@ fn print_prediction(prediction: &GenrePrediction, evidence: &[Evidence]) -> anyh
     line(
         "  a weight is by nearness in what tells the genres apart; similarity is in all that is heard",
     )?;
-    print_voters(evidence)
+    print_voters(evidence, prediction.votes.collection)
 }
 
 fn shares(list: &[GenreShare]) -> String {
@@ -237,7 +251,8 @@ fn shares(list: &[GenreShare]) -> String {
         .join(", ")
 }
 
-fn print_voters(evidence: &[Evidence]) -> anyhow::Result<()> {
+/// - `collection`: its part of all votes, as the last voter
+fn print_voters(evidence: &[Evidence], collection: f32) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("voter", Align::Left),
         ("genre", Align::Left),
@@ -254,6 +269,15 @@ fn print_voters(evidence: &[Evidence]) -> anyhow::Result<()> {
             format!("{:.3}", voter.similarity),
             percent(voter.weight),
             lossy(&voter.path),
+        ]);
+    }
+    if collection >= SMALLEST_SHARE {
+        table.row([
+            "the collection as a whole".to_owned(),
+            "as its tracks".to_owned(),
+            String::new(),
+            percent(collection),
+            String::new(),
         ]);
     }
     table.print()

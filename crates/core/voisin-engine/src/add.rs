@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::descriptors::{self, DESCRIPTORS_VERSION, DescriptorDepth};
@@ -143,8 +144,8 @@ pub enum AddEvent<'a> {
     TakenOver(&'a Successor),
 }
 
-/// Counts of a run.
-#[derive(Debug, Clone, Default, Serialize)]
+/// What a run did.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct AddSummary {
     /// New tracks.
     pub added: u64,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::EngineError;
@@ -24,8 +25,8 @@ pub struct TagWish {
     pub reason: String,
 }
 
-/// The result of one file; the documented JSON of `classify --write-tags` is a list of these.
-#[derive(Debug, Serialize)]
+/// What became of one file; the documented JSON of `classify --write-tags` is a list of these.
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TagResult {
     /// The file.
     pub path: String,
@@ -43,7 +44,7 @@ pub struct TagResult {
 }
 
 /// A tag besides the genre, as it was and as it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TagChange {
     /// Its name.
     pub tag: &'static str,
@@ -72,8 +73,8 @@ impl TagChange {
     }
 }
 
-/// The outcome of writing a file's tags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What became of a file whose tags were to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TagOutcome {
     /// Its tags were written.

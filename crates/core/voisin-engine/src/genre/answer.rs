@@ -28,6 +28,8 @@ pub struct GenreAnswer {
     /// The genre that it sounds like, by the first guess, where the labels have it neither by name nor by kin, and how
     /// likely that is.
     pub sounds_like: Option<GenreShare>,
+    /// Its probability before it was lowered for being unlike the labelled tracks, where it was.
+    pub before_doubt: Option<f32>,
     /// Why it is unknown whatever the voices say.
     pub rejected: Option<UnknownReason>,
     /// The finding.
@@ -78,6 +80,7 @@ impl GenreAnswer {
         } = seed;
         let familiar = None;
         let sounds_like = None;
+        let before_doubt = None;
         let rejected = None;
         Self {
             track,
@@ -87,6 +90,7 @@ impl GenreAnswer {
             labelled,
             familiar,
             sounds_like,
+            before_doubt,
             rejected,
             finding,
         }
@@ -174,6 +178,16 @@ impl GenreAnswer {
             .map(|reason| reason.sentence(&kin, sounds_like))
     }
 
+    /// Why its probability is lower than the voices' own, in words.
+    pub fn why_lowered(&self) -> Option<String> {
+        let before = self.before_doubt?;
+        Some(format!(
+            "lowered from {:.0} %: it is less like the labelled tracks than {:.0} % of them are like each other",
+            100.0 * before,
+            100.0 * (1.0 - self.familiar?)
+        ))
+    }
+
     /// The answer in words, without the track.
     pub fn summary(&self) -> String {
         let percent = format!("{:.0} %", 100.0 * self.probability());
@@ -202,10 +216,7 @@ impl GenreAnswer {
                 } else {
                     &genre
                 };
-                format!(
-                    "{limit}{genre} ({percent} of the votes, from {})",
-                    self.labelled
-                )
+                format!("{limit}{genre} ({percent} likely, from {})", self.labelled)
             }
             Finding::Head { prediction, .. } => {
                 let words = why_unknown
@@ -225,6 +236,7 @@ impl GenreAnswer {
         sounds_like: Option<GenreShare>,
         threshold: f32,
     ) {
+        let before = self.probability();
         self.familiar = Some(familiar.share);
         self.sounds_like = sounds_like;
         match &mut self.finding {
@@ -238,6 +250,7 @@ impl GenreAnswer {
             }
             _ => {}
         }
+        self.before_doubt = (self.probability() < before).then_some(before);
         if self.sounds_like.is_some() && self.genre().is_some() {
             self.reject(UnknownReason::Lacking);
         }

@@ -69,6 +69,7 @@ impl FirstGuess {
             None => (Finding::Nobody, None),
         };
         Ok(GenreAnswer {
+            before_doubt: None,
             track: None,
             path: path.to_owned(),
             is_named_file: true,

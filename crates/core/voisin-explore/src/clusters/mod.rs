@@ -23,6 +23,7 @@ pub use compare::{adjusted_rand_index, normalised_mutual_information};
 pub use identity::{Change, Identity};
 
 use ndarray::{ArrayView2, Axis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, KnnGraph, Result, TrackMeta, outliers, same_length};
@@ -130,7 +131,7 @@ pub struct Cluster {
 }
 
 /// How often a label occurs in a cluster, and how much more often than in the whole collection.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(clippy::struct_field_names, reason = "a share is what it is called")]
 pub struct Share {
     /// Genre, tag or artist.
@@ -144,7 +145,7 @@ pub struct Share {
 }
 
 /// A neighbouring cluster.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NearCluster {
     /// Its id.
     pub id: u32,

@@ -6,6 +6,7 @@
 //! labelled genre, counted from a bar. Before all that stands whether it is speech, logistic
 //! regression on the same logits.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Genre, GenreError, Taxonomy};
@@ -13,7 +14,7 @@ use super::{Genre, GenreError, Taxonomy};
 const SHIPPED: &str = include_str!("../../../../../data/default_genres.json");
 
 /// The evidence of a genre of the default taxonomy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// Labelled tracks of that genre.

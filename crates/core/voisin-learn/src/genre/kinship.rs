@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -83,7 +84,7 @@ pub struct GenreKinship {
 }
 
 /// A relation between two genres.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Kin {
     /// The other genre.
     pub genre: Genre,

@@ -2,6 +2,7 @@
 
 use ndarray::Array2;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -58,7 +59,7 @@ pub struct OutOfFold {
 }
 
 /// Figures of a model on held-out tracks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quality {
     /// Held-out tracks.
     pub tracks: usize,
@@ -406,11 +407,18 @@ impl GenreModel {
         };
         let temperature = self.core.settings.vote.temperature;
         let near = &voices.neighbours[i];
-        // Weights relative to the nearest, as in the vote itself.
+        // Relative to the nearest, and corrected for how common the genres are, as in the vote itself.
         let top = near.first().map_or(0.0, |n| n.similarity);
+        let power = self.core.settings.vote.prior_correction;
         let weights: Vec<f32> = near
             .iter()
-            .map(|n| ((n.similarity - top) / temperature).exp())
+            .map(|n| {
+                let commonest = self.core.classes[n.row]
+                    .iter()
+                    .map(|&class| self.core.priors[class])
+                    .fold(0.0, f32::max);
+                ((n.similarity - top) / temperature).exp() * commonest.powf(-power)
+            })
             .collect();
         let total: f32 = weights.iter().sum();
         let mut voters: Vec<Voter> = near
@@ -464,6 +472,7 @@ impl GenreModel {
                 shares: list(voices.whole.row(i)),
                 voters,
                 count: near.len(),
+                collection: 0.0,
             },
         }
     }

@@ -1,8 +1,10 @@
 //! The name of a genre: how it is shown, and what spellings are compared by.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use voisin_base::text::{self, clean};
@@ -76,6 +78,17 @@ impl std::fmt::Display for Genre {
 impl Serialize for Genre {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.name)
+    }
+}
+impl JsonSchema for Genre {
+    fn schema_name() -> Cow<'static, str> {
+        "Genre".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
     }
 }
 impl<'de> Deserialize<'de> for Genre {

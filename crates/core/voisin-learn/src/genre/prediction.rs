@@ -1,5 +1,6 @@
 //! An answer with its reasons.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Familiar, FusionPart, Genre, GenreShare, UnknownReason, Votes};
@@ -130,7 +131,7 @@ impl GenrePrediction {
 }
 
 /// How sure, from the calibrated probability.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
     /// Below 0.4.
@@ -171,7 +172,7 @@ impl std::fmt::Display for Confidence {
 }
 
 /// How head and neighbours relate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Agreement {
     /// Both name the answer.

@@ -1,6 +1,7 @@
 //! Settings that validation chooses: how neighbours vote, how strongly the head is penalised, and
 //! which of them answers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Transform;
@@ -36,7 +37,7 @@ pub struct Settings {
 }
 
 /// The part of a fitted engine that answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FusionPart {
     /// Head and vote joined; as the algorithm of a laboratory, what the engine chose to answer by.

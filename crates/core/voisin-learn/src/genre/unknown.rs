@@ -1,11 +1,12 @@
 //! Why an answer is "unknown", in words.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Genre;
 
 /// Why an answer is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownReason {
     /// Farther from everything than the collection's own tracks are from each other.

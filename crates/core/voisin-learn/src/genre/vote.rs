@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::Array2;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::label_count::LEAST_TRACKS;
@@ -152,7 +153,7 @@ fn correction(share: f64, tracks: f64, power: f32) -> f64 {
 }
 
 /// A genre and its part of a whole; tracks of several genres count in each.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct GenreShare {
     /// The genre.
     pub genre: Genre,
@@ -169,7 +170,8 @@ pub struct Voter {
     pub genres: Vec<Genre>,
     /// Cosine similarity to the query.
     pub similarity: f32,
-    /// Its part of all voting weight before prior correction; all voters' sum to 1.
+    /// Its part of all votes, corrected for how common its genres are. With the collection's own vote they sum to 1, and a
+    /// genre's share is the sum of its voters' and what the collection gives to it.
     pub weight: f32,
 }
 
@@ -184,6 +186,8 @@ pub struct Votes {
     pub voters: Vec<Voter>,
     /// How many voted.
     pub count: usize,
+    /// The collection's own part of all votes, which it gives to each genre by how common that is.
+    pub collection: f32,
 }
 
 impl Votes {
@@ -233,12 +237,13 @@ pub fn vote(
         .iter()
         .map(|n| ((f64::from(n.similarity) - best) / f64::from(options.temperature)).exp())
         .collect();
-    let total: f64 = weights.iter().sum();
     // of the votes for each genre: all of them, and the part that is left when a voter's genres
     // divide its vote
     let mut sums: BTreeMap<&Genre, (f64, f64)> = BTreeMap::new();
+    let mut corrected = Vec::with_capacity(order.len());
     for (n, w) in order.iter().zip(&weights) {
         let whole = w * priors.correction(&n.genres, options.prior_correction);
+        corrected.push(whole);
         for genre in &n.genres {
             let sum = sums.entry(genre).or_default();
             // The whole is what is shown; the divided part is what all shares are measured by.
@@ -246,6 +251,7 @@ pub fn vote(
         }
     }
     let mut all: f64 = sums.values().map(|(_, part)| part).sum();
+    let of_voters = all;
     for genre in priors.weights.keys() {
         let whole = priors.vote(genre, options.prior_correction);
         all += whole / priors.genres_per_track();
@@ -271,17 +277,18 @@ pub fn vote(
     });
     let voters = order
         .iter()
-        .zip(&weights)
-        .map(|(n, w)| Voter {
+        .zip(&corrected)
+        .map(|(n, whole)| Voter {
             track: n.track,
             genres: n.genres.clone(),
             similarity: n.similarity,
-            weight: (w / total) as f32,
+            weight: (whole / all) as f32,
         })
         .collect();
     Ok(Votes {
         shares,
         count: order.len(),
+        collection: (1.0 - of_voters / all) as f32,
         voters,
     })
 }
@@ -385,6 +392,39 @@ mod tests {
         assert!((votes.voters[0].weight - 1.0 / (1.0 + 1.0 / e)).abs() < 1e-6);
         assert_eq!(votes.voters.len(), 2);
         assert_eq!(votes.winner().unwrap().genre.name(), "Rock");
+    }
+
+    #[test]
+    fn weights_and_the_collection_add_up_to_the_shares() {
+        let labels: Vec<Vec<Genre>> = [&["Pop"][..], &["Rock"], &["Rock", "Folk"], &["Rock"]]
+            .iter()
+            .map(|names| names.iter().map(|name| Genre::plain(name)).collect())
+            .collect();
+        let priors = Priors::from_labels(labels.iter().map(Vec::as_slice));
+        let voters = [
+            neighbour(1, 0.9, &["Pop"]),
+            neighbour(2, 0.85, &["Rock"]),
+            neighbour(3, 0.8, &["Rock", "Folk"]),
+        ];
+        let options = VoteOptions::default();
+        let votes = vote(&voters, &priors, &options).unwrap();
+        let all: f32 = votes.voters.iter().map(|voter| voter.weight).sum();
+        assert!((all + votes.collection - 1.0).abs() < 1e-5, "{votes:?}");
+        assert!(votes.collection > 0.01, "{votes:?}");
+        for share in &votes.shares {
+            let given: f32 = votes
+                .voters
+                .iter()
+                .filter(|voter| voter.genres.contains(&share.genre))
+                .map(|voter| voter.weight)
+                .sum();
+            // The rest is the collection's, which has more votes than this one genre gets of them.
+            let rest = share.share - given;
+            assert!(
+                (0.0..votes.collection).contains(&rest),
+                "{rest} of {votes:?}"
+            );
+        }
     }
 
     #[test]
