@@ -1,23 +1,12 @@
 //! The end of a run that took tracks of other libraries in.
 
-use serde::Serialize;
-
 use super::Ending;
 use super::args::ReportFormat;
 use super::context::Context;
 use super::render::{self, count};
 use voisin_engine::Engine;
 use voisin_library::MergeOutcome;
-
-/// The documented JSON of `merge`, `add --from-parquet` and `pull`.
-#[derive(Serialize)]
-struct TakenInJson {
-    added: u64,
-    updated: u64,
-    unchanged: u64,
-    conflicts: u64,
-    refused: u64,
-}
+use voisin_questions::answers::add::TakenInJson;
 
 /// Brings the index up to date and says what was taken in.
 pub(crate) fn finish(

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::bail;
-use serde::Serialize;
 use voisin_postgres::{Effort, Postgres, TrackStore};
 
 use super::place;
@@ -14,33 +13,10 @@ use crate::cli::render::{self, Align, Table, count};
 use voisin_engine::Engine;
 use voisin_index::Neighbor;
 use voisin_library::{Library, TrackFilter};
+use voisin_questions::answers::database::{EvalIndexJson, SearchQuality};
 
 /// Neighbours that are compared.
 const NEIGHBOURS: usize = 10;
-
-/// What a way to search gives.
-#[derive(Debug, Clone, Serialize)]
-struct SearchQuality {
-    /// Null for a search that has none.
-    width: Option<u32>,
-    recall: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    queries_per_second: f64,
-}
-
-/// The documented JSON of `eval index`.
-#[derive(Serialize)]
-struct EvalIndexJson {
-    tracks: u64,
-    queries: usize,
-    exact: SearchQuality,
-    widths: Vec<SearchQuality>,
-    /// The library on this disk, if it has the same model.
-    local: Option<SearchQuality>,
-    /// The width that is kept; null where none is good enough.
-    kept: Option<u32>,
-}
 
 pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<Ending> {
     let Some(place) = place(args.backend.backend.as_deref())? else {

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use serde::Serialize;
 use voisin_postgres::{
     BackendError, IndexMaking, Postgres, PostgresAddress, PushEvent, PushOptions, PushSummary,
     Upgraded, ddl, push,
@@ -17,25 +16,10 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
 use voisin_engine::Engine;
 use voisin_library::{Library, OpenMode};
+use voisin_questions::answers::database::PushJson;
 
 /// Between two lines that say how far a push is.
 const PAUSE: Duration = Duration::from_secs(5);
-
-/// The documented JSON of `push`.
-#[derive(Serialize)]
-struct PushJson {
-    added: u64,
-    updated: u64,
-    unchanged: u64,
-    removed: u64,
-    of_others: u64,
-    stayed: u64,
-    taken_down: u64,
-    seconds: f64,
-    index_seconds: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recentred: Option<u64>,
-}
 
 pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> {
     if args.print_ddl.is_none() {

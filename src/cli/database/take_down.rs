@@ -9,9 +9,9 @@ use crate::cli::context::Context;
 use crate::cli::remote::DatabaseAddress;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use crate::cli::verbs::remove::RemovedJson;
 use voisin_engine::track_number;
 use voisin_library::LibraryError;
+use voisin_questions::answers::remove::RemovedJson;
 
 pub(crate) fn run(
     context: &Context,

@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
-use serde::Serialize;
 use voisin_postgres::{
     Job, JobCounts, JobFailure, JobLease, JobOutcome, JobStatus, Jobs, JobsAdded, Postgres,
     PostgresAddress, job_status, put,
@@ -30,94 +29,46 @@ use voisin_engine::{
 };
 use voisin_library::scan::{Exclusions, Links};
 use voisin_library::{FileRecord, Library, OpenMode};
+use voisin_questions::answers::database::{
+    FilledJson, JobFailureJson, LeaseJson, WorkerJson, WorkersJson,
+};
 
 /// How often it is looked whether another worker has let go of a file, and whether somebody wants to stop.
 const PAUSE: Duration = Duration::from_millis(100);
 
-#[derive(Serialize)]
-struct WorkerJson {
-    jobs: u64,
-    done: u64,
-    failed: u64,
-    /// Of these, what this worker did.
-    own_done: u64,
-    own_failed: u64,
-}
-
-#[derive(Serialize)]
-struct FilledJson {
-    added: u64,
-    /// Files that are listened to again.
-    changed: u64,
-    unchanged: u64,
-}
-
-/// How far all workers are.
-#[derive(Serialize)]
-struct WorkersJson {
-    jobs: u64,
-    done: u64,
-    failed: u64,
-    /// Files that some worker has in hand.
-    leased: u64,
-    /// Files an hour, by the last ten minutes.
-    per_hour: f64,
-    /// Until all is done at this rate; null where nothing was done in the last ten minutes.
-    seconds_left: Option<f64>,
-    workers: Vec<LeaseJson>,
-    /// The newest of those that failed.
-    failures: Vec<JobFailureJson>,
-}
-
-#[derive(Serialize)]
-struct LeaseJson {
-    worker: String,
-    files: u64,
-    until: String,
-}
-
-#[derive(Serialize)]
-struct JobFailureJson {
-    path: String,
-    attempts: i32,
-    reason: String,
-}
-
-impl From<JobStatus> for WorkersJson {
-    fn from(status: JobStatus) -> Self {
-        let JobCounts {
-            jobs,
-            done,
-            failed,
-            leased,
-        } = status.counts;
-        let left = jobs.saturating_sub(done + failed) as f64;
-        let lease = |lease: JobLease| LeaseJson {
-            worker: lease.worker,
-            files: lease.files,
-            until: lease.until,
-        };
-        let failure = |failure: JobFailure| JobFailureJson {
-            path: failure.path.display().to_string(),
-            attempts: failure.attempts,
-            reason: failure.reason,
-        };
-        Self {
-            jobs,
-            done,
-            failed,
-            leased,
-            per_hour: status.per_hour,
-            seconds_left: (left == 0.0 || status.per_hour > 0.0).then(|| {
-                if left == 0.0 {
-                    0.0
-                } else {
-                    3600.0 * left / status.per_hour
-                }
-            }),
-            workers: status.leases.into_iter().map(lease).collect(),
-            failures: status.failures.into_iter().map(failure).collect(),
-        }
+fn workers_json(status: JobStatus) -> WorkersJson {
+    let JobCounts {
+        jobs,
+        done,
+        failed,
+        leased,
+    } = status.counts;
+    let left = jobs.saturating_sub(done + failed) as f64;
+    let lease = |lease: JobLease| LeaseJson {
+        worker: lease.worker,
+        files: lease.files,
+        until: lease.until,
+    };
+    let failure = |failure: JobFailure| JobFailureJson {
+        path: failure.path.display().to_string(),
+        attempts: failure.attempts,
+        reason: failure.reason,
+    };
+    WorkersJson {
+        jobs,
+        done,
+        failed,
+        leased,
+        per_hour: status.per_hour,
+        seconds_left: (left == 0.0 || status.per_hour > 0.0).then(|| {
+            if left == 0.0 {
+                0.0
+            } else {
+                3600.0 * left / status.per_hour
+            }
+        }),
+        workers: status.leases.into_iter().map(lease).collect(),
+        failures: status.failures.into_iter().map(failure).collect(),
     }
 }
 
@@ -240,7 +191,7 @@ fn status(place: &PostgresAddress, format: ReportFormat) -> anyhow::Result<Endin
         ))
         .into());
     };
-    let status = WorkersJson::from(status);
+    let status = workers_json(status);
     if format == ReportFormat::Json {
         render::print_json(&status)?;
         return Ok(Ending::Fine);

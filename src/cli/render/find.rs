@@ -1,21 +1,26 @@
 //! The answer of `find`.
 
 use super::safe::table_path;
-use super::track::{lossy, print_files, print_rows, title};
+use super::track::{FactColumns, id, print_files, print_rows};
 use super::{Align, Table};
 use crate::cli::args::{ListFormat, ListOutput};
-use voisin_engine::{PhraseAnswer, PredictedTags, meta};
+use voisin_engine::{Engine, PhraseAnswer, PredictedTags, meta};
 use voisin_explore::TrackMeta;
 use voisin_learn::genre::Taxonomy;
 use voisin_questions::answers::find::{FoundJson, name_and_meaning};
 
 /// Prints the tracks that fit, in the form that was asked for.
+///
+/// - `facts`: what of them was filtered by
 pub(crate) fn print_found(
+    engine: &Engine,
     answer: &PhraseAnswer,
     heard: &PredictedTags,
+    facts: &FactColumns,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let names: Vec<String> = answer.phrase.terms.iter().map(name_and_meaning).collect();
+    let json = || FoundJson::new(engine, answer, heard);
     match output.format {
         ListFormat::Table => {
             let mut columns = vec![
@@ -28,43 +33,50 @@ pub(crate) fn print_found(
                 ("artist", Align::Left),
                 ("title", Align::Left),
                 ("genre", Align::Left),
-                ("path", Align::Left),
             ]);
+            columns.extend(facts.header());
+            columns.push(("path", Align::Left));
             let mut table = Table::new(&columns);
-            for (i, found) in answer.tracks.iter().enumerate() {
+            for (fitting, found) in json()?.tracks.iter().zip(&answer.tracks) {
+                let track = &fitting.track;
                 let mut cells = vec![
-                    (i + 1).to_string(),
-                    found.track.id.to_string(),
-                    format!("{:.2}", found.fit),
+                    fitting.rank.to_string(),
+                    id(track.id),
+                    format!("{:.2}", fitting.fit),
                 ];
                 cells.extend(found.terms.iter().map(|share| rank(*share)));
                 cells.extend([
-                    found.track.main_artist().unwrap_or_default().to_owned(),
-                    title(&found.track),
-                    found.track.tags.genres.join(", "),
-                    table_path(&found.track.path),
+                    track.artist.clone().unwrap_or_default(),
+                    track.title.clone(),
+                    track.genres.join(", "),
                 ]);
+                cells.extend(facts.cells(track));
+                cells.push(table_path(&found.track.path));
                 table.row(cells);
             }
             table.print()
         }
-        ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&FoundJson::new(answer, heard), &output.format)
+        ListFormat::Json | ListFormat::Template(_) => print_rows(&json()?, &output.format),
+        ListFormat::Csv => {
+            let mut header = vec!["rank", "id", "path", "fit", "artist", "title", "genres"];
+            header.extend(facts.fields());
+            let tracks = json()?.tracks;
+            let rows = tracks.iter().map(|fitting| {
+                let track = &fitting.track;
+                let mut cells = vec![
+                    fitting.rank.to_string(),
+                    id(track.id),
+                    track.path.clone(),
+                    format!("{:.4}", fitting.fit),
+                    track.artist.clone().unwrap_or_default(),
+                    track.title.clone(),
+                    track.genres.join(";"),
+                ];
+                cells.extend(facts.values(track));
+                cells
+            });
+            super::print_csv(header, rows)
         }
-        ListFormat::Csv => super::print_csv(
-            ["rank", "id", "path", "fit", "artist", "title", "genres"],
-            answer.tracks.iter().enumerate().map(|(i, found)| {
-                [
-                    (i + 1).to_string(),
-                    found.track.id.to_string(),
-                    lossy(&found.track.path),
-                    format!("{:.4}", found.fit),
-                    found.track.tags.artist.clone().unwrap_or_default(),
-                    found.track.tags.title.clone().unwrap_or_default(),
-                    found.track.tags.genres.join(";"),
-                ]
-            }),
-        ),
         _ => {
             let metas: Vec<TrackMeta> = answer
                 .tracks

@@ -1,20 +1,15 @@
 //! The answers of `list` and `show`: tracks as a list, and one track's card.
 
-use std::path::Path;
-
-use serde::Serialize;
-
 use super::find::rank;
 use super::safe::table_path;
 use super::track::{lossy, print_files, print_rows, title};
 use super::{Align, Table, clock, count};
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
-use voisin_base::cue::Place;
-use voisin_base::track::TrackId;
-use voisin_engine::{GenreAnswer, SimilarTrack, StrongTags, TrackPage, meta};
+use voisin_engine::{StrongTags, TrackPage, meta};
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::{Genre, Taxonomy};
-use voisin_library::{Descriptors, FileRecord, Track, licence_id};
+use voisin_learn::genre::Taxonomy;
+use voisin_library::{Descriptors, Track, licence_id};
+use voisin_questions::answers::card::{Card, CardJson, PartJson, state};
 use voisin_questions::answers::list::{PageJson, TrackJson};
 
 /// Prints a page of tracks, in the form that was asked for.
@@ -47,10 +42,10 @@ pub(crate) fn print_page(
                         value.map_or_else(String::new, |value| format!("{value:.2}"))
                     };
                     [
-                        track.id.to_string(),
+                        super::track::id(track.id),
                         table_path(path),
                         track.artist.unwrap_or_default(),
-                        track.title.unwrap_or_default(),
+                        track.title,
                         track.album.unwrap_or_default(),
                         track.genres.join(";"),
                         track.year.map_or_else(String::new, |year| year.to_string()),
@@ -117,7 +112,7 @@ fn print_table(page: &TrackPage, words: &StrongTags, by_album: bool) -> anyhow::
         let heard = measured(track);
         let cells = [
             track.id.to_string(),
-            track.tags.album.clone().unwrap_or_default(),
+            track.album().unwrap_or_default().to_owned(),
             number_on_album(track),
             track.main_artist().unwrap_or_default().to_owned(),
             title(track),
@@ -181,112 +176,12 @@ fn loudness_text(measured: &Descriptors) -> String {
         .map_or_else(String::new, |loudness| format!("{about}{loudness:.1}"))
 }
 
-/// All that is known of one track.
-pub(crate) struct Card {
-    /// Its genres are those of the library's label source.
-    pub(crate) track: Track,
-    pub(crate) tagged_genres: Vec<String>,
-    pub(crate) measured: Option<Descriptors>,
-    /// What the library's labels and the head say, or a first guess.
-    pub(crate) predicted: GenreAnswer,
-    pub(crate) cluster: Option<u32>,
-    /// Tags that stand out, with their percentiles.
-    pub(crate) words: Vec<(String, f32)>,
-    /// The chance that it has a voice, where the model says so.
-    pub(crate) sung: Option<f32>,
-    pub(crate) nearest: Vec<SimilarTrack>,
-    pub(crate) windows: usize,
-}
-
-/// The documented JSON of `show`: a list of these.
-#[derive(Serialize)]
-struct CardJson<'a> {
-    #[serde(flatten)]
-    track: TrackJson,
-    track_number: Option<u32>,
-    disc_number: Option<u32>,
-    licence_text: Option<&'a str>,
-    tagged_genres: &'a [String],
-    tagged_bpm: Option<f64>,
-    tagged_key: Option<&'a str>,
-    content: String,
-    sample_rate: u32,
-    channels: u16,
-    container: &'a str,
-    predicted: PredictedJson<'a>,
-    sung: Option<f32>,
-    cluster: Option<u32>,
-    windows: usize,
-    nearest: Vec<NearJson>,
-    places: Vec<PlaceJson>,
-}
-
-#[derive(Serialize)]
-struct PredictedJson<'a> {
-    /// Null where the answer is unknown.
-    genre: Option<&'a Genre>,
-    probability: f32,
-    labelled_tracks: usize,
-    labelled_genres: usize,
-    summary: String,
-}
-
-#[derive(Serialize)]
-struct NearJson {
-    id: TrackId,
-    path: String,
-    similarity: f32,
-    artist: Option<String>,
-    title: Option<String>,
-}
-
-#[derive(Serialize)]
-struct PlaceJson {
-    path: String,
-    bytes: u64,
-    /// `there`, `changed`, `gone` or `unreadable`.
-    state: &'static str,
-    /// Of a track that is part of a longer file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    part: Option<PartJson>,
-}
-
-/// Which part of which file a track is.
-#[derive(Serialize)]
-struct PartJson {
-    file: String,
-    from: f64,
-    /// Null: to the file's end.
-    to: Option<f64>,
-}
-
-impl PartJson {
-    fn of(path: &Path) -> Option<Self> {
-        let part = Place::part(path)?;
-        let (from, to) = part.seconds();
-        Some(Self {
-            file: lossy(&part.audio),
-            from,
-            to,
-        })
-    }
-}
-
-/// What has become of a file since it was added.
-fn state(known: &FileRecord) -> &'static str {
-    use std::io::ErrorKind::{NotADirectory, NotFound};
-    match FileRecord::read(&known.path) {
-        Ok(now) if now.size == known.size && now.mtime_ns == known.mtime_ns => "there",
-        Ok(_) => "changed",
-        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => "gone",
-        Err(_) => "unreadable",
-    }
-}
-
 /// Prints cards.
 pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Result<()> {
     match format {
-        ReportFormat::Json => super::print_json(&cards.iter().map(card_json).collect::<Vec<_>>()),
+        ReportFormat::Json => {
+            super::print_json(&cards.iter().map(CardJson::new).collect::<Vec<_>>())
+        }
         ReportFormat::Table => {
             for (i, card) in cards.iter().enumerate() {
                 if i > 0 {
@@ -296,63 +191,6 @@ pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Resul
             }
             Ok(())
         }
-    }
-}
-
-fn card_json(card: &Card) -> CardJson<'_> {
-    let Card {
-        track,
-        tagged_genres,
-        measured,
-        predicted,
-        cluster,
-        words,
-        sung,
-        nearest,
-        windows,
-    } = card;
-    CardJson {
-        track: TrackJson::new(track, measured.as_ref(), Some(words)),
-        track_number: track.tags.track_number,
-        disc_number: track.tags.disc_number,
-        licence_text: track.tags.licence.as_deref(),
-        tagged_genres,
-        tagged_bpm: track.tags.bpm,
-        tagged_key: track.tags.musical_key.as_deref(),
-        content: track.audio.content.to_string(),
-        sample_rate: track.audio.sample_rate,
-        channels: track.audio.channels,
-        container: &track.audio.container,
-        predicted: PredictedJson {
-            genre: predicted.genre(),
-            probability: predicted.probability(),
-            labelled_tracks: predicted.labelled.tracks,
-            labelled_genres: predicted.labelled.genres,
-            summary: predicted.summary(),
-        },
-        sung: *sung,
-        cluster: *cluster,
-        windows: *windows,
-        nearest: nearest
-            .iter()
-            .map(|found| NearJson {
-                id: found.track.id,
-                path: lossy(&found.track.path),
-                similarity: found.similarity,
-                artist: found.track.tags.artist.clone(),
-                title: found.track.tags.title.clone(),
-            })
-            .collect(),
-        places: track
-            .files
-            .iter()
-            .map(|file| PlaceJson {
-                path: lossy(&file.record.path),
-                bytes: file.record.size,
-                state: state(&file.record),
-                part: PartJson::of(&file.record.path),
-            })
-            .collect(),
     }
 }
 
@@ -418,6 +256,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     say("predicted", Some(predicted.summary()));
     let shares = words
         .iter()
+        .flatten()
         .map(|(word, share)| format!("{word} ({})", rank(*share)));
     say("sounds", Some(shares.collect::<Vec<_>>().join(", ")));
     let voice = |chance: f32| {

@@ -1,87 +1,69 @@
 //! The answer of `similar`, as the demo shows it too.
 
 use super::safe::table_path;
-use super::track::{lossy, print_files, print_rows, title};
+use super::track::{FactColumns, id, print_files, print_rows};
 use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput};
-use voisin_engine::{Seed, SimilarTrack, meta};
+use voisin_engine::{Seed, meta};
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::{Genre, Taxonomy};
+use voisin_learn::genre::Taxonomy;
 use voisin_questions::SimilarAnswer;
 use voisin_questions::answers::similar::SimilarJson;
 
-fn names(genres: &[Genre]) -> Vec<String> {
-    genres.iter().map(ToString::to_string).collect()
-}
-
 /// Prints the nearest tracks, in the form that was asked for.
+///
+/// - `facts`: what of them was filtered or sorted by
 pub(crate) fn print_neighbours(
     seeds: &[Seed],
     answer: &SimilarAnswer,
+    facts: &FactColumns,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
-    let SimilarAnswer {
-        found: neighbours,
-        standing,
-        ..
-    } = answer;
-    let standing = standing.as_ref();
-    let unlike = neighbours.iter().any(|found| found.unlike.is_some());
+    let json = || SimilarJson::new(seeds, answer);
+    let has_unlike = answer.found.iter().any(|found| found.unlike.is_some());
+    let unlike = |away: Option<f32>, decimals: usize| {
+        away.map_or_else(String::new, |away| format!("{away:.decimals$}"))
+    };
     match output.format {
         ListFormat::Table => {
+            let facts = facts.without("seconds");
             let mut columns = vec![
                 ("", Align::Right),
                 ("id", Align::Right),
-                ("similarity", Align::Right),
+                ("similarity", Align::Left),
                 ("artist", Align::Left),
                 ("title", Align::Left),
                 ("genre", Align::Left),
                 ("time", Align::Right),
-                ("path", Align::Left),
             ];
-            if unlike {
+            columns.extend(facts.header());
+            columns.push(("path", Align::Left));
+            if has_unlike {
                 // What the list is ordered by, and what it is made of.
                 columns.insert(3, ("to the unlike", Align::Right));
             }
             let mut table = Table::new(&columns);
-            for (
-                i,
-                SimilarTrack {
-                    track,
-                    genres,
-                    similarity,
-                    unlike: away,
-                },
-            ) in neighbours.iter().enumerate()
-            {
+            for near in &json().neighbours {
+                let nearness = near.nearness.as_deref().unwrap_or_default();
                 let mut cells = vec![
-                    (i + 1).to_string(),
-                    track.id.to_string(),
-                    standing
-                        .and_then(|standing| standing.percentile(*similarity))
-                        .map_or_else(
-                            || format!("{similarity:.3}"),
-                            |percent| format!("{similarity:.3} {percent:>3} %"),
-                        ),
-                    track.tags.artist.clone().unwrap_or_default(),
-                    title(track),
-                    names(genres).join(", "),
-                    clock(track.audio.seconds),
-                    lossy(&track.path),
+                    near.rank.to_string(),
+                    id(near.track.id),
+                    format!("{:.3} {nearness}", near.similarity),
+                    near.track.artist.clone().unwrap_or_default(),
+                    near.track.title.clone(),
+                    near.track.genres.join(", "),
+                    clock(near.track.seconds),
                 ];
-                if unlike {
-                    cells.insert(
-                        3,
-                        away.map_or_else(String::new, |away| format!("{away:.3}")),
-                    );
+                cells.extend(facts.cells(&near.track));
+                cells.push(near.track.path.clone());
+                if has_unlike {
+                    cells.insert(3, unlike(near.similarity_to_unlike, 3));
                 }
                 table.row(cells);
             }
             table.print()
         }
-        ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&SimilarJson::new(seeds, answer), &output.format)
-        }
+        ListFormat::Json | ListFormat::Template(_) => print_rows(&json(), &output.format),
         ListFormat::Csv => {
             let mut header = vec![
                 "rank",
@@ -93,48 +75,34 @@ pub(crate) fn print_neighbours(
                 "genres",
                 "percentile",
             ];
-            if unlike {
+            header.extend(facts.fields());
+            if has_unlike {
                 header.insert(4, "similarity_to_unlike");
             }
-            super::print_csv(
-                header,
-                neighbours.iter().enumerate().map(
-                    |(
-                        i,
-                        SimilarTrack {
-                            track,
-                            genres,
-                            similarity,
-                            unlike: away,
-                        },
-                    )| {
-                        let mut cells = vec![
-                            (i + 1).to_string(),
-                            track.id.to_string(),
-                            table_path(&track.path),
-                            format!("{similarity:.6}"),
-                            track.tags.artist.clone().unwrap_or_default(),
-                            track.tags.title.clone().unwrap_or_default(),
-                            names(genres).join(";"),
-                            standing
-                                .and_then(|standing| standing.percentile(*similarity))
-                                .map_or_else(String::new, |percent| {
-                                    format!("{:.2}", f64::from(percent) / 100.0)
-                                }),
-                        ];
-                        if unlike {
-                            cells.insert(
-                                4,
-                                away.map_or_else(String::new, |away| format!("{away:.6}")),
-                            );
-                        }
-                        cells
-                    },
-                ),
-            )
+            let neighbours = json().neighbours;
+            let rows = neighbours.iter().zip(&answer.found).map(|(near, found)| {
+                let percentile = near.percentile;
+                let mut cells = vec![
+                    near.rank.to_string(),
+                    id(near.track.id),
+                    table_path(&found.track.path),
+                    format!("{:.6}", near.similarity),
+                    near.track.artist.clone().unwrap_or_default(),
+                    near.track.title.clone(),
+                    near.track.genres.join(";"),
+                    percentile.map_or_else(String::new, |share| format!("{share:.2}")),
+                ];
+                cells.extend(facts.values(&near.track));
+                if has_unlike {
+                    cells.insert(4, unlike(near.similarity_to_unlike, 6));
+                }
+                cells
+            });
+            super::print_csv(header, rows)
         }
         _ => {
-            let metas: Vec<TrackMeta> = neighbours
+            let metas: Vec<TrackMeta> = answer
+                .found
                 .iter()
                 .map(|found| meta(&found.track, &Taxonomy::default()))
                 .collect();

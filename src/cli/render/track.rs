@@ -6,10 +6,12 @@ use super::safe::table_path;
 use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput};
 use voisin_base::output::OutputTarget;
-use voisin_engine::Standing;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, Standing};
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{self, Format, PathStyle};
 use voisin_library::stored_path;
+use voisin_questions::answers::list::TrackJson;
 pub(crate) use voisin_questions::answers::lossy;
 use voisin_questions::answers::playlist::PlaylistJson;
 pub(crate) use voisin_questions::answers::track::title;
@@ -78,17 +80,89 @@ pub(crate) fn print_rows<T: Serialize>(answer: &T, format: &ListFormat) -> anyho
     }
 }
 
-/// The track's id in the library; empty for a file that is not in it.
-pub(crate) fn id(track: &TrackMeta) -> String {
-    track
-        .library_id()
-        .map_or_else(String::new, |id| id.to_string())
+/// A track's id in the library; empty for a file that is not in it.
+pub(crate) fn id(track: Option<TrackId>) -> String {
+    track.map_or_else(String::new, |id| id.to_string())
+}
+
+/// Columns for facts of tracks that were filtered or sorted by, where a table has them not in any case.
+pub(crate) struct FactColumns(Vec<&'static str>);
+
+impl FactColumns {
+    /// - `fields`: keys of a track's JSON, each once or more
+    pub(crate) fn new(fields: impl IntoIterator<Item = &'static str>) -> Self {
+        let mut once: Vec<&str> = Vec::new();
+        for field in fields {
+            if !once.contains(&field) {
+                once.push(field);
+            }
+        }
+        Self(once)
+    }
+
+    /// Without one that a table has.
+    pub(crate) fn without(&self, field: &str) -> Self {
+        Self(self.0.iter().copied().filter(|one| *one != field).collect())
+    }
+
+    /// Names of columns in a table.
+    pub(crate) fn header<'a>(&'a self) -> impl Iterator<Item = (&'a str, Align)> {
+        self.0.iter().map(|field| match *field {
+            "seconds" => ("time", Align::Right),
+            "tempo" => ("bpm", Align::Right),
+            "loudness" => ("LUFS", Align::Right),
+            "year" => ("year", Align::Right),
+            other => (other, Align::Left),
+        })
+    }
+
+    /// Names of columns for programs.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().copied()
+    }
+
+    /// What a track has there, as people read it.
+    pub(crate) fn cells(&self, track: &TrackJson) -> impl Iterator<Item = String> {
+        self.0.iter().map(|field| match *field {
+            "seconds" => clock(track.seconds),
+            "tempo" => number(track.tempo, 0),
+            "loudness" => number(track.loudness, 1),
+            "year" => track.year.map_or_else(String::new, |year| year.to_string()),
+            "key" => track.key.unwrap_or_default().to_owned(),
+            "licence" => track.licence.clone().unwrap_or_default(),
+            "composer" => track.composer.clone().unwrap_or_default(),
+            _ => String::new(),
+        })
+    }
+
+    /// The same for programs.
+    pub(crate) fn values(&self, track: &TrackJson) -> Vec<String> {
+        let cells = self.0.iter().zip(self.cells(track));
+        cells
+            .map(|(field, cell)| match *field {
+                "seconds" => format!("{:.2}", track.seconds),
+                "tempo" => number(track.tempo, 2),
+                "loudness" => number(track.loudness, 2),
+                _ => cell,
+            })
+            .collect()
+    }
+}
+
+fn number(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.decimals$}"))
 }
 
 /// Prints tracks as a table.
 ///
+/// - `facts`: columns before the path
 /// - `steps`: of a walk, the distance from each track to the next, shown in place of the time
-pub(crate) fn print_table(tracks: &[&TrackMeta], steps: Option<&[f32]>) -> anyhow::Result<()> {
+pub(crate) fn print_table(
+    tracks: &[TrackJson],
+    facts: &FactColumns,
+    steps: Option<&[f32]>,
+) -> anyhow::Result<()> {
+    let facts = facts.without(if steps.is_none() { "seconds" } else { "" });
     let mut columns = vec![
         ("", Align::Right),
         ("id", Align::Right),
@@ -102,15 +176,14 @@ pub(crate) fn print_table(tracks: &[&TrackMeta], steps: Option<&[f32]>) -> anyho
         ("time", 4)
     };
     columns.insert(place, (name, Align::Right));
+    columns.splice(5..5, facts.header());
     let mut table = Table::new(&columns);
     for (i, track) in tracks.iter().enumerate() {
-        let artist = track.artist.clone().unwrap_or_default();
-        let title = track.display_title().to_owned();
         let mut row = vec![
             (i + 1).to_string(),
-            id(track),
-            artist,
-            title,
+            id(track.id),
+            track.artist.clone().unwrap_or_default(),
+            track.title.clone(),
             track.path.clone(),
         ];
         row.insert(
@@ -122,40 +195,54 @@ pub(crate) fn print_table(tracks: &[&TrackMeta], steps: Option<&[f32]>) -> anyho
                     .map_or_else(String::new, |i| format!("{:.3}", steps[i])),
             },
         );
+        row.splice(5..5, facts.cells(track));
         table.row(row);
     }
     table.print()
 }
 
 /// Prints tracks, in the form that was asked for.
+///
+/// - `facts`: what of them was filtered by
 pub(crate) fn print_list(
+    engine: &Engine,
     tracks: &[&TrackMeta],
     standing: Option<&Standing>,
     title: &str,
+    facts: &FactColumns,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
+    let json = || PlaylistJson::new(engine, tracks, standing);
     match output.format {
-        ListFormat::Table => print_table(tracks, None),
-        ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&PlaylistJson::new(tracks, standing), &output.format)
+        ListFormat::Table => {
+            let tracks: Vec<TrackJson> = json()?.items.into_iter().map(|one| one.track).collect();
+            print_table(&tracks, facts, None)
         }
-        ListFormat::Csv => super::print_csv(
-            [
+        ListFormat::Json | ListFormat::Template(_) => print_rows(&json()?, &output.format),
+        ListFormat::Csv => {
+            let mut header = vec![
                 "rank", "id", "path", "artist", "title", "album", "genres", "seconds",
-            ],
-            tracks.iter().enumerate().map(|(i, track)| {
-                [
-                    (i + 1).to_string(),
-                    id(track),
-                    table_path(track.system_path()),
+            ];
+            let facts = facts.without("seconds");
+            header.extend(facts.fields());
+            let items = json()?.items;
+            let rows = items.iter().zip(tracks).map(|(item, meta)| {
+                let track = &item.track;
+                let mut cells = vec![
+                    item.rank.to_string(),
+                    id(track.id),
+                    table_path(meta.system_path()),
                     track.artist.clone().unwrap_or_default(),
                     track.title.clone(),
                     track.album.clone().unwrap_or_default(),
                     track.genres.join(";"),
                     format!("{:.2}", track.seconds),
-                ]
-            }),
-        ),
+                ];
+                cells.extend(facts.values(track));
+                cells
+            });
+            super::print_csv(header, rows)
+        }
         _ => print_files(tracks, title, output),
     }
 }

@@ -1,32 +1,12 @@
 //! `voisin config`.
 
-use serde::Serialize;
-
 use crate::cli::Ending;
 use crate::cli::args::{ConfigArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::settings::SettingOrigin;
-
-/// The documented JSON of `config`.
-#[derive(Serialize)]
-struct ConfigJson {
-    /// The config file; null without a home.
-    file: Option<String>,
-    /// Whether it is there.
-    exists: bool,
-    settings: Vec<SettingJson>,
-}
-
-#[derive(Serialize)]
-struct SettingJson {
-    name: &'static str,
-    /// null: the library's own model, else the one that comes with voisin.
-    value: Option<String>,
-    /// An option, a variable, `config.toml` or `default`.
-    from: String,
-}
+use voisin_questions::answers::checks::{ConfigJson, SettingJson};
 
 pub(crate) fn run(context: &Context, args: &ConfigArgs) -> anyhow::Result<Ending> {
     let settings = &context.settings;

@@ -12,6 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::render::answers;
 use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::neighbours::print_neighbours;
+use crate::cli::render::track::FactColumns;
 use crate::cli::render::{self, count};
 use crate::cli::seeds::seeds;
 use voisin_audio::is_audio_candidate;
@@ -81,11 +82,8 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     let standing = engine.standing(&seed, &options)?;
     print_neighbours(
         &seed,
-        &SimilarAnswer {
-            found,
-            standing,
-            steered: None,
-        },
+        &SimilarAnswer::new(&engine, found, standing, None)?,
+        &FactColumns::new([]),
         &output,
     )?;
 

@@ -4,6 +4,7 @@ use crate::cli::Ending;
 use crate::cli::args::FindArgs;
 use crate::cli::context::Context;
 use crate::cli::render::find::{print_found, print_words};
+use crate::cli::render::track::FactColumns;
 
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -15,6 +16,7 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         return Ok(Ending::Fine);
     }
     args.question.filters.check_folders(&engine)?;
+    args.question.filters.check_licences(engine.library())?;
     let answer = args.question.run(&engine, &heard)?;
     if !answer.phrase.unknown.is_empty() {
         context.console.warn(&format!(
@@ -33,7 +35,8 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         };
         context.nothing_found(engine.library(), &args.question.filters, hint)?;
     }
-    print_found(&answer, &heard, &args.output)?;
+    let facts = FactColumns::new(args.question.filters.fields());
+    print_found(&engine, &answer, &heard, &facts, &args.output)?;
     Ok(if answer.tracks.is_empty() {
         Ending::Partial
     } else {

@@ -2,23 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
-use serde::Serialize;
-
 use crate::cli::Ending;
 use crate::cli::args::{HeardArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
+use anyhow::{Context as _, bail};
 use voisin_library::{Library, OpenMode};
+use voisin_questions::answers::listening::ListenerJson;
 use voisin_serve::take_listens;
-
-/// The documented JSON of `heard` without a file.
-#[derive(Serialize)]
-struct ListenerJson {
-    listener: String,
-    plays: u64,
-    opinions: u64,
-}
 
 pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending> {
     let dir = context.library_dir();

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use serde::Serialize;
-
 use crate::cli::Ending;
 use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat};
 use crate::cli::context::Context;
@@ -17,26 +15,7 @@ use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, GroupBy, spreadsheet_safe};
 use voisin_learn::genre::Genre;
 use voisin_library::Track;
-
-/// The documented JSON of `labels`.
-#[derive(Serialize)]
-struct LabelSourceJson {
-    /// `tags`, `folder`, or the path of a CSV file.
-    source: String,
-    tracks: u64,
-    labelled: u64,
-    /// Labels given by hand.
-    by_hand: u64,
-    /// Lines of the CSV file that name no file of the library.
-    unmatched: usize,
-    genres: Vec<GenreCountJson>,
-}
-
-#[derive(Serialize)]
-struct GenreCountJson {
-    genre: String,
-    tracks: u64,
-}
+use voisin_questions::answers::labels::{GenreCountJson, LabelSourceJson};
 
 pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;

@@ -2,26 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
-use serde::Serialize;
-
 use crate::cli::Ending;
 use crate::cli::args::{LinkArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::password::password;
 use crate::cli::render::{self, Align, Table, count};
+use anyhow::bail;
 use voisin_library::{Library, OpenMode};
+use voisin_questions::answers::listening::ServerJson;
 use voisin_serve::{LinkReport, ServerKind, link};
 
 /// Songs without a track that a table shows.
 const SHOWN: usize = 20;
-
-/// The documented JSON of `link` without a server.
-#[derive(Serialize)]
-struct ServerJson {
-    server: String,
-    songs: u64,
-}
 
 pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> {
     let dir = context.library_dir();

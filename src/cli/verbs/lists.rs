@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::args::{ListFormat, ListsArgs, ListsCommand, PushListsArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::password::password;
-use crate::cli::render::track::print_list;
+use crate::cli::render::track::{FactColumns, print_list};
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::{library_seeds, one_seed, one_seed_name, seed_names};
 use crate::cli::{Ending, NothingFound};
@@ -66,7 +66,14 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
                     .console
                     .note(&format!("the same again: --random-seed {random}"));
             }
-            print_list(&metas.iter().collect::<Vec<_>>(), None, name, output)?;
+            print_list(
+                &engine,
+                &metas.iter().collect::<Vec<_>>(),
+                None,
+                name,
+                &FactColumns::new([]),
+                output,
+            )?;
             Ok(if tracks.is_empty() {
                 Ending::Partial
             } else {

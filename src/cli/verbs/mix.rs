@@ -4,6 +4,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, MixArgs};
 use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
+use crate::cli::render::track::FactColumns;
 use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::{self, fetch_named};
 use voisin_engine::Standing;
@@ -34,7 +35,11 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     if let Some(far) = answer.standing.as_ref().and_then(Standing::far) {
         context.console.note(&far);
     }
-    print_neighbours(&wanted, &answer, &args.output)?;
+    if let Some(short) = &answer.short {
+        context.console.note(short);
+    }
+    let facts = FactColumns::new(asked.filters.fields());
+    print_neighbours(&wanted, &answer, &facts, &args.output)?;
     Ok(if answer.found.is_empty() {
         Ending::Partial
     } else {

@@ -2,37 +2,13 @@
 
 mod upgrade;
 
-use serde::Serialize;
-
 use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
 use crate::cli::context::{Context, check_model_place, models_dir_for_display, parse_model};
 use crate::cli::render::{self, Align, Table};
-use voisin_encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, models, models_dir};
+use voisin_encoder::{Encoder, ModelLocation, ModelRef, models, models_dir};
 use voisin_features::MelConfig;
-
-#[derive(Serialize)]
-struct ModelJson {
-    name: String,
-    architecture: String,
-    dimension: usize,
-    licence: String,
-    location: String,
-    fingerprint: String,
-    description: String,
-}
-
-/// The documented JSON of `model check`.
-#[derive(Serialize)]
-struct CheckedJson {
-    name: String,
-    ok: bool,
-    weights_sha256: String,
-    architecture: String,
-    device: String,
-    dimension: usize,
-    fingerprint: String,
-}
+use voisin_questions::answers::model::{CheckedJson, ModelJson, ShownModelJson};
 
 pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<Ending> {
     match command {
@@ -155,15 +131,9 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
 }
 
 fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
-    #[derive(Serialize)]
-    struct Shown {
-        fingerprint: String,
-        #[serde(flatten)]
-        manifest: ModelManifest,
-    }
     let manifest = model.manifest()?;
     if format == ReportFormat::Json {
-        render::print_json(&Shown {
+        render::print_json(&ShownModelJson {
             fingerprint: manifest.fingerprint(),
             manifest,
         })?;

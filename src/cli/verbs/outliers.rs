@@ -30,7 +30,10 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
     };
     match args.output.format {
         ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&OutlierJson::list(&collection, &found), &args.output.format)?;
+            print_rows(
+                &OutlierJson::list(&engine, &collection, &found)?,
+                &args.output.format,
+            )?;
         }
         ListFormat::Csv => {
             render::print_csv(

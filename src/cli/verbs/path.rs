@@ -5,10 +5,11 @@ use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{id, print_files, print_rows, print_table};
+use crate::cli::render::track::{FactColumns, id, print_files, print_rows, print_table};
 use crate::cli::seeds::{one_seed, one_seed_name};
 use crate::cli::source::{self, fetch_named, report_sample};
 use voisin_explore::TrackMeta;
+use voisin_questions::answers::list::TrackJson;
 use voisin_questions::answers::walk::WalkJson;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
@@ -28,26 +29,28 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     report_sample(context, "a way between tracks", found.sample.as_deref());
     let (collection, walk) = found.answer;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
+    let json = WalkJson::new(source.engine(), &collection, &walk)?;
     match args.output.format {
         ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&WalkJson::new(&collection, &walk), &args.output.format)?;
+            print_rows(&json, &args.output.format)?;
         }
         ListFormat::Csv => render::print_csv(
             ["rank", "id", "path", "artist", "title", "distance"],
             tracks.iter().enumerate().map(|(i, track)| {
                 [
                     (i + 1).to_string(),
-                    id(track),
+                    id(track.library_id()),
                     table_path(track.system_path()),
                     track.artist.clone().unwrap_or_default(),
-                    track.title.clone(),
+                    track.display_title().to_owned(),
                     i.checked_sub(1)
                         .map_or_else(String::new, |i| format!("{:.6}", walk.steps[i])),
                 ]
             }),
         )?,
         ListFormat::Table => {
-            print_table(&tracks, Some(&walk.steps))?;
+            let tracks: Vec<TrackJson> = json.tracks.into_iter().map(|step| step.track).collect();
+            print_table(&tracks, &FactColumns::new([]), Some(&walk.steps))?;
             context.console.note(&format!(
                 "largest step {:.3} (distance), smallest possible {:.3}",
                 walk.largest_step, walk.bottleneck

@@ -4,7 +4,7 @@ use crate::cli::Ending;
 use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
-use crate::cli::render::track::print_list;
+use crate::cli::render::track::{FactColumns, print_list};
 use crate::cli::seeds::{seed_names, seeds_and_lists};
 use crate::cli::source::{self, fetch_named, report_sample};
 use voisin_engine::Standing;
@@ -35,9 +35,11 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     }
     let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
     print_list(
+        source.engine(),
         &tracks,
         list.standing.as_ref(),
         "voisin playlist",
+        &FactColumns::new(asked.fields()),
         &args.output,
     )?;
     if let Some(file) = &args.output.target {

@@ -3,9 +3,6 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
-use serde::Serialize;
-
 use crate::cli::Ending;
 use crate::cli::args::{RemoveArgs, ReportFormat};
 use crate::cli::context::Context;
@@ -14,38 +11,11 @@ use crate::cli::missing_files::why_some_stay;
 use crate::cli::remote::DatabaseAddress;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
+use anyhow::bail;
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, MissingFiles};
 use voisin_library::{OpenMode, Track, stored_path};
-
-/// The documented JSON of `remove`.
-#[derive(Default, Serialize)]
-pub(crate) struct RemovedJson {
-    pub(crate) dry_run: bool,
-    pub(crate) files: u64,
-    pub(crate) tracks: u64,
-    /// Files that had failed and are forgotten.
-    pub(crate) failures: u64,
-    /// With `--dry-run`: the files that would go.
-    pub(crate) would_remove: Vec<String>,
-    /// With `--missing`: files that stay, because their folder is absent or empty, and these folders.
-    pub(crate) out_of_reach: usize,
-    pub(crate) absent_folders: Vec<String>,
-}
-
-impl RemovedJson {
-    fn staying(gone: &MissingFiles) -> Self {
-        Self {
-            out_of_reach: gone.out_of_reach.len(),
-            absent_folders: gone
-                .absent_folders()
-                .keys()
-                .map(|folder| lossy(folder))
-                .collect(),
-            ..Self::default()
-        }
-    }
-}
+use voisin_questions::answers::remove::RemovedJson;
 
 /// Says why nothing goes, where that is not said as the reason why files stay.
 ///

@@ -7,6 +7,7 @@ use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
+use crate::cli::render::track::FactColumns;
 use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::{self, fetch_named};
 use voisin_engine::{Engine, Seed, Standing};
@@ -51,7 +52,8 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     } else {
         Ending::Fine
     };
-    print_neighbours(&wanted, &answer, &args.output)?;
+    let facts = FactColumns::new(asked.fields());
+    print_neighbours(&wanted, &answer, &facts, &args.output)?;
     Ok(ending)
 }
 

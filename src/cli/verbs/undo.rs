@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use serde::Serialize;
-
 use super::write_tags::diff;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, UndoArgs};
@@ -19,46 +17,7 @@ use voisin_audio::tags::{
 use voisin_base::text::with_causes;
 use voisin_engine::{TagChange, open_named};
 use voisin_library::{JournalKind, Library, OpenMode, TagValues, WrittenTags};
-
-/// The documented JSON of `undo`: a list of these.
-#[derive(Serialize)]
-struct UndoneJson {
-    path: String,
-    outcome: UndoOutcome,
-    /// Genres.
-    before: Vec<String>,
-    after: Vec<String>,
-    /// Other tags.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tags: Vec<TagChange>,
-    /// Why it is not restored, or only its tags are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum UndoOutcome {
-    /// The file has the bytes that it had.
-    Restored,
-    WouldRestore,
-    /// Its tags say what they said, and other bytes of it may differ.
-    TagsRestored,
-    WouldRestoreTags,
-    /// It had the bytes, or the tags, of before already.
-    AsItWas,
-    ChangedSince,
-    Failed,
-}
-
-/// The documented JSON of `undo --list`: a list of these.
-#[derive(Serialize)]
-struct RunJson {
-    run: i64,
-    /// Seconds since 1970 UTC.
-    at: i64,
-    files: u64,
-}
+use voisin_questions::answers::remove::{TagRunJson, UndoOutcome, UndoneJson};
 
 pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> {
     const NOTHING: &str = "nothing to take back: nothing was written into files (\"voisin labels undo\" is for labels)";
@@ -71,7 +30,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
         return list(
             &runs
                 .iter()
-                .map(|one| RunJson {
+                .map(|one| TagRunJson {
                     run: one.run,
                     at: one.at,
                     files: one.files,
@@ -176,7 +135,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     })
 }
 
-fn list(runs: &[RunJson], format: ReportFormat) -> anyhow::Result<Ending> {
+fn list(runs: &[TagRunJson], format: ReportFormat) -> anyhow::Result<Ending> {
     match format {
         ReportFormat::Json => render::print_json(&runs)?,
         ReportFormat::Table => {

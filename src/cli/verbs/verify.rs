@@ -2,40 +2,23 @@
 
 use std::path::PathBuf;
 
-use ndarray::ArrayView1;
-use rayon::prelude::*;
-use serde::Serialize;
-
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, VerifyArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, advised, count};
+use ndarray::ArrayView1;
+use rayon::prelude::*;
 use voisin_base::cue::Place;
 use voisin_base::text::with_causes;
 use voisin_base::track::{ContentKind, TrackId};
 use voisin_engine::{Engine, EngineError, IndexRefresh, WindowPlan};
 use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
+use voisin_questions::answers::checks::{CheckJson, VerifyJson};
 
 /// The row of files that are not there: nothing that a repair can mend.
 const GONE: &str = "gone";
 /// Tracks whose neighbours are compared with the exact search.
 const SAMPLE: usize = 200;
-
-/// The documented JSON of `verify`.
-#[derive(Serialize)]
-struct VerifyJson {
-    ok: bool,
-    /// Tracks to be listened to again by the next `add`.
-    without_vector: u64,
-    checks: Vec<CheckJson>,
-}
-
-#[derive(Serialize)]
-struct CheckJson {
-    check: &'static str,
-    ok: bool,
-    found: String,
-}
 
 /// A row of the table: what was checked, whether it is sound, what was found.
 type CheckRow = (&'static str, bool, String);

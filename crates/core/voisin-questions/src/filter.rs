@@ -1,5 +1,6 @@
 //! Which tracks may be in an answer.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -15,24 +16,29 @@ use super::read::Refused;
 use super::spans::{KeyWish, LoudnessSpan, NotTag, Seconds, Tag, TagRegex, TempoSpan, YearSpan};
 use super::values::at_most;
 use voisin_engine::{Engine, Seed};
-use voisin_library::{Library, LibraryError, MusicalKey, NameOf, TrackFilter, stored_path};
+use voisin_library::{
+    Library, LibraryError, MusicalKey, NameOf, TrackFilter, licence_fits, licence_id, stored_path,
+};
+
+/// Licences that a refusal names at most.
+const MOST_LICENCES: usize = 20;
 
 /// Which tracks may be in an answer.
 #[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
 #[command(next_help_heading = "Filters")]
 #[serde(default, deny_unknown_fields)]
 pub struct Filters {
-    /// Only tracks of this genre (several: any of them)
+    /// Only tracks of this genre (several, also with commas: any of them)
     #[arg(long, value_name = "GENRE")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub genre: Vec<String>,
-    /// No tracks of this genre (several: none of them)
+    /// No tracks of this genre (several, also with commas: none of them)
     #[arg(long, value_name = "GENRE")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub exclude_genre: Vec<String>,
-    /// Only tracks by this artist (several: any of them)
+    /// Only tracks by this artist (several, also with commas: any of them)
     #[arg(long, value_name = "ARTIST")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
@@ -42,7 +48,7 @@ pub struct Filters {
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub exclude_artist: Vec<String>,
-    /// Only tracks by this composer (several: any of them)
+    /// Only tracks by this composer (several, also with commas: any of them)
     #[arg(long, value_name = "COMPOSER")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
@@ -61,19 +67,19 @@ pub struct Filters {
     #[schemars(length(max = 100))]
     pub(crate) exclude_folder: Vec<PathBuf>,
     /// Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of Creative Commons), or a part of
-    /// another licence's name (several: any of them)
+    /// another licence's name (several, also with commas: any of them)
     #[arg(long, visible_alias = "license", value_name = "LICENCE")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) licence: Vec<String>,
     /// Only tracks that are this word or tag, as `find` understands it, more than 80 % of the library is; `calm:95`: more
     /// than 95 % (several: all of them)
-    #[arg(long, value_name = "WORD[:PERCENT]")]
+    #[arg(long, value_name = "WORD[:PERCENT]", value_delimiter = ',')]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) tag: Vec<Tag>,
     /// No tracks that are this word or tag more than half of the library is; `voice:80`: more than 80 %
-    #[arg(long, value_name = "WORD[:PERCENT]")]
+    #[arg(long, value_name = "WORD[:PERCENT]", value_delimiter = ',')]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) not_tag: Vec<NotTag>,
@@ -150,6 +156,19 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyWish>, D::E
         .collect()
 }
 
+/// Several names in one text, with commas between them.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+}
+
+/// A name, and what it is where its commas stand between several.
+fn whole_and_parts(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.contains(',').then(|| parts(text));
+    std::iter::once(text).chain(parts.into_iter().flatten())
+}
+
 impl Filters {
     /// Whether a key is to fit those of the seeds.
     pub(crate) fn wants_compatible_keys(&self) -> bool {
@@ -170,8 +189,26 @@ impl Filters {
     pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, QuestionError> {
         let library = engine.library();
         let named = |of: NameOf, names: &[String]| -> Result<Vec<String>, LibraryError> {
-            let meant = names.iter().map(|name| library.names_meant(of, name));
-            Ok(meant.collect::<Result<Vec<_>, _>>()?.concat())
+            let mut meant = Vec::new();
+            for name in names {
+                // A comma may be a part of a name: then the whole of it is known.
+                match library.names_meant(of, name) {
+                    Err(_) if name.contains(',') => {
+                        for part in parts(name) {
+                            meant.extend(library.names_meant(of, part)?);
+                        }
+                    }
+                    found => meant.extend(found?),
+                }
+            }
+            Ok(meant)
+        };
+        let each = |names: &[String]| {
+            names
+                .iter()
+                .flat_map(|name| parts(name))
+                .map(str::to_owned)
+                .collect()
         };
         let mut keys: Vec<_> = self.key.iter().filter_map(|wish| wish.key()).collect();
         if self.wants_compatible_keys() {
@@ -185,14 +222,14 @@ impl Filters {
         let tempo = self.bpm.unwrap_or_default().0;
         let loudness = self.loudness.unwrap_or_default().0;
         Ok(TrackFilter {
-            genres: self.genre.clone(),
-            exclude_genres: self.exclude_genre.clone(),
+            genres: each(&self.genre),
+            exclude_genres: each(&self.exclude_genre),
             artists: named(NameOf::Artist, &self.artist)?,
             exclude_artists: named(NameOf::Artist, &self.exclude_artist)?,
             composers: named(NameOf::Composer, &self.composer)?,
             year_from: self.year.and_then(YearSpan::from),
             year_to: self.year.and_then(YearSpan::to),
-            licences: self.licence.clone(),
+            licences: each(&self.licence),
             words: (self.tag.iter().map(|tag| &tag.0))
                 .chain(self.not_tag.iter().map(|tag| &tag.0))
                 .cloned()
@@ -267,14 +304,59 @@ impl Filters {
         }
     }
 
+    /// Refuses a licence that no track of the library has.
+    pub fn check_licences(&self, library: &Library) -> Result<(), QuestionError> {
+        if self.licence.is_empty() {
+            return Ok(());
+        }
+        let known = library.licences()?;
+        for wanted in self.licence.iter().flat_map(|text| parts(text)) {
+            if !known.iter().any(|text| licence_fits(text, wanted)) {
+                let names: BTreeSet<String> = known.iter().map(|text| licence_id(text)).collect();
+                let names: Vec<String> = names.into_iter().take(MOST_LICENCES).collect();
+                let expected = if names.is_empty() {
+                    "none: no track names a licence".to_owned()
+                } else {
+                    format!("a licence of these tracks ({})", names.join(", "))
+                };
+                return Err(Refused::new("licence", expected, wanted).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Facts of tracks that the filters name, so that an answer can show them: keys of its JSON.
+    pub fn fields(&self) -> Vec<&'static str> {
+        let named = [
+            ("composer", !self.composer.is_empty()),
+            ("year", self.year.is_some()),
+            ("licence", !self.licence.is_empty()),
+            (
+                "seconds",
+                self.min_duration.is_some() || self.max_duration.is_some(),
+            ),
+            ("tempo", self.bpm.is_some()),
+            ("key", !self.key.is_empty()),
+            ("loudness", self.loudness.is_some()),
+        ];
+        let named = named.into_iter().filter(|(_, is_named)| *is_named);
+        named.map(|(field, _)| field).collect()
+    }
+
     /// All artists that are named.
-    pub fn artists(&self) -> impl Iterator<Item = &String> {
-        self.artist.iter().chain(&self.exclude_artist)
+    pub fn artists(&self) -> impl Iterator<Item = &str> {
+        self.artist
+            .iter()
+            .chain(&self.exclude_artist)
+            .flat_map(|name| whole_and_parts(name))
     }
 
     /// All genres that are named.
-    pub fn genres(&self) -> impl Iterator<Item = &String> {
-        self.genre.iter().chain(&self.exclude_genre)
+    pub fn genres(&self) -> impl Iterator<Item = &str> {
+        self.genre
+            .iter()
+            .chain(&self.exclude_genre)
+            .flat_map(|name| parts(name))
     }
 
     /// All folders that are named.

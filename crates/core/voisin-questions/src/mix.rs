@@ -11,10 +11,8 @@ use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::Seconds;
 use super::values::{Fraction, Limit, at_most};
 use super::{Filters, QuestionError, SimilarAnswer};
-use voisin_base::random::Random;
-use voisin_base::track::TrackId;
-use voisin_engine::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack};
-use voisin_library::{Track, TrackFilter};
+use voisin_base::text::count;
+use voisin_engine::{Engine, MixOptions, Seed, SimilarOptions};
 
 /// Songs to go on with after these
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
@@ -212,7 +210,20 @@ impl Mix {
         })
     }
 
-    /// The songs, and how near the seeds have anything here. Without a seed the first of them is drawn, and the others follow it.
+    /// Why a mix is shorter than asked for, where it is and all tracks were not asked for.
+    ///
+    /// - `tracks`: how many the library has
+    pub(crate) fn shortage(&self, found: usize, tracks: usize) -> Option<String> {
+        let wanted = self.limit.of(tracks);
+        (found > 0 && found < wanted.min(tracks.saturating_sub(self.seeds.len()))).then(|| {
+            format!(
+                "the mix ends after {}: the filters and the limits of songs by artist and by album leave no more",
+                count(found as u64, "song")
+            )
+        })
+    }
+
+    /// The songs, and how near the seeds have anything here.
     ///
     /// - `usual`: what a mix is like where the question says nothing of it
     pub fn run(
@@ -254,11 +265,9 @@ impl Mix {
                 ..SimilarOptions::default()
             },
         )?;
-        Ok(SimilarAnswer {
-            found,
-            standing,
-            steered: None,
-        })
+        let mut answer = SimilarAnswer::new(engine, found, standing, None)?;
+        answer.short = self.shortage(answer.found.len(), tracks);
+        Ok(answer)
     }
 }
 

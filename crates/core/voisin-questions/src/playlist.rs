@@ -15,6 +15,8 @@ use super::values::{Cosine, Fraction, Limit, Positive, at_most};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
 use crate::answers::playlist::{Copies, MIX_REACH, PlaylistConstraints, PlaylistRows, listed};
+use voisin_base::track::TrackId;
+use voisin_engine::MixOptions;
 use voisin_engine::{Collection, Engine, Seed, SimilarOptions};
 use voisin_explore::KnnGraph;
 use voisin_explore::clusters::ClusterOptions;
@@ -156,6 +158,14 @@ impl Playlist {
         self.length.is_some()
     }
 
+    /// Facts of tracks that the query names, as [`Filters::fields`] does.
+    pub fn fields(&self) -> Vec<&'static str> {
+        let mut fields = self.filters.fields();
+        fields.extend(self.harmonic.then_some("key"));
+        fields.extend(self.max_bpm_step.map(|_| "tempo"));
+        fields
+    }
+
     /// Why a database does not answer it, where that is so.
     pub fn local_only(&self) -> Option<LocalOnly> {
         self.cluster.map(|_| LocalOnly::Cluster)
@@ -239,7 +249,8 @@ impl Playlist {
         }
         let all = HashMap::new();
         let options = self.list_options(collection.total(), named.len());
-        let wanted = self.wanted(allowed.as_ref(), &all);
+        let longest = self.longest(engine, named.iter().chain(of_lists))?;
+        let wanted = self.wanted(allowed.as_ref(), longest, &all);
         // Nothing is missing where all tracks are there.
         let mut list =
             listed(engine, collection, &rows, named.len(), &wanted, &options)?.unwrap_or_default();
@@ -294,7 +305,8 @@ impl Playlist {
             .map(|seed| collection.row_of(seed))
             .collect::<Result<Vec<_>, _>>()?;
         let least: HashMap<usize, f32> = rows.iter().copied().zip(least).collect();
-        let wanted = self.wanted(allowed.as_ref(), &least);
+        let longest = self.longest(engine, &seeds)?;
+        let wanted = self.wanted(allowed.as_ref(), longest, &least);
         let options = self.list_options(collection.total(), named.len());
         let Some(mut list) = listed(engine, &collection, &rows, named.len(), &wanted, &options)?
         else {
@@ -308,6 +320,20 @@ impl Playlist {
             },
         )?;
         Ok(Some((collection, list)))
+    }
+
+    /// Seconds from which a track is too long for the list, as it is for a mix; `None` where lengths are asked for.
+    fn longest<'a>(
+        &self,
+        engine: &Engine,
+        seeds: impl IntoIterator<Item = &'a Seed>,
+    ) -> Result<Option<f64>, QuestionError> {
+        if self.filters.min_duration.is_some() || self.filters.max_duration.is_some() {
+            return Ok(None);
+        }
+        let ids: Vec<TrackId> = seeds.into_iter().filter_map(|seed| seed.track).collect();
+        let seeds = engine.library().tracks_by_id(&ids)?;
+        Ok(Some(MixOptions::default().lengths(&seeds).1))
     }
 
     /// Whether key or tempo choose among more candidates.
@@ -337,6 +363,7 @@ impl Playlist {
     fn wanted<'a>(
         &self,
         allowed: Option<&'a TrackSet>,
+        longest: Option<f64>,
         least: &'a HashMap<usize, f32>,
     ) -> PlaylistConstraints<'a> {
         PlaylistConstraints {
@@ -349,6 +376,7 @@ impl Playlist {
             harmonic: self.harmonic,
             max_bpm_step: self.max_bpm_step.map(|step| step.0),
             allowed,
+            longest,
             least,
         }
     }

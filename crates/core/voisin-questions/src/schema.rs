@@ -1,7 +1,7 @@
 //! Questions as JSON schemas, for the server's description of itself and for assistants.
 
 use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value};
 
 use super::read::SPREAD;
@@ -49,6 +49,32 @@ pub fn of_query<T: JsonSchema>() -> Value {
         });
     }
     schema
+}
+
+/// A generator of the schemas of answers, whose definitions lie in `path`.
+pub fn answers(path: &'static str) -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let settings = settings.with(|settings| {
+        settings.meta_schema = None;
+        settings.definitions_path = path.into();
+    });
+    settings.into_generator()
+}
+
+/// Leaves sizes of numbers in memory and names of types out of the schema of an answer.
+pub fn tidy_answer(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for name in ["title", "format"] {
+                if fields.get(name).is_some_and(Value::is_string) {
+                    fields.remove(name);
+                }
+            }
+            fields.values_mut().for_each(tidy_answer);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy_answer),
+        _ => {}
+    }
 }
 
 /// Leaves out what says nothing: sizes of numbers in memory, defaults that are nothing, null beside another type.

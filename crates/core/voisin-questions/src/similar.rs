@@ -16,6 +16,7 @@ use voisin_engine::{
     Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack,
     Steering,
 };
+use voisin_library::SortBy;
 
 /// What sounds like these tracks, or like a passage of one
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
@@ -275,6 +276,18 @@ impl Similar {
         self.steer.steering().map(|_| LocalOnly::Steering)
     }
 
+    /// Facts of tracks that the query names, as [`Filters::fields`] does.
+    pub fn fields(&self) -> Vec<&'static str> {
+        let mut fields = self.filters.fields();
+        fields.extend(match self.sort.0 {
+            Some(SortBy::Bpm) => Some("tempo"),
+            Some(SortBy::Key) => Some("key"),
+            Some(SortBy::Loudness) => Some("loudness"),
+            _ => None,
+        });
+        fields
+    }
+
     /// The answer of a library on this disk.
     pub fn run(
         &self,
@@ -292,11 +305,8 @@ impl Similar {
             None => (engine.similar(seeds, &options)?, None),
         };
         self.sort(engine, &mut found)?;
-        Ok(SimilarAnswer {
-            found,
-            standing: engine.standing(seeds, &options)?,
-            steered,
-        })
+        let standing = engine.standing(seeds, &options)?;
+        Ok(SimilarAnswer::new(engine, found, standing, steered)?)
     }
 
     /// The answer where a passage is looked for.

@@ -129,10 +129,11 @@ impl LibrarySource {
         }
     }
 
-    /// Makes sure that the engine knows the artists, genres and folders that filters name.
+    /// Makes sure that the engine knows the artists, genres and folders that filters name, and refuses licences that no
+    /// track has.
     pub fn fetch_filters(&mut self, filters: &Filters) -> Result<(), QuestionError> {
         match self {
-            Self::Local(_) => Ok(()),
+            Self::Local(engine) => filters.check_licences(engine.library()),
             Self::Remote(remote) => remote.fetch_filters(filters),
         }
     }
@@ -224,7 +225,7 @@ impl LibrarySource {
         let options = question.options(remote.engine(), seeds, unlike, tracks)?;
         let mut found = remote.similar(seeds, &options)?;
         question.sort(remote.engine(), &mut found)?;
-        Ok(SimilarAnswer::of_part(found))
+        Ok(SimilarAnswer::new(remote.engine(), found, None, None)?)
     }
 
     /// Songs to go on with after these.
@@ -245,7 +246,10 @@ impl LibrarySource {
         at_least_one("seeds", seeds.len())?;
         let tracks = question.limit.of_counted(|| remote.tracks())?;
         let options = question.options(remote.engine(), seeds, played, usual, tracks)?;
-        Ok(SimilarAnswer::of_part(remote.mix(seeds, &options)?))
+        let found = remote.mix(seeds, &options)?;
+        let mut answer = SimilarAnswer::new(remote.engine(), found, None, None)?;
+        answer.short = question.shortage(answer.found.len(), tracks);
+        Ok(answer)
     }
 
     /// The way between tracks, with the collection whose rows it goes through.

@@ -452,12 +452,17 @@ impl PyLibrary {
         let found = self.with_fresh(py, |library| {
             playlist.validate()?;
             let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
-            library.fetch_filters(&playlist.filters)?;
-            playlist.filters.check_folders(library.engine())?;
-            library.playlist(&playlist, &seeds, &[])
+            library.fetch_filters(&asked.filters)?;
+            asked.filters.check_folders(library.engine())?;
+            let found = library.playlist(&asked, &seeds, &[])?;
+            let (collection, list) = found.answer;
+            let tracks: Vec<&TrackMeta> =
+                list.rows.iter().map(|&row| &collection.meta[row]).collect();
+            let json = PlaylistJson::new(library.engine(), &tracks, list.standing.as_ref())?;
+            Ok((json, list, found.sample))
         })?;
-        let (collection, list) = found.answer;
-        let mut news = Vec::from_iter(of_sample("a playlist", found.sample));
+        let (json, list, sample) = found;
+        let mut news = Vec::from_iter(of_sample("a playlist", sample));
         if list.is_short {
             let tracks = list.rows.len();
             news.push(format!(
@@ -466,8 +471,7 @@ impl PyLibrary {
         }
         news.extend(list.standing.as_ref().and_then(Standing::far));
         tell(py, &news)?;
-        let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-        dictionaries(py, &PlaylistJson::new(&tracks, list.standing.as_ref()))
+        dictionaries(py, &json)
     }
 
     /// The way from one track to another, in small steps: a dictionary, as `voisin path --format json` has it.
@@ -492,12 +496,15 @@ impl PyLibrary {
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let found = self.with_fresh(py, |library| {
             let stops = SeedArgument::seeds(&stops, library, embedder)?;
-            library.path(&path, &stops)
+            let found = library.path(&asked, &stops)?;
+            let (collection, walk) = found.answer;
+            let json = WalkJson::new(library.engine(), &collection, &walk)?;
+            Ok((json, found.sample))
         })?;
-        let news = of_sample("a way between tracks", found.sample);
+        let (json, sample) = found;
+        let news = of_sample("a way between tracks", sample);
         tell(py, &Vec::from_iter(news))?;
-        let (collection, walk) = found.answer;
-        dictionaries(py, &WalkJson::new(&collection, &walk))
+        dictionaries(py, &json)
     }
 
     /// Music by words for its sound, "calm piano no drums", best first.

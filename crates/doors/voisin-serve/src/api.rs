@@ -23,6 +23,7 @@ use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use futures_util::stream;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -41,12 +42,17 @@ use super::state::Shared;
 use super::upstream::ServerAddress;
 use voisin_questions::values::Limit;
 
+#[cfg(test)]
+pub(super) use listening::PageOpinion;
+
 /// Longest list of tracks in a question.
 pub const MOST: usize = voisin_questions::values::MOST as usize;
 
 /// An answer, and the state of the library that it is of.
-#[derive(Serialize)]
-struct Answer<T> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Answer<T> {
+    /// The library's state that the answer is of; it grows with every change of a vector.
     generation: u64,
     #[serde(flatten)]
     answer: T,
@@ -59,10 +65,12 @@ impl<T: Serialize> IntoResponse for Answer<T> {
 }
 
 /// An answer, with what is worth knowing of it, if there is something.
-#[derive(Serialize)]
-struct Noted<T> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Noted<T> {
     #[serde(flatten)]
     answer: T,
+    /// What the answer is made of, where that is not all tracks.
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<[String; 1]>,
 }
@@ -111,6 +119,16 @@ fn page<'a, T, N: PartialEq>(
     let end = start + limit.of(all.len() - start);
     let next = (end < all.len()).then(|| name(&all[end - 1]));
     Ok((start..end, next))
+}
+
+/// The same of a list whose items have no names but their places, from 1.
+fn page_by_place(
+    total: usize,
+    after: Option<usize>,
+    limit: Limit,
+) -> Result<(Range<usize>, Option<usize>), Problem> {
+    let places: Vec<usize> = (1..=total).collect();
+    page(&places, |place| *place, after, limit)
 }
 
 /// As bytes, for answers made of what does not live as long.
@@ -336,8 +354,9 @@ fn say_refused(state: &Shared, peer: Peer, reason: &str) {
     state.say(&format!("sign-in refused for {peer}: {reason}"));
 }
 
-#[derive(Serialize)]
-struct OwnRights {
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct OwnRights {
     rights: Rights,
     /// Those that are signed in, for who may change something.
     devices: Vec<SignedIn>,
@@ -371,8 +390,9 @@ async fn sign_out(
     }
 }
 
-#[derive(Serialize)]
-struct Invited {
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Invited {
     code: String,
     rights: Rights,
     /// How long it is good for.

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::state::lock;
@@ -12,8 +13,8 @@ pub(super) const CODE_LASTS: Duration = Duration::from_mins(10);
 /// Codes that are good at once.
 const MOST: usize = 8;
 
-/// The rights of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What a device may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Rights {
     /// Everything.

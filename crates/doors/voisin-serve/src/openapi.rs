@@ -1,19 +1,49 @@
-//! The description of the interface is held against the types of questions: what openapi.json says of parameters and
-//! bodies is what they are read into. `VOISIN_WRITE_DOCS=1` writes it anew.
+//! The description of the interface is held against the types of queries and answers: what openapi.json says of
+//! parameters, bodies and answers is what they are read into and written from. `VOISIN_WRITE_DOCS=1` writes it anew.
 
 use std::path::Path;
 
 use axum::http::Method;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::api::{Answer, Invited, Noted, OwnRights, PageOpinion};
 use super::mcp::{QuestionTool, TOOLS};
+use super::problem::Problem;
+use super::scan::ScanProgress;
 use voisin_base::track::TrackId;
+use voisin_questions::answers::artists::ArtistJson;
+use voisin_questions::answers::card::CardJson;
+use voisin_questions::answers::clusters::ClustersJson;
+use voisin_questions::answers::duplicates::GroupJson;
+use voisin_questions::answers::failed::FailureJson;
+use voisin_questions::answers::find::{FoundJson, WordsJson};
+use voisin_questions::answers::genre::AnswersJson;
+use voisin_questions::answers::genres::GenresPart;
+use voisin_questions::answers::labels::{
+    HandLabelsJson, LabelUndoneJson, LabelsChangedJson, LabelsWrittenJson,
+};
+use voisin_questions::answers::list::PageJson;
+use voisin_questions::answers::map::MapPart;
+use voisin_questions::answers::outliers::OutlierJson;
+use voisin_questions::answers::page::{Items, NextPage, Page};
+use voisin_questions::answers::playlist::PlaylistJson;
+use voisin_questions::answers::refs::{ArtistMatches, Matches};
+use voisin_questions::answers::saved::{KeptListJson, KeptListsJson, ListNowJson, ListPushedJson};
+use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
+use voisin_questions::answers::status::StatusJson;
+use voisin_questions::answers::suspects::SuspectJson;
+use voisin_questions::answers::walk::WalkJson;
 use voisin_questions::genre::Classify;
 use voisin_questions::page::{Paged, Plain};
 use voisin_questions::saved::SavedQuestion;
-use voisin_questions::schema::{of_body, of_query};
+use voisin_questions::schema::{self, of_body, of_query};
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::{Filters, Mixing, Similar};
+
+/// Where schemas lie that several places refer to.
+const COMPONENTS: &str = "#/components/schemas";
 
 /// Questions that are no tools: queries.
 const OTHERS: [QuestionTool; 8] = [
@@ -51,6 +81,71 @@ const OTHERS: [QuestionTool; 8] = [
     ),
 ];
 
+/// Adds the schema of an answer to a generator.
+type AnswerSchema = fn(&mut SchemaGenerator) -> Schema;
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// A page of a list whose items are tracks, or have no names but their places.
+type ByTrack<T> = Answer<Page<Items<'static, T>, TrackId>>;
+type ByPlace<T> = Answer<Page<Items<'static, T>, usize>>;
+
+/// The types of the answers.
+const ANSWERS: [(&str, &str, AnswerSchema); 36] = [
+    ("get", "/albums", of::<ByPlace<ArtistJson>>),
+    ("get", "/artists", of::<ByPlace<ArtistJson>>),
+    ("post", "/classify", of::<Answer<AnswersJson<'_>>>),
+    (
+        "get",
+        "/clusters",
+        of::<Answer<Page<ClustersJson<'_>, TrackId>>>,
+    ),
+    ("get", "/devices", of::<OwnRights>),
+    ("post", "/devices", of::<Invited>),
+    ("get", "/duplicates", of::<ByTrack<GroupJson>>),
+    ("get", "/failed", of::<ByPlace<FailureJson>>),
+    ("post", "/files/classify", of::<Answer<AnswersJson<'_>>>),
+    ("post", "/files/similar", of::<Answer<SimilarJson>>),
+    ("get", "/find", of::<Answer<FoundJson<'_>>>),
+    ("get", "/genres", of::<Answer<Page<GenresPart<'_>, usize>>>),
+    ("get", "/labels", of::<Answer<HandLabelsJson>>),
+    ("post", "/labels", of::<Answer<LabelsChangedJson>>),
+    ("post", "/labels/undo", of::<Answer<LabelUndoneJson>>),
+    ("post", "/labels/write", of::<Answer<LabelsWrittenJson>>),
+    ("get", "/lists", of::<KeptListsJson>),
+    ("get", "/lists/{name}", of::<Answer<ListNowJson<'_>>>),
+    ("put", "/lists/{name}", of::<KeptListJson>),
+    ("post", "/lists/{name}/push", of::<ListPushedJson>),
+    ("get", "/map", of::<Answer<Page<MapPart<'_>, TrackId>>>),
+    ("post", "/mix", of::<Answer<SimilarJson>>),
+    ("get", "/outliers", of::<ByTrack<OutlierJson>>),
+    ("post", "/path", of::<Answer<Noted<WalkJson>>>),
+    ("post", "/playlist", of::<Answer<Noted<PlaylistJson>>>),
+    ("post", "/refs/artists", of::<Answer<ArtistMatches>>),
+    ("post", "/refs/path", of::<Answer<Matches>>),
+    ("post", "/refs/similar", of::<Answer<Matches>>),
+    ("get", "/scan", of::<ScanProgress>),
+    ("post", "/similar", of::<SimilarOrPassages>),
+    ("get", "/status", of::<Answer<StatusJson>>),
+    ("get", "/suspects", of::<ByTrack<SuspectJson>>),
+    ("get", "/tracks", of::<Answer<NextPage<PageJson>>>),
+    ("get", "/tracks/{id}", of::<Answer<Noted<CardJson<'_>>>>),
+    ("get", "/tracks/{id}/liked", of::<PageOpinion>),
+    ("get", "/words", of::<Answer<WordsJson<'_>>>),
+];
+
+/// `similar` answers with passages where it is asked for one.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only its schema is wanted")]
+enum SimilarOrPassages {
+    Tracks(Answer<SimilarJson>),
+    Passages(Answer<PassagesJson>),
+}
+
 /// A query's parameters, after those that stand in the path.
 fn parameters(before: &Value, schema: &Value) -> Value {
     let in_path = before
@@ -65,7 +160,7 @@ fn parameters(before: &Value, schema: &Value) -> Value {
             .as_array()
             .is_some_and(|names| names.iter().any(|one| one == name))
     };
-    let of = |(name, field): (&String, &Value)| {
+    let parameter = |(name, field): (&String, &Value)| {
         let mut one =
             json!({"name": name, "in": "query", "required": required(name), "schema": field});
         if field["type"] == "array" {
@@ -75,7 +170,11 @@ fn parameters(before: &Value, schema: &Value) -> Value {
         one
     };
     let fields = fields.filter(|(name, _)| !stands_in_path(name));
-    in_path.clone().cloned().chain(fields.map(of)).collect()
+    in_path
+        .clone()
+        .cloned()
+        .chain(fields.map(parameter))
+        .collect()
 }
 
 /// JSON with one line for whatever lies deeper than `depth`.
@@ -96,18 +195,33 @@ fn lines(value: &Value, depth: usize, indent: &str) -> String {
     }
 }
 
+/// Leaves out schemas that nothing refers to.
+fn keep_referenced(description: &mut Value) {
+    loop {
+        let text = description.to_string();
+        let schemas = description["components"]["schemas"]
+            .as_object_mut()
+            .unwrap();
+        let before = schemas.len();
+        schemas.retain(|name, _| text.contains(&format!("{COMPONENTS}/{name}\"")));
+        if schemas.len() == before {
+            return;
+        }
+    }
+}
+
 #[test]
 fn the_description_says_what_questions_take() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/openapi.json");
     let text = std::fs::read_to_string(&file).unwrap();
     let written: Value = serde_json::from_str(&text).unwrap();
     let mut expected = written.clone();
-    for (tool, _, method, path, schema) in TOOLS.iter().chain(&OTHERS) {
+    for (tool, _, method, path, schema_of) in TOOLS.iter().chain(&OTHERS) {
         let question = &mut expected["paths"][path][method.as_str().to_ascii_lowercase()];
         if *method == Method::POST && !tool.is_empty() {
-            question["requestBody"]["content"]["application/json"]["schema"] = schema();
+            question["requestBody"]["content"]["application/json"]["schema"] = schema_of();
         } else {
-            question["parameters"] = parameters(&question["parameters"], &schema());
+            question["parameters"] = parameters(&question["parameters"], &schema_of());
         }
     }
     expected["paths"]["/lists/{name}"]["put"]["requestBody"]["content"]["application/json"]["schema"] =
@@ -117,6 +231,23 @@ fn the_description_says_what_questions_take() {
     schemas.insert("Filters".to_owned(), of_body::<Filters>());
     schemas.insert("Mixing".to_owned(), of_body::<Mixing>());
     schemas.insert("Named".to_owned(), of_body::<NamedSeed>());
+    let mut generator = schema::answers(COMPONENTS);
+    for (method, path, answer) in ANSWERS {
+        let answer = answer(&mut generator).to_value();
+        expected["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"] =
+            answer;
+    }
+    let _ = generator.subschema_for::<Problem>();
+    let definitions = generator.take_definitions(true);
+    expected["components"]["schemas"]
+        .as_object_mut()
+        .unwrap()
+        .extend(definitions);
+    for (method, path, _) in ANSWERS {
+        schema::tidy_answer(&mut expected["paths"][path][method]["responses"]["200"]["content"]);
+    }
+    schema::tidy_answer(&mut expected["components"]["schemas"]);
+    keep_referenced(&mut expected);
     if std::env::var_os("VOISIN_WRITE_DOCS").is_some() {
         std::fs::write(&file, lines(&expected, 3, "") + "\n").unwrap();
         return;

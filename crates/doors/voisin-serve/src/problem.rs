@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use voisin_audio::AudioError;
@@ -18,12 +19,13 @@ use voisin_questions::QuestionError;
 use voisin_questions::read::Refused;
 
 /// Why there is no answer: what was expected, what was found, and the next step.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(super) struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
     #[serde(serialize_with = "as_number")]
+    #[schemars(with = "u16")]
     status: StatusCode,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,6 +34,7 @@ pub(super) struct Problem {
     found: Option<String>,
     /// The next step.
     #[serde(serialize_with = "in_addresses")]
+    #[schemars(with = "String")]
     next: Remedy,
     /// Seconds after which it is worth asking again.
     #[serde(skip)]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use super::problem::Problem;
 
 /// How the last scan goes, or went.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub(super) struct ScanProgress {
     /// `idle`, `running`, `done`, `stopped` or `failed`.
     pub(super) state: ScanState,
@@ -29,7 +30,7 @@ pub(super) struct ScanProgress {
     message: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ScanState {
     #[default]

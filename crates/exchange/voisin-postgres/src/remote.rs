@@ -421,7 +421,7 @@ impl RemoteLibrary for Remote {
         for artist in filters.artists() {
             self.fetch_artist(artist)?;
         }
-        self.fetch_genres(&filters.genres().cloned().collect::<Vec<_>>())?;
+        self.fetch_genres(&filters.genres().map(str::to_owned).collect::<Vec<_>>())?;
         for folder in filters.folders() {
             let ids = self.below(&[stored_path(folder)], 1)?;
             self.fetch_ids(&ids)?;

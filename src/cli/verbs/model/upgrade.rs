@@ -1,30 +1,15 @@
 //! `voisin model upgrade`.
 
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
-
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::render::{self, Console, count};
+use indicatif::{ProgressBar, ProgressStyle};
 use voisin_base::text::with_causes;
 use voisin_encoder::ModelRef;
 use voisin_engine::{Engine, GenreHead, UpgradeProgress, held_model, remember_model, upgrade};
 use voisin_library::{LibraryError, OpenMode, Upgrade};
-
-/// The documented JSON of `model upgrade`.
-#[derive(Debug, Serialize)]
-struct UpgradeSummaryJson {
-    /// The model whose vectors answer from now on.
-    model: String,
-    fingerprint: String,
-    /// Whether the library changed over.
-    switched: bool,
-    /// Tracks that this call listened to.
-    heard: u64,
-    /// Tracks without a vector of the new model.
-    missing: u64,
-}
+use voisin_questions::answers::model::UpgradeSummaryJson;
 
 /// How many reasons are repeated at the end.
 const FIRST_REASONS: usize = 5;

@@ -2,39 +2,14 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
-
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, TrainGenreArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use voisin_engine::{GenreHead, LabelledTracks};
-use voisin_learn::genre::{FitOptions, FusionPart, Genre, Quality, Settings};
-
-/// The documented JSON of `train genre`.
-#[derive(Serialize)]
-struct TrainedJson<'a> {
-    path: String,
-    model_fingerprint: &'a str,
-    training_digest: &'a str,
-    labels: &'a str,
-    tracks: usize,
-    genres: &'a [Genre],
-    /// Genres that only neighbours speak for, with their tracks.
-    without_head: Vec<SmallGenre>,
-    quality: &'a Quality,
-    settings: &'a Settings,
-    /// What of it answers.
-    answers_by: FusionPart,
-    seconds: f64,
-}
-
-#[derive(Serialize)]
-struct SmallGenre {
-    genre: String,
-    tracks: usize,
-}
+use voisin_learn::genre::{FitOptions, FusionPart, Settings};
+use voisin_questions::answers::genre::{SmallGenre, TrainedJson};
 
 pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;

@@ -1,5 +1,6 @@
 //! The answer of a run that adds files.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use voisin_engine::{AddReport, AddSummary};
 use voisin_library::scan::SystemFolder;
@@ -7,7 +8,7 @@ use voisin_library::scan::SystemFolder;
 use super::lossy;
 
 /// The documented JSON of `add`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AddAnswer {
     #[serde(flatten)]
     summary: AddSummary,
@@ -23,13 +24,28 @@ pub struct AddAnswer {
     left_out: Vec<LeftOutFolder>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct LeftOutFolder {
     folder: String,
     /// Files of audio in it.
     files: u64,
     /// Whether there may be more.
     more: bool,
+}
+
+/// The documented JSON of `merge`, `add --from-parquet` and `pull`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TakenInJson {
+    /// New tracks.
+    pub added: u64,
+    /// Tracks that changed.
+    pub updated: u64,
+    /// Tracks that did not.
+    pub unchanged: u64,
+    /// Tracks left out because other audio is known here under the same paths.
+    pub conflicts: u64,
+    /// Tracks left out because their vectors or texts are damaged; `failed` has the files.
+    pub refused: u64,
 }
 
 impl AddAnswer {

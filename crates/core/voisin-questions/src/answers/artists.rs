@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::track::TrackRef;
@@ -42,7 +43,7 @@ impl FoundArtists {
 }
 
 /// The documented JSON of `artists` and `albums`: a list of these.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ArtistJson {
     /// One of all.
@@ -52,7 +53,7 @@ pub enum ArtistJson {
 }
 
 /// An artist, or an album.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ArtistSummaryJson {
     #[serde(flatten)]
     name: MakerName,
@@ -65,14 +66,14 @@ pub struct ArtistSummaryJson {
 }
 
 /// An artist, or an album and whose it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct MakerName {
     #[serde(skip_serializing_if = "Option::is_none")]
     album: Option<String>,
     artist: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct NearestJson {
     #[serde(flatten)]
     name: MakerName,
@@ -80,7 +81,7 @@ pub(crate) struct NearestJson {
 }
 
 /// An artist, or an album, near to the one that was named.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct NearArtistJson {
     #[serde(flatten)]
     name: MakerName,
@@ -90,7 +91,7 @@ pub struct NearArtistJson {
     because: Vec<TrackPairJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TrackPairJson {
     own: Option<TrackRef>,
     other: Option<TrackRef>,

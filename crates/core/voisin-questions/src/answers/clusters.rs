@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::track::TrackRef;
@@ -9,7 +10,7 @@ use voisin_engine::Collection;
 use voisin_explore::clusters::{Change, Clustering, NearCluster, Share};
 
 /// The documented JSON of `clusters`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ClustersJson<'a> {
     clusters: Vec<ClusterJson<'a>>,
     noise: &'a [TrackRef],
@@ -18,7 +19,7 @@ pub struct ClustersJson<'a> {
     changes: &'a [Change],
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ClusterJson<'a> {
     id: u32,
     name: &'a str,

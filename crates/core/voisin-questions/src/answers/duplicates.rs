@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::graph::neighbour_graph;
@@ -18,7 +19,7 @@ use voisin_explore::versions::{candidates, joined, versions as versions_among};
 use voisin_library::StoredFile;
 
 /// The documented JSON of `duplicates`: a list of these.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct GroupJson {
     /// The file to keep.
     pub keep: FileJson,
@@ -32,7 +33,7 @@ pub struct GroupJson {
 }
 
 /// Two tracks that are the same recording.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PairJson {
     pub(crate) a: IdJson,
     pub(crate) b: IdJson,
@@ -43,7 +44,7 @@ pub(crate) struct PairJson {
     pub(crate) coverage: f32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct IdJson {
     pub(crate) id: TrackId,
 }
@@ -74,7 +75,7 @@ impl From<DuplicatePair> for PairJson {
 }
 
 /// One of the files of a recording.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct FileJson {
     /// The track's number.
     pub id: TrackId,

@@ -1,12 +1,13 @@
 //! Files that could not be listened to.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
 use voisin_library::Failure;
 
 /// The documented JSON of `failed`: a list of these.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct FailureJson {
     path: String,
     reason: String,

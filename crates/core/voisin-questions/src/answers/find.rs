@@ -2,23 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::lossy;
-use voisin_base::track::TrackId;
-use voisin_engine::{PhraseAnswer, PredictedTags};
+use super::list::{KnownTracks, TrackJson};
+use voisin_engine::{Engine, EngineError, PhraseAnswer, PredictedTags, meta};
 use voisin_explore::words::Term;
+use voisin_learn::genre::Taxonomy;
 
 /// The documented JSON of `find`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct FoundJson<'a> {
     understood: Vec<TermJson<'a>>,
     unknown: &'a [String],
     notes: &'a [String],
-    tracks: Vec<FittingJson>,
+    /// Best first.
+    pub tracks: Vec<FittingJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TermJson<'a> {
     word: &'a str,
     denied: bool,
@@ -27,18 +29,34 @@ pub(crate) struct TermJson<'a> {
     likeliest: Option<f32>,
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct FittingJson {
-    rank: usize,
-    id: TrackId,
-    path: String,
+/// Every word that is understood.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct WordsJson<'a> {
+    /// The words.
+    pub words: Vec<KnownWordJson<'a>>,
+}
+
+/// A word that is understood.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct KnownWordJson<'a> {
+    /// The word.
+    pub word: &'a str,
+    /// The model's tags that it stands for.
+    pub tags: Vec<String>,
+}
+
+/// A track that fits.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FittingJson {
+    /// Its place, from 1.
+    pub rank: usize,
+    /// The track.
+    #[serde(flatten)]
+    pub track: TrackJson,
     /// 0 to 1.
-    fit: f32,
+    pub fit: f32,
     /// Strength of each term, 0 to 1.
-    terms: BTreeMap<String, f32>,
-    artist: Option<String>,
-    title: Option<String>,
-    genres: Vec<String>,
+    pub terms: BTreeMap<String, f32>,
 }
 
 /// How a term of a phrase is called in answers.
@@ -62,7 +80,13 @@ pub fn name_and_meaning(term: &Term) -> String {
 
 impl<'a> FoundJson<'a> {
     /// As programs read it.
-    pub fn new(answer: &'a PhraseAnswer, heard: &PredictedTags) -> Self {
+    pub fn new(
+        engine: &Engine,
+        answer: &'a PhraseAnswer,
+        heard: &PredictedTags,
+    ) -> Result<Self, EngineError> {
+        let ids = || answer.tracks.iter().map(|found| found.track.id);
+        let known = KnownTracks::read(engine, ids())?;
         let terms = &answer.phrase.terms;
         let names: Vec<String> = terms.iter().map(name).collect();
         let understood = terms
@@ -80,23 +104,19 @@ impl<'a> FoundJson<'a> {
             .enumerate()
             .map(|(i, found)| FittingJson {
                 rank: i + 1,
-                id: found.track.id,
-                path: lossy(&found.track.path),
+                track: known.track(&meta(&found.track, &Taxonomy::default())),
                 fit: found.fit,
                 terms: names
                     .iter()
                     .cloned()
                     .zip(found.terms.iter().copied())
                     .collect(),
-                artist: found.track.tags.artist.clone(),
-                title: found.track.tags.title.clone(),
-                genres: found.track.tags.genres.clone(),
             });
-        Self {
+        Ok(Self {
             understood: understood.collect(),
             unknown: &answer.phrase.unknown,
             notes: &answer.notes,
             tracks: tracks.collect(),
-        }
+        })
     }
 }

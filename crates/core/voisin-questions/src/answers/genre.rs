@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
 use voisin_base::track::TrackId;
 use voisin_engine::{Finding, GenreAnswer};
 use voisin_learn::genre::{
-    Agreement, Basis, Confidence, FusionPart, Genre, GenreShare, UnknownReason,
+    Agreement, Basis, Confidence, FusionPart, Genre, GenreShare, Quality, Settings, UnknownReason,
 };
 
 /// The documented JSON of `classify`: a list of these. What a voice cannot say is null, or empty.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AnswerJson<'a> {
+    /// Null where it is not in the library.
+    id: Option<TrackId>,
     path: String,
     /// `first_guess`, `neighbours`, `head` or `nobody`.
     source: &'static str,
@@ -30,7 +33,12 @@ pub struct AnswerJson<'a> {
     kin: Vec<&'a Genre>,
     /// The genre that it sounds like, by the first guess, and that the labels have neither by name nor by kin.
     sounds_like: Option<&'a GenreShare>,
+    /// Share of the labelled tracks that are more familiar.
     novelty: Option<f32>,
+    /// The probability before it was lowered for being unlike the labelled tracks; null where it was not.
+    probability_before_doubt: Option<f32>,
+    /// The collection's own part of the votes, beside those of `evidence`; null where nobody voted.
+    collection_weight: Option<f32>,
     /// `vote`, `head` or `fused`: what of a trained head answers.
     answers_by: Option<FusionPart>,
     /// Whether it trained the head: then what was learnt without its artist answers.
@@ -51,7 +59,16 @@ pub struct AnswerJson<'a> {
     evidence: Vec<EvidenceJson>,
 }
 
-#[derive(Debug, Serialize)]
+/// Answers with what is worth knowing about who gave them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AnswersJson<'a> {
+    /// An answer a track.
+    pub items: Vec<AnswerJson<'a>>,
+    /// What is worth knowing about who answers.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct EvidenceJson {
     id: TrackId,
     path: String,
@@ -86,6 +103,7 @@ impl<'a> AnswerJson<'a> {
             }
         }
         Self {
+            id: answer.track,
             path: lossy(&answer.path),
             source,
             genre: answer.genre(),
@@ -98,6 +116,8 @@ impl<'a> AnswerJson<'a> {
             novelty: prediction
                 .map(|p| p.novelty)
                 .or(answer.familiar.map(|share| 1.0 - share)),
+            probability_before_doubt: answer.before_doubt,
+            collection_weight: votes.map(|votes| votes.collection),
             answers_by: prediction.map(|p| p.answers_by),
             held_out: prediction.is_some_and(|p| p.held_out),
             confidence: prediction.map(|p| p.confidence),
@@ -144,4 +164,41 @@ impl<'a> AnswerJson<'a> {
                 .collect(),
         }
     }
+}
+
+/// The documented JSON of `train genre`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TrainedJson<'a> {
+    /// The file that holds it.
+    pub path: String,
+    /// The model whose vectors it takes.
+    pub model_fingerprint: &'a str,
+    /// A digest of the labels and settings.
+    pub training_digest: &'a str,
+    /// Where the labels came from.
+    pub labels: &'a str,
+    /// Labelled tracks.
+    pub tracks: usize,
+    /// Genres that it knows.
+    pub genres: &'a [Genre],
+    /// Genres that only neighbours speak for, with their tracks.
+    pub without_head: Vec<SmallGenre>,
+    /// Figures on held-out tracks.
+    pub quality: &'a Quality,
+    /// The settings that cross-validation chose.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub settings: &'a Settings,
+    /// What of it answers.
+    pub answers_by: FusionPart,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+/// A genre of few tracks.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SmallGenre {
+    /// Its name.
+    pub genre: String,
+    /// Its tracks.
+    pub tracks: usize,
 }

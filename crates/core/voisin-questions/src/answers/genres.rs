@@ -1,5 +1,6 @@
 //! How close the genres of a library are to one another.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::track::TrackRef;
@@ -8,7 +9,7 @@ use voisin_engine::{Engine, EngineError};
 use voisin_learn::genre::{Genre, GenreKinship, Kin, Kinship};
 
 /// The documented JSON of `genres`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct GenresJson {
     /// The genres.
     pub genres: Vec<GenreJson>,
@@ -16,8 +17,17 @@ pub struct GenresJson {
     pub distance: Vec<Vec<f64>>,
 }
 
+/// A page of genres.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct GenresPart<'a> {
+    /// The genres of the page.
+    pub genres: &'a [GenreJson],
+    /// A row for each genre of the page, with a column for every genre.
+    pub distance: &'a [Vec<f64>],
+}
+
 /// The documented JSON of `genres NAME`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct GenreJson {
     genre: Genre,
     tracks: usize,
@@ -29,7 +39,7 @@ pub struct GenreJson {
     borderline: Vec<BorderlineJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct BorderlineJson {
     #[serde(flatten)]
     track: TrackRef,

@@ -1,6 +1,7 @@
 //! All tracks on a plane.
 
 use ndarray::ArrayView2;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::graph::clustered;
@@ -12,7 +13,7 @@ use voisin_explore::map::{coloured_genres, genre};
 use voisin_library::MusicalKey;
 
 /// A track on the map.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct MapTrack {
     /// The track's number.
     pub id: TrackId,
@@ -35,14 +36,25 @@ pub struct MapTrack {
 }
 
 /// A cluster of the map.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct ClusterName {
     id: u32,
     name: String,
     tracks: usize,
 }
 
-/// The documented JSON of the server's `map`.
+/// A page of the map.
+#[derive(Serialize, JsonSchema)]
+pub struct MapPart<'a> {
+    /// The tracks of the page.
+    pub tracks: &'a [MapTrack],
+    /// All clusters.
+    pub clusters: &'a [ClusterName],
+    /// The genres with a colour of their own, in the order of the palette's colours.
+    pub genres: &'a [String],
+}
+
+/// All of the server's `map`.
 pub struct MapJson {
     /// The tracks, each with its place.
     pub tracks: Vec<MapTrack>,

@@ -5,17 +5,27 @@
 
 pub mod add;
 pub mod artists;
+pub mod card;
+pub mod checks;
 pub mod clusters;
+pub mod database;
 pub mod duplicates;
 pub mod failed;
 pub mod find;
 pub mod genre;
 pub mod genres;
 pub mod graph;
+pub mod labels;
 pub mod list;
+pub mod listening;
 pub mod map;
+pub mod model;
 pub mod outliers;
+pub mod page;
 pub mod playlist;
+pub mod refs;
+pub mod remove;
+pub mod saved;
 pub mod similar;
 pub mod status;
 pub mod suspects;

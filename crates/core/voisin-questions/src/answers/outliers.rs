@@ -1,31 +1,41 @@
 //! Tracks far from all others.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::track::TrackRef;
-use voisin_engine::Collection;
+use super::list::{KnownTracks, TrackJson};
+use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::outliers::Outlier;
 
 /// The documented JSON of `outliers`: a list of these.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct OutlierJson {
     /// Which.
     #[serde(flatten)]
-    pub track: TrackRef,
+    pub track: TrackJson,
+    /// How far it is from everything; larger is farther.
     score: f32,
+    /// To its nearest.
     similarity: f32,
+    /// The reasons, in words.
     reasons: Vec<String>,
 }
 
 impl OutlierJson {
     /// All of them, in the order found.
-    pub fn list(collection: &Collection, found: &[Outlier]) -> Vec<Self> {
+    pub fn list(
+        engine: &Engine,
+        collection: &Collection,
+        found: &[Outlier],
+    ) -> Result<Vec<Self>, EngineError> {
+        let meta = |outlier: &Outlier| &collection.meta[outlier.row];
+        let known = KnownTracks::read(engine, found.iter().map(|outlier| meta(outlier).id))?;
         let json = found.iter().map(|outlier| Self {
-            track: TrackRef::of_meta(&collection.meta[outlier.row]),
+            track: known.track(meta(outlier)),
             score: outlier.score,
             similarity: outlier.similarity,
             reasons: outlier.reasons.clone(),
         });
-        json.collect()
+        Ok(json.collect())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ndarray::ArrayView2;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::graph::{duplicate_groups, neighbours_of_duplicates};
@@ -18,8 +19,10 @@ use voisin_library::{SongSet, Track, TrackSet};
 
 /// Tempos count as they are shown, rounded.
 const SHOWN: f64 = 0.5;
-/// So many times the length of a list are candidates where key and tempo choose among them.
+/// So many times the length of a list are candidates where key and tempo choose among them, and so many times as many where
+/// these were too few.
 pub const MIX_REACH: usize = 8;
+const WIDER: usize = 4;
 /// Pairs of a list that are listened to at most: a few seconds' worth.
 const MOST_HEARD: usize = 500;
 
@@ -47,6 +50,8 @@ pub struct PlaylistConstraints<'a> {
     pub max_bpm_step: Option<f64>,
     /// Which tracks may be in it besides those that are named as seeds; `None`: all.
     pub allowed: Option<&'a TrackSet>,
+    /// Seconds from which a track is too long for it, as a set of a whole evening, unless it is named as a seed.
+    pub longest: Option<f64>,
     /// Similarities to seeds, by their rows, that no track exceeds which is not in the collection.
     pub least: &'a HashMap<usize, f32>,
 }
@@ -63,20 +68,25 @@ pub struct PlaylistRows {
 }
 
 /// The documented JSON of a list.
-#[derive(Debug, Serialize)]
-pub struct PlaylistJson<'a> {
-    items: Vec<ListedJson<'a>>,
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PlaylistJson {
+    /// The tracks.
+    pub items: Vec<ListedJson>,
     #[serde(flatten)]
     far: FarJson,
 }
 
-impl<'a> PlaylistJson<'a> {
+impl PlaylistJson {
     /// As programs read it.
-    pub fn new(tracks: &'a [&TrackMeta], standing: Option<&Standing>) -> Self {
-        Self {
-            items: ListedJson::list(tracks).collect(),
+    pub fn new(
+        engine: &Engine,
+        tracks: &[&TrackMeta],
+        standing: Option<&Standing>,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            items: ListedJson::list(engine, tracks)?,
             far: FarJson::new(standing),
-        }
+        })
     }
 }
 
@@ -92,14 +102,45 @@ pub fn listed(
     wanted: &PlaylistConstraints<'_>,
     options: &PlaylistOptions,
 ) -> Result<Option<PlaylistRows>, EngineError> {
+    let mut reach = MIX_REACH;
+    let mut longest = PlaylistRows::default();
+    let mut seen = 0;
+    loop {
+        let found = listed_among(engine, collection, seeds, named, wanted, options, reach)?;
+        let Some((list, candidates)) = found else {
+            return Ok(None);
+        };
+        let is_through = candidates <= seen;
+        if list.rows.len() > longest.rows.len() || !list.is_short {
+            longest = list;
+        }
+        if !longest.is_short || is_through {
+            return Ok(Some(longest));
+        }
+        if !wanted.least.is_empty() {
+            return Ok(None);
+        }
+        longest.is_short = true;
+        seen = candidates;
+        reach = reach.saturating_mul(WIDER);
+    }
+}
+
+/// - `reach`: so many times the list's length are candidates where key and tempo choose
+/// - returns: the list, and how many candidates it was chosen from
+fn listed_among(
+    engine: &mut Engine,
+    collection: &Collection,
+    seeds: &[usize],
+    named: usize,
+    wanted: &PlaylistConstraints<'_>,
+    options: &PlaylistOptions,
+    reach: usize,
+) -> Result<Option<(PlaylistRows, usize)>, EngineError> {
     let length = options.length;
     let mixed = wanted.harmonic || wanted.max_bpm_step.is_some();
     let options = PlaylistOptions {
-        length: if mixed {
-            length.times(MIX_REACH)
-        } else {
-            length
-        },
+        length: if mixed { length.times(reach) } else { length },
         ..options.clone()
     };
     let mut excluded: HashSet<usize> = HashSet::new();
@@ -120,6 +161,9 @@ pub fn listed(
                 || wanted
                     .allowed
                     .is_some_and(|set| !set.contains(collection.ids[row]))
+                || wanted
+                    .longest
+                    .is_some_and(|longest| collection.meta[row].seconds > longest)
         };
         let least = |seed: usize| {
             wanted
@@ -173,6 +217,7 @@ pub fn listed(
         excluded.extend(again);
     };
     let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
+    let candidates = rows.len();
     let mut is_short = false;
     if mixed {
         let known = engine.library().descriptors(&collection.ids)?;
@@ -201,11 +246,12 @@ pub fn listed(
             }
         };
     }
-    Ok(Some(PlaylistRows {
+    let list = PlaylistRows {
         rows,
         is_short,
         standing: None,
-    }))
+    };
+    Ok(Some((list, candidates)))
 }
 
 /// Rows of a list that are copies of others in it, by listening where that is in doubt.

@@ -1,46 +1,71 @@
 //! What sounds like these tracks, or like this passage.
 
+use std::collections::HashMap;
+
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::list::TrackJson;
 use super::lossy;
 use voisin_base::track::TrackId;
-use voisin_engine::{Passage, Seed, SimilarPassage, SimilarTrack, Standing, Steered, SteeredWord};
+use voisin_engine::{
+    Engine, EngineError, Passage, Seed, SimilarPassage, SimilarTrack, Standing, Steered,
+    SteeredWord,
+};
+use voisin_library::Descriptors;
 
 /// The answer, how near it is for this library, and by how much it was moved.
 #[derive(Debug)]
 pub struct SimilarAnswer {
     /// Nearest first, unless another order is asked for.
     pub found: Vec<SimilarTrack>,
+    /// Tempo, key and loudness of the tracks, where they were measured.
+    pub measured: HashMap<TrackId, Descriptors>,
     /// What the similarities come to.
     pub standing: Option<Standing>,
     /// What more of this and less of that came to, if it was asked for.
     pub steered: Option<Steered>,
+    /// Why there are fewer than were asked for, where that takes a reason.
+    pub short: Option<String>,
 }
 
 impl SimilarAnswer {
-    /// An answer of a library whose part that is known here does not tell what similarities come to.
-    pub(crate) fn of_part(found: Vec<SimilarTrack>) -> Self {
-        Self {
+    /// With what is known of the tracks. Of a library whose part that is known here does not tell what similarities come to,
+    /// without a standing.
+    pub fn new(
+        engine: &Engine,
+        found: Vec<SimilarTrack>,
+        standing: Option<Standing>,
+        steered: Option<Steered>,
+    ) -> Result<Self, EngineError> {
+        let ids: Vec<TrackId> = found.iter().map(|found| found.track.id).collect();
+        let measured = engine.library().descriptors(&ids)?;
+        let similarities = found.iter().map(|found| found.similarity);
+        let standing = standing.map(|standing| standing.beside(similarities));
+        Ok(Self {
             found,
-            standing: None,
-            steered: None,
-        }
+            measured,
+            standing,
+            steered,
+            short: None,
+        })
     }
 }
 
 /// The documented JSON of `similar`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SimilarJson {
     seeds: Vec<SeedJson>,
     #[serde(flatten)]
     far: FarJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     steered: Option<SteeredJson>,
-    neighbours: Vec<NeighbourJson>,
+    /// Nearest first, unless another order is asked for.
+    pub neighbours: Vec<NeighbourJson>,
 }
 
 /// What more of one thing and less of another came to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SteeredJson {
     note: String,
     similarity: f32,
@@ -48,7 +73,7 @@ pub(crate) struct SteeredJson {
     words: Vec<SteeredWordJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SteeredWordJson {
     word: String,
     less: bool,
@@ -57,35 +82,39 @@ pub(crate) struct SteeredWordJson {
 }
 
 /// Whether nothing is near.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct FarJson {
     far: Option<bool>,
     note: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SeedJson {
     pub(crate) id: Option<TrackId>,
     pub(crate) path: String,
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct NeighbourJson {
-    rank: usize,
-    id: TrackId,
-    path: String,
-    similarity: f32,
-    percentile: Option<f64>,
-    nearness: Option<String>,
+/// A track, and how near it is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NeighbourJson {
+    /// Its place, from 1.
+    pub rank: usize,
+    /// The track.
+    #[serde(flatten)]
+    pub track: TrackJson,
+    /// Cosine to the seeds' mean, -1 to 1.
+    pub similarity: f32,
+    /// Share of the library's tracks whose nearest by another artist is no nearer; null in a library too small to tell.
+    pub percentile: Option<f64>,
+    /// The same in a word: `same`, `close`, `related` or `far`.
+    pub nearness: Option<String>,
+    /// Largest cosine to what to stay away from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    similarity_to_unlike: Option<f32>,
-    artist: Option<String>,
-    title: Option<String>,
-    genres: Vec<String>,
+    pub similarity_to_unlike: Option<f32>,
 }
 
 /// The documented JSON of a search by passage.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PassagesJson {
     seed: SeedJson,
     from: f64,
@@ -93,7 +122,7 @@ pub struct PassagesJson {
     passages: Vec<PassageJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PassageJson {
     rank: usize,
     id: TrackId,
@@ -126,6 +155,16 @@ impl FarJson {
     }
 }
 
+impl FarJson {
+    /// With another note where there is none.
+    fn or_note(self, note: Option<&str>) -> Self {
+        Self {
+            note: self.note.or_else(|| note.map(str::to_owned)),
+            ..self
+        }
+    }
+}
+
 impl SimilarJson {
     /// As programs read it.
     pub fn new(seeds: &[Seed], answer: &SimilarAnswer) -> Self {
@@ -136,8 +175,10 @@ impl SimilarJson {
             .enumerate()
             .map(|(i, found)| NeighbourJson {
                 rank: i + 1,
-                id: found.track.id,
-                path: lossy(&found.track.path),
+                track: TrackJson {
+                    genres: found.genres.iter().map(ToString::to_string).collect(),
+                    ..TrackJson::new(&found.track, answer.measured.get(&found.track.id), None)
+                },
                 similarity: found.similarity,
                 percentile: standing
                     .and_then(|standing| standing.percentile(found.similarity))
@@ -146,9 +187,6 @@ impl SimilarJson {
                     .and_then(|standing| standing.closeness(found.similarity))
                     .map(|nearness| nearness.to_string()),
                 similarity_to_unlike: found.unlike,
-                artist: found.track.tags.artist.clone(),
-                title: found.track.tags.title.clone(),
-                genres: found.genres.iter().map(ToString::to_string).collect(),
             });
         let word = |word: &SteeredWord| SteeredWordJson {
             word: word.word.clone(),
@@ -164,7 +202,7 @@ impl SimilarJson {
         });
         Self {
             seeds: seeds.iter().map(SeedJson::new).collect(),
-            far: FarJson::new(standing),
+            far: FarJson::new(standing).or_note(answer.short.as_deref()),
             steered,
             neighbours: neighbours.collect(),
         }

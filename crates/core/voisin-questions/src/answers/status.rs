@@ -1,5 +1,6 @@
 //! What a library holds, and the state of its index and its genre head.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
@@ -10,7 +11,7 @@ use voisin_index::{IndexError, IndexOptions, IndexSummary, SearchMode, VectorInd
 use voisin_library::Status;
 
 /// The index beside the library, as its head describes it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct IndexJson {
     /// `current`, `behind`, `none` or `unusable`.
     pub state: &'static str,
@@ -23,7 +24,7 @@ pub struct IndexJson {
 }
 
 /// How `--search auto` finds neighbours.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SearchJson {
     /// How neighbours are searched.
     pub mode: &'static str,
@@ -32,7 +33,7 @@ pub struct SearchJson {
 }
 
 /// The documented JSON of `status`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct StatusJson {
     /// Where the library is.
     pub library: String,
@@ -72,7 +73,7 @@ pub struct StatusJson {
 }
 
 /// Another model that the library is on its way to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct UpgradeJson {
     /// The model that the library changes to.
     pub model: String,
@@ -82,7 +83,7 @@ pub struct UpgradeJson {
 }
 
 /// Where the library's genres come from.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LabelsJson {
     /// Where genres come from.
     pub source: String,
@@ -91,7 +92,7 @@ pub struct LabelsJson {
 }
 
 /// The trained genre head, as `status` shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct HeadJson {
     /// Seconds since 1970 UTC.
     pub trained_at: u64,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
@@ -10,7 +11,7 @@ use voisin_engine::TrackDisplay;
 use voisin_learn::genre::{Genre, Suspect};
 
 /// The documented JSON of `suspects`: a list of these.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SuspectJson {
     /// Its place, from 1.
     pub rank: usize,

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::list::{KnownTracks, TrackJson};
 use super::lossy;
 use voisin_base::track::TrackId;
-use voisin_engine::Collection;
+use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::TrackMeta;
 use voisin_library::Track;
 
 /// A track in JSON answers that are about something else.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TrackRef {
     /// The track's number.
     pub id: TrackId,
@@ -59,34 +61,24 @@ pub fn title(track: &Track) -> String {
         .unwrap_or_else(|| lossy(Path::new(track.path.file_stem().unwrap_or_default())))
 }
 
-/// The documented JSON of `playlist`: a list of these.
-#[derive(Debug, Serialize)]
-pub struct ListedJson<'a> {
-    rank: usize,
-    /// Null where it is not in the library.
-    id: Option<TrackId>,
-    path: &'a str,
-    artist: Option<&'a str>,
-    title: &'a str,
-    album: Option<&'a str>,
-    genres: &'a [String],
-    year: Option<i32>,
-    seconds: f64,
+/// A track of a list, and its place.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ListedJson {
+    /// Its place, from 1.
+    pub rank: usize,
+    /// The track.
+    #[serde(flatten)]
+    pub track: TrackJson,
 }
 
-impl<'a> ListedJson<'a> {
+impl ListedJson {
     /// All of them, in the order found.
-    pub fn list(tracks: &'a [&TrackMeta]) -> impl Iterator<Item = Self> {
-        tracks.iter().enumerate().map(|(i, track)| Self {
+    pub fn list(engine: &Engine, tracks: &[&TrackMeta]) -> Result<Vec<Self>, EngineError> {
+        let known = KnownTracks::read(engine, tracks.iter().map(|track| track.id))?;
+        let listed = tracks.iter().enumerate().map(|(i, track)| Self {
             rank: i + 1,
-            id: track.library_id(),
-            path: &track.path,
-            artist: track.artist.as_deref(),
-            title: track.display_title(),
-            album: track.album.as_deref(),
-            genres: &track.genres,
-            year: track.year,
-            seconds: track.seconds,
-        })
+            track: known.track(track),
+        });
+        Ok(listed.collect())
     }
 }

@@ -1,5 +1,6 @@
 //! Questions that are ready to be kept.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ pub static TEMPLATES: &[Template] = templates! {
 };
 
 /// The documented JSON of `lists templates`: a list of these.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TemplateJson {
     name: &'static str,
     about: &'static str,

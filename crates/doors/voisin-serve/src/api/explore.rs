@@ -8,7 +8,7 @@ use axum::response::IntoResponse as _;
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::{Answer, page};
+use super::{Answer, page, page_by_place};
 use crate::ask;
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -21,23 +21,15 @@ use voisin_explore::layout::{LayoutOptions, layout};
 use voisin_questions::answers::artists::ArtistJson;
 use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::failed::FailureJson;
-use voisin_questions::answers::genres::{GenreJson, GenresJson};
-use voisin_questions::answers::map::{ClusterName, MapJson, MapTrack};
+use voisin_questions::answers::genres::{GenresJson, GenresPart};
+use voisin_questions::answers::map::{MapJson, MapPart};
 use voisin_questions::answers::outliers::OutlierJson;
+use voisin_questions::answers::page::{Items, Page};
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::answers::track::TrackRef;
 use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers};
 use voisin_questions::genre::{GenreRelations, Suspects};
 use voisin_questions::page::{Paged, Plain};
-
-/// A page of a list.
-#[derive(Serialize)]
-struct ListPage<'a, T, N> {
-    total: usize,
-    items: &'a [T],
-    /// Names the next page; null on the last one.
-    next: Option<N>,
-}
 
 /// The page of a list that is asked for.
 fn list_page<T: Serialize, Q: Default>(
@@ -50,9 +42,10 @@ fn list_page<T: Serialize, Q: Default>(
         answer: all,
     } = kept;
     let (part, next) = page(all, id, asked.after, asked.limit)?;
-    let answer = ListPage {
+    let items = Items { items: &all[part] };
+    let answer = Page {
         total: all.len(),
-        items: &all[part],
+        part: items,
         next,
     };
     Ok(Answer {
@@ -62,18 +55,26 @@ fn list_page<T: Serialize, Q: Default>(
     .into_response())
 }
 
+/// The page of a list whose items are named by their places.
+fn list_part<T: Serialize, Q: Default>(
+    generation: u64,
+    all: &[T],
+    asked: &Paged<Q, usize>,
+) -> Result<Response<Body>, Problem> {
+    let (part, next) = page_by_place(all.len(), asked.after, asked.limit)?;
+    let items = Items { items: &all[part] };
+    let answer = Page {
+        total: all.len(),
+        part: items,
+        next,
+    };
+    Ok(Answer { generation, answer }.into_response())
+}
+
 pub(super) async fn genres(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<GenreRelations, usize>>,
 ) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct GenreList<'a> {
-        total: usize,
-        genres: &'a [GenreJson],
-        /// A row for each genre of the page, with a column for every genre.
-        distance: &'a [Vec<f64>],
-        next: Option<usize>,
-    }
     let question = asked.question.clone();
     let kept = state
         .once(
@@ -95,12 +96,14 @@ pub(super) async fn genres(
         answer: all,
     } = &*kept;
     let total = all.genres.len();
-    let places: Vec<usize> = (1..=total).collect();
-    let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
-    let answer = GenreList {
-        total,
+    let (part, next) = page_by_place(total, asked.after, asked.limit)?;
+    let genres = GenresPart {
         genres: &all.genres[part.clone()],
         distance: &all.distance[part],
+    };
+    let answer = Page {
+        total,
+        part: genres,
         next,
     };
     Ok(Answer {
@@ -141,13 +144,6 @@ pub(super) async fn clusters(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<Clusters>>,
 ) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct ClusterPage<'a> {
-        total: usize,
-        #[serde(flatten)]
-        clusters: ClustersJson<'a>,
-        next: Option<TrackId>,
-    }
     let question = asked.question.clone();
     let key = format!("{question:?}");
     let kept = state
@@ -177,9 +173,9 @@ pub(super) async fn clusters(
     } = &*kept;
     let (part, next) = page(members, |track| track.id, asked.after, asked.limit)?;
     let clusters = ClustersJson::new(found, members, &part);
-    let answer = ClusterPage {
+    let answer = Page {
         total: members.len(),
-        clusters,
+        part: clusters,
         next,
     };
     Ok(Answer {
@@ -226,32 +222,13 @@ async fn makers(
         generation,
         answer: all,
     } = &*kept;
-    let places: Vec<usize> = (1..=all.len()).collect();
-    let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
-    let answer = ListPage {
-        total: all.len(),
-        items: &all[part],
-        next,
-    };
-    Ok(Answer {
-        generation: *generation,
-        answer,
-    }
-    .into_response())
+    list_part(*generation, all, asked)
 }
 
 pub(super) async fn map(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<Plain, TrackId, 1000>>,
 ) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct MapPart<'a> {
-        total: usize,
-        tracks: &'a [MapTrack],
-        clusters: &'a [ClusterName],
-        genres: &'a [String],
-        next: Option<TrackId>,
-    }
     let kept = state
         .once_explored(
             "map".to_owned(),
@@ -293,11 +270,14 @@ pub(super) async fn map(
         answer: all,
     } = &*kept;
     let (part, next) = page(&all.tracks, |track| track.id, asked.after, asked.limit)?;
-    let answer = MapPart {
-        total: all.tracks.len(),
+    let map = MapPart {
         tracks: &all.tracks[part],
         clusters: &all.clusters,
         genres: &all.genres,
+    };
+    let answer = Page {
+        total: all.tracks.len(),
+        part: map,
         next,
     };
     Ok(Answer {
@@ -339,7 +319,7 @@ pub(super) async fn outliers(
             asked.after.is_some(),
             move |_, context, explored, _| {
                 let found = question.run(context.engine, &explored.collection, &explored.graph)?;
-                let answer = OutlierJson::list(&explored.collection, &found);
+                let answer = OutlierJson::list(context.engine, &explored.collection, &found)?;
                 Ok(Answer {
                     generation: explored.generation,
                     answer,
@@ -347,35 +327,22 @@ pub(super) async fn outliers(
             },
         )
         .await?;
-    list_page(&kept, |outlier| outlier.track.id, &asked)
+    list_page(
+        &kept,
+        |outlier| outlier.track.id.unwrap_or(TrackId(0)),
+        &asked,
+    )
 }
 
 pub(super) async fn failed(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<Plain, usize>>,
 ) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct FailedPage {
-        total: usize,
-        items: Vec<FailureJson>,
-        next: Option<usize>,
-    }
     let answer = state.look(move |_, context| {
         let library = context.engine.library();
         let generation = library.generation()?;
-        let mut items = FailureJson::list(&library.failures()?);
-        let total = items.len();
-        let places: Vec<usize> = (1..=total).collect();
-        let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
-        items.truncate(part.end);
-        Ok(Answer {
-            generation,
-            answer: FailedPage {
-                total,
-                items: items.split_off(part.start),
-                next,
-            },
-        })
+        let all = FailureJson::list(&library.failures()?);
+        list_part(generation, &all, &asked)
     });
-    Ok(answer.await?.into_response())
+    answer.await
 }

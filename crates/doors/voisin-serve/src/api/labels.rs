@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{Answer, MOST, page};
 use crate::ask;
@@ -14,8 +14,11 @@ use crate::problem::Problem;
 use crate::state::Shared;
 use voisin_audio::tags::WriteOptions;
 use voisin_base::track::TrackId;
-use voisin_engine::{TagResult, TagWish, write_tags};
+use voisin_engine::{TagWish, write_tags};
 use voisin_library::{Library, OpenMode};
+use voisin_questions::answers::labels::{
+    HandLabelJson, HandLabelsJson, LabelUndoneJson, LabelsChangedJson, LabelsWrittenJson,
+};
 use voisin_questions::answers::track::TrackRef;
 use voisin_questions::page::{Paged, Plain};
 
@@ -24,26 +27,10 @@ const MOST_FILES: usize = 20;
 /// Longest name of a genre.
 const LONGEST: usize = 200;
 
-#[derive(Serialize)]
-pub(super) struct Labels {
-    /// `tags`, `folder`, or the path of a table.
-    source: String,
-    total: usize,
-    by_hand: Vec<Label>,
-    next: Option<TrackId>,
-}
-
-#[derive(Serialize)]
-struct Label {
-    #[serde(flatten)]
-    track: TrackRef,
-    genre: String,
-}
-
 pub(super) async fn all(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<Plain>>,
-) -> Result<Answer<Labels>, Problem> {
+) -> Result<Answer<HandLabelsJson>, Problem> {
     state
         .ask(move |_, context| {
             let library = context.engine.library();
@@ -61,12 +48,12 @@ pub(super) async fn all(
             let (ids, genres): (Vec<TrackId>, Vec<String>) = by_hand.unzip();
             let tracks = library.tracks_by_id(&ids)?;
             let labels = tracks.iter().zip(genres);
-            let labels = labels.map(|(track, genre)| Label {
+            let labels = labels.map(|(track, genre)| HandLabelJson {
                 track: TrackRef::of_track(track),
                 genre,
             });
             let source = context.engine.label_source().to_string();
-            let answer = Labels {
+            let answer = HandLabelsJson {
                 source,
                 total,
                 by_hand: labels.collect(),
@@ -86,11 +73,6 @@ pub(super) struct NewLabel {
     tracks: Vec<TrackId>,
     /// `null` takes labels away.
     genre: Option<String>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Changed {
-    changed: u64,
 }
 
 /// A library that can be written.
@@ -125,7 +107,7 @@ fn some(tracks: &[TrackId], most: usize) -> Result<(), Problem> {
 pub(super) async fn give(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<NewLabel>,
-) -> Result<Answer<Changed>, Problem> {
+) -> Result<Answer<LabelsChangedJson>, Problem> {
     some(&asked.tracks, MOST)?;
     state
         .ask(move |state, context| {
@@ -143,18 +125,10 @@ pub(super) async fn give(
             let generation = context.engine.library().generation()?;
             Ok(Answer {
                 generation,
-                answer: Changed { changed },
+                answer: LabelsChangedJson { changed },
             })
         })
         .await
-}
-
-#[derive(Serialize)]
-struct TakenBack {
-    /// Null where its track is no longer in the library.
-    track: Option<TrackRef>,
-    before: Option<String>,
-    after: Option<String>,
 }
 
 pub(super) async fn undo(
@@ -178,7 +152,7 @@ pub(super) async fn undo(
                 None => None,
             };
             // The label that holds again, and the one that was taken back.
-            let answer = TakenBack {
+            let answer = LabelUndoneJson {
                 track,
                 before: change.after,
                 after: change.before,
@@ -205,13 +179,6 @@ pub(super) struct Writing {
 
 fn yes() -> bool {
     true
-}
-
-#[derive(Serialize)]
-struct Written {
-    /// `voisin undo RUN` takes it back; null where nothing was to be written.
-    run: Option<i64>,
-    items: Vec<TagResult>,
 }
 
 /// Writes labels given by hand into the files of these tracks, over what is there. What is there is remembered first.
@@ -261,7 +228,7 @@ pub(super) async fn write(
             let generation = context.engine.library().generation()?;
             Ok(Answer {
                 generation,
-                answer: Written { run, items },
+                answer: LabelsWrittenJson { run, items },
             }
             .into_response())
         })

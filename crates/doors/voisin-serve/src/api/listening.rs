@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::labels::writable;
@@ -20,11 +21,12 @@ use voisin_questions::page::{Paged, Plain};
 /// Whose listening it is, as `voisin heard` names it.
 const LISTENER: &str = "page";
 
-/// A listener's opinion of a track.
-#[derive(Serialize, Deserialize)]
+/// What is thought of a track.
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PageOpinion {
-    /// `null`: nothing.
+#[schemars(inline)]
+pub(crate) struct PageOpinion {
+    /// true: liked; false: disliked; null: neither.
     // As it stands, it must be there: null says something, nothing does not.
     #[serde(deserialize_with = "Option::deserialize")]
     liked: Option<bool>,

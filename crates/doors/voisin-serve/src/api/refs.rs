@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Response;
 use axum::response::IntoResponse as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Answer;
 use crate::ask;
@@ -15,65 +15,12 @@ use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_engine::{EngineError, MixOptions};
 use voisin_explore::artists::{Makers, near_artists};
-use voisin_library::{Library, Track, TrackFilter};
+use voisin_library::{Library, TrackFilter};
 use voisin_questions::Named;
+use voisin_questions::answers::refs::{ArtistMatch, ArtistMatches, MatchJson, Matches, SongJson};
 use voisin_questions::seed::MOST_SEEDS;
 use voisin_questions::values::{Count, Limit};
 use voisin_questions::{Filters, Mixing};
-
-/// A song of the answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SongJson {
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mbid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    isrc: Option<String>,
-    artist: String,
-    artists: Vec<serde_json::Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    album: Option<String>,
-    duration_ms: u64,
-    path: String,
-}
-
-#[derive(Debug, Serialize)]
-struct MatchJson {
-    song: SongJson,
-    similarity: f32,
-    /// voisin's own number of the track.
-    track: TrackId,
-}
-
-#[derive(Debug, Serialize)]
-struct Matches {
-    /// How the songs asked about were found: `mbid`, `isrc`, `path` or `tags`.
-    found_by: Vec<&'static str>,
-    matches: Vec<MatchJson>,
-}
-
-fn song(track: Track) -> SongJson {
-    let artist = track.main_artist().unwrap_or_default().to_owned();
-    SongJson {
-        name: track.tags.title.clone().unwrap_or_else(|| {
-            voisin_questions::answers::lossy(std::path::Path::new(
-                track.path.file_stem().unwrap_or_default(),
-            ))
-        }),
-        artists: track
-            .artists()
-            .into_iter()
-            .map(|name| serde_json::json!({"name": name}))
-            .collect(),
-        artist,
-        mbid: track.tags.mbid,
-        isrc: track.tags.isrc,
-        album: track.tags.album,
-        duration_ms: (track.audio.seconds * 1000.0).round() as u64,
-        path: voisin_questions::answers::lossy(&track.path),
-    }
-}
 
 fn ten() -> Limit {
     Limit::from(10)
@@ -179,7 +126,7 @@ pub(super) async fn similar(
                 .map(|near| MatchJson {
                     track: near.track.id,
                     similarity: near.similarity.clamp(0.0, 1.0),
-                    song: song(near.track),
+                    song: SongJson::new(near.track),
                 });
             let found_by = found.iter().map(|(_, how)| *how).collect();
             let answer = Matches {
@@ -250,7 +197,7 @@ fn songs_between(
     let matches = matches.map(|(track, (_, similarity))| MatchJson {
         track: track.id,
         similarity,
-        song: song(track),
+        song: SongJson::new(track),
     });
     let answer = Matches {
         found_by: vec![from_by, to_by],
@@ -271,22 +218,11 @@ pub(super) struct ArtistsQuestion {
     count: Limit,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct NearArtistsJson {
-    artists: Vec<ArtistMatchJson>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct ArtistMatchJson {
-    name: String,
-    similarity: f32,
-}
-
 /// The artists near to one.
 pub(super) async fn artists(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<ArtistsQuestion>,
-) -> Result<Answer<NearArtistsJson>, Problem> {
+) -> Result<Answer<ArtistMatches>, Problem> {
     let count = asked.count.of(usize::MAX);
     state
         .ask_collected(move |_, collected| {
@@ -294,11 +230,11 @@ pub(super) async fn artists(
             let vectors = collection.vectors.view();
             let meta = &collection.meta;
             let near = near_artists(vectors, meta, Makers::Artists, &asked.artist.name, count)?;
-            let artists = near.into_iter().map(|near| ArtistMatchJson {
+            let artists = near.into_iter().map(|near| ArtistMatch {
                 name: near.artist,
                 similarity: near.similarity.clamp(0.0, 1.0),
             });
-            let answer = NearArtistsJson {
+            let answer = ArtistMatches {
                 artists: artists.collect(),
             };
             Ok(Answer {

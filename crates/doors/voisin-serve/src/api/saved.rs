@@ -7,8 +7,6 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
-use serde::Serialize;
-use serde_json::Value;
 
 use super::bytes;
 use super::labels::writable;
@@ -21,6 +19,7 @@ use voisin_engine::meta;
 use voisin_explore::TrackMeta;
 use voisin_learn::genre::Taxonomy;
 use voisin_questions::answers::playlist::PlaylistJson;
+use voisin_questions::answers::saved::{KeptListJson, KeptListsJson, ListNowJson, ListPushedJson};
 use voisin_questions::saved::{KnownParts, ListAgain, SavedQuestion, TEMPLATES, TemplateJson};
 
 /// Numbers that a page and a person can keep.
@@ -44,54 +43,28 @@ impl From<ListError> for Problem {
     }
 }
 
-#[derive(Serialize)]
-struct KeptJson {
-    name: String,
-    kind: &'static str,
-    question: Value,
-    /// Where it is put.
-    to: Vec<String>,
-    pushed: Option<i64>,
-}
-
-impl KeptJson {
-    fn new(name: String, list: &SavedList) -> Self {
-        Self {
-            name,
-            kind: list.question.kind(),
-            question: list.question.as_json(),
-            to: list.to.iter().map(ToString::to_string).collect(),
-            pushed: list.pushed,
-        }
+fn kept(name: String, list: &SavedList) -> KeptListJson {
+    KeptListJson {
+        name,
+        kind: list.question.kind(),
+        question: list.question.as_json(),
+        to: list.to.iter().map(ToString::to_string).collect(),
+        pushed: list.pushed,
     }
 }
 
-#[derive(Serialize)]
-pub(super) struct KeptLists {
-    lists: Vec<KeptJson>,
-    templates: Vec<TemplateJson>,
-}
-
-pub(super) async fn all(State(state): State<Shared>) -> Result<Json<KeptLists>, Problem> {
+pub(super) async fn all(State(state): State<Shared>) -> Result<Json<KeptListsJson>, Problem> {
     let all = state
         .look(|_, context| Ok(SavedList::all(context.engine.library())?))
         .await?;
     let lists = all
         .into_iter()
-        .map(|(name, list)| KeptJson::new(name, &list))
+        .map(|(name, list)| kept(name, &list))
         .collect();
-    Ok(Json(KeptLists {
+    Ok(Json(KeptListsJson {
         lists,
         templates: TEMPLATES.iter().map(TemplateJson::new).collect(),
     }))
-}
-
-#[derive(Serialize)]
-struct ListNow<'a> {
-    name: &'a str,
-    random_seed: u64,
-    #[serde(flatten)]
-    list: PlaylistJson<'a>,
 }
 
 fn ask_now(
@@ -112,10 +85,10 @@ fn ask_now(
     let tracks: Vec<&TrackMeta> = tracks.iter().collect();
     bytes(
         generation,
-        ListNow {
+        ListNowJson {
             name,
             random_seed: random,
-            list: PlaylistJson::new(&tracks, None),
+            list: PlaylistJson::new(context.engine, &tracks, None)?,
         },
     )
 }
@@ -179,15 +152,15 @@ pub(super) async fn keep(
     Path(name): Path<String>,
     ask::Body(question): ask::Body<SavedQuestion>,
 ) -> Result<Response<Body>, Problem> {
-    let kept = state
+    let list = state
         .ask(move |state, context| {
             let library = context.engine.library_mut();
             writable(state, library)?;
             let list = SavedList::keep(library, &name, question.clone())?;
-            Ok(KeptJson::new(name.clone(), &list))
+            Ok(kept(name.clone(), &list))
         })
         .await?;
-    Ok(Json(kept).into_response())
+    Ok(Json(list).into_response())
 }
 
 pub(super) async fn remove(
@@ -204,18 +177,12 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Serialize)]
-pub(super) struct Pushed {
-    /// The lists written, a line a place.
-    said: Vec<String>,
-}
-
 /// Puts a list where it was put before: in a process of its own, as what answers slowly elsewhere stops nobody here.
 pub(super) async fn push(
     State(state): State<Shared>,
     Path(name): Path<String>,
     _: ask::NoBody,
-) -> Result<Json<Pushed>, Problem> {
+) -> Result<Json<ListPushedJson>, Problem> {
     let of = name.clone();
     let list = state
         .look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?))
@@ -242,7 +209,7 @@ pub(super) async fn push(
             )
         })?;
     if is_done {
-        return Ok(Json(Pushed { said }));
+        return Ok(Json(ListPushedJson { said }));
     }
     // Its advice is for a shell.
     let why = said

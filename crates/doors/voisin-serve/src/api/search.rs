@@ -7,7 +7,6 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
-use serde::Serialize;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Answer, Noted, bytes, of_sample, written};
@@ -20,7 +19,7 @@ use crate::uploads::{UploadPlace, due};
 use voisin_engine::{Engine, GenreNews, Seed};
 use voisin_explore::TrackMeta;
 use voisin_library::TrackFilter;
-use voisin_questions::answers::genre::AnswerJson;
+use voisin_questions::answers::genre::{AnswerJson, AnswersJson};
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
 use voisin_questions::answers::walk::WalkJson;
@@ -201,13 +200,6 @@ pub(super) async fn similar_to_file(
         .await
 }
 
-#[derive(Serialize)]
-struct Genres<'a> {
-    items: Vec<AnswerJson<'a>>,
-    /// Notes on the classifier.
-    notes: Vec<String>,
-}
-
 /// - `copy`: the tracks are this one file
 fn classified(
     state: &Server,
@@ -234,7 +226,7 @@ fn classified(
     }
     notes.splice(0..0, found.sample.as_deref().map(of_sample));
     let answers = found.answer;
-    let answer = Genres {
+    let answer = AnswersJson {
         items: answers.iter().map(AnswerJson::new).collect(),
         notes,
     };
@@ -284,7 +276,10 @@ pub(super) async fn path(
             let sample = source.fetch_around(&stops, &TrackFilter::default())?;
             let explored = source.explored()?;
             let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
-            let answer = Noted::new(WalkJson::new(&explored.collection, &walk), sample);
+            let answer = Noted::new(
+                WalkJson::new(source.engine(), &explored.collection, &walk)?,
+                sample,
+            );
             bytes(explored.generation, answer)
         });
         return Ok(written(answer.await?));
@@ -293,7 +288,7 @@ pub(super) async fn path(
         .ask_explored(move |_, context, explored| {
             let stops = seeds(&asked.stops(), context.engine)?;
             let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
-            let answer = WalkJson::new(&explored.collection, &walk);
+            let answer = WalkJson::new(context.engine, &explored.collection, &walk)?;
             Ok(Answer {
                 generation: explored.generation,
                 answer,
@@ -317,7 +312,7 @@ pub(super) async fn playlist(
             let (collection, list) = found.answer;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
-            let answer = PlaylistJson::new(&tracks, list.standing.as_ref());
+            let answer = PlaylistJson::new(source.engine(), &tracks, list.standing.as_ref())?;
             bytes(generation, Noted::new(answer, found.sample))
         });
         return Ok(written(answer.await?));
@@ -340,7 +335,7 @@ pub(super) async fn playlist(
         let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
         bytes(
             explored.generation,
-            PlaylistJson::new(&tracks, list.standing.as_ref()),
+            PlaylistJson::new(context.engine, &tracks, list.standing.as_ref())?,
         )
     };
     let answer = if is_whole {

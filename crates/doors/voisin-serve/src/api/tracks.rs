@@ -3,9 +3,8 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response};
-use serde::Serialize;
 
-use super::{Answer, bytes, written};
+use super::{Answer, Noted, bytes, written};
 use crate::ask;
 use crate::audio::{self as sound, StoredSong};
 use crate::problem::Problem;
@@ -13,8 +12,10 @@ use crate::state::Shared;
 use voisin_base::track::TrackId;
 use voisin_engine::PredictedTags;
 use voisin_questions::Named;
-use voisin_questions::answers::find::FoundJson;
-use voisin_questions::answers::list::{PageJson, TrackJson};
+use voisin_questions::answers::card::{CardJson, CardWords};
+use voisin_questions::answers::find::{FoundJson, KnownWordJson, WordsJson};
+use voisin_questions::answers::list::PageJson;
+use voisin_questions::answers::page::NextPage;
 use voisin_questions::answers::status::StatusJson;
 use voisin_questions::list::{Find, List, Show};
 use voisin_questions::page::Paged;
@@ -32,19 +33,11 @@ pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJ
 /// Words a track.
 const WORDS: usize = 5;
 
-#[derive(Serialize)]
-pub(super) struct Page {
-    #[serde(flatten)]
-    page: PageJson,
-    /// Names the next page; null on the last one.
-    next: Option<TrackId>,
-}
-
 pub(super) async fn list(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<List>>,
-) -> Result<Answer<Page>, Problem> {
-    // The tags of all tracks are not known where these are elsewhere.
+) -> Result<Answer<NextPage<PageJson>>, Problem> {
+    // What is heard in all tracks is not known where these are elsewhere.
     let has_words = asked.question.words && !state.is_elsewhere();
     let heard = if has_words {
         Some(state.heard().await?)
@@ -65,7 +58,7 @@ pub(super) async fn list(
             let words = heard
                 .as_deref()
                 .map(|heard| heard.as_ref().map(strongest).unwrap_or_default());
-            let answer = Page {
+            let answer = NextPage {
                 page: PageJson::new(&page, words.as_ref()),
                 next: page.next,
             };
@@ -89,25 +82,12 @@ pub(super) async fn find(
                     .err()
                     .map_or_else(Problem::fault, Problem::from));
             };
-            bytes(
-                generation,
-                FoundJson::new(&asked.run(context.engine, heard)?, heard),
-            )
+            asked.filters.check_licences(context.engine.library())?;
+            let found = asked.run(context.engine, heard)?;
+            bytes(generation, FoundJson::new(context.engine, &found, heard)?)
         })
         .await?;
     Ok(written(answer))
-}
-
-#[derive(Serialize)]
-struct Words<'a> {
-    words: Vec<KnownWordJson<'a>>,
-}
-
-#[derive(Serialize)]
-struct KnownWordJson<'a> {
-    word: &'a str,
-    /// The model's tags that it stands for.
-    tags: Vec<String>,
 }
 
 /// Every word that is understood.
@@ -120,7 +100,7 @@ pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>,
             let words = words
                 .map(|(word, tags)| KnownWordJson { word, tags })
                 .collect();
-            bytes(generation, Words { words })
+            bytes(generation, WordsJson { words })
         })
         .await?;
     Ok(written(answer))
@@ -130,29 +110,25 @@ pub(super) async fn one(
     State(state): State<Shared>,
     ask::Id(id): ask::Id,
     ask::Query(shown): ask::Query<Show>,
-) -> Result<Answer<TrackJson>, Problem> {
-    let has_words = shown.words && !state.is_elsewhere();
-    let heard = if has_words {
+) -> Result<Response<Body>, Problem> {
+    let heard = if shown.words && !state.is_elsewhere() {
         Some(state.heard().await?)
     } else {
         None
     };
-    state
-        .ask_anywhere(move |_, source| {
-            let strongest = |heard: &PredictedTags| heard.strongest(&[id], WORDS);
-            let strong = heard
-                .as_deref()
-                .and_then(|heard| heard.as_ref().map(strongest))
-                .unwrap_or_default();
-            let words = has_words.then(|| strong.get(&id).map_or(&[][..], Vec::as_slice));
-            source.fetch(Named::Id(id))?;
-            let generation = source.generation()?;
-            let library = source.engine().library();
-            let measured = library.descriptors(&[id])?;
-            let answer = TrackJson::new(&library.track(id)?, measured.get(&id), words);
-            Ok(Answer { generation, answer })
-        })
-        .await
+    let answer = state.ask_around(move |state, source| {
+        source.fetch(Named::Id(id))?;
+        source.index(state)?;
+        let generation = source.generation()?;
+        let words = heard
+            .as_deref()
+            .map_or(CardWords::LeftOut, |tags| CardWords::Known(tags.as_ref()));
+        let seed = source.engine().seed_of(id)?;
+        let found = source.cards(vec![seed], words, |_| ())?;
+        let card = found.answer.first().ok_or_else(Problem::fault)?;
+        bytes(generation, Noted::new(CardJson::new(card), found.sample))
+    });
+    Ok(written(answer.await?))
 }
 
 pub(super) async fn audio(

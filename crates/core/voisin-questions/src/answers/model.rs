@@ -1,0 +1,67 @@
+//! Models, and changing a library over to another one.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The documented JSON of `model list`: a list of these.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ModelJson {
+    /// Its name.
+    pub name: String,
+    /// Its network.
+    pub architecture: String,
+    /// Numbers in a vector.
+    pub dimension: usize,
+    /// Its licence.
+    pub licence: String,
+    /// Where its files are.
+    pub location: String,
+    /// A digest of all that changes a vector.
+    pub fingerprint: String,
+    /// What it is, in words.
+    pub description: String,
+}
+
+/// The documented JSON of `model check`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CheckedJson {
+    /// Its name.
+    pub name: String,
+    /// Whether its own test vectors come out.
+    pub ok: bool,
+    /// SHA-256 of its weights.
+    pub weights_sha256: String,
+    /// Its network.
+    pub architecture: String,
+    /// Where the network ran.
+    pub device: String,
+    /// Numbers in a vector.
+    pub dimension: usize,
+    /// A digest of all that changes a vector.
+    pub fingerprint: String,
+}
+
+/// The documented JSON of `model show`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ShownModelJson<M> {
+    /// A digest of all that changes a vector.
+    pub fingerprint: String,
+    /// The model's manifest.
+    #[serde(flatten)]
+    pub manifest: M,
+}
+
+/// The documented JSON of `model upgrade`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct UpgradeSummaryJson {
+    /// The model whose vectors answer from now on.
+    pub model: String,
+    /// A digest of all that changes a vector.
+    pub fingerprint: String,
+    /// Whether the library changed over.
+    pub switched: bool,
+    /// Tracks that this call listened to.
+    pub heard: u64,
+    /// Tracks without a vector of the new model.
+    pub missing: u64,
+}
