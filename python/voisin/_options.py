@@ -8,20 +8,21 @@ from typing import Literal, TypedDict
 class Filters(TypedDict, total=False):
     """Which tracks may be in an answer.
 
-    artist: Only tracks by this artist (several: any of them).
+    artist: Only tracks by this artist (several, also with commas: any of them).
     bpm: Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90; of
         half or twice as many beats as well where the span has two ends less than an octave apart.
     bpm_exact: Not half or twice that tempo.
-    composer: Only tracks by this composer (several: any of them).
+    composer: Only tracks by this composer (several, also with commas: any of them).
     exclude_artist: No tracks by this artist.
     exclude_folder: No tracks below this folder, as the library has it (several: none of them).
-    exclude_genre: No tracks of this genre (several: none of them).
+    exclude_genre: No tracks of this genre (several, also with commas: none of them).
     folder: Only tracks below this folder, as the library has it (several: any of them).
-    genre: Only tracks of this genre (several: any of them).
+    genre: Only tracks of this genre (several, also with commas: any of them).
     key: Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or
         `compatible`: those that mix with the seeds' keys.
     licence: Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of
-        Creative Commons), or a part of another licence's name (several: any of them).
+        Creative Commons), or a part of another licence's name (several, also with commas: any of
+        them).
     loudness: Only tracks of this loudness, in LUFS, or of a span such as -16..-9, -14.. or ..-9.
     max_duration: Only tracks at most this long.
     min_duration: Only tracks at least this long: seconds.

@@ -576,7 +576,8 @@ mod tests {
             let is_single = neighbours.iter().all(|n| n.genres.len() == 1);
             prop_assert!(!is_single || k < list.len() || (sum - 1.0).abs() < 1e-5);
             prop_assert!(votes.shares.iter().all(|s| s.share <= 1.0));
-            prop_assert!((votes.voters.iter().map(|v| v.weight).sum::<f32>() - 1.0).abs() < 1e-5);
+            let given: f32 = votes.voters.iter().map(|v| v.weight).sum();
+            prop_assert!((given + votes.collection - 1.0).abs() < 1e-5, "{votes:?}");
             prop_assert!(votes.shares.is_sorted_by(|a, b| a.share >= b.share));
             prop_assert!(votes.voters.is_sorted_by(|a, b| a.similarity >= b.similarity));
             prop_assert_eq!(votes.voters.len(), k.min(list.len()));
