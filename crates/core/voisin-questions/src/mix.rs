@@ -11,8 +11,11 @@ use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::Seconds;
 use super::values::{Fraction, Limit, at_most};
 use super::{Filters, QuestionError, SimilarAnswer};
+use voisin_base::random::Random;
 use voisin_base::text::count;
-use voisin_engine::{Engine, MixOptions, Seed, SimilarOptions};
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack};
+use voisin_library::{Track, TrackFilter};
 
 /// Songs to go on with after these
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
@@ -223,7 +226,7 @@ impl Mix {
         })
     }
 
-    /// The songs, and how near the seeds have anything here.
+    /// The songs, and how near the seeds have anything here. Without a seed the first of them is drawn, and the others follow it.
     ///
     /// - `usual`: what a mix is like where the question says nothing of it
     pub fn run(

@@ -452,9 +452,9 @@ impl PyLibrary {
         let found = self.with_fresh(py, |library| {
             playlist.validate()?;
             let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
-            library.fetch_filters(&asked.filters)?;
-            asked.filters.check_folders(library.engine())?;
-            let found = library.playlist(&asked, &seeds, &[])?;
+            library.fetch_filters(&playlist.filters)?;
+            playlist.filters.check_folders(library.engine())?;
+            let found = library.playlist(&playlist, &seeds, &[])?;
             let (collection, list) = found.answer;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
@@ -496,7 +496,7 @@ impl PyLibrary {
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let found = self.with_fresh(py, |library| {
             let stops = SeedArgument::seeds(&stops, library, embedder)?;
-            let found = library.path(&asked, &stops)?;
+            let found = library.path(&path, &stops)?;
             let (collection, walk) = found.answer;
             let json = WalkJson::new(library.engine(), &collection, &walk)?;
             Ok((json, found.sample))

@@ -43,7 +43,8 @@ use super::upstream::ServerAddress;
 use voisin_questions::values::Limit;
 
 #[cfg(test)]
-pub(super) use listening::PageOpinion;
+pub(super) use listening::{PageOpinion, TracksPage};
+pub(super) use missing::{Gone, MissingPage};
 
 /// Longest list of tracks in a question.
 pub const MOST: usize = voisin_questions::values::MOST as usize;

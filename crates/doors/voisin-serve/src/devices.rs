@@ -13,7 +13,7 @@ pub(super) const CODE_LASTS: Duration = Duration::from_mins(10);
 /// Codes that are good at once.
 const MOST: usize = 8;
 
-/// What a device may do.
+/// The rights of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Rights {

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::api::{Answer, Invited, Noted, OwnRights, PageOpinion};
+use super::api::{Answer, Gone, Invited, MissingPage, Noted, OwnRights, PageOpinion, TracksPage};
 use super::mcp::{QuestionTool, TOOLS};
 use super::problem::Problem;
 use super::scan::ScanProgress;
@@ -93,7 +93,7 @@ type ByTrack<T> = Answer<Page<Items<'static, T>, TrackId>>;
 type ByPlace<T> = Answer<Page<Items<'static, T>, usize>>;
 
 /// The types of the answers.
-const ANSWERS: [(&str, &str, AnswerSchema); 36] = [
+const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
     ("get", "/albums", of::<ByPlace<ArtistJson>>),
     ("get", "/artists", of::<ByPlace<ArtistJson>>),
     ("post", "/classify", of::<Answer<AnswersJson<'_>>>),
@@ -110,7 +110,9 @@ const ANSWERS: [(&str, &str, AnswerSchema); 36] = [
     ("post", "/files/similar", of::<Answer<SimilarJson>>),
     ("get", "/find", of::<Answer<FoundJson<'_>>>),
     ("get", "/genres", of::<Answer<Page<GenresPart<'_>, usize>>>),
+    ("get", "/heard", of::<Answer<TracksPage>>),
     ("get", "/labels", of::<Answer<HandLabelsJson>>),
+    ("get", "/liked", of::<Answer<TracksPage>>),
     ("post", "/labels", of::<Answer<LabelsChangedJson>>),
     ("post", "/labels/undo", of::<Answer<LabelUndoneJson>>),
     ("post", "/labels/write", of::<Answer<LabelsWrittenJson>>),
@@ -119,6 +121,8 @@ const ANSWERS: [(&str, &str, AnswerSchema); 36] = [
     ("put", "/lists/{name}", of::<KeptListJson>),
     ("post", "/lists/{name}/push", of::<ListPushedJson>),
     ("get", "/map", of::<Answer<Page<MapPart<'_>, TrackId>>>),
+    ("delete", "/missing", of::<Answer<Gone>>),
+    ("get", "/missing", of::<Answer<MissingPage>>),
     ("post", "/mix", of::<Answer<SimilarJson>>),
     ("get", "/outliers", of::<ByTrack<OutlierJson>>),
     ("post", "/path", of::<Answer<Noted<WalkJson>>>),

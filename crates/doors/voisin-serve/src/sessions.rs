@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::devices::Rights;
@@ -40,14 +41,18 @@ struct Session {
 }
 
 /// A device as its owner sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub(super) struct SignedIn {
+    /// Its number.
     id: u64,
     /// Browser and system.
     name: String,
+    /// Whether it may change something.
     rights: Rights,
-    /// When it signed in, and was seen last, in seconds since 1970 UTC.
+    /// When it signed in, in seconds since 1970 UTC.
     since: u64,
+    /// When it was seen last, in seconds since 1970 UTC.
     seen: u64,
     /// Whether it is the one that asks.
     is_this: bool,

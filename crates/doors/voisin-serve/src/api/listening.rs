@@ -21,7 +21,7 @@ use voisin_questions::page::{Paged, Plain};
 /// Whose listening it is, as `voisin heard` names it.
 const LISTENER: &str = "page";
 
-/// What is thought of a track.
+/// A listener's opinion of a track.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
@@ -45,9 +45,12 @@ pub(super) async fn opinion(
     }))
 }
 
-#[derive(Serialize)]
-pub(super) struct TracksPage {
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct TracksPage {
+    /// Tracks in all.
     total: usize,
+    /// The tracks of the page.
     tracks: Vec<TrackJson>,
     /// Names the next page; null on the last one.
     next: Option<TrackId>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::labels::writable;
@@ -18,20 +19,27 @@ use voisin_questions::answers::lossy;
 use voisin_questions::answers::track::TrackRef;
 use voisin_questions::page::{Paged, Plain};
 
-#[derive(Serialize)]
-pub(super) struct MissingPage {
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct MissingPage {
+    /// Files in all.
     total: usize,
+    /// The files of the page.
     items: Vec<MissingJson>,
     /// How many files of each folder are out of reach, as where a disk is not mounted.
     absent_folders: BTreeMap<String, u64>,
+    /// Names the next page; null on the last one.
     next: Option<usize>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct MissingJson {
+    /// Where the file was.
     path: String,
+    /// The track it belongs to.
     track: Option<TrackRef>,
-    /// Null: the file is gone, and its folder is there.
+    /// The folder that is not there, as where a disk is not mounted; null where the file alone is gone.
     absent_folder: Option<String>,
 }
 
@@ -87,9 +95,12 @@ pub(super) struct Leaving {
     folder: Option<PathBuf>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Gone {
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct Gone {
+    /// Files that were taken out.
     files: u64,
+    /// Tracks that went with them.
     tracks: u64,
     /// Tracks that stay, because the same recording was added again: a scan that takes over joins the two.
     staying: usize,
