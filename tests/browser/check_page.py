@@ -343,7 +343,9 @@ def begin(page, server):
         len(page.text(".code").replace(" ", "")) == 6,
         page.text(".code"),
     )
-    page.until("document.querySelectorAll('.devices li').length === 2", "devices that are signed in")
+    page.until(
+        "document.querySelectorAll('.devices li').length === 2", "devices that are signed in"
+    )
     check(
         "devices: what they are, and which is this one",
         "(this device)" in page.text(".devices li")
@@ -648,7 +650,8 @@ def names_from_outside(page):
     """Tags are texts of strangers: they turn nothing around, and a guess is not called a genre."""
     shown = page.run(
         """(async () => {
-          const { row } = await import('./page/tracks.js'), { reason } = await import('./page/card.js');
+          const folder = document.querySelector('script[type=module]').src;
+          const { row } = await import(new URL('tracks.js', folder)), { reason } = await import(new URL('card.js', folder));
           const line = row({ track: { id: 1, title: 'safe\\u202egnp.exe', artist: 'אבג', genres: ['Folk'] } });
           const answer = { genre: 'Rock', probability: 0.06, votes: { Rock: 0.06, Pop: 0.05, A: 0.04, B: 0.03, C: 0.02 }, summary: 'Rock (6 % of the votes)' };
           const words = ['hip hop', 'hip-hop', 'blues'].map((word) => ({ word, percentile: 0.9 }));
@@ -700,7 +703,9 @@ def front_door(page, server, shots):
     page.go("#/liked")
     page.until("document.querySelectorAll('.home-list .track').length === 1", "the list of hearts")
     check("hearts lead to a list", page.text(".home-list .track .title") == loved["title"])
-    page.run(f"voisin.ask('tracks/{loved['id']}/liked', {{ method: 'PUT', body: {{ liked: null }} }})")
+    page.run(
+        f"voisin.ask('tracks/{loved['id']}/liked', {{ method: 'PUT', body: {{ liked: null }} }})"
+    )
     page.go("#/home")
     page.until("document.querySelector('#radio-now')")
     page.click("#radio-now")
@@ -723,7 +728,9 @@ def front_door(page, server, shots):
         "(() => { const s = document.querySelector('#now select'); s.value = 'track'; s.dispatchEvent(new Event('change')); })()"
     )
     title = page.text("#now-title")
-    page.run("document.getElementById('audio').currentTime = document.getElementById('audio').duration - 0.4")
+    page.run(
+        "document.getElementById('audio').currentTime = document.getElementById('audio').duration - 0.4"
+    )
     check(
         "a timer stops at the end of a track",
         soon(lambda: page.run("voisin.player.paused()")) and page.text("#now-title") == title,
@@ -740,7 +747,11 @@ def front_door(page, server, shots):
         "now.currentTime = now.duration - 0.5; })()"
     )
     page.until("window.gap > 0", "the next one plays")
-    check("the next one follows without a gap to load", page.run("window.gap") < 500, f"{page.run('window.gap'):.0f} ms")
+    check(
+        "the next one follows without a gap to load",
+        page.run("window.gap") < 500,
+        f"{page.run('window.gap'):.0f} ms",
+    )
     page.run("voisin.player.play([])")
     quiet(page, "home")
 
@@ -761,12 +772,16 @@ def radio(page, server):
     )
     page.click("#now-liking [aria-label^=Dislike]")
     check("what is disliked is skipped", soon(lambda: page.text("#now-title") != first))
-    disliked = next(t for t in server.json("/api/v1/tracks?limit=100")["tracks"] if t["title"] == first)
+    disliked = next(
+        t for t in server.json("/api/v1/tracks?limit=100")["tracks"] if t["title"] == first
+    )
     check(
         "and the server keeps it",
         soon(lambda: server.json(f"/api/v1/tracks/{disliked['id']}/liked")["liked"] is False),
     )
-    page.run(f"voisin.ask('tracks/{disliked['id']}/liked', {{ method: 'PUT', body: {{ liked: null }} }})")
+    page.run(
+        f"voisin.ask('tracks/{disliked['id']}/liked', {{ method: 'PUT', body: {{ liked: null }} }})"
+    )
     page.run("voisin.player.play([])")
     page.run("voisin.player.playRadio([])")
     check(

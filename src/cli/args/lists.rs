@@ -88,9 +88,16 @@ pub(crate) struct PushListsArgs {
     /// The lists [default: all that were pushed before]
     #[arg(value_name = "NAME")]
     pub(crate) name: Vec<String>,
-    /// Make it a playlist of this Subsonic server, whose songs are linked (see `voisin link`)
+    /// Make it a playlist of this server, whose songs are linked (see `voisin link`): of the Subsonic API, or as the next options say.
+    /// One list can be put on several servers, one command each
     #[arg(long, value_name = "URL", requires_all = ["user", "name"])]
     pub(crate) server: Option<ServerAddress>,
+    /// The server is Jellyfin (10.9 or newer)
+    #[arg(long, requires = "server", conflicts_with = "plex")]
+    pub(crate) jellyfin: bool,
+    /// The server is Plex, whose token (X-Plex-Token) is the password
+    #[arg(long, requires = "server")]
+    pub(crate) plex: bool,
     /// Who you are there
     #[arg(long, short, value_name = "NAME", requires = "server")]
     pub(crate) user: Option<String>,

@@ -187,8 +187,11 @@ pub(crate) struct LinkArgs {
     #[arg(help = "File that holds the password in its first line [default: variable VOISIN_PASSWORD, else you are asked]", long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "server")]
     pub(crate) password_file: Option<PathBuf>,
     /// It is a Jellyfin server
-    #[arg(long, requires = "server")]
+    #[arg(long, requires = "server", conflicts_with = "plex")]
     pub(crate) jellyfin: bool,
+    /// It is a Plex server, whose token (X-Plex-Token) is the password
+    #[arg(long, requires = "server")]
+    pub(crate) plex: bool,
     /// Forget the ids of this server
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "user", "password_file"])]
     pub(crate) forget: Option<ServerAddress>,

@@ -37,6 +37,8 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
     let password = password(args.password_file.as_deref())?;
     let kind = if args.jellyfin {
         ServerKind::Jellyfin
+    } else if args.plex {
+        ServerKind::Plex
     } else {
         ServerKind::Subsonic
     };

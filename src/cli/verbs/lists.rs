@@ -23,7 +23,7 @@ use voisin_questions::saved::{
     KnownParts, SavedQuestion, TEMPLATES, Template, TemplateJson, check_name,
 };
 use voisin_questions::seed::NamedSeed;
-use voisin_serve::{ListPlace, SavedList};
+use voisin_serve::{ListPlace, MediaKind, SavedList};
 
 /// The documented JSON of `lists`: a list of these.
 #[derive(Serialize)]
@@ -233,10 +233,18 @@ fn pinned(
 fn place(args: &PushListsArgs, name: &str) -> Option<ListPlace> {
     if let Some(server) = &args.server {
         let user = args.user.clone().unwrap_or_default();
-        return Some(ListPlace::Subsonic {
-            server: server.to_string(),
+        let server = server.to_string();
+        let id = None;
+        let kind = match (args.jellyfin, args.plex) {
+            (true, _) => MediaKind::Jellyfin,
+            (_, true) => MediaKind::Plex,
+            _ => return Some(ListPlace::Subsonic { server, user, id }),
+        };
+        return Some(ListPlace::Media {
+            kind,
+            server,
             user,
-            id: None,
+            id,
         });
     }
     if args.mpd {

@@ -10,7 +10,7 @@ use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, code, text};
 
 /// A server that gives these answers, one a connection, and keeps what it was asked.
-fn answering(
+pub(super) fn answering(
     answers: Vec<(&'static str, Value)>,
 ) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -160,4 +160,73 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[test]
+fn a_list_becomes_a_playlist_of_jellyfin_and_is_renewed() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let session = || {
+        let answer = json!({"AccessToken": "abc", "User": {"Id": "u1"}});
+        ("200 OK", answer)
+    };
+    let song = |id: &str, path: &str| json!({"Id": id, "Name": path, "Path": path, "RunTimeTicks": 140_000_000_u64});
+    let gone = || ("204 No Content", Value::Null);
+    let (url, asked) = answering(vec![
+        session(),
+        (
+            "200 OK",
+            json!({"Items": [{"Id": "aa", "Name": "Chaos God", "Artists": ["Muldjord"], "RunTimeTicks": 140_000_000_u64, "Path": "/m/x.mp3"},
+                             song("bb", "/m/unknown.mp3")]}),
+        ),
+        ("200 OK", json!({"Items": []})),
+        gone(),
+        session(),
+        ("200 OK", json!({"Items": []})),
+        ("200 OK", json!({"Id": "p1"})),
+        gone(),
+        session(),
+        ("200 OK", json!({"Items": [{"Id": "p1", "Name": "one"}]})),
+        gone(),
+        gone(),
+    ]);
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("VOISIN_PASSWORD", "s3cret").output().unwrap()
+    };
+    run(&["link", &url, "--jellyfin", "--user", "me"]);
+    let kept = run(&["lists", "save", "one", "list", "--sort", "title"]);
+    assert_eq!(code(&kept), 0, "{}", text(&kept.stderr));
+    let push = [
+        "lists",
+        "push",
+        "one",
+        "--server",
+        &url,
+        "--user",
+        "me",
+        "--jellyfin",
+    ];
+    for _ in 0..2 {
+        let pushed = run(&push);
+        assert_eq!(code(&pushed), 1, "{}", text(&pushed.stderr));
+        assert!(
+            text(&pushed.stderr).contains("1 song in"),
+            "{}",
+            text(&pushed.stderr)
+        );
+    }
+    let asked = asked.join().unwrap();
+    assert!(asked[6].starts_with("POST /Playlists "), "{}", asked[6]);
+    let made: Value = serde_json::from_str(asked[6].split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(
+        made,
+        json!({"Name": "one", "Ids": ["aa"], "UserId": "u1", "MediaType": "Audio"})
+    );
+    assert!(
+        asked[10].starts_with("POST /Playlists/p1 "),
+        "{}",
+        asked[10]
+    );
+    assert!(asked[10].ends_with(r#"{"Ids":["aa"]}"#), "{}", asked[10]);
 }

@@ -20,6 +20,7 @@ mod lyrion;
 mod mixes;
 mod mpd;
 mod navidrome;
+mod plex;
 mod subsonic;
 mod subsonic_other;
 

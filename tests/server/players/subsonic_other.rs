@@ -615,3 +615,35 @@ fn new_songs_are_linked_by_themselves() {
         "{said}"
     );
 }
+
+#[test]
+fn ids_that_the_server_changed_are_linked_again() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else {
+        return;
+    };
+    let url = upstream.url();
+    fine(link(&sandbox, &url, "s3cret&"));
+    // As after an update of the server that gives every song another id.
+    let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
+    let now: String = database
+        .query_row("SELECT min(item) FROM links", [], |row| row.get(0))
+        .unwrap();
+    database
+        .execute("UPDATE links SET item = 'former-' || item", [])
+        .unwrap();
+    let file = sandbox.path("password");
+    std::fs::write(&file, "s3cret&\n").unwrap();
+    let password = ["--password-file", file.to_str().unwrap()];
+    let arguments = ["--subsonic", &url, "--link-as", "alice"];
+    let server = Server::start(&sandbox, &[&arguments[..], &password[..]].concat());
+    // Whoever asks by a new id is answered meanwhile, by what the server says of the song.
+    let answer = subsonic(&server, "getSimilarSongs", &format!("id={now}&count=3"));
+    assert_eq!(answer["status"], "ok", "{answer}");
+    until("all songs are linked by their new ids", || {
+        let sql = "SELECT count(*) FROM links WHERE item LIKE 'former-%'";
+        let former: i64 = database.query_row(sql, [], |row| row.get(0)).unwrap();
+        former == 0
+    });
+}

@@ -683,13 +683,18 @@ fn the_page_is_there_without_a_token_and_its_questions_are_answered() {
     {
         let (status, head, body) = plain_get(&format!("/music/page/{address}"));
         assert!(status == 200 && !body.is_empty(), "{address}: {head}");
+        // An address with the version in it never has to be asked about again.
+        let is_kept = head.contains("cache-control: public, max-age=31536000, immutable");
+        assert_eq!(is_kept, address.contains('/'), "{address}: {head}");
     }
+    assert!(page.matches("rel=\"modulepreload\"").count() > 25, "{page}");
     for wrong in [
         "/",
         "/music/page/",
         "/music/page/mod.rs",
         "/music/page/..%2fmod.rs",
         "/music/page/nothing.js",
+        "/music/page/0123456789abcdef/nothing.js",
     ] {
         assert_eq!(plain_get(wrong).0, 404, "{wrong}");
     }

@@ -967,7 +967,7 @@ fn a_variable_that_says_no_or_nothing_is_not_given() {
     let wrong = command("perhaps");
     assert_eq!(wrong.status.code(), Some(2));
     assert!(
-        text(&wrong.stderr).contains("perhaps"),
+        text(&wrong.stderr).contains("--no-token"),
         "{}",
         text(&wrong.stderr)
     );

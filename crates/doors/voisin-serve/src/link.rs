@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::lists::ended;
+use super::process::ended;
 use super::songs::{Everything, SongRef};
 use super::state::{MakeCommand, State};
 use super::subsonic::{Login, ask, id_of, song_ref};
@@ -15,6 +15,8 @@ use super::upstream::{ServerAddress, Upstream};
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError};
+
+pub(super) mod plex;
 
 /// Songs that are asked for at once.
 const PAGE: usize = 500;
@@ -85,6 +87,8 @@ pub enum ServerKind {
     Subsonic,
     /// Jellyfin's own API.
     Jellyfin,
+    /// Plex's own API; its token is the password.
+    Plex,
 }
 
 /// How often it is looked whether the library has other tracks, and how long it has to have the same ones, unless that takes
@@ -124,6 +128,7 @@ pub(super) fn keep_linked(
     let mut due = None::<Instant>;
     let mut latest = None::<Instant>;
     let mut tries = 0;
+    let mut asked = None::<Instant>;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(100));
         let now = Instant::now();
@@ -142,9 +147,17 @@ pub(super) fn keep_linked(
                 due = latest.map(|latest| latest.min(now + QUIET));
             }
         }
+        // Ids that the server changed are noticed by whoever asks with one, and linked again by path.
+        if due.is_none() && asked.is_none_or(|asked| now > asked + LATEST) {
+            due = state
+                .is_unlinked
+                .swap(false, Ordering::Relaxed)
+                .then_some(now);
+        }
         if due.is_none_or(|due| now < due) {
             continue;
         }
+        asked = Some(now);
         let before = known.1;
         let failed = match ended(link()) {
             Ok((true, _)) => None,
@@ -197,6 +210,7 @@ pub fn link(
                 all_songs(&upstream, &Login::new(user, password), progress).await
             }
             ServerKind::Jellyfin => jellyfin::all_songs(&upstream, user, password, progress).await,
+            ServerKind::Plex => plex::all_songs(&upstream, password, progress).await,
         }
     })?;
     if songs.all.is_empty() {
@@ -315,7 +329,7 @@ async fn all_songs(
 
 /// Songs, each once, and their artists by the server's ids.
 #[derive(Default)]
-struct Songs {
+pub(super) struct Songs {
     all: Vec<Song>,
     artists: BTreeMap<String, String>,
     seen: std::collections::HashSet<String>,
@@ -343,22 +357,26 @@ impl Songs {
         self.all.len() - before
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// Names the artist of an id; what was said first stays.
-    fn add_artist(&mut self, item: Option<String>, name: &Value) {
+    pub(super) fn add_artist(&mut self, item: Option<String>, name: &Value) {
         if let (Some(item), Some(name)) = (item, name.as_str()) {
             self.artists.entry(item).or_insert_with(|| name.to_owned());
         }
     }
 
-    fn add(&mut self, item: String, song: SongRef) {
+    pub(super) fn add(&mut self, item: String, song: SongRef) {
         if self.seen.insert(item.clone()) {
             self.all.push(Song { item, song });
         }
     }
 }
 
-/// Jellyfin's songs.
-mod jellyfin {
+/// What Jellyfin says of its songs, and playlists of them.
+pub(super) mod jellyfin {
     use axum::body::Bytes;
     use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
     use serde_json::{Value, json};
@@ -418,12 +436,12 @@ mod jellyfin {
         }
     }
 
-    pub(super) async fn all_songs(
-        upstream: &Upstream,
+    /// Signs in; the session, and the user's id as addresses have it.
+    async fn sign_in<'a>(
+        upstream: &'a Upstream,
         user: &str,
         password: &str,
-        progress: &dyn Fn(usize),
-    ) -> Result<Songs, LinkError> {
+    ) -> Result<(JellyfinSession<'a>, String), LinkError> {
         let mut session = JellyfinSession {
             upstream,
             token: None,
@@ -444,6 +462,61 @@ mod jellyfin {
             return Err(LinkError::Server(text));
         };
         let user: String = form_urlencoded::byte_serialize(user.as_bytes()).collect();
+        Ok((session, user))
+    }
+
+    /// Makes a playlist of these songs, or gives that one of before these songs; its id. `None`: there is another one so called.
+    ///
+    /// - `made`: the id of the playlist that this list made there, and whether any other of its name may be replaced
+    pub(crate) async fn put(
+        upstream: &Upstream,
+        (user, password): (&str, &str),
+        name: &str,
+        items: &[&str],
+        (made, is_forced): (Option<&str>, bool),
+    ) -> Result<Option<String>, LinkError> {
+        let (session, user) = sign_in(upstream, user, password).await?;
+        let path = format!(
+            "/Items?userId={user}&recursive=true&includeItemTypes=Playlist&mediaTypes=Audio"
+        );
+        let all = session.ask(Method::GET, &path, None).await?;
+        let all = all["Items"].as_array().cloned().unwrap_or_default();
+        let ours = all
+            .iter()
+            .find(|one| made.is_some() && one["Id"].as_str() == made);
+        let there = ours.or_else(|| all.iter().find(|one| one["Name"] == name));
+        if ours.is_none() && there.is_some() && !is_forced {
+            let _ = session.ask(Method::POST, "/Sessions/Logout", None).await;
+            return Ok(None);
+        }
+        let id = if let Some(id) = there.and_then(|one| one["Id"].as_str()) {
+            let encoded: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
+            let question = json!({"Ids": items});
+            let path = format!("/Playlists/{encoded}");
+            session.ask(Method::POST, &path, Some(&question)).await?;
+            id.to_owned()
+        } else {
+            let question =
+                json!({"Name": name, "Ids": items, "UserId": user, "MediaType": "Audio"});
+            let made = session
+                .ask(Method::POST, "/Playlists", Some(&question))
+                .await?;
+            let server = &upstream.address;
+            let unnamed =
+                || LinkError::Server(format!("{server} does not name the playlist it made"));
+            made["Id"].as_str().ok_or_else(unnamed)?.to_owned()
+        };
+        let _ = session.ask(Method::POST, "/Sessions/Logout", None).await;
+        Ok(Some(id))
+    }
+
+    pub(super) async fn all_songs(
+        upstream: &Upstream,
+        user: &str,
+        password: &str,
+        progress: &dyn Fn(usize),
+    ) -> Result<Songs, LinkError> {
+        let (session, user) = sign_in(upstream, user, password).await?;
         let mut songs = Songs::default();
         let mut start = 0;
         loop {

@@ -1,14 +1,15 @@
 //! Lists that are kept under a name: what they ask, where their answers are put, and putting them there.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::link::{LinkError, jellyfin, plex};
 use super::mpd::{Mpd, MpdAddress, MpdError};
+use super::process::ended;
 use super::state::State;
 use super::subsonic::{Login, ask, id_of};
 use super::upstream::{ServerAddress, Upstream};
@@ -44,12 +45,34 @@ fn as_json<S: serde::Serializer>(
     question.as_json().serialize(serializer)
 }
 
+/// A media server with an API of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaKind {
+    /// From Jellyfin 10.9 on, which can change a playlist.
+    Jellyfin,
+    /// Whose token is the password.
+    Plex,
+}
+
 /// Where a list is put.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListPlace {
     /// A playlist of a Subsonic server.
     Subsonic {
+        /// Its address.
+        server: String,
+        /// Whose playlist it is.
+        user: String,
+        /// The playlist's id there, once it was made.
+        #[serde(default)]
+        id: Option<String>,
+    },
+    /// A playlist of Jellyfin or Plex.
+    Media {
+        /// How it is spoken to.
+        kind: MediaKind,
         /// Its address.
         server: String,
         /// Whose playlist it is.
@@ -80,6 +103,14 @@ impl ListPlace {
                     user: of,
                     ..
                 },
+            )
+            | (
+                Self::Media { server, user, .. },
+                Self::Media {
+                    server: at,
+                    user: of,
+                    ..
+                },
             ) => server == at && user == of,
             _ => self == other,
         }
@@ -89,7 +120,9 @@ impl ListPlace {
 impl std::fmt::Display for ListPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Subsonic { server, user, .. } => write!(f, "{server} as {user}"),
+            Self::Subsonic { server, user, .. } | Self::Media { server, user, .. } => {
+                write!(f, "{server} as {user}")
+            }
             Self::Mpd { host, port } => match (host.as_str(), *port) {
                 ("", _) => f.write_str("MPD"),
                 (host, port) => write!(f, "MPD at {}", MpdAddress::read(host, port)),
@@ -280,6 +313,21 @@ impl SavedList {
                 *id = Some(playlist);
                 left_out
             }
+            ListPlace::Media {
+                kind,
+                server,
+                user,
+                id,
+            } => {
+                let address: ServerAddress = server.parse().map_err(ListError::Server)?;
+                let password = password().map_err(ListError::Login)?;
+                let made = (id.as_deref(), is_forced);
+                let login = (user.as_str(), password.as_str());
+                let (playlist, left_out) =
+                    put_at_media(library, name, address, *kind, login, &ids, made)?;
+                *id = Some(playlist);
+                left_out
+            }
         };
         match known {
             Some(at) => self.to[at] = place,
@@ -334,20 +382,6 @@ fn is_due(state: &State, age: Duration) -> bool {
         all.iter()
             .any(|(_, list)| !list.to.is_empty() && is_old(list))
     })
-}
-
-/// Runs a command to its end: whether it did what it should, and what it said.
-pub(super) fn ended(mut command: Command) -> std::io::Result<(bool, Vec<String>)> {
-    let output = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr)
-        .lines()
-        .map(str::to_owned)
-        .collect();
-    Ok((matches!(output.status.code(), Some(0 | 1)), said))
 }
 
 fn folder_of(path: &Path) -> String {
@@ -410,6 +444,55 @@ fn put_at_mpd(
     }
     mpd.store_playlist(name, &files)?;
     Ok(tracks.len() - files.len())
+}
+
+/// Makes a playlist of Jellyfin or Plex the list; its id, and how many songs the server does not have.
+fn put_at_media(
+    library: &Library,
+    name: &str,
+    address: ServerAddress,
+    kind: MediaKind,
+    (user, password): (&str, &str),
+    tracks: &[TrackId],
+    made: (Option<&str>, bool),
+) -> Result<(String, usize), ListError> {
+    let place = address.to_string();
+    let known = library.items_of(&place, tracks)?;
+    let items: Vec<&str> = tracks
+        .iter()
+        .filter_map(|track| known.get(track).map(String::as_str))
+        .collect();
+    if items.is_empty() {
+        let next = "run \"voisin link\" on it first";
+        return Err(ListError::NoSongs {
+            place,
+            name: name.to_owned(),
+            next,
+        });
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(ListError::Runtime)?;
+    let upstream = Upstream::new(address);
+    let id = runtime.block_on(async {
+        match kind {
+            MediaKind::Jellyfin => {
+                jellyfin::put(&upstream, (user, password), name, &items, made).await
+            }
+            MediaKind::Plex => plex::put(&upstream, password, name, &items, made).await,
+        }
+    });
+    let id = id.map_err(|error| match error {
+        LinkError::Login(text) => ListError::Login(text),
+        other => ListError::Server(other.to_string()),
+    })?;
+    let id = id.ok_or_else(|| ListError::Taken {
+        place,
+        name: name.to_owned(),
+    })?;
+    Ok((id, tracks.len() - items.len()))
 }
 
 mod subsonic {

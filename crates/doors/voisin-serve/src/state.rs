@@ -135,6 +135,8 @@ pub(super) struct State {
     pub(super) uploads: Arc<Uploads>,
     /// `voisin lists push`, where lists can be put elsewhere.
     pub(super) push: Option<MakeCommand>,
+    /// Whether a server was asked about a song by an id that it knows and that is not linked.
+    pub(super) is_unlinked: AtomicBool,
     /// Why that one cannot be asked, as of the last look.
     away: Mutex<Option<String>>,
 }
@@ -198,6 +200,7 @@ impl State {
             mixing: Mixing::default(),
             uploads: Arc::default(),
             push: None,
+            is_unlinked: AtomicBool::new(false),
             away: Mutex::default(),
         })
     }

@@ -85,15 +85,21 @@ async function begin() {
       if (error.status) return askForToken(sentence(error.message));
     }
   }
-  await knowRights();
   // Who comes without a place in mind comes in by the front door.
   if (/^#?\/?$/.test(location.hash)) history.replaceState(null, "", "#/home");
+  // What this device could do the last time it likely still can: nothing waits for the answer.
+  const last = keep.get("rights", null);
+  if (last) {
+    document.body.dataset.rights = last;
+    knowRights();
+  } else await knowRights();
   return go();
 }
 /** What a guest cannot do is not offered. */
 async function knowRights() {
   try {
     document.body.dataset.rights = (await mayChange()) ? "change" : "listen";
+    keep.set("rights", document.body.dataset.rights);
     player.recall();
     recover();
   } catch {

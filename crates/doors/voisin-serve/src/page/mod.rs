@@ -3,14 +3,20 @@
 //! The files need no token: they hold nothing of the library. Nothing on the page comes from elsewhere, no script or style
 //! stands inside the HTML, and text is never taken for markup; the policy below makes browsers insist on all three.
 
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
-use super::cached::Validator;
+use super::cached::{Validator, takes_gzip};
 use super::state::Shared;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -20,6 +26,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const INDEX: &str = include_str!("index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PICTURE: &str = "image/png";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// The module that begins: all of them in one file where packaging has made one.
+#[cfg(bundled)]
+const APP: &[u8] = include_bytes!(env!("VOISIN_PAGE_BUNDLE"));
+#[cfg(not(bundled))]
+const APP: &[u8] = include_bytes!("app.js");
 
 /// Name, type and contents of each file.
 const FILES: [(&str, &str, &[u8]); 35] = [
@@ -38,7 +51,7 @@ const FILES: [(&str, &str, &[u8]); 35] = [
         include_bytes!("manifest.json"),
     ),
     ("api.js", SCRIPT, include_bytes!("api.js")),
-    ("app.js", SCRIPT, include_bytes!("app.js")),
+    ("app.js", SCRIPT, APP),
     ("card.js", SCRIPT, include_bytes!("card.js")),
     ("checks.js", SCRIPT, include_bytes!("checks.js")),
     ("clusters.js", SCRIPT, include_bytes!("clusters.js")),
@@ -68,16 +81,64 @@ const FILES: [(&str, &str, &[u8]); 35] = [
     ("tracks.js", SCRIPT, include_bytes!("tracks.js")),
 ];
 
+/// What is worked out of the files once.
+struct Served {
+    /// Of all files: addresses with it are kept by browsers for ever, and another version of the program has others.
+    version: String,
+    index: Vec<u8>,
+    /// As small as can be, by name.
+    packed: HashMap<&'static str, Vec<u8>>,
+}
+
+static SERVED: LazyLock<Served> = LazyLock::new(|| {
+    let mut hasher = blake3::Hasher::new();
+    FILES.iter().for_each(|(_, _, contents)| {
+        hasher.update(contents);
+    });
+    let version = hasher.finalize().to_hex()[..16].to_owned();
+    let folder = format!("\"page/{version}/");
+    let mut index = INDEX.to_owned();
+    for name in ["page.css", "app.js"] {
+        index = index.replace(&format!("\"page/{name}"), &format!("{folder}{name}"));
+    }
+    // All modules are asked for at once, not one import after the other.
+    let preloads: String = FILES
+        .iter()
+        .filter(|(name, kind, _)| *kind == SCRIPT && *name != "app.js" && !cfg!(bundled))
+        .map(|(name, ..)| format!("<link rel=\"modulepreload\" href={folder}{name}\">\n"))
+        .collect();
+    let index = index
+        .replace("</head>", &format!("{preloads}</head>"))
+        .into_bytes();
+    let texts = FILES.iter().filter(|(_, kind, _)| *kind != PICTURE);
+    let packed = texts
+        .map(|(name, _, contents)| (*name, pack(contents)))
+        .chain([("index.html", pack(&index))])
+        .collect();
+    Served {
+        version,
+        index,
+        packed,
+    }
+});
+
+fn pack(contents: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    packer
+        .write_all(contents)
+        .and_then(|()| packer.finish())
+        .unwrap_or_default()
+}
+
 /// The page below a base path (empty, or `/voisin`).
 pub(super) fn router(base: &str) -> Router<Shared> {
     let mut router = Router::new()
+        .route(&format!("{base}/"), get(index))
+        .route(&format!("{base}/page/{{name}}"), get(named))
         .route(
-            &format!("{base}/"),
-            get(|asked: HeaderMap| async move {
-                file("text/html; charset=utf-8", INDEX.as_bytes(), &asked)
-            }),
-        )
-        .route(&format!("{base}/page/{{name}}"), get(named));
+            &format!("{base}/page/{{version}}/{{name}}"),
+            get(of_version),
+        );
     if !base.is_empty() {
         // The page's own addresses are relative to this folder.
         let folder = format!("{base}/");
@@ -86,23 +147,56 @@ pub(super) fn router(base: &str) -> Router<Shared> {
     router
 }
 
+async fn index(asked: HeaderMap) -> Response<Body> {
+    file("index.html", HTML, &SERVED.index, NO_CACHE, &asked)
+}
+
 async fn named(Path(name): Path<String>, asked: HeaderMap) -> Response<Body> {
+    known(&name, NO_CACHE, &asked)
+}
+
+async fn of_version(
+    Path((version, name)): Path<(String, String)>,
+    asked: HeaderMap,
+) -> Response<Body> {
+    // A page that is open since before goes on with what there is.
+    let is_this = version == SERVED.version;
+    known(&name, if is_this { FOR_EVER } else { NO_CACHE }, &asked)
+}
+
+fn known(name: &str, control: &'static str, asked: &HeaderMap) -> Response<Body> {
     match FILES.iter().find(|(known, ..)| *known == name) {
-        Some((_, kind, contents)) => file(kind, contents, &asked),
+        Some((name, kind, contents)) => file(name, kind, contents, control, asked),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-fn file(kind: &'static str, contents: &'static [u8], asked: &HeaderMap) -> Response<Body> {
-    // It holds nothing of the library, and another version of the program has another one.
-    const CONTROL: &str = "no-cache";
+/// It holds nothing of the library; one without a version in its address is asked about each time.
+const NO_CACHE: &str = "no-cache";
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+fn file(
+    name: &'static str,
+    kind: &'static str,
+    contents: &'static [u8],
+    control: &'static str,
+    asked: &HeaderMap,
+) -> Response<Body> {
     let state = Validator::of_bytes(contents);
     let mut answer = if state.is_known(asked) {
-        state.unchanged(CONTROL)
+        state.unchanged(control)
     } else {
-        ([(header::CONTENT_TYPE, kind)], contents).into_response()
+        let packed = SERVED.packed.get(name).filter(|_| takes_gzip(asked));
+        let body: &'static [u8] = packed.map_or(contents, Vec::as_slice);
+        let mut answer = ([(header::CONTENT_TYPE, kind)], body).into_response();
+        let headers = answer.headers_mut();
+        if packed.is_some() {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        answer
     };
-    state.put(&mut answer, CONTROL);
+    state.put(&mut answer, control);
     // Also where nothing is sent: the client keeps the headers of its last answer.
     answer.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,

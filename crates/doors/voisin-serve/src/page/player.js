@@ -89,8 +89,12 @@ export async function playRadio(tracks, filters) {
     const { neighbours } = await ask("mix", {
       body: { seeds, filters, limit: FOLLOWING, mixing: { drift } },
     });
-    if (!neighbours.length) return toast("Nothing here fits this radio.");
-    play(neighbours.map((track) => ({ track, follows: true })));
+    // Where all that fits is among the seeds, it is they that play.
+    if (neighbours.length) play(neighbours.map((track) => ({ track, follows: true })));
+    else if (tracks.length) {
+      play(tracks.map((track) => ({ track })));
+      shuffle();
+    } else return toast("Nothing here fits this radio.");
     setStation({ seeds, filters });
   } catch (error) {
     toast(sentence(error.message));

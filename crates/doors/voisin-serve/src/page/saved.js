@@ -126,11 +126,6 @@ export function panel(signal, take, question) {
       h(
         "span",
         { class: "kept-acts" },
-        iconButton(
-          "radio",
-          `Radio from ${isolated(list.name)}`,
-          act(async () => player.playRadio(await now(list))),
-        ),
         h(
           "button",
           {
@@ -141,6 +136,13 @@ export function panel(signal, take, question) {
             }),
           },
           "Open",
+        ),
+        iconButton(
+          "radio",
+          `Radio from ${isolated(list.name)}`,
+          act(async () => {
+            await player.playRadio(await now(list));
+          }),
         ),
         list.to.length
           ? h(

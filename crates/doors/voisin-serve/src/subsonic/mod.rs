@@ -9,6 +9,7 @@ mod form;
 mod shown;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -362,7 +363,11 @@ impl Sidecar {
             return song.map(|_| vec![track]).ok_or_else(not_found);
         }
         let found = match self.song(login, id).await? {
-            Some(song) => Some(vec![song]),
+            Some(song) => {
+                // The server has it under an id that was never linked: it is new there, or all ids are.
+                self.state.is_unlinked.store(true, Ordering::Relaxed);
+                Some(vec![song])
+            }
             None => match self.found(login, "getAlbum", id).await? {
                 Some(answer) => Some(
                     answer["album"]["song"]

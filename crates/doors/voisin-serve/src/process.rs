@@ -1,0 +1,17 @@
+//! This program, started for something else.
+
+use std::process::{Command, Stdio};
+
+/// Runs a command to its end: whether it did what it should, and what it said.
+pub(super) fn ended(mut command: Command) -> std::io::Result<(bool, Vec<String>)> {
+    let output = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    Ok((matches!(output.status.code(), Some(0 | 1)), said))
+}
