@@ -291,7 +291,8 @@ def end_of_track(t, what, at=3):
     t.page.until("document.getElementById('now-title').innerText === 'T0'", "the next track")
     t.page.settle(3)
     t.start()
-    t.goes_on(what, "T0", 0)
+    # The next track was loaded ahead: it may have sounded since.
+    t.goes_on(what, "T0", 0, 8)
 
 
 def in_the_gap(t, what):

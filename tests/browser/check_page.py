@@ -1921,7 +1921,7 @@ def keyboard(page):
     page.run("document.activeElement.blur()")
     page.run("localStorage.removeItem('voisin-list')")
     page.key("l", "l")
-    page.key("3", "3")
+    page.key("4", "4")
     page.until("location.hash === '#/list'")
     check(
         "keyboard: what plays is put on the list, and the list opened",

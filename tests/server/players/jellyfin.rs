@@ -172,7 +172,7 @@ fn a_list_becomes_a_playlist_of_jellyfin_and_is_renewed() {
     };
     let song = |id: &str, path: &str| json!({"Id": id, "Name": path, "Path": path, "RunTimeTicks": 140_000_000_u64});
     let gone = || ("204 No Content", Value::Null);
-    let (url, asked) = answering(vec![
+    let (url, requests) = answering(vec![
         session(),
         (
             "200 OK",
@@ -216,17 +216,25 @@ fn a_list_becomes_a_playlist_of_jellyfin_and_is_renewed() {
             text(&pushed.stderr)
         );
     }
-    let asked = asked.join().unwrap();
-    assert!(asked[6].starts_with("POST /Playlists "), "{}", asked[6]);
-    let made: Value = serde_json::from_str(asked[6].split_once("\r\n\r\n").unwrap().1).unwrap();
+    let requests = requests.join().unwrap();
+    assert!(
+        requests[6].starts_with("POST /Playlists "),
+        "{}",
+        requests[6]
+    );
+    let made: Value = serde_json::from_str(requests[6].split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(
         made,
         json!({"Name": "one", "Ids": ["aa"], "UserId": "u1", "MediaType": "Audio"})
     );
     assert!(
-        asked[10].starts_with("POST /Playlists/p1 "),
+        requests[10].starts_with("POST /Playlists/p1 "),
         "{}",
-        asked[10]
+        requests[10]
     );
-    assert!(asked[10].ends_with(r#"{"Ids":["aa"]}"#), "{}", asked[10]);
+    assert!(
+        requests[10].ends_with(r#"{"Ids":["aa"]}"#),
+        "{}",
+        requests[10]
+    );
 }

@@ -11,7 +11,7 @@ fn ok(answer: Value) -> (&'static str, Value) {
 }
 
 /// Links two songs of a library, and gives their ids at Plex.
-fn linked(sandbox: &Sandbox, more: Vec<(&'static str, Value)>) -> (String, Asked) {
+fn linked(sandbox: &Sandbox, more: Vec<(&'static str, Value)>) -> (String, Requests) {
     small_library(sandbox);
     let track = |key: &str, title: &str, artist: &str, file: &str| {
         json!({
@@ -29,7 +29,7 @@ fn linked(sandbox: &Sandbox, more: Vec<(&'static str, Value)>) -> (String, Asked
         ok(json!({"Metadata": []})),
     ];
     answers.extend(more);
-    let (url, asked) = answering(answers);
+    let (url, requests) = answering(answers);
     let arguments = ["link", &url, "--plex", "--user", "me", "--format", "json"];
     let output = sandbox
         .command(arguments)
@@ -42,16 +42,16 @@ fn linked(sandbox: &Sandbox, more: Vec<(&'static str, Value)>) -> (String, Asked
         (&report["songs"], &report["linked"]),
         (&json!(3), &json!(2))
     );
-    (url, asked)
+    (url, requests)
 }
 
-type Asked = std::thread::JoinHandle<Vec<String>>;
+type Requests = std::thread::JoinHandle<Vec<String>>;
 
 #[test]
 fn a_list_becomes_a_playlist_of_plex_and_is_renewed() {
     let sandbox = Sandbox::new();
     let identity = || ok(json!({"machineIdentifier": "m1"}));
-    let (url, asked) = linked(
+    let (url, requests) = linked(
         &sandbox,
         vec![
             identity(),
@@ -90,37 +90,39 @@ fn a_list_becomes_a_playlist_of_plex_and_is_renewed() {
         "{}",
         text(&taken.stderr)
     );
-    let asked = asked.join().unwrap();
+    let requests = requests.join().unwrap();
     assert!(
-        asked.iter().all(|one| one.contains("x-plex-token: t0ken")),
-        "{asked:?}"
+        requests
+            .iter()
+            .all(|one| one.contains("x-plex-token: t0ken")),
+        "{requests:?}"
     );
     assert!(
-        asked[1].starts_with("GET /library/sections/2/all?type=10&"),
+        requests[1].starts_with("GET /library/sections/2/all?type=10&"),
         "{}",
-        asked[1]
+        requests[1]
     );
     let songs =
         "uri=server%3A%2F%2Fm1%2Fcom.plexapp.plugins.library%2Flibrary%2Fmetadata%2F70%2C71 ";
     assert!(
-        asked[5].starts_with(&format!(
+        requests[5].starts_with(&format!(
             "POST /playlists?type=audio&smart=0&title=two&{songs}"
         )),
         "{}",
-        asked[5]
+        requests[5]
     );
     assert!(
-        asked[8].starts_with("DELETE /playlists/12/items "),
+        requests[8].starts_with("DELETE /playlists/12/items "),
         "{}",
-        asked[8]
+        requests[8]
     );
     assert!(
-        asked[9].starts_with(&format!("PUT /playlists/12/items?{songs}")),
+        requests[9].starts_with(&format!("PUT /playlists/12/items?{songs}")),
         "{}",
-        asked[9]
+        requests[9]
     );
     assert_eq!(
-        asked.len(),
+        requests.len(),
         12,
         "nothing of another one's playlist is changed"
     );

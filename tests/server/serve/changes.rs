@@ -583,13 +583,19 @@ fn a_folder_that_is_watched_is_added_to_the_answers() {
         );
         std::thread::sleep(Duration::from_millis(200));
     }
-    let refused = sandbox.run([
-        "serve",
-        "--folder",
-        "/no/such/folder",
-        "--listen",
-        "127.0.0.1:0",
-    ]);
+    // A disk that is mounted late is waited for, where there is a library already.
+    let late = sandbox.path("late");
+    let server = Server::start(&sandbox, &["--folder", late.to_str().unwrap()]);
+    fs::create_dir(&late).unwrap();
+    fs::write(late.join("other.wav"), noise_wav(22_050, 10.0, 4)).unwrap();
+    let start = Instant::now();
+    while server.good_get("/api/v1/tracks")["total"] != 8 {
+        let said = server.said.lock().unwrap().clone();
+        assert!(start.elapsed() < Duration::from_mins(1), "{said}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let folder = "/no/such/folder";
+    let refused = Sandbox::new().run(["serve", "--folder", folder, "--listen", "127.0.0.1:0"]);
     assert!(
         code(&refused) == 2 && text(&refused.stderr).contains("--folder"),
         "{}",

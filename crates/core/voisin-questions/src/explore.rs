@@ -255,7 +255,7 @@ pub struct Duplicates {
     /// silence at the ends) whose stored vectors fit and whose titles and artists do not differ; those of low bit rates, those
     /// under other titles and altered ones without tags are missed. Versions go by titles alone
     #[arg(long)]
-    pub(crate) rough: bool,
+    pub rough: bool,
     /// Group versions of a song instead of copies of a recording: by the same artist, with titles that differ in words such
     /// as live, remaster, radio edit or remix alone, or near in sound, and with chords that go together; nothing should be
     /// deleted for it

@@ -128,7 +128,7 @@ pub(super) fn keep_linked(
     let mut due = None::<Instant>;
     let mut latest = None::<Instant>;
     let mut tries = 0;
-    let mut asked = None::<Instant>;
+    let mut last = None::<Instant>;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(100));
         let now = Instant::now();
@@ -148,7 +148,7 @@ pub(super) fn keep_linked(
             }
         }
         // Ids that the server changed are noticed by whoever asks with one, and linked again by path.
-        if due.is_none() && asked.is_none_or(|asked| now > asked + LATEST) {
+        if due.is_none() && last.is_none_or(|last| now > last + LATEST) {
             due = state
                 .is_unlinked
                 .swap(false, Ordering::Relaxed)
@@ -157,7 +157,7 @@ pub(super) fn keep_linked(
         if due.is_none_or(|due| now < due) {
             continue;
         }
-        asked = Some(now);
+        last = Some(now);
         let before = known.1;
         let failed = match ended(link()) {
             Ok((true, _)) => None,

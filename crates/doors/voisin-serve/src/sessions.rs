@@ -162,7 +162,7 @@ impl Sessions {
     ///
     /// - `cookie`: of the one that asks, where it has one
     pub(super) fn all(&self, token: &Token, cookie: Option<&str>) -> Vec<SignedIn> {
-        let own = cookie.map(|cookie| token.digest_of(cookie));
+        let digest = cookie.map(|cookie| token.digest_of(cookie));
         let current = token.digest_of("");
         let known = lock(&self.0);
         let mut all: Vec<SignedIn> = known
@@ -175,7 +175,7 @@ impl Sessions {
                 rights: one.rights,
                 since: one.since,
                 seen: one.seen,
-                is_this: own.as_deref() == Some(&one.digest),
+                is_this: digest.as_deref() == Some(&one.digest),
             })
             .collect();
         all.sort_by_key(|one| std::cmp::Reverse((one.is_this, one.seen)));

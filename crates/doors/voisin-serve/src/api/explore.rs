@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Answer, page, page_by_place};
 use crate::ask;
 use crate::problem::Problem;
-use crate::state::Shared;
+use crate::state::{Explored, GivenUp, RequestContext, Shared};
 use voisin_base::track::TrackId;
 use voisin_engine::Collection;
 use voisin_explore::ExploreError;
@@ -292,19 +292,21 @@ pub(super) async fn duplicates(
     ask::Query(asked): ask::Query<Paged<Duplicates>>,
 ) -> Result<Response<Body>, Problem> {
     let question = asked.question.clone();
-    let kept = state
-        .once_explored_decoded(
-            format!("{question:?}"),
-            asked.after.is_some(),
-            move |_, context, explored, _| {
-                let answer = question.run(context.engine, &explored.collection, |_| ())?;
-                Ok(Answer {
-                    generation: explored.generation,
-                    answer,
-                })
-            },
-        )
-        .await?;
+    let key = format!("{question:?}");
+    let goes_on = asked.after.is_some();
+    let decodes = !question.rough;
+    let work = move |_: &_, context: &mut RequestContext<'_>, explored: &Explored, _: &GivenUp| {
+        let answer = question.run(context.engine, &explored.collection, |_| ())?;
+        Ok(Answer {
+            generation: explored.generation,
+            answer,
+        })
+    };
+    let kept = if decodes {
+        state.once_explored_decoded(key, goes_on, work).await?
+    } else {
+        state.once_explored(key, goes_on, work).await?
+    };
     list_page(&kept, |group| group.keep.id, &asked)
 }
 

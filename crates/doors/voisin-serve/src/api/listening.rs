@@ -59,28 +59,28 @@ pub(crate) struct TracksPage {
 /// What was heard here, the last first.
 pub(super) async fn heard(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<Plain>>,
+    ask::Query(question): ask::Query<Paged<Plain>>,
 ) -> Result<Answer<TracksPage>, Problem> {
-    listed(&state, asked, |library| library.heard_lately(LISTENER)).await
+    listed(&state, question, |library| library.heard_lately(LISTENER)).await
 }
 
 /// What is liked here.
 pub(super) async fn liked(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<Plain>>,
+    ask::Query(question): ask::Query<Paged<Plain>>,
 ) -> Result<Answer<TracksPage>, Problem> {
-    listed(&state, asked, |library| library.liked_tracks(LISTENER)).await
+    listed(&state, question, |library| library.liked_tracks(LISTENER)).await
 }
 
 async fn listed(
     state: &Shared,
-    asked: Paged<Plain>,
+    question: Paged<Plain>,
     tracks: fn(&Library) -> Result<Vec<TrackId>, LibraryError>,
 ) -> Result<Answer<TracksPage>, Problem> {
     let answer = state.look(move |_, context| {
         let library = context.engine.library();
         let all = tracks(library)?;
-        let (part, next) = page(&all, |track| *track, asked.after, asked.limit)?;
+        let (part, next) = page(&all, |track| *track, question.after, question.limit)?;
         let shown = &all[part];
         let measured = library.descriptors(shown)?;
         let found = library.tracks_by_id(shown)?;

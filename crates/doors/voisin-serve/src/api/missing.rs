@@ -45,7 +45,7 @@ struct MissingJson {
 
 pub(super) async fn all(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<Plain, usize>>,
+    ask::Query(question): ask::Query<Paged<Plain, usize>>,
 ) -> Result<Answer<MissingPage>, Problem> {
     state
         .look(move |state, context| {
@@ -62,7 +62,7 @@ pub(super) async fn all(
                 .collect();
             let files: Vec<&MissingFile> = gone.files.iter().chain(&gone.out_of_reach).collect();
             let places: Vec<usize> = (1..=files.len()).collect();
-            let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
+            let (part, next) = page(&places, |place| *place, question.after, question.limit)?;
             let ids: Vec<TrackId> = files[part.clone()]
                 .iter()
                 .map(|one| one.file.track)
@@ -109,7 +109,7 @@ pub(crate) struct Gone {
 /// Takes out what is gone from folders that are there, and what lay in a folder that is named.
 pub(super) async fn remove(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Leaving>,
+    ask::Query(question): ask::Query<Leaving>,
 ) -> Result<Answer<Gone>, Problem> {
     state
         .ask(move |state, context| {
@@ -119,7 +119,7 @@ pub(super) async fn remove(
             let tracks: Vec<TrackId> = files.iter().map(|one| one.file.track).collect();
             let replaced = context.engine.successors(&[], &tracks)?;
             files.retain(|one| replaced.iter().all(|kept| kept.gone != one.file.track));
-            if let Some(folder) = &asked.folder {
+            if let Some(folder) = &question.folder {
                 let lay_in = |one: &MissingFile| one.absent_folder.as_ref() == Some(folder);
                 files.extend(gone.out_of_reach.into_iter().filter(lay_in));
             }

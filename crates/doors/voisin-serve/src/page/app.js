@@ -86,7 +86,7 @@ async function begin() {
     }
   }
   // Who comes without a place in mind comes in by the front door.
-  if (/^#?\/?$/.test(location.hash)) history.replaceState(null, "", "#/home");
+  if (location.hash.length < 2) history.replaceState(null, "", "#/home");
   // What this device could do the last time it likely still can: nothing waits for the answer.
   const last = keep.get("rights", null);
   if (last) {

@@ -147,26 +147,26 @@ pub(super) fn router(base: &str) -> Router<Shared> {
     router
 }
 
-async fn index(asked: HeaderMap) -> Response<Body> {
-    file("index.html", HTML, &SERVED.index, NO_CACHE, &asked)
+async fn index(sent: HeaderMap) -> Response<Body> {
+    file("index.html", HTML, &SERVED.index, NO_CACHE, &sent)
 }
 
-async fn named(Path(name): Path<String>, asked: HeaderMap) -> Response<Body> {
-    known(&name, NO_CACHE, &asked)
+async fn named(Path(name): Path<String>, sent: HeaderMap) -> Response<Body> {
+    known(&name, NO_CACHE, &sent)
 }
 
 async fn of_version(
     Path((version, name)): Path<(String, String)>,
-    asked: HeaderMap,
+    sent: HeaderMap,
 ) -> Response<Body> {
     // A page that is open since before goes on with what there is.
     let is_this = version == SERVED.version;
-    known(&name, if is_this { FOR_EVER } else { NO_CACHE }, &asked)
+    known(&name, if is_this { FOR_EVER } else { NO_CACHE }, &sent)
 }
 
-fn known(name: &str, control: &'static str, asked: &HeaderMap) -> Response<Body> {
+fn known(name: &str, control: &'static str, sent: &HeaderMap) -> Response<Body> {
     match FILES.iter().find(|(known, ..)| *known == name) {
-        Some((name, kind, contents)) => file(name, kind, contents, control, asked),
+        Some((name, kind, contents)) => file(name, kind, contents, control, sent),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -180,13 +180,13 @@ fn file(
     kind: &'static str,
     contents: &'static [u8],
     control: &'static str,
-    asked: &HeaderMap,
+    sent: &HeaderMap,
 ) -> Response<Body> {
     let state = Validator::of_bytes(contents);
-    let mut answer = if state.is_known(asked) {
+    let mut answer = if state.is_known(sent) {
         state.unchanged(control)
     } else {
-        let packed = SERVED.packed.get(name).filter(|_| takes_gzip(asked));
+        let packed = SERVED.packed.get(name).filter(|_| takes_gzip(sent));
         let body: &'static [u8] = packed.map_or(contents, Vec::as_slice);
         let mut answer = ([(header::CONTENT_TYPE, kind)], body).into_response();
         let headers = answer.headers_mut();
