@@ -375,7 +375,7 @@ impl Songs {
     }
 }
 
-/// What Jellyfin says of its songs, and playlists of them.
+/// Jellyfin's songs, and playlists of them.
 pub(super) mod jellyfin {
     use axum::body::Bytes;
     use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
