@@ -7,7 +7,7 @@ use ndarray::{Axis, aview1};
 
 use super::artist_limit::artists_of;
 use super::seed::is_seed;
-use super::{Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
+use super::{Engine, EngineError, LibrarySpace, Seed, SimilarOptions, SimilarTrack};
 use voisin_base::random::Random;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::{dot, make_unit};
@@ -176,7 +176,7 @@ impl Engine {
         options: &MixOptions,
     ) -> Result<(Vec<SimilarTrack>, bool), EngineError> {
         let (candidates, is_full) = self.with_index(|engine| engine.candidates(seeds, options))?;
-        let mut chosen = choose(candidates, options, options.limit);
+        let mut chosen = choose(candidates, options, options.limit, &self.space);
         chosen.sort_by(|a, b| {
             b.near
                 .similarity
@@ -247,9 +247,15 @@ impl Engine {
             let tracks: Vec<&Track> = own.iter().chain(&played).collect();
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
             let known_songs = self.library.known_songs(&ids)?;
-            tracks
+            let sounds: HashMap<TrackId, &[f32]> = seeds
                 .iter()
-                .for_each(|track| known.insert(track, known_songs.get(&track.id).copied()));
+                .chain(&options.played)
+                .filter_map(|seed| Some((seed.track?, seed.vector.as_slice())))
+                .collect();
+            for track in tracks {
+                let song = known_songs.get(&track.id).copied();
+                known.insert(track, song, sounds.get(&track.id).copied());
+            }
         }
         let (shortest, longest) = options.lengths(&own);
 
@@ -272,9 +278,11 @@ impl Engine {
             let known_songs = self.library.known_songs(&ids)?;
             for track in self.library.tracks_by_id(&ids)? {
                 let vector = index.vector(track.id);
+                let raw = vector.as_ref().map(|vector| self.space.restore(vector));
+                let song = known_songs.get(&track.id).copied();
                 let own = artists_of(&track);
                 let fits = (shortest..=longest).contains(&track.audio.seconds)
-                    && !known.contains(&track, known_songs.get(&track.id).copied())
+                    && !known.contains(&track, song, raw.as_deref())
                     && !is_seed(&centred, track.id, vector.as_deref())
                     && artists.has_room(&own);
                 if fits {
@@ -340,10 +348,11 @@ impl Engine {
         let mut late = SongSet::default();
         if !options.keeps_versions {
             let heard_lately = candidates.iter().filter(|one| is_late(one));
-            heard_lately.for_each(|one| late.insert(&one.track, one.song));
+            heard_lately
+                .for_each(|one| late.insert(&one.track, one.song, self.raw(one).as_deref()));
         }
         for one in &mut candidates {
-            let is_version = late.contains(&one.track, one.song);
+            let is_version = late.contains(&one.track, one.song, self.raw(one).as_deref());
             one.tier |= if is_version || is_late(one) {
                 HEARD_LATELY
             } else {
@@ -371,6 +380,11 @@ impl Engine {
         Ok(candidates)
     }
 
+    fn raw(&self, candidate: &MixCandidate) -> Option<Vec<f32>> {
+        let vector = candidate.vector.as_ref()?;
+        Some(self.space.restore(vector))
+    }
+
     /// Of what somebody else found, what a mix may have of it, best first: with some luck, strangers last, and as far as
     /// artists, albums and versions leave it room. The index must have been opened.
     ///
@@ -393,7 +407,7 @@ impl Engine {
             (!is_far || !options.is_near_only).then_some(candidate)
         });
         let candidates = self.as_listened(candidates.collect(), options)?;
-        let chosen = choose(candidates, options, usize::MAX);
+        let chosen = choose(candidates, options, usize::MAX, &self.space);
         Ok(chosen
             .into_iter()
             .map(|one| (one.track, one.near.similarity))
@@ -409,6 +423,7 @@ fn choose(
     mut candidates: Vec<MixCandidate>,
     options: &MixOptions,
     most: usize,
+    space: &LibrarySpace,
 ) -> Vec<MixCandidate> {
     let mut random = Random::new(options.random);
     let length = options.limit.max(1) as f32;
@@ -433,10 +448,15 @@ fn choose(
             (Some(a), Some(b)) => is_same_recording(dot(a, b)),
             _ => false,
         };
+        let raw = candidate
+            .vector
+            .as_ref()
+            .map(|vector| space.restore(vector));
         let is_again = !options.keeps_versions
-            && (chosen.iter().any(is_copy) || songs.contains(&candidate.track, candidate.song));
+            && (chosen.iter().any(is_copy)
+                || songs.contains(&candidate.track, candidate.song, raw.as_deref()));
         if !is_again && artists.has_room(&own) && albums.has_room(&album) {
-            songs.insert(&candidate.track, candidate.song);
+            songs.insert(&candidate.track, candidate.song, raw.as_deref());
             artists.take(own);
             albums.take(album);
             chosen.push(candidate);

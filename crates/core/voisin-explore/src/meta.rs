@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use voisin_base::artists::artists;
 use voisin_base::cue::{self, Place};
-use voisin_base::song::song;
+use voisin_base::song::SongTitle;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
 
@@ -180,10 +180,9 @@ impl TrackMeta {
         })
     }
 
-    /// Which song it is, where its tags identify one: tracks with the same text are versions of one
-    /// song.
-    pub fn song(&self) -> Option<String> {
-        song(self.artist.as_deref(), Some(self.title.as_str()))
+    /// Its title as one of versions of a song, where its tags identify one.
+    pub fn song(&self) -> Option<SongTitle> {
+        SongTitle::new(self.artist.as_deref(), Some(self.title.as_str()))
     }
 
     /// Mean bit rate in kbit/s, if size and length are known.

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use super::union::DisjointSets;
 use super::{KnnGraph, Result, TrackMeta, same_length};
+use voisin_base::song::{SongTitle, TitleLikeness};
 
 /// Least likeness of tracks whose titles agree. Of 584 pairs of different songs by one artist, 30 s each, 95 % have less.
 const AGREEING: f32 = 0.3;
@@ -42,7 +43,8 @@ pub struct VersionCandidate {
     pub a: usize,
     /// Row of the other, the greater.
     pub b: usize,
-    /// Whether artist and title agree (see [`TrackMeta::song`]); if not, their vectors are near.
+    /// Whether artist and title agree (see [`TitleLikeness::Same`]); if not, the title begins alike or their vectors are
+    /// near.
     pub titles_agree: bool,
 }
 
@@ -52,21 +54,21 @@ pub struct VersionCandidate {
 ///
 /// - `graph`: of the same rows as `meta`; `None` looks at titles alone
 pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<VersionCandidate>> {
-    let songs: Vec<Option<String>> = meta.iter().map(TrackMeta::song).collect();
+    let songs: Vec<Option<SongTitle>> = meta.iter().map(TrackMeta::song).collect();
     let mut titles: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (row, song) in songs.iter().enumerate() {
         if let Some(song) = song {
-            titles.entry(song).or_default().push(row);
+            titles.entry(song.key()).or_default().push(row);
         }
     }
+    let likeness = |a: usize, b: usize| songs[a].as_ref()?.likeness(songs[b].as_ref()?);
     let mut found: Vec<VersionCandidate> = Vec::new();
     for rows in titles.values() {
         // bounded: of a hundred tracks called "Intro" all pairs would be 4 950
         for (i, &a) in rows.iter().enumerate().take(MOST_OF_TITLE) {
-            found.extend(rows[i + 1..].iter().map(|&b| VersionCandidate {
-                a,
-                b,
-                titles_agree: true,
+            found.extend(rows[i + 1..].iter().filter_map(|&b| {
+                let titles_agree = likeness(a, b)? == TitleLikeness::Same;
+                Some(VersionCandidate { a, b, titles_agree })
             }));
         }
     }
@@ -77,7 +79,7 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
             let x = &artists[a];
             let y = &artists[b];
             (x.is_empty() || y.is_empty() || x.iter().any(|artist| y.contains(artist)))
-                && (songs[a].is_none() || songs[a] != songs[b])
+                && likeness(a, b) != Some(TitleLikeness::Same)
         };
         let mut near: Vec<(f32, usize, usize)> = (0..graph.len())
             .flat_map(|i| {

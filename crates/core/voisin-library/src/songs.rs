@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Library, Result, Track};
-use voisin_base::track::TrackId;
+use voisin_base::song::{SongTitle, TitleLikeness};
+use voisin_base::track::{TrackId, is_version};
+use voisin_base::vector::dot;
 
 impl Library {
     /// Which songs these tracks are recordings of, of those that were compared for it: equal ids, one song.
@@ -46,44 +48,70 @@ enum SongName {
     Code(String),
     /// The song's number, of a track that was compared with others.
     Compared(TrackId),
-    /// [`Track::song`].
-    Title(String),
-    /// The same, of a track that was not compared.
-    TitleAlone(String),
+}
+
+/// A recording by its title and its sound.
+#[derive(Debug, Clone)]
+struct Titled {
+    title: SongTitle,
+    vector: Option<Vec<f32>>,
+    is_compared: bool,
 }
 
 /// Songs that a list has already. Two tracks are of one song if they have one MBID or ISRC; or if
 /// both were compared with others for it, when they were found to be; and else if artist and title
-/// agree.
+/// agree and they sound alike.
 #[derive(Debug, Clone, Default)]
-pub struct SongSet(HashSet<SongName>);
+pub struct SongSet {
+    names: HashSet<SongName>,
+    titled: HashMap<String, Vec<Titled>>,
+}
 
 impl SongSet {
     /// Adds the song that a track is a recording of.
     ///
     /// - `song`: its entry in [`Library::known_songs`]
-    pub fn insert(&mut self, track: &Track, song: Option<TrackId>) {
-        let title = track.song();
-        self.0.extend(codes(track));
-        self.0.extend(song.map(SongName::Compared));
-        self.0.extend(title.clone().map(SongName::Title));
-        self.0
-            .extend(title.filter(|_| song.is_none()).map(SongName::TitleAlone));
+    /// - `vector`: as the model gave it; where it is not known, the title alone decides
+    pub fn insert(&mut self, track: &Track, song: Option<TrackId>, vector: Option<&[f32]>) {
+        self.names.extend(codes(track));
+        self.names.extend(song.map(SongName::Compared));
+        if let Some(title) = track.song() {
+            let key = title.key().to_owned();
+            self.titled.entry(key).or_default().push(Titled {
+                title,
+                vector: vector.map(<[f32]>::to_vec),
+                is_compared: song.is_some(),
+            });
+        }
     }
 
     /// Whether a track is a recording of one of these songs.
     ///
     /// - `song`: its entry in [`Library::known_songs`]
-    pub fn contains(&self, track: &Track, song: Option<TrackId>) -> bool {
-        let has = |name: SongName| self.0.contains(&name);
-        let title = track.song().map(if song.is_some() {
-            SongName::TitleAlone
-        } else {
-            SongName::Title
-        });
-        codes(track).any(has)
-            || song.map(SongName::Compared).is_some_and(has)
-            || title.is_some_and(has)
+    /// - `vector`: as the model gave it
+    pub fn contains(&self, track: &Track, song: Option<TrackId>, vector: Option<&[f32]>) -> bool {
+        let has = |name: SongName| self.names.contains(&name);
+        codes(track).any(has) || song.map(SongName::Compared).is_some_and(has) || {
+            track.song().is_some_and(|title| {
+                let mut known = self.titled.get(title.key()).into_iter().flatten();
+                known.any(|known| {
+                    !(song.is_some() && known.is_compared) && known.is_like(&title, vector)
+                })
+            })
+        }
+    }
+}
+
+impl Titled {
+    fn is_like(&self, title: &SongTitle, vector: Option<&[f32]>) -> bool {
+        let Some(likeness) = self.title.likeness(title) else {
+            return false;
+        };
+        let is_named_alike = likeness == TitleLikeness::Same;
+        match (self.vector.as_deref(), vector) {
+            (Some(a), Some(b)) => is_version(dot(a, b), is_named_alike),
+            _ => is_named_alike,
+        }
     }
 }
 
@@ -126,9 +154,10 @@ mod tests {
         let again = |library: &Library, row: usize| -> Vec<&str> {
             let known = library.known_songs(&ids).unwrap();
             let mut songs = SongSet::default();
-            songs.insert(&tracks[row], known.get(&ids[row]).copied());
-            let is_again =
-                |i: &usize| *i != row && songs.contains(&tracks[*i], known.get(&ids[*i]).copied());
+            songs.insert(&tracks[row], known.get(&ids[row]).copied(), None);
+            let is_again = |i: &usize| {
+                *i != row && songs.contains(&tracks[*i], known.get(&ids[*i]).copied(), None)
+            };
             (0..titles.len())
                 .filter(is_again)
                 .map(|i| titles[i])
@@ -166,5 +195,40 @@ mod tests {
             HashMap::from([(ids[3], ids[3])]),
             "a track that is gone is left out"
         );
+    }
+
+    #[test]
+    fn sound_decides_between_like_titles() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        let titles = [
+            "Falling",
+            "Falling (Wembley)",
+            "Falling（ライブ）",
+            "I. Allegro",
+            "I. Allegro",
+        ];
+        for (seed, title) in (0..).zip(titles) {
+            let mut new = track(seed, vec![1.0, 0.0], 0);
+            new.tags.artist = Some("Alpha".into());
+            new.tags.title = Some(title.into());
+            new.tags.mbid = None;
+            new.tags.isrc = None;
+            library.insert_track(&new).unwrap();
+        }
+        let tracks = library.tracks().unwrap();
+        let sound = |cosine: f32| vec![cosine, (1.0 - cosine * cosine).sqrt()];
+        let is_again = |first: usize, second: usize, cosine: f32| {
+            let mut songs = SongSet::default();
+            songs.insert(&tracks[first], None, Some(&sound(1.0)));
+            songs.contains(&tracks[second], None, Some(&sound(cosine)))
+        };
+        assert!(is_again(0, 1, 0.8) && is_again(2, 0, 0.8));
+        assert!(!is_again(0, 1, 0.6), "another recording under such a title");
+        assert!(
+            is_again(1, 2, 0.95) && !is_again(1, 2, 0.8),
+            "unknown words"
+        );
+        assert!(!is_again(3, 4, 0.99), "a title that many pieces have");
     }
 }

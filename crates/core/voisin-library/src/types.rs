@@ -11,7 +11,7 @@ use voisin_base::artists::{artists, is_no_album, is_nobody};
 use voisin_base::cue::{CuePart, Place};
 use voisin_base::key::MusicalKey;
 pub use voisin_base::regular_file::mtime_ns;
-use voisin_base::song::song;
+use voisin_base::song::SongTitle;
 use voisin_base::tags::TrackTags;
 use voisin_base::track::{ContentId, TrackId};
 
@@ -196,10 +196,9 @@ impl Track {
             .map_or_else(|| self.artists(), artists)
     }
 
-    /// Which song it is, where its tags identify one: tracks with the same text are versions of one
-    /// song.
-    pub fn song(&self) -> Option<String> {
-        song(self.main_artist(), self.tags.title.as_deref())
+    /// Its title as one of versions of a song, where its tags identify one.
+    pub fn song(&self) -> Option<SongTitle> {
+        SongTitle::new(self.main_artist(), self.tags.title.as_deref())
     }
 
     /// `artist: title`, or what there is of it, or the file's name.

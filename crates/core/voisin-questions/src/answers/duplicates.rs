@@ -11,7 +11,8 @@ use super::graph::neighbour_graph;
 use super::lossy;
 use voisin_base::places::Tidiness;
 use voisin_base::text;
-use voisin_base::track::TrackId;
+use voisin_base::track::{TrackId, is_version};
+use voisin_base::vector::dot;
 use voisin_engine::{Collection, Engine, EngineError, ListenEvent, keep_songs, song_facts};
 use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
@@ -233,7 +234,7 @@ fn why_kept(keep: &FileJson, next: &FileJson, oldest: &StoredFile) -> String {
 /// Versions of a song, the shortest title first: that of the song itself. Songs with most versions first.
 ///
 /// - `listens`: whether files are read, for their chords and the works that their tags name, and what they say is kept for
-///   lists; if not, titles and codes of recordings decide
+///   lists; if not, codes of recordings decide, and titles together with vectors
 /// - `tell`: is told of the tracks that are listened to
 pub(crate) fn versions(
     engine: &mut Engine,
@@ -263,7 +264,13 @@ pub(crate) fn versions(
     } else {
         None
     };
-    let candidates = candidates(graph.as_ref(), meta)?;
+    let mut candidates = candidates(graph.as_ref(), meta)?;
+    if !listens {
+        // titles alone would join all recordings under one name
+        let space = engine.space()?;
+        let raw = |row: usize| space.restore(&collection.vectors.row(row).to_vec());
+        candidates.retain(|pair| is_version(dot(&raw(pair.a), &raw(pair.b)), pair.titles_agree));
+    }
     let rows: BTreeSet<usize> = candidates
         .iter()
         .flat_map(|pair| [pair.a, pair.b])

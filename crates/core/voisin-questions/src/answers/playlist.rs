@@ -155,6 +155,7 @@ fn listed_among(
         None
     };
     let vectors = collection.vectors.view();
+    let space = engine.space()?.clone();
     let entries = loop {
         let is_out = |row: usize| {
             excluded.contains(&row)
@@ -199,7 +200,8 @@ fn listed_among(
                 .get(&id)
                 .map(|&track| (track, known.get(&id).copied()))
         };
-        let mut again = repeated(&entries, &seeds[..named], is_copy, song);
+        let sound = |row: usize| space.restore(&vectors.row(row).to_vec());
+        let mut again = repeated(&entries, &seeds[..named], is_copy, song, sound);
         if let Some((graph, listener)) = &looked_for {
             let rows: BTreeSet<usize> = listed().filter(|row| !again.contains(row)).collect();
             again.extend(heard_copies(
@@ -309,11 +311,13 @@ fn same_recording(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> bool {
 /// Rows of a list that repeat one before them; a seed that was named never does.
 ///
 /// - `song`: a track, and which song it is known to be; `None` where another version repeats nothing
+/// - `sound`: a row's vector as the model gave it
 fn repeated<'a>(
     entries: &[Entry],
     named: &[usize],
     is_copy: impl Fn(usize, usize) -> bool,
     song: impl Fn(usize) -> Option<(&'a Track, Option<TrackId>)>,
+    sound: impl Fn(usize) -> Vec<f32>,
 ) -> Vec<usize> {
     let mut kept: Vec<usize> = Vec::new();
     let mut songs = SongSet::default();
@@ -323,15 +327,17 @@ fn repeated<'a>(
         .map(|entry| entry.row)
         .filter(|row| !named.contains(row));
     for row in named.iter().copied().chain(others) {
-        let song = song(row);
+        let song = song(row).map(|(track, known)| (track, known, sound(row)));
         let is_again = kept.iter().any(|&other| is_copy(row, other))
-            || song.is_some_and(|(track, known)| songs.contains(track, known));
+            || song
+                .as_ref()
+                .is_some_and(|(track, known, vector)| songs.contains(track, *known, Some(vector)));
         if is_again && !named.contains(&row) {
             found.push(row);
         } else {
             kept.push(row);
             song.iter()
-                .for_each(|&(track, known)| songs.insert(track, known));
+                .for_each(|(track, known, vector)| songs.insert(track, *known, Some(vector)));
         }
     }
     found
