@@ -11,9 +11,9 @@ use super::{Engine, EngineError, LibrarySpace, Seed, SimilarOptions, SimilarTrac
 use voisin_base::random::Random;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::{dot, make_unit};
-use voisin_explore::NameLimit;
+use voisin_explore::{NameLimit, TrackMeta};
 use voisin_index::{Neighbor, SearchMode};
-use voisin_library::{Listened, SongSet, Track, TrackFilter, TrackSet, fold};
+use voisin_library::{Listened, SongSet, Track, TrackFilter, TrackSet};
 
 /// Candidates for each song of a mix, and for each that an artist may have in it.
 const REACH: usize = 4;
@@ -145,15 +145,14 @@ impl MixCandidate {
     }
 }
 
-/// An album, and whose it is.
+/// Which album it is on, as [`TrackMeta::album_key`] has it.
 fn album_of(track: &Track) -> Option<String> {
-    let of = track
-        .tags
-        .album_artist
-        .as_deref()
-        .or(track.tags.artist.as_deref())
-        .unwrap_or_default();
-    Some(format!("{}\n{}", fold(track.album()?), fold(of)))
+    let album = TrackMeta {
+        album: track.tags.album.clone(),
+        album_artist: track.tags.album_artist.clone(),
+        ..TrackMeta::of_file(track.id, &track.path)
+    };
+    album.album_key()
 }
 
 impl Engine {
@@ -565,6 +564,18 @@ mod tests {
             ..nearest()
         };
         assert_eq!(ids(&mut engine, 1, &free), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_compilation_without_an_owner_is_one_album() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| {
+            new.tags.artist = Some(format!("Artist {i}"));
+            new.tags.album = (i < 30).then(|| "Summer Hits".to_owned());
+            new.tags.album_artist = None;
+        });
+        let found = ids(&mut engine, 1, &nearest());
+        assert_eq!(found[..5], [2, 3, 4, 31, 32], "{found:?}");
     }
 
     #[test]
