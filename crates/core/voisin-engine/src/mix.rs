@@ -1,5 +1,5 @@
-//! Mixes after given songs: neighbours that one keeps listening to, not all of one artist or album, no song
-//! twice, nothing that is like nothing here, no skits and no mixes of an hour, and another choice each time.
+//! What to go on with after these songs? Neighbours that one keeps listening to: not all of one artist or album, no song
+//! twice, nothing that is like nothing here, no speech, no skits and no mixes of an hour, and another choice each time.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,6 +13,7 @@ use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::{dot, make_unit};
 use voisin_explore::{NameLimit, TrackMeta};
 use voisin_index::{Neighbor, SearchMode};
+use voisin_learn::genre::Genre;
 use voisin_library::{Listened, SongSet, Track, TrackFilter, TrackSet};
 
 /// Candidates for each song of a mix, and for each that an artist may have in it.
@@ -257,6 +258,10 @@ impl Engine {
             }
         }
         let (shortest, longest) = options.lengths(&own);
+        let kin = self.kin_styles()?;
+        let is_speech = |genres: &[Genre]| genres.iter().any(|genre| kin.is_speech(genre));
+        let takes_speech = self.genres_of(&own)?.iter().any(|genres| is_speech(genres))
+            || is_speech(&self.taxonomy()?.named(&options.filter.genres));
 
         let index = self.loaded_index();
         let mut artists = NameLimit::new(
@@ -275,13 +280,16 @@ impl Engine {
             found.retain(|near| !before.contains(&near.track));
             let ids: Vec<TrackId> = found.iter().map(|near| near.track).collect();
             let known_songs = self.library.known_songs(&ids)?;
-            for track in self.library.tracks_by_id(&ids)? {
+            let of_found = self.library.tracks_by_id(&ids)?;
+            let genres = self.genres_of(&of_found)?;
+            for (track, genres) in of_found.into_iter().zip(genres) {
                 let vector = index.vector(track.id);
                 let raw = vector.as_ref().map(|vector| self.space.restore(vector));
                 let song = known_songs.get(&track.id).copied();
                 let own = artists_of(&track);
                 let fits = (shortest..=longest).contains(&track.audio.seconds)
                     && !known.contains(&track, song, raw.as_deref())
+                    && (takes_speech || !is_speech(&genres))
                     && !is_seed(&centred, track.id, vector.as_deref())
                     && artists.has_room(&own);
                 if fits {
@@ -691,6 +699,28 @@ mod tests {
             [2, 5, 6, 8],
             "long ones, too"
         );
+    }
+
+    #[test]
+    fn chapters_of_a_book_follow_chapters_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| {
+            new.tags.artist = Some(i.to_string());
+            new.tags.genres = vec![["Rock", "Audiobook", "Podcast"][i % 3].to_owned()];
+        });
+        let options = MixOptions {
+            limit: 3,
+            ..nearest()
+        };
+        assert_eq!(ids(&mut engine, 1, &options), [4, 7, 10]);
+        assert_eq!(
+            ids(&mut engine, 2, &options),
+            [1, 3, 4],
+            "a chapter is the seed"
+        );
+        let mut wanted = options.clone();
+        wanted.filter.genres = vec!["Podcast".to_owned()];
+        assert_eq!(ids(&mut engine, 1, &wanted), [3, 6, 9]);
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Lacking {
             .into_iter()
             .filter_map(|(id, guess)| Some((tracks.row(id)?, guess)))
             .collect();
-        let present = PresentGenres::new(&tracks.labels, &heard, kin_styles(engine)?);
+        let present = PresentGenres::new(&tracks.labels, &heard, engine.kin_styles()?);
         Ok(Some(Self {
             genres,
             layer,
@@ -66,7 +66,7 @@ impl Lacking {
         let Some((genres, layer)) = heard_by(engine)? else {
             return Ok(None);
         };
-        let present = PresentGenres::known(labels, sounding, kin_styles(engine)?);
+        let present = PresentGenres::known(labels, sounding, engine.kin_styles()?);
         Ok(Some(Self {
             genres,
             layer,
@@ -115,10 +115,13 @@ fn heard_by(engine: &Engine) -> Result<Option<(DefaultGenres, TagLayer)>, Engine
     Ok(layer.map(|layer| (genres, layer)))
 }
 
-fn kin_styles(engine: &Engine) -> Result<KinStyles, EngineError> {
-    Ok(KinStyles::with_user_file(
-        &engine.library().dir().join(KIN_FILE),
-    )?)
+impl Engine {
+    /// Families of kin genres, with the library's own.
+    pub fn kin_styles(&self) -> Result<KinStyles, EngineError> {
+        Ok(KinStyles::with_user_file(
+            &self.library().dir().join(KIN_FILE),
+        )?)
+    }
 }
 
 /// - `logits`: of the model's tags, of which those that a guess is made from come first

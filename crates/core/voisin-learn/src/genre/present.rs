@@ -57,11 +57,18 @@ impl KinStyles {
         Ok(())
     }
 
+    /// Whether a label is one of speech: an audiobook, a podcast, a lecture.
+    pub fn is_speech(&self, label: &Genre) -> bool {
+        self.covers_key(label, "speech")
+    }
+
     /// Whether a label is a genre of the first guess or kin to it.
     fn covers(&self, label: &Genre, guessed: &Genre) -> bool {
-        if label == guessed {
-            return true;
-        }
+        label == guessed || self.covers_key(label, guessed.key())
+    }
+
+    /// - `guessed`: the key of a genre of the first guess
+    fn covers_key(&self, label: &Genre, guessed: &str) -> bool {
         // `Modern Jazz` is covered by the family of `Jazz`: a label's words count as well as the
         // whole.
         let words = label
@@ -72,9 +79,9 @@ impl KinStyles {
             .chain([label.key().to_owned()])
             .filter(|key| !key.is_empty())
             .collect();
-        keys.iter().any(|key| key == guessed.key())
+        keys.iter().any(|key| key == guessed)
             || self.0.iter().any(|family| {
-                family.contains(guessed.key()) && keys.iter().any(|key| family.contains(key))
+                family.contains(guessed) && keys.iter().any(|key| family.contains(key))
             })
     }
 }
@@ -185,6 +192,23 @@ mod tests {
             .iter()
             .map(|name| Taxonomy::default().parse(&[name]))
             .collect()
+    }
+
+    #[test]
+    fn audiobooks_and_podcasts_are_speech_and_songs_are_not() {
+        let is_speech = |name: &str| kin().is_speech(&Taxonomy::default().genre(name).unwrap());
+        for name in [
+            "Audiobook",
+            "speech",
+            "True Crime Podcast",
+            "Spoken Word",
+            "Hörbuch",
+        ] {
+            assert!(is_speech(name), "{name}");
+        }
+        for name in ["Hip-Hop", "Radio", "Chanson", "Musical", "Comedy Rock"] {
+            assert!(!is_speech(name), "{name}");
+        }
     }
 
     #[test]

@@ -156,9 +156,21 @@ fn listed_among(
     };
     let vectors = collection.vectors.view();
     let space = engine.space()?.clone();
+    let kin = engine.kin_styles()?;
+    let is_speech = |row: &usize| {
+        let mut genres = collection.genres.get(*row).into_iter().flatten();
+        genres.any(|genre| kin.is_speech(genre))
+    };
+    // Rows of a filter are no wish for each of its kinds.
+    let takes_speech = if named > 0 {
+        seeds[..named].iter().any(is_speech)
+    } else {
+        seeds.iter().all(is_speech)
+    };
     let entries = loop {
         let is_out = |row: usize| {
             excluded.contains(&row)
+                || !takes_speech && is_speech(&row)
                 || wanted
                     .allowed
                     .is_some_and(|set| !set.contains(collection.ids[row]))
