@@ -17,7 +17,9 @@ use super::similar::Similar;
 use super::values::{Limit, MOST};
 use super::{Mixing, QuestionError};
 use crate::answers::graph::neighbour_graph;
-use voisin_engine::{Collection, Engine, PredictedTags, Seed, SimilarTrack};
+use voisin_base::random::Random;
+use voisin_base::track::TrackId;
+use voisin_engine::{Collection, Engine, EngineError, PredictedTags, Seed, SimilarTrack};
 use voisin_explore::KnnGraph;
 use voisin_explore::artists::Makers;
 use voisin_library::Track;
@@ -212,8 +214,8 @@ impl SavedQuestion {
             |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
         match self {
             Self::Similar(asked) => {
-                let named = seeds(&asked.seeds, engine)?;
-                let unlike = seeds(&asked.unlike, engine)?;
+                let named = present(&asked.seeds, engine)?;
+                let unlike = present(&asked.unlike, engine).unwrap_or_default();
                 Ok(tracks(asked.run(engine, &named, unlike)?.found))
             }
             Self::Find(asked) => {
@@ -267,11 +269,83 @@ impl SavedQuestion {
                     random_seed: usual.random_seed.or(Some(random)),
                     ..usual.clone()
                 };
-                let named = seeds(&asked.seeds, engine)?;
-                Ok(tracks(asked.run(engine, &named, played, &usual)?.found))
+                if !asked.seeds.is_empty() {
+                    let named = present(&asked.seeds, engine)?;
+                    return Ok(tracks(asked.run(engine, &named, played, &usual)?.found));
+                }
+                let mixing = asked.mixing.clone().over(&usual);
+                let first = drawn(engine, &asked.filters.filter(engine, &[])?, &mixing)?;
+                let most = asked.limit.of(MOST as usize);
+                let rest = Mix {
+                    limit: Limit::from((most - 1).max(1)),
+                    ..asked.clone()
+                };
+                let found = rest
+                    .run(engine, &[engine.seed_of(first.id)?], played, &usual)?
+                    .found;
+                Ok(std::iter::once(first)
+                    .chain(tracks(found))
+                    .take(most)
+                    .collect())
             }
         }
     }
+}
+
+/// The tracks that are still there: a list that is kept goes on without what was removed since.
+///
+/// # Errors
+/// None of them is there.
+fn present(named: &[NamedSeed], engine: &Engine) -> Result<Vec<Seed>, EngineError> {
+    let (found, gone): (Vec<_>, Vec<_>) = named
+        .iter()
+        .map(|named| named.seed(engine))
+        .partition(Result::is_ok);
+    match gone.into_iter().find_map(Result::err) {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found.into_iter().flatten().collect()),
+    }
+}
+
+/// A track to begin with: of those as long as a mix has them (of all, where there are none) any of those that are liked, else
+/// any that is not disliked.
+fn drawn(engine: &Engine, filter: &TrackFilter, mixing: &Mixing) -> Result<Track, QuestionError> {
+    let options = mixing.options();
+    let fitting = TrackFilter {
+        seconds_from: Some(filter.seconds_from.unwrap_or(options.shortest)),
+        seconds_to: Some(filter.seconds_to.unwrap_or(options.longest))
+            .filter(|most| most.is_finite()),
+        ..filter.clone()
+    };
+    let of = |filter: &TrackFilter| {
+        Ok::<_, QuestionError>(match engine.matching(filter)? {
+            Some(tracks) => tracks.to_vec(),
+            None => engine.library().track_ids()?,
+        })
+    };
+    let mut tracks = of(&fitting)?;
+    if tracks.is_empty() {
+        tracks = of(filter)?;
+    }
+    if options.taste > 0.0 {
+        let known = engine
+            .library()
+            .listening(options.listener.as_deref(), &tracks)?;
+        let opinion = |track: &TrackId| known.get(track).map_or(0.0, |heard| heard.opinion);
+        let least = if tracks.iter().any(|track| opinion(track) > 0.0) {
+            f32::MIN_POSITIVE
+        } else {
+            0.0
+        };
+        tracks.retain(|track| opinion(track) >= least);
+    }
+    if tracks.is_empty() {
+        return Err(QuestionError::NothingFits);
+    }
+    let place = (Random::new(options.random).f64() * tracks.len() as f64) as usize;
+    Ok(engine
+        .library()
+        .track(tracks[place.min(tracks.len() - 1)])?)
 }
 
 #[cfg(test)]
@@ -402,6 +476,31 @@ mod tests {
         }
         check_name("Für heute, 20 Uhr").unwrap();
     }
+
+    #[test]
+    fn a_list_goes_on_without_what_is_gone() {
+        let dir = std::env::temp_dir().join(format!("voisin-saved-{}", std::process::id()));
+        let mut library = voisin_library::testing::library(&dir, 2);
+        for i in 0..4_u8 {
+            let angle = 0.1 * f32::from(i);
+            let vector = vec![angle.cos(), angle.sin()];
+            let new = voisin_library::testing::track(i.into(), vector, 0);
+            library.insert_track(&new).unwrap();
+        }
+        library.remove_tracks(&[TrackId(1)]).unwrap();
+        let mut engine = Engine::from_library(library);
+        let mut run = |json: &str| {
+            let question = SavedQuestion::read(json.as_bytes()).unwrap();
+            let found = question.run(&mut engine, &Mixing::default(), 1, KnownParts::default());
+            found.map(|tracks| tracks.iter().map(|track| track.id.0).collect::<Vec<_>>())
+        };
+        let both = run(r#"{"similar": {"seeds": [{"id": 1}, {"id": 2}]}}"#).unwrap();
+        assert_eq!(both, [3, 4]);
+        let gone = run(r#"{"similar": {"seeds": [{"id": 1}]}}"#).unwrap_err();
+        assert!(gone.to_string().contains("no track has the id 1"), "{gone}");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
     #[test]
     fn a_list_near_nobody_is_refused() {
         let refused = |json: &str| {
