@@ -1,4 +1,4 @@
-//! What to go on with after these songs? Neighbours that one keeps listening to: not all of one artist or album, no song
+//! Mixes after given songs: neighbours that one keeps listening to, not all of one artist or album, no song
 //! twice, nothing that is like nothing here, no speech, no skits and no mixes of an hour, and another choice each time.
 
 use std::collections::{HashMap, HashSet};
@@ -149,7 +149,7 @@ impl MixCandidate {
 /// Which album it is on, as [`TrackMeta::album_key`] has it.
 fn album_of(track: &Track) -> Option<String> {
     let album = TrackMeta {
-        album: track.tags.album.clone(),
+        album: track.album().map(str::to_owned),
         album_artist: track.tags.album_artist.clone(),
         ..TrackMeta::of_file(track.id, &track.path)
     };

@@ -17,8 +17,6 @@ use super::similar::Similar;
 use super::values::{Limit, MOST};
 use super::{Mixing, QuestionError};
 use crate::answers::graph::neighbour_graph;
-use voisin_base::random::Random;
-use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError, PredictedTags, Seed, SimilarTrack};
 use voisin_explore::KnnGraph;
 use voisin_explore::artists::Makers;
@@ -269,24 +267,8 @@ impl SavedQuestion {
                     random_seed: usual.random_seed.or(Some(random)),
                     ..usual.clone()
                 };
-                if !asked.seeds.is_empty() {
-                    let named = present(&asked.seeds, engine)?;
-                    return Ok(tracks(asked.run(engine, &named, played, &usual)?.found));
-                }
-                let mixing = asked.mixing.clone().over(&usual);
-                let first = drawn(engine, &asked.filters.filter(engine, &[])?, &mixing)?;
-                let most = asked.limit.of(MOST as usize);
-                let rest = Mix {
-                    limit: Limit::from((most - 1).max(1)),
-                    ..asked.clone()
-                };
-                let found = rest
-                    .run(engine, &[engine.seed_of(first.id)?], played, &usual)?
-                    .found;
-                Ok(std::iter::once(first)
-                    .chain(tracks(found))
-                    .take(most)
-                    .collect())
+                let named = present(&asked.seeds, engine)?;
+                Ok(tracks(asked.run(engine, &named, played, &usual)?.found))
             }
         }
     }
@@ -307,50 +289,11 @@ fn present(named: &[NamedSeed], engine: &Engine) -> Result<Vec<Seed>, EngineErro
     }
 }
 
-/// A track to begin with: of those as long as a mix has them (of all, where there are none) any of those that are liked, else
-/// any that is not disliked.
-fn drawn(engine: &Engine, filter: &TrackFilter, mixing: &Mixing) -> Result<Track, QuestionError> {
-    let options = mixing.options();
-    let fitting = TrackFilter {
-        seconds_from: Some(filter.seconds_from.unwrap_or(options.shortest)),
-        seconds_to: Some(filter.seconds_to.unwrap_or(options.longest))
-            .filter(|most| most.is_finite()),
-        ..filter.clone()
-    };
-    let of = |filter: &TrackFilter| {
-        Ok::<_, QuestionError>(match engine.matching(filter)? {
-            Some(tracks) => tracks.to_vec(),
-            None => engine.library().track_ids()?,
-        })
-    };
-    let mut tracks = of(&fitting)?;
-    if tracks.is_empty() {
-        tracks = of(filter)?;
-    }
-    if options.taste > 0.0 {
-        let known = engine
-            .library()
-            .listening(options.listener.as_deref(), &tracks)?;
-        let opinion = |track: &TrackId| known.get(track).map_or(0.0, |heard| heard.opinion);
-        let least = if tracks.iter().any(|track| opinion(track) > 0.0) {
-            f32::MIN_POSITIVE
-        } else {
-            0.0
-        };
-        tracks.retain(|track| opinion(track) >= least);
-    }
-    if tracks.is_empty() {
-        return Err(QuestionError::NothingFits);
-    }
-    let place = (Random::new(options.random).f64() * tracks.len() as f64) as usize;
-    Ok(engine
-        .library()
-        .track(tracks[place.min(tracks.len() - 1)])?)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{Command, FromArgMatches as _};
+
+    use voisin_base::track::TrackId;
 
     use super::*;
 
