@@ -259,7 +259,7 @@ fn the_least_labels_answer_and_say_how_few_they_are() {
         );
         let summary = answer["summary"].as_str().unwrap();
         assert!(
-            summary.ends_with("% of the votes, from 4 labelled tracks of 2 genres)"),
+            summary.ends_with("% likely, from 4 labelled tracks of 2 genres)"),
             "{summary}"
         );
     }
@@ -290,7 +290,7 @@ fn the_least_labels_answer_and_say_how_few_they_are() {
         .unwrap();
     let shown = fine(shown);
     assert!(
-        shown.contains("of the votes, from 4 labelled tracks of 2 genres"),
+        shown.contains("likely, from 4 labelled tracks of 2 genres"),
         "{shown}"
     );
     // enough to answer by, and far from enough to write by

@@ -130,7 +130,7 @@ fn voters_stand_nearest_first_and_their_weights_are_explained() {
     assert_eq!(answer["evidence"][0]["id"], nearest["neighbours"][0]["id"]);
     let table = fine(run("classify id:1"));
     assert!(
-        table.contains("labelled tracks voted, nearest first; a weight falls by"),
+        table.contains("labelled tracks and the collection as a whole voted"),
         "{table}"
     );
 }

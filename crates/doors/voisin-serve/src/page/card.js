@@ -377,7 +377,7 @@ export function reason(answer, track) {
               .map((voter) =>
                 row(
                   { track: { id: voter.id, title: nameOf(voter), artist: voter.artist } },
-                  { note: `${voter.genre} · ${percent(voter.weight)} of the votes` },
+                  { note: `${voter.genre} · ${percent(voter.weight)} of all votes` },
                 ),
               ),
           ),
