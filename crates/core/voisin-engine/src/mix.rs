@@ -519,6 +519,27 @@ mod tests {
         Engine::from_library(library)
     }
 
+    #[test]
+    fn artists_take_turns_among_near_songs_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path(), |i, new| {
+            new.tags.artist = Some(if i < 2 { "Near" } else { "Stranger" }.to_owned());
+        });
+        let ids = [TrackId(1), TrackId(2), TrackId(3)];
+        let tracks = engine.library().tracks_by_id(&ids).unwrap();
+        let chosen = tracks.into_iter().zip([0, 0, STRANGER]);
+        let chosen = chosen.map(|(track, tier)| {
+            let near = Neighbor {
+                track: track.id,
+                similarity: 0.5,
+            };
+            MixCandidate::new(near, track, None, tier)
+        });
+        let list = in_turn(chosen.collect());
+        let list: Vec<TrackId> = list.iter().map(|one| one.track.id).collect();
+        assert_eq!(list, ids);
+    }
+
     fn nearest() -> MixOptions {
         MixOptions {
             variety: 0.0,
