@@ -4,7 +4,7 @@ machine.
 
     voisin --model A add MUSIC; voisin export DIR
     research/quality/neighbour_quality.py LABELS.tsv DIR [DIR ...] [-k 10] [--join pop=rock] [--svm] [--pair WEIGHT]
-        [--centre LENGTHS]
+        [--centre LENGTHS] [--mood MOOD.tsv]
 
 LABELS.tsv has the columns file, genre and artist; `file` is the end of a path in DIR/tracks.csv.
 With `cluster`, a fourth one, it says what the bootstrap redraws (else artists). Each DIR holds one
@@ -16,7 +16,11 @@ for each:
   bootstrap over clusters (1 000 redraws);
 - with --svm: accuracy of an RBF support vector machine (C = 3) on z-scored vectors, artists kept
   together in five folds, three dealings (mean and standard deviation), and the paired difference
-  over the same folds.
+  over the same folds;
+- with --mood: the mood gain, how much nearer a track's k nearest by other artists are to it in mood
+  than all tracks by other artists (1 - ratio of mean distances: 0 no nearer, 1 the same mood), and
+  that of the five nearest of its genre. MOOD.tsv has the column file and a column for each mood, the
+  share of listeners who felt it; columns without numbers are not read.
 
 Vectors are taken as they are stored; with --standardise, each dimension is first brought to mean 0
 and variance 1 over the tracks. With --centre, each DIR is judged a second time as voisin compares:
@@ -29,6 +33,7 @@ machine, which standardises, is the same for all). Needs numpy; --svm needs scik
 import argparse
 import csv
 import pathlib
+import re
 
 import numpy
 
@@ -95,6 +100,26 @@ def precision(vectors, genres, artists, k):
     return (genres[nearest] == genres[:, None]).mean(axis=1)
 
 
+def moods(path, files):
+    """The moods of the files, a row each."""
+    with open(path, newline="", encoding="utf-8") as handle:
+        felt = {row.pop("file"): row for row in csv.DictReader(handle, delimiter="\t")}
+    first = next(iter(felt.values()))
+    names = [name for name, share in first.items() if re.fullmatch(r"[01](\.\d+)?", share)]
+    return numpy.array([[float(felt[file][name]) for name in names] for file in files])
+
+
+def mood_gain(vectors, felt, is_other, k):
+    """Per track; k nearest among those of is_other, a row of booleans for each track."""
+    similarity = numpy.where(is_other, unit(vectors) @ unit(vectors).T, -numpy.inf)
+    nearest = numpy.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    distance = numpy.linalg.norm(felt[:, None] - felt[None], axis=2)
+    all_others = numpy.where(is_other, distance, 0).sum(axis=1) / is_other.sum(axis=1)
+    near = numpy.take_along_axis(distance, nearest, axis=1).mean(axis=1)
+    # Tracks weigh as in the ratio of the means.
+    return (all_others - near) / all_others.mean()
+
+
 def svm(vectors, genres, artists, seeds=3, folds=5):
     """Whether each track is named rightly, for each dealing: [seeds, tracks]"""
     from sklearn.model_selection import StratifiedGroupKFold
@@ -133,6 +158,7 @@ def main():
         "--centre", type=lambda text: [int(length) for length in text.split(",")], metavar="LENGTHS"
     )
     parser.add_argument("--svm", action="store_true")
+    parser.add_argument("--mood", type=pathlib.Path, metavar="TABLE")
     parser.add_argument("--pair", type=float, action="append", default=[], metavar="WEIGHT")
     options = parser.parse_args()
     known = labels(options.labels)
@@ -172,6 +198,12 @@ def main():
         for name, vectors in models.items():
             figures = {f"precision@{options.k}": precision(vectors, labelled, artists, options.k)}
             line = f"  {name}:"
+            if options.mood:
+                felt = moods(options.mood, files)
+                others = artists[:, None] != artists[None, :]
+                inside = others & (labelled[:, None] == labelled[None, :])
+                figures["mood gain"] = mood_gain(vectors, felt, others, options.k)
+                figures["inside the genre"] = mood_gain(vectors, felt, inside, 5)
             if options.svm:
                 right = svm(vectors, labelled, artists)
                 figures[f"SVM (± {right.mean(1).std():.3f})"] = right.mean(0)

@@ -8,7 +8,7 @@ use std::path::Path;
 use ndarray::{Array2, ArrayView1, s};
 use voisin_encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions,
-    ModelManifest, ModelRef, TagLayer, Weights, models,
+    ModelManifest, ModelRef, Parts, TagLayer, Weights, models,
 };
 
 fn cpu() -> Device {
@@ -320,6 +320,10 @@ fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
         "3c7299c0aec46a6d9b5adabee32753fe",
         "libraries hold it"
     );
+    // The same networks at other weights: the same windows, other vectors of tracks.
+    let other = ModelRef::Name("voisin-equal".into()).manifest().unwrap();
+    assert_eq!(other.fingerprint(), "9bb58ff0d3075f93ed468b19c29c327e");
+    assert_ne!(Parts::of(&other), Parts::of(manifest));
     assert_eq!(encoder.every().collect::<Vec<_>>(), [1, 3]);
     let ours = spectrograms(3, 128, 199, -80.0);
     let theirs = spectrograms(7, 96, 187, 7.0);
@@ -522,6 +526,7 @@ fn models_on_disk() {
         names,
         [
             "voisin-256",
+            "voisin-equal",
             "voisin-3-musicnn",
             "voisin-3",
             "musicnn-msd",
@@ -545,7 +550,7 @@ fn models_on_disk() {
     assert!(matches!(cut, EncoderError::BadWeights { .. }), "{cut}");
     std::fs::write(&manifest_path, "{}").unwrap();
     let listed = models(Some(dir.path()));
-    assert!(listed[3].is_ok() && matches!(listed[4], Err(EncoderError::BadManifest { .. })));
+    assert!(listed[4].is_ok() && matches!(listed[5], Err(EncoderError::BadManifest { .. })));
 
     let unknown = Encoder::load(&"no-such-model".parse().unwrap(), &cpu())
         .err()

@@ -151,6 +151,16 @@ fn a_library_of_an_older_default_goes_on_and_changes_over_when_asked() {
         (&6.into(), &"musicnn-msd".into()),
         "{state}"
     );
+    // It never was the default: whoever has it chose it.
+    assert_eq!(state["newer_default"], Value::Null);
+    let other = Sandbox::new();
+    fine(&other, &["--model", "voisin-3-musicnn", "add", &file(0)]);
+    assert_eq!(status(&other)["newer_default"], DEFAULT);
+    let lines = text(&fine(&other, &["status"]).stdout);
+    assert!(
+        lines.contains(&format!("{DEFAULT} by now; \"voisin model upgrade\"")),
+        "{lines}"
+    );
     assert!(text(&fine(&sandbox, &["status"]).stdout).contains("musicnn-msd"));
     let now = sandbox.vectors();
     assert!(
@@ -175,6 +185,86 @@ fn a_library_of_an_older_default_goes_on_and_changes_over_when_asked() {
     fine(&fresh, &["add", &string(&music)]);
     assert_eq!(sandbox.vectors(), fresh.vectors());
     fine(&sandbox, &["verify"]);
+}
+
+/// What a person notes down belongs to the music and not to the model that hears it.
+#[test]
+fn a_killed_change_of_weights_keeps_labels_lists_and_hearts() {
+    let sandbox = Sandbox::new();
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
+    let music = sandbox.path("music");
+    for genre in ["folk", "metal", "techno"] {
+        fs::create_dir_all(music.join(genre)).unwrap();
+        for file in fs::read_dir(library.join(genre)).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), music.join(genre).join(file.file_name())).unwrap();
+        }
+    }
+    fine(&sandbox, &["add", &string(&music)]);
+    let state = status(&sandbox);
+    assert_eq!(state["newer_default"], Value::Null, "{state}");
+    let tracks = state["tracks"].as_u64().unwrap();
+
+    let table = sandbox.path("table.csv");
+    let changed = music.join("metal/muldjord-chaos-god.mp3");
+    let row = format!("1,1,{},Zeuhl", changed.display());
+    fs::write(&table, format!("rank,id,path,suggested\n{row}\n")).unwrap();
+    let write = ["classify", "--write-tags", "--overwrite", "--from-list"];
+    fine(&sandbox, &[&write[..], &[&string(&table)]].concat());
+    fine(&sandbox, &["add", &string(&music)]);
+    fine(&sandbox, &["labels", "set", "orphanage", "Gothic"]);
+    fine(&sandbox, &["lists", "save", "near", "similar", "chaos god"]);
+    let heart =
+        r#"{"score": 1, "track_metadata": {"artist_name": "Muldjord", "track_name": "Chaos God"}}"#;
+    fs::write(sandbox.path("hearts.jsonl"), heart).unwrap();
+    fine(&sandbox, &["heard", &string(&sandbox.path("hearts.jsonl"))]);
+    fine(&sandbox, &["train", "genre", "--label-from", "folder"]);
+    let head = sandbox.path("library/genre.safetensors");
+    let old_head = fs::read(&head).unwrap();
+    let noted = || {
+        let shown = [
+            &["labels", "--format", "json"][..],
+            &["lists", "--format", "json"],
+            &["heard", "--format", "json"],
+            &["undo", "--list", "--format", "json"],
+            &["list", "--genre", "Gothic", "--format", "json"],
+        ];
+        shown.map(|arguments| json(fine(&sandbox, arguments)))
+    };
+    let before = noted();
+
+    let mut child = sandbox
+        .command(["model", "upgrade", "voisin-equal", "--threads", "1"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for_done(&sandbox, 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let state = status(&sandbox);
+    let done = state["upgrade"]["done"].as_u64().unwrap();
+    assert!((2..tracks).contains(&done), "{state}");
+    assert_eq!(state["model"], DEFAULT);
+    assert_eq!(noted(), before, "after the kill");
+
+    let summary = json(fine(&sandbox, &["model", "upgrade", "--format", "json"]));
+    assert_eq!(
+        (&summary["switched"], &summary["heard"]),
+        (&true.into(), &(tracks - done).into()),
+        "{summary}"
+    );
+    let state = status(&sandbox);
+    assert_eq!(state["model"], "voisin-equal");
+    assert_eq!(state["genre_head"]["problem"], Value::Null, "{state}");
+    assert_eq!(noted(), before);
+    fine(&sandbox, &["undo"]);
+    fine(&sandbox, &["verify"]);
+
+    fs::write(&head, old_head).unwrap();
+    let problem = status(&sandbox)["genre_head"]["problem"].clone();
+    let stale = problem.as_str().unwrap();
+    assert!(stale.contains("trained on vectors of model"), "{stale}");
 }
 
 #[test]

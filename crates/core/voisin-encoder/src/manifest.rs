@@ -410,6 +410,55 @@ mod tests {
         std::fs::read_to_string(root.join(folder).join(format!("{name}.json"))).unwrap()
     }
 
+    /// models/README.md: a row for each built-in model, the default's first, and digests of all weights.
+    #[test]
+    fn the_readme_of_models_states_what_manifests_hold() {
+        let readme = include_str!("../../../../models/README.md");
+        let rows: Vec<Vec<&str>> = readme
+            .lines()
+            .filter(|line| line.starts_with("| [`"))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        assert_eq!(rows.len(), voisin_models::NAMES.len());
+        for (at, row) in rows.iter().enumerate() {
+            let name = row[0].split('`').nth(1).unwrap();
+            assert!(voisin_models::NAMES.contains(&name), "{name}");
+            assert_eq!(row[0].ends_with("default"), at == 0);
+            assert_eq!(at == 0, name == voisin_models::NAMES[0]);
+            let manifest =
+                ModelManifest::parse(&manifest_of("models", name), Path::new(name)).unwrap();
+            let others = manifest.networks.iter();
+            let parts: Vec<(usize, f64)> = std::iter::once((manifest.own_dimension(), 1.0))
+                .chain(others.map(|network| (network.dimension(), network.weight)))
+                .collect();
+            let joined = |numbers: Vec<String>| numbers.join(" + ");
+            let numbers = parts.iter().map(|(length, _)| length.to_string());
+            assert_eq!(row[2], joined(numbers.collect()), "{name}");
+            let squares: f64 = parts.iter().map(|(_, weight)| weight * weight).sum();
+            let shares = parts
+                .iter()
+                .map(|(_, weight)| format!("{:.0}", 100.0 * weight * weight / squares));
+            assert_eq!(row[3], format!("{} %", joined(shares.collect())), "{name}");
+            let others = manifest.networks.iter().flat_map(|network| {
+                let projection = network.projection.iter();
+                std::iter::once((&network.weights, &network.weights_sha256)).chain(
+                    projection.map(|projection| (&projection.weights, &projection.weights_sha256)),
+                )
+            });
+            let mut bytes = 0;
+            for (file, digest) in
+                std::iter::once((&manifest.weights, &manifest.weights_sha256)).chain(others)
+            {
+                bytes += voisin_models::file(file).unwrap().len();
+                assert!(
+                    readme.contains(&format!("    {digest}  {file}\n")),
+                    "{file}"
+                );
+            }
+            assert_eq!(row[4], format!("{:.1} MB", bytes as f64 / 1e6), "{name}");
+        }
+    }
+
     /// Digests that libraries of released versions hold beside their vectors.
     #[test]
     fn fingerprints_of_models_that_exist_stay() {

@@ -18,6 +18,13 @@ use voisin_kernels::conv::OpenL3Weights;
 /// The model used when none is named.
 pub const DEFAULT_MODEL: &str = voisin_models::NAMES[0];
 
+/// The default model, where `name` is that of a model which was the default once.
+pub fn newer_default(name: &str) -> Option<&'static str> {
+    voisin_models::FORMER_DEFAULTS
+        .contains(&name)
+        .then_some(DEFAULT_MODEL)
+}
+
 /// How a user names a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelRef {

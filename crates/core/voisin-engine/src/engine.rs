@@ -187,6 +187,12 @@ impl Engine {
         Ok(held_model(&self.library, &self.model()?)?)
     }
 
+    /// The default model, where this library has an older one.
+    pub fn newer_default(&self) -> Result<Option<&'static str>, EngineError> {
+        let model = self.library.model()?;
+        Ok(model.and_then(|model| voisin_encoder::newer_default(&model.name)))
+    }
+
     /// The parts of the vectors of this library's model.
     #[doc(hidden)]
     pub fn parts(&self) -> Result<Parts, EngineError> {
