@@ -49,6 +49,8 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
         GraphBuilder::HnswRs => {
             // The insertion of `hnsw_rs` only leads the walk; the candidates for links are those
             // that a wide walk finds.
+            use super::trials::Hidden;
+
             let first = super::hnsw::insert_all(source, stride, options);
             link(source, &order, stride, |slots, then| {
                 for slot in slots {
@@ -57,7 +59,7 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
                         source,
                         &query(slot),
                         width,
-                        *slot..slot + 1,
+                        &Hidden::beside(*slot..slot + 1),
                         |found| {
                             then(*slot, found);
                         },

@@ -46,6 +46,10 @@ impl VectorIndex {
             dimension: self.dimension(),
             mode: self.tuning.mode(self.lists.is_some(), graph.is_some()),
             ef: self.tuning.ef(10),
+            recall: self
+                .tuning
+                .recall(self.lists.is_some(), graph.is_some())
+                .map(|recall| recall.mean),
             lists: self
                 .lists
                 .as_ref()

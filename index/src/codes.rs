@@ -238,7 +238,7 @@ impl Codec {
         self.mean_norm2
     }
 
-    /// What the offsets of two vectors have too much together.
+    /// Part that the offsets of two vectors have too much together.
     fn shared_offset(&self) -> f64 {
         if self.space.is_euclidean() {
             0.

@@ -14,8 +14,9 @@ use super::residual::{RESIDUAL_BITS, Residuals, VectorReader};
 use super::segment::Segment;
 use super::subset::next_version;
 use super::tail::IndexTail;
+use super::trials::Trials;
 use super::tuning::{self, Tuning};
-use super::{IndexError, IndexOptions, TrackId, VectorIndex, builder, trials};
+use super::{IndexError, IndexOptions, TrackId, VectorIndex, builder};
 use voisin_kernels::{Isa, isa};
 
 /// Slots are numbered by 31 bits.
@@ -148,9 +149,9 @@ impl VectorIndex {
             codec: &codec,
             codes: &base.codes,
         };
-        let trials = trials::trials(source, &base);
+        let trials = Trials::new(source, &base);
         let lists_from = options.lists_from.min(options.graph_from).max(2);
-        let lists = (base.len() >= lists_from).then(|| Lists::build(source, &trials, spill));
+        let lists = (base.len() >= lists_from).then(|| Lists::build(source, &trials.beside, spill));
         let lists_of_graph = lists
             .as_ref()
             .filter(|_| base.len() >= options.graph_from.max(2));

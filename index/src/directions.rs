@@ -292,10 +292,7 @@ impl Directions {
         let step = n.div_ceil(TRIED_WITH);
         let all = self.blocks(source, &(0..n as u32).step_by(step).collect::<Vec<u32>>());
         let false_neighbours_of = |trial: &Trial| {
-            let query = source
-                .codec
-                .query_at(source.isa, source.codes, trial.slot as usize);
-            let along = self.along(source.isa, (&query.code, query.scale));
+            let along = self.along(source.isa, (&trial.query.code, trial.query.scale));
             let nearest = &trial.nearest[..NEAREST];
             let mut near = Vec::new();
             let mut nearer = Vec::new();
@@ -318,7 +315,7 @@ impl Directions {
             // The trial's own surroundings are hidden here as in the search that widths are
             // measured with.
             nearer.retain(|candidate| {
-                !trial.hidden.contains(&candidate.name()) && !nearest.contains(&candidate.name())
+                !trial.hidden.contains(candidate.name()) && !nearest.contains(&candidate.name())
             });
             near.into_iter().map(move |candidate| {
                 nearer.iter().filter(|&&other| other < candidate).count() * step

@@ -7,7 +7,6 @@
 //! and lists at the first walk: a file has the links alone.
 
 use std::cell::RefCell;
-use std::ops::Range;
 use std::slice::from_ref;
 use std::sync::OnceLock;
 
@@ -15,6 +14,7 @@ use super::codes::{CodeSource, Plane, PreparedQuery};
 use super::directions::Along;
 use super::fill::fill;
 use super::lists::{BLOCK_BYTES, LANES, Lists, SHORT, ShortQuery, empty_blocks};
+use super::trials::Hidden;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short;
@@ -143,7 +143,7 @@ impl Graph {
         source: CodeSource<'_>,
         query: &PreparedQuery,
         ef: usize,
-        hidden: Range<u32>,
+        hidden: &Hidden,
         mut then: impl FnMut(&mut [Scored]) -> R,
     ) -> Option<R> {
         self.walk_all(lists, source, from_ref(query), ef, hidden, |_, found| {
@@ -159,7 +159,7 @@ impl Graph {
         CodeSource { isa, codes, .. }: CodeSource<'_>,
         queries: &[PreparedQuery],
         ef: usize,
-        hidden: Range<u32>,
+        hidden: &Hidden,
         mut then: impl FnMut(usize, &mut [Scored]) -> R,
     ) -> Vec<R> {
         let blocks = self.blocks(lists);
@@ -188,7 +188,7 @@ impl Graph {
                     isa,
                     short,
                     ef: ef.max(1),
-                    hidden: &hidden,
+                    hidden,
                     next: 0,
                     walk,
                 };
@@ -221,7 +221,7 @@ struct Search<'a> {
     isa: Isa,
     short: ShortQuery<'a>,
     ef: usize,
-    hidden: &'a Range<u32>,
+    hidden: &'a Hidden,
     /// Everything before it in the pool was followed.
     next: usize,
     walk: &'a mut GraphWalk,
@@ -263,7 +263,7 @@ impl Search<'_> {
             let bit = 1 << (candidate.name() % 64);
             let new = pooled(candidate);
             // A slot that was once too far stays out, since the pool's worst only gets better.
-            if new < limit && seen[word] & bit == 0 && !self.hidden.contains(&candidate.name()) {
+            if new < limit && seen[word] & bit == 0 && !self.hidden.contains(candidate.name()) {
                 if seen[word] == 0 {
                     marked.push(word as u32);
                 }

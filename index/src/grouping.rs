@@ -162,9 +162,7 @@ impl Grouping {
             }
         }
         let places_of = |trial: &Trial| {
-            let query = source
-                .codec
-                .query_at(source.isa, source.codes, trial.slot as usize);
+            let query = &trial.query;
             let along = directions.along(source.isa, (&query.code, query.scale));
             let place = places(source.isa, &self.centres, &along);
             let lists_of = &lists_of;

@@ -537,6 +537,7 @@ mod tests {
 
     /// Sets whose distances single precision or one scale for all loses, with queries.
     fn hard_distances() -> Vec<(&'static str, Array2<f32>)> {
+        const N: usize = 6100;
         let mut rng = StdRng::seed_from_u64(11);
         let mut normal = || {
             let sum: f64 = (0..12).map(|_| rng.random::<f64>()).sum();
@@ -545,7 +546,6 @@ mod tests {
         let mut made = |n: usize, d: usize, value: &mut dyn FnMut(usize, usize, f64) -> f64| {
             Array2::from_shape_fn((n, d), |(row, at)| value(row, at, normal()) as f32)
         };
-        const N: usize = 6100;
         let mut sets = vec![
             ("one dimension", made(N, 1, &mut |_, _, x| x)),
             ("two dimensions", made(N, 2, &mut |_, _, x| x)),

@@ -24,7 +24,7 @@ use super::order::{ListScores, ListWalk};
 use super::projections::Projections;
 use super::residual::Residuals;
 use super::subset::Bitmap;
-use super::trials::Trial;
+use super::trials::{Hidden, Trial};
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 pub use voisin_kernels::dot::short::{
@@ -405,7 +405,7 @@ impl Lists {
         next: Next<'_>,
         query: &PreparedQuery,
         reach: Reach,
-        hidden: Range<u32>,
+        hidden: &Hidden,
         then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
         BUFFERS.with_borrow_mut(|buffers| {
@@ -418,14 +418,7 @@ impl Lists {
             } = buffers;
             self.score(isa, [(scores, &along)]);
             pool.clear(reach.codes);
-            self.begin(
-                isa,
-                scores,
-                self.short(&along),
-                (pool, walk),
-                reach,
-                &hidden,
-            );
+            self.begin(isa, scores, self.short(&along), (pool, walk), reach, hidden);
             // Lists that fit the second cache are there anyway.
             let is_far = self.blocks.len() > CACHED;
             while walk.round(isa, reach.most, |list, next| {
@@ -433,7 +426,7 @@ impl Lists {
                 next.filter(|_| is_far)
                     .into_iter()
                     .for_each(|next| self.prefetch(next));
-                self.compare(isa, list, self.short(&along), pool, &hidden);
+                self.compare(isa, list, self.short(&along), pool, hidden);
             }) {
                 // Asked once a round: finding the worst costs a selection.
                 walk.floor = pool.worst(isa) - reach.margin;
@@ -451,7 +444,7 @@ impl Lists {
         query: ShortQuery<'_>,
         (pool, walk): (&mut BestScored, &mut ListWalk),
         reach: Reach,
-        hidden: &Range<u32>,
+        hidden: &Hidden,
     ) {
         // As many lists as hold enough vectors on average; asked for together, as a cold disk
         // answers them side by side.
@@ -490,13 +483,13 @@ impl Lists {
         list: Scored,
         query: ShortQuery<'_>,
         pool: &mut BestScored,
-        hidden: &Range<u32>,
+        hidden: &Hidden,
     ) {
         let blocks = self.list(list.name());
         if hidden.is_empty() {
             pool.compare(isa, blocks, query);
         } else {
-            pool.compare_allowed(isa, blocks, query, |slot| !hidden.contains(&slot));
+            pool.compare_allowed(isa, blocks, query, |slot| !hidden.contains(slot));
         }
     }
 
@@ -648,7 +641,7 @@ impl Lists {
                     query,
                     (&mut pools[at], &mut walks[at]),
                     reach,
-                    &(0..0),
+                    &Hidden::NONE,
                 );
             });
             let mut open: Vec<usize> = (0..queries.len()).collect();

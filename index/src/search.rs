@@ -10,6 +10,7 @@ use voisin_base::track::TrackId;
 use super::codes::{CodeSource, PreparedQuery};
 use super::lists::CACHED;
 use super::top::Top;
+use super::trials::Hidden;
 use super::ways::Way;
 use voisin_kernels::dot::best::Scored;
 
@@ -162,7 +163,7 @@ impl VectorIndex {
                         codes: &self.base.codes,
                     };
                     let take = |at, pool: &mut [Scored]| take(at, pool, &within);
-                    graph.walk_all(lists, source, queries, ef, 0..0, take)
+                    graph.walk_all(lists, source, queries, ef, &Hidden::NONE, take)
                 }),
                 _ => None,
             };

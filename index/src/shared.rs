@@ -475,12 +475,13 @@ mod tests {
                 match task {
                     0 => shared.add(&[id], row_of(row)).unwrap(),
                     1 => {
-                        // Beyond what there is room for at times: it builds again.
+                        // Farther away from round to round.
                         let far = (1. + (round % 8) as f32) * &row_of(row);
                         shared.add(&[id], far.view()).unwrap();
                         assert!(shared.remove(id));
                     }
-                    2 if round.is_multiple_of(50) => shared.rebuild().unwrap(),
+                    // Not at once: on a loaded machine that alone takes the time there is.
+                    2 if round % 50 == 5 => shared.rebuild().unwrap(),
                     _ => {}
                 }
                 moved.fetch_add(1, Ordering::Relaxed);

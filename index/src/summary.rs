@@ -97,6 +97,10 @@ impl VectorIndex {
             lists: header
                 .has_lists()
                 .then(|| header.tuning.list_stats(header.residual_bits().is_some())),
+            recall: header
+                .tuning
+                .recall(header.has_lists(), header.has_graph())
+                .map(|recall| recall.mean),
             ef: header.has_graph().then(|| header.tuning.ef(10)),
             residual_bits: header.residual_bits(),
             tail: added,

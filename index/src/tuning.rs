@@ -1,7 +1,5 @@
 //! How wide a search has to be, measured on the vectors themselves against the exact search.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, PreparedQuery};
@@ -10,7 +8,7 @@ use super::graph::Graph;
 use super::lists::{Lists, Next, Reach};
 use super::residual::Residuals;
 use super::segment::{Budget, Segment, SignModel, nearest16};
-use super::trials::Trial;
+use super::trials::{Hidden, Trial, Trials};
 use super::types::{ListStats, SearchMode};
 use voisin_kernels::dot::best::Scored;
 
@@ -57,6 +55,9 @@ const ABOVE: f64 = 0.55;
 const FEW_MISSES: f64 = 4.;
 /// Then its need is multiplied by this.
 const UNKNOWN: f32 = 1.4;
+/// The same where vectors have near copies, which are found or missed together: a trial tells no
+/// more than one neighbour does. With 1.4 one recording in eight was missed in one of four sets.
+const TOGETHER: f32 = 2.;
 /// Widenings of a reach that is found too small, by an eighth each: up to four times in all.
 const WIDENINGS: usize = 12;
 /// Recall that may be lost by reading fewer vectors than are handed on, of what is missing at the
@@ -76,6 +77,8 @@ pub(crate) struct Tuning {
     pub(crate) error8: f32,
     /// Of a search of the lists.
     lists: ListTuning,
+    /// Recall of the graph for the first of [`AT`].
+    walk: Recall,
     /// Whether a walk of the graph costs less than a search of the lists.
     walks: bool,
 }
@@ -90,10 +93,40 @@ struct ListTuning {
     codes: [usize; 2],
     /// Vectors that an index without vectors reads.
     reads: [usize; 2],
-    /// Recall at the first of [`AT`].
-    recall: f64,
+    /// For the first of [`AT`].
+    recall: Recall,
+}
+
+/// The share of true neighbours that are found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Recall {
+    pub(crate) mean: f64,
     /// Its standard error.
-    error: f64,
+    pub(crate) error: f64,
+}
+
+impl Recall {
+    /// Of everything.
+    const WHOLE: Self = Self {
+        mean: 1.,
+        error: 0.,
+    };
+
+    /// The least that the sample bears.
+    fn least(self) -> f64 {
+        self.mean - CONFIDENCE * self.error
+    }
+
+    fn is_sane(self) -> bool {
+        [self.mean, self.error]
+            .iter()
+            .all(|share| (0. ..=1.).contains(share))
+    }
+
+    fn pass(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
+        fields.real(&mut self.mean)?;
+        fields.real(&mut self.error)
+    }
 }
 
 impl Default for ListTuning {
@@ -104,8 +137,7 @@ impl Default for ListTuning {
             margins: [[ALL; MARGINS]; 2],
             codes: [400, 800],
             reads: [400, 800],
-            recall: 1.,
-            error: 0.,
+            recall: Recall::WHOLE,
         }
     }
 }
@@ -119,6 +151,7 @@ impl Default for Tuning {
             sign_error: 6.,
             error8: 0.03,
             lists: ListTuning::default(),
+            walk: Recall::WHOLE,
             walks: false,
         }
     }
@@ -148,8 +181,8 @@ impl Tuning {
             .try_for_each(|real| fields.single(real))?;
         fields.single(&mut self.sign_error)?;
         fields.single(&mut self.error8)?;
-        fields.real(&mut lists.recall)?;
-        fields.real(&mut lists.error)?;
+        lists.recall.pass(fields)?;
+        self.walk.pass(fields)?;
         fields.flag(&mut self.walks)
     }
 
@@ -172,9 +205,8 @@ impl Tuning {
                 .all(|margin| (-ALL..=ALL).contains(margin))
             && (0. ..=100.).contains(&self.sign_error)
             && (0. ..=2.).contains(&self.error8)
-            && [self.lists.recall, self.lists.error]
-                .iter()
-                .all(|share| (0. ..=1.).contains(share))
+            && self.lists.recall.is_sane()
+            && self.walk.is_sane()
     }
 
     /// How [`SearchMode::Auto`] searches where there are lists, and a graph over them.
@@ -226,8 +258,17 @@ impl Tuning {
             lists: lists.ceil() as usize,
             candidates: codes,
             read,
-            recall: self.lists.recall,
-            recall_error: self.lists.error,
+            recall: self.lists.recall.mean,
+            recall_error: self.lists.recall.error,
+        }
+    }
+
+    /// Of the way that [`mode`](Self::mode) says; `None` for a scan.
+    pub(crate) fn recall(&self, lists: bool, graph: bool) -> Option<Recall> {
+        match self.mode(lists, graph) {
+            SearchMode::Hnsw => Some(self.walk),
+            SearchMode::Lists => Some(self.lists.recall),
+            _ => None,
         }
     }
 
@@ -259,7 +300,7 @@ fn beyond(k: usize) -> f32 {
 pub(crate) fn measure(
     source: CodeSource<'_>,
     base: &Segment,
-    trials: &[Trial],
+    trials: &Trials,
     graph: Option<&Graph>,
     lists: Option<&Lists>,
     residuals: Option<&Residuals>,
@@ -271,31 +312,42 @@ pub(crate) fn measure(
     }
     // An index without vectors never runs the cascade, nor does one of distances.
     if residuals.is_none() && !source.codec.space.is_euclidean() {
-        measure_cascade(source, base, trials, &mut tuning);
+        measure_cascade(source, base, &trials.all(), &mut tuning);
     }
     let error8 = tuning.error8;
     if let Some(lists) = lists {
         measure_lists(source, lists, residuals, trials, target, &mut tuning);
     }
+    // Searches are compared with the vectors as they are held, which are not all that they were.
+    let precision = precision(source, trials);
+    tuning.lists.recall.mean *= precision;
     if let (Some(graph), Some(lists)) = (graph, lists) {
         for (at, k) in AT.into_iter().enumerate() {
             let target = if k == AT[0] { target } else { target.min(0.99) };
             let walk = |width: usize| {
                 move |query: &PreparedQuery,
-                      hidden: Range<u32>,
+                      hidden: &Hidden,
                       then: &mut dyn FnMut(&mut [Scored])| {
                     graph.walk(lists, source, query, width, hidden, then);
                 }
             };
-            let enough = |&width: &usize| {
-                width >= k && recall(source, walk(width), trials, k, error8).0 >= target
-            };
-            tuning.ef[at] = WIDTHS
-                .iter()
-                .copied()
-                .find(enough)
-                .unwrap_or(WIDTHS[WIDTHS.len() - 1]);
+            let measured = |width: usize| worst_recall(source, walk(width), trials, k, error8);
+            let widths = WIDTHS.into_iter().filter(|&width| width >= k);
+            for width in widths {
+                let recall = measured(width);
+                tuning.ef[at] = width;
+                if k == AT[0] {
+                    tuning.walk = recall;
+                }
+                if recall.mean >= target {
+                    break;
+                }
+            }
+            if trials.has_copies {
+                tuning.ef[at] = (tuning.ef[at] as f32 * TOGETHER) as usize;
+            }
         }
+        tuning.walk.mean *= precision;
         tuning.walks = tuning.ef(AT[0]) * FOLLOWED_COST < lists.cost(tuning.reach(AT[0]));
     }
     tuning
@@ -308,6 +360,8 @@ type Ranks = Vec<(usize, usize)>;
 #[derive(Clone, Copy)]
 struct ListFit {
     codes: usize,
+    /// A list is looked at if its score is not farther below the worst candidate's.
+    margin: f32,
     /// On average.
     lists: f32,
     /// As in [`ListTuning`].
@@ -326,16 +380,10 @@ impl ListFit {
         (codes, nearest): (usize, usize),
         share: f64,
     ) -> Option<Self> {
-        let margins_of = |trial: &Trial| {
-            let query = source
-                .codec
-                .query_at(source.isa, source.codes, trial.slot as usize);
-            lists.margins(source.isa, &query, codes, &trial.hidden, nearest)
-        };
         if codes >= source.codes.len() {
             return None;
         }
-        let margins: Vec<Vec<f32>> = trials.par_iter().map(margins_of).collect();
+        let margins = margins_of(source, lists, trials, (codes, nearest));
         let handed_on = ranks.iter().zip(&margins).flat_map(|(ranks, margins)| {
             let within = ranks[..k].iter().filter(|rank| rank.1 < codes);
             within.filter_map(|rank| margins.get(rank.0).copied())
@@ -348,48 +396,68 @@ impl ListFit {
             return None;
         }
         let margin = *least.select_nth_unstable_by(needed - 1, f32::total_cmp).1;
+        Some(Self::with_margin(codes, margin, margins))
+    }
+
+    /// - `margins`: of each trial
+    fn with_margin(codes: usize, margin: f32, margins: Vec<Vec<f32>>) -> Self {
+        let trials = margins.len();
         let mut all = margins.concat();
         all.sort_unstable_by(f32::total_cmp);
-        let mean = all.partition_point(|&other| other <= margin) as f32 / trials.len() as f32;
+        let mean = all.partition_point(|&other| other <= margin) as f32 / trials as f32;
         // Margins of -∞ are those of the lists that every search looks at.
         // The margin for so many lists on average is that of the list at that place, over all
         // trials together.
         let first = all.partition_point(|&margin| margin == f32::NEG_INFINITY);
         let at = |i: usize| {
-            all.get(((trials.len() << i) - 1).max(first))
+            all.get(((trials << i) - 1).max(first))
                 .map_or(ALL, |margin| margin.clamp(-ALL, ALL))
         };
-        Some(Self {
+        Self {
             codes,
+            margin,
             lists: mean,
             margins: std::array::from_fn(at),
+        }
+    }
+
+    fn cost(&self, lists: &Lists) -> usize {
+        lists.cost(Reach {
+            lists: self.lists,
+            ..Reach::fixed(0, self.codes)
         })
     }
 }
 
-/// Finds the cheapest reach that meets the target: by the ranks of the true neighbours' lists and
-/// codes, and then by searching.
-fn measure_lists(
+/// The margins of the nearest lists, for each trial.
+fn margins_of(
     source: CodeSource<'_>,
     lists: &Lists,
-    residuals: Option<&Residuals>,
     trials: &[Trial],
-    target: f64,
-    tuning: &mut Tuning,
-) {
-    let lists_of = lists.lists_of(source.codes.len());
-    let aim = target + ABOVE * (1. - target);
+    (codes, nearest): (usize, usize),
+) -> Vec<Vec<f32>> {
+    let margins =
+        |trial: &Trial| lists.margins(source.isa, &trial.query, codes, &trial.hidden, nearest);
+    trials.par_iter().map(margins).collect()
+}
+
+/// The cheapest that is estimated to meet the aim for each of [`AT`], by the ranks of the true
+/// neighbours' lists and codes; `None` where only looking at everything does.
+fn fit_lists(
+    source: CodeSource<'_>,
+    lists: &Lists,
+    trials: &[Trial],
+    lists_of: &[Vec<u32>],
+    aim: f64,
+) -> [Option<ListFit>; 2] {
     let ranks = |nearest: usize| -> Vec<Ranks> {
         let ranks_of = |trial: &Trial| {
-            let query = source
-                .codec
-                .query_at(source.isa, source.codes, trial.slot as usize);
             lists.ranks(
                 source.isa,
-                &query,
+                &trial.query,
                 &trial.hidden,
                 &trial.nearest[..AT[1]],
-                &lists_of,
+                lists_of,
                 nearest,
             )
         };
@@ -412,37 +480,64 @@ fn measure_lists(
             ListFit::of(source, lists, (trials, ranks), k, (codes, nearest), aim)
         };
         let fits = codes.into_iter().filter_map(|codes| fit(codes, nearest));
-        let cost = |fit: &ListFit| {
-            lists.cost(Reach {
-                lists: fit.lists,
-                ..Reach::fixed(0, fit.codes)
-            })
-        };
         // A quarter more are handed on than trials need: where vectors are much alike, their codes
         // hardly differ, and a vector did not find itself.
-        fits.min_by_key(cost)
+        fits.min_by_key(|fit| fit.cost(lists))
             .and_then(|best| fit(best.codes + best.codes / 4, lists.len()))
     };
     let nearest = lists.len().div_ceil(4).max(RANKED_LISTS).min(lists.len());
     let known = ranks(nearest);
-    let mut fits = AT.map(|k| cheapest(&known, k, nearest));
-    if fits.iter().any(Option::is_none) && nearest < lists.len() {
-        let known = ranks(lists.len());
-        fits = AT.map(|k| cheapest(&known, k, lists.len()));
+    let fits = AT.map(|k| cheapest(&known, k, nearest));
+    if fits.iter().all(Option::is_some) || nearest == lists.len() {
+        return fits;
     }
+    let known = ranks(lists.len());
+    AT.map(|k| cheapest(&known, k, lists.len()))
+}
+
+/// Finds the cheapest reach that meets the target for each kind of trials: by the ranks of the true
+/// neighbours' lists and codes, and then by searching.
+fn measure_lists(
+    source: CodeSource<'_>,
+    lists: &Lists,
+    residuals: Option<&Residuals>,
+    trials: &Trials,
+    target: f64,
+    tuning: &mut Tuning,
+) {
+    let lists_of = lists.lists_of(source.codes.len());
+    let aim = target + ABOVE * (1. - target);
+    let kinds = trials.kinds();
+    let fit = |trials: &&[Trial]| fit_lists(source, lists, trials, &lists_of, aim);
+    let fits: Vec<_> = kinds.iter().map(fit).collect();
     for (at, k) in AT.into_iter().enumerate() {
         let everything = ListFit {
-            lists: lists.len() as f32,
             codes: source.codes.len(),
+            margin: ALL,
+            lists: lists.len() as f32,
             margins: [ALL; MARGINS],
         };
-        let fit = fits[at].unwrap_or(everything);
-        let mut mean = fit.lists;
-        let mut codes = fit.codes;
+        let of_kinds = kinds.iter().zip(&fits);
+        let of_kinds = of_kinds.map(|(kind, fits)| (fits[at].unwrap_or(everything), *kind));
+        let hardest = of_kinds.max_by_key(|(fit, _)| fit.cost(lists));
+        let (mut fit, tried) = hardest.unwrap_or((everything, &trials.beside));
+        let is_together = trials.has_copies && !std::ptr::eq(tried, &raw const trials.beside[..]);
+        let each = if is_together { 1 } else { k };
         // With few misses the sample's need is an accident of two or three vectors.
-        if (1. - aim) * ((trials.len() * k) as f64) < FEW_MISSES {
-            (mean, codes) = (mean * UNKNOWN, (codes as f32 * UNKNOWN) as usize);
+        let times = if (1. - aim) * ((tried.len() * each) as f64) >= FEW_MISSES {
+            1.
+        } else if is_together {
+            TOGETHER
+        } else {
+            UNKNOWN
+        };
+        let mut codes = (fit.codes as f32 * times) as usize;
+        if codes < source.codes.len() {
+            // So many lists on average are those for what the index has.
+            let margins = margins_of(source, lists, &trials.beside, (codes, lists.len()));
+            fit = ListFit::with_margin(codes, fit.margin, margins);
         }
+        let mut mean = fit.lists * times;
         tuning.lists.margins[at] = fit.margins;
         let next = residuals.map_or(Next::Codes(source.codes), Next::Residuals);
         // Vectors that were read are compared, however far from the others their codes seemed.
@@ -453,7 +548,7 @@ fn measure_lists(
         };
         let measured = |reach: Reach, reads: usize| {
             let search =
-                |query: &PreparedQuery, hidden: Range<u32>, then: &mut dyn FnMut(&mut [Scored])| {
+                |query: &PreparedQuery, hidden: &Hidden, then: &mut dyn FnMut(&mut [Scored])| {
                     lists.nearest(
                         source.isa,
                         next,
@@ -469,28 +564,28 @@ fn measure_lists(
                         },
                     );
                 };
-            recall(source, search, trials, k, error8)
+            worst_recall(source, search, trials, k, error8)
         };
         let reach_of = |mean: f32, codes: usize, tuning: &Tuning| Reach {
             codes,
             ..tuning.reach_of(k, mean)
         };
-        let mut measured_recall = (0., 0.);
+        let mut measured_recall = Recall::WHOLE;
         // The estimate by ranks is checked by searching, and widened until the sample bears the
         // target.
         for _ in 0..WIDENINGS {
             measured_recall = measured(reach_of(mean, codes, tuning), usize::MAX);
-            if measured_recall.0 - CONFIDENCE * measured_recall.1 >= target {
+            if measured_recall.least() >= target {
                 break;
             }
             (mean, codes) = (mean * 1.125, codes * 9 / 8 + 1);
         }
         if residuals.is_some() {
-            let enough = measured_recall.0 - UNREAD * (1. - target);
+            let enough = measured_recall.mean - UNREAD * (1. - target);
             let mut reads = k;
             while reads < codes {
                 measured_recall = measured(reach_of(mean, codes, tuning), reads);
-                if measured_recall.0 >= enough {
+                if measured_recall.mean >= enough {
                     break;
                 }
                 // Steps of a twelfth: finer ones cost trials and would save few reads.
@@ -499,7 +594,7 @@ fn measure_lists(
             tuning.lists.reads[at] = reads;
         }
         if k == AT[0] {
-            (tuning.lists.recall, tuning.lists.error) = measured_recall;
+            tuning.lists.recall = measured_recall;
         }
         (tuning.lists.lists[at], tuning.lists.codes[at]) = (mean.min(lists.len() as f32), codes);
     }
@@ -516,26 +611,24 @@ struct Errors {
     error8: Vec<f32>,
 }
 
-fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[Trial], tuning: &mut Tuning) {
-    let errors = |trial: &Trial| {
-        let query = source
-            .codec
-            .query_at(source.isa, source.codes, trial.slot as usize);
+fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[&Trial], tuning: &mut Tuning) {
+    let errors = |trial: &&Trial| {
+        let query = &trial.query;
         let nearest = &trial.nearest[..AT[1]];
         let mut products = Vec::new();
         let mut estimates = Vec::new();
         source
             .codes
-            .similarities8(source.isa, &query, nearest, &mut products, &mut estimates);
+            .similarities8(source.isa, query, nearest, &mut products, &mut estimates);
         let mut errors = Errors::default();
-        let signs = base.sign_ranks(source.isa, &query, nearest);
+        let signs = base.sign_ranks(source.isa, query, nearest);
         for ((&slot, (rank, distance)), estimate) in nearest.iter().zip(signs).zip(estimates) {
-            let similarity = source.codes.similarity(source.isa, &query, slot as usize);
+            let similarity = source.codes.similarity(source.isa, query, slot as usize);
             // Relative to the expected number for this angle, because far vectors differ in more
             // signs.
             let model = SignModel::new(
                 source.codec,
-                &query,
+                query,
                 source.codes.meta[slot as usize],
                 similarity,
             );
@@ -570,23 +663,74 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[Trial], tun
     tuning.error8 = beyond(|errors| &errors.error8).min(2.);
 }
 
-/// Mean share of the true `k` neighbours that a search returns, and its standard error.
+/// The share of the nearest at 16 bits that are the nearest in double precision, by what rounding
+/// may do to each; equal ones count as either. Middles of two vectors are left out: what both have
+/// near is equally near by design.
+fn precision(source: CodeSource<'_>, trials: &Trials) -> f64 {
+    /// Neighbours behind the nearest that may change places with them.
+    const BEHIND: usize = 30;
+    /// The standard deviation of what is rounded to whole numbers.
+    const ROUNDED: f64 = 0.288_675_134_594_812_9;
+    if source.codec.space.is_euclidean() {
+        return 1.;
+    }
+    let lost = |trial: &Trial| {
+        let query = &trial.query;
+        let value = |&slot: &u32| {
+            let step = source.codes.meta[slot as usize].scale.hypot(query.scale) / 254.;
+            let similarity = source.codes.similarity(source.isa, query, slot as usize);
+            (f64::from(similarity), ROUNDED * f64::from(step))
+        };
+        let nearest = trial.nearest.iter().take(AT[0] + BEHIND);
+        let values: Vec<(f64, f64)> = nearest.map(value).collect();
+        let (near, far) = values.split_at(AT[0]);
+        let bound = 0.5 * (near[AT[0] - 1].0 + far[0].0);
+        // How many cross the bound; a logistic curve comes within a hundredth of the normal
+        // distribution's.
+        let crossing = |side: &[(f64, f64)]| {
+            let unequal = side.iter().filter(|value| value.0 != bound);
+            let chances = unequal.map(|(similarity, deviation)| {
+                1. / (1. + (1.702 * (similarity - bound).abs() / deviation.max(1e-9)).exp())
+            });
+            chances.sum::<f64>()
+        };
+        crossing(near).min(crossing(far)) / AT[0] as f64
+    };
+    let of_kind = |trials: &[Trial]| {
+        let lost: f64 = trials.iter().map(lost).sum();
+        1. - lost / trials.len().max(1) as f64
+    };
+    of_kind(&trials.beside).min(of_kind(&trials.similar))
+}
+
+/// [`recall`] for the kind of trials that it is worst for.
+fn worst_recall(
+    source: CodeSource<'_>,
+    search: impl Fn(&PreparedQuery, &Hidden, &mut dyn FnMut(&mut [Scored])) + Sync,
+    trials: &Trials,
+    k: usize,
+    error8: f32,
+) -> Recall {
+    let kinds = trials.kinds().into_iter();
+    let of_kinds = kinds.map(|trials| recall(source, &search, trials, k, error8));
+    let worst = of_kinds.min_by(|a, b| a.least().total_cmp(&b.least()));
+    worst.unwrap_or(Recall::WHOLE)
+}
+
+/// Mean share of the true `k` neighbours that a search returns.
 ///
 /// - `search`: hands on candidates for a query, some slots left out
 fn recall(
     source: CodeSource<'_>,
-    search: impl Fn(&PreparedQuery, Range<u32>, &mut dyn FnMut(&mut [Scored])) + Sync,
+    search: impl Fn(&PreparedQuery, &Hidden, &mut dyn FnMut(&mut [Scored])) + Sync,
     trials: &[Trial],
     k: usize,
     error8: f32,
-) -> (f64, f64) {
+) -> Recall {
     let hits_of = |trial: &Trial| {
-        let query = source
-            .codec
-            .query_at(source.isa, source.codes, trial.slot as usize);
         let mut hits = 0;
-        search(&query, trial.hidden.clone(), &mut |pool| {
-            hits = nearest16(source, &query, pool, k, error8, |found| {
+        search(&trial.query, &trial.hidden, &mut |pool| {
+            hits = nearest16(source, &trial.query, pool, k, error8, |found| {
                 found
                     .iter()
                     .filter(|found| trial.nearest[..k].contains(&found.name()))
@@ -602,7 +746,8 @@ fn recall(
         .iter()
         .map(|&hits| (hits as f64 / k as f64 - mean).powi(2))
         .sum();
-    (mean, (square / (n * (n - 1.).max(1.))).sqrt())
+    let error = (square / (n * (n - 1.).max(1.))).sqrt();
+    Recall { mean, error }
 }
 
 #[cfg(test)]
@@ -611,6 +756,7 @@ mod tests {
     use rand::seq::SliceRandom;
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
+    use crate::trials::Hidden;
     use crate::{IndexOptions, SearchMode, SearchParams, TrackId, VectorIndex};
 
     const RECORDINGS: usize = 300;
@@ -636,7 +782,7 @@ mod tests {
     fn a_width_is_about_the_number_of_lists_that_a_search_looks_at() {
         let mut rng = StdRng::seed_from_u64(5);
         let mut vectors = recordings(RECORDINGS, &mut rng);
-        // In no order, so that nothing is hidden: widths are those for what the index has.
+        // In no order, so that what is hidden beside a trial is unlike it.
         let mut order: Vec<usize> = (0..vectors.nrows()).collect();
         order.shuffle(&mut rng);
         vectors = vectors.select(Axis(0), &order);
@@ -648,11 +794,12 @@ mod tests {
         let index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
         let lists = index.lists.as_ref().unwrap();
         let mut before = 0;
-        for width in [8, 16, 40, 100, lists.len()] {
+        // Fewer lists would not hold what is handed on.
+        for width in [20, 40, 100, lists.len()] {
             let reach = index.tuning.reach_of(10, width as f32);
             let compared = |slot: usize| {
                 let query = index.codec.stored_at(&index.base.codes, slot);
-                let hidden = slot as u32..slot as u32 + 1;
+                let hidden = Hidden::beside(slot as u32..slot as u32 + 1);
                 let margins = lists.margins(index.isa, &query, reach.codes, &hidden, lists.len());
                 margins
                     .iter()
@@ -661,7 +808,9 @@ mod tests {
             };
             let counts: Vec<usize> = (0..vectors.nrows()).step_by(7).map(compared).collect();
             let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
-            assert!((mean / width as f64 - 1.).abs() < 0.15, "{width}: {mean}");
+            // Margins are kept for powers of two, and for what was handed on before the reach was
+            // widened.
+            assert!((mean / width as f64 - 1.).abs() < 0.4, "{width}: {mean}");
             // Not as many for every vector, but for the last.
             let most = counts.iter().max().unwrap();
             assert!(
@@ -692,11 +841,94 @@ mod tests {
         assert!(before >= 2990, "{before} of 3000");
     }
 
+    /// Share of the ten nearest by double precision that the default search finds.
+    fn recall_of_strangers(ids: &[TrackId], vectors: &Array2<f32>, strangers: &Array2<f32>) -> f64 {
+        let options = IndexOptions {
+            lists_from: 0,
+            ..IndexOptions::default()
+        };
+        let index = VectorIndex::build(ids, vectors.view(), &options).unwrap();
+        let params = SearchParams::default();
+        let found = index.search_batch(strangers.view(), 10, &params).unwrap();
+        let mut right = 0;
+        for (found, query) in found.iter().zip(strangers.outer_iter()) {
+            let cosine = |row: ndarray::ArrayView1<'_, f32>| {
+                let pairs = row.iter().zip(query.iter());
+                let product: f64 = pairs.map(|(&x, &q)| f64::from(x) * f64::from(q)).sum();
+                product / voisin_base::vector::norm(&row.to_vec())
+            };
+            let mut truth: Vec<(f64, TrackId)> = vectors
+                .outer_iter()
+                .zip(ids)
+                .map(|(row, &id)| (cosine(row), id))
+                .collect();
+            truth.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+            // Equal ones may come in either order.
+            let last = truth[9].0 - 1e-5 * truth[9].0.abs();
+            let near = truth.iter().take_while(|other| other.0 >= last);
+            let near: Vec<TrackId> = near.map(|&(_, id)| id).collect();
+            right += found
+                .iter()
+                .filter(|neighbor| near.contains(&neighbor.track))
+                .count();
+        }
+        right as f64 / (10 * strangers.nrows()) as f64
+    }
+
+    #[test]
+    fn recall_says_what_rounding_loses() {
+        let mut rng = StdRng::seed_from_u64(12);
+        let mut normal = || (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.;
+        let centres = Array2::from_shape_simple_fn((100, 32), &mut normal);
+        let mut claimed = |spread: f32| {
+            let vectors = Array2::from_shape_fn((6000, 32), |(row, at)| {
+                centres[(row % 100, at)] + spread * normal()
+            });
+            let ids: Vec<TrackId> = (0..6000).map(TrackId).collect();
+            let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
+            index.stats().recall.unwrap()
+        };
+        // Clusters of some 2e-5, where 16 bits leave 0.92 of the order.
+        let tight = claimed(0.01);
+        assert!((0.8..0.97).contains(&tight), "{tight}");
+        assert!(claimed(0.5) > 0.99);
+    }
+
+    #[test]
+    fn near_copies_at_any_place_do_not_answer_for_strangers() {
+        let mut rng = StdRng::seed_from_u64(8);
+        let mut normal = |n: usize| {
+            Array2::from_shape_simple_fn((n, 64), || {
+                (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.
+            })
+        };
+        for (copies, noise) in [(2, 0.1), (12, 0.1), (12, 0.), (100, 0.3)] {
+            let originals = normal(9600 / copies);
+            let noises = normal(9600);
+            let vectors = Array2::from_shape_fn((9600, 64), |(row, at)| {
+                originals[(row % originals.nrows(), at)] + noise * noises[(row, at)]
+            });
+            let ids: Vec<TrackId> = (0..9600).map(TrackId).collect();
+            let recall = recall_of_strangers(&ids, &vectors, &normal(400));
+            assert!(recall >= 0.9915, "{copies} copies, {noise}: {recall}");
+        }
+        // Nearly all are one vector.
+        let mut vectors = normal(6000);
+        let one = vectors.row(0).to_owned();
+        (0..6000)
+            .filter(|row| row % 50 != 0)
+            .for_each(|row| vectors.row_mut(row).assign(&one));
+        let ids: Vec<TrackId> = (0..6000).map(TrackId).collect();
+        let recall = recall_of_strangers(&ids, &vectors, &normal(200));
+        assert!(recall >= 0.9915, "one vector: {recall}");
+    }
+
     #[test]
     fn widths_are_wide_enough_for_recordings_that_are_not_there() {
         let mut rng = StdRng::seed_from_u64(4);
         let vectors = recordings(RECORDINGS, &mut rng);
-        let strangers = recordings(20, &mut rng);
+        let strangers = recordings(100, &mut rng);
+        let some = strangers.slice(ndarray::s![..;10, ..]);
         let mut ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
         let options = IndexOptions {
             lists_from: 0,
@@ -710,23 +942,22 @@ mod tests {
                     mode,
                     ..SearchParams::default()
                 };
-                index.search_batch(strangers.view(), 10, &params).unwrap()
+                index.search_batch(some, 10, &params).unwrap()
             };
             let found = search(mode).into_iter().zip(search(SearchMode::Exact));
             let hits: usize = found
                 .map(|(a, b)| b.iter().filter(|neighbor| a.contains(neighbor)).count())
                 .sum();
-            hits as f64 / (10 * strangers.nrows()) as f64
+            hits as f64 / (10 * some.nrows()) as f64
         };
         for mode in [SearchMode::Lists, SearchMode::Hnsw] {
             ids.sort_unstable();
             let in_order = recall(&ids, mode);
-            // Where windows of a recording are anywhere, none are hidden: widths are those for near
-            // copies.
+            // Windows of a recording are hidden for what they are like, not for where they stand.
             ids.shuffle(&mut rng);
             let anywhere = recall(&ids, mode);
             assert!(
-                in_order >= 0.985 && anywhere < in_order - 0.02,
+                in_order >= 0.985 && anywhere >= 0.985,
                 "{mode:?}: {in_order} {anywhere}"
             );
         }

@@ -74,8 +74,8 @@ pub struct SearchParams<'a> {
     /// How to search.
     pub mode: SearchMode,
     /// Width of the search: candidates of the graph, or lists that are looked at, about so many on
-    /// average, more for a query whose neighbours are harder to find; `None`: what the build
-    /// measured to be enough. Higher is slower and more complete.
+    /// average, more for a query whose neighbours are harder to find, and at least those that hold
+    /// the candidates; `None`: what the build measured to be enough. Higher is slower and more complete.
     pub ef: Option<usize>,
     /// Vectors of the lists that are compared by more than their short codes; `None`: as many as
     /// the recall needs that the index was built for, whatever `ef` is. Some tens do for a recall
@@ -116,9 +116,11 @@ pub struct IndexOptions {
     pub lists_from: usize,
     /// Recall@10 against the exact search that the default width of a search is chosen for. 0 to 1.
     ///
-    /// Measured with vectors of the index that are hidden from the search, with up to 256 before
-    /// and behind them in the order of ids, or eight times as many: what is added together may be
-    /// alike, and what is asked may be like none of it. 0.995 leaves room above 0.99.
+    /// Measured with queries that the set does not answer by itself, of three kinds: vectors of the
+    /// index with those beside them in the order of ids hidden (up to 256 on either side, or eight
+    /// times as many), vectors with their near copies hidden, wherever these are, and middles of
+    /// two vectors. The worst of the three has to meet it; [`IndexStats::recall`] says whether it
+    /// does. 0.995 leaves room above 0.99.
     pub target_recall: f64,
     /// How a graph is built.
     pub builder: GraphBuilder,
@@ -199,6 +201,8 @@ pub struct IndexSummary {
     pub lists_from: usize,
     /// Default width of a graph search for ten neighbours; `None` without a graph.
     pub ef: Option<usize>,
+    /// Recall@10 of that mode as measured when it was built; `None` where all are scanned.
+    pub recall: Option<f64>,
     /// Reach of a search of the lists for ten neighbours; `None` without lists.
     pub lists: Option<ListStats>,
     /// Bits a component that it holds beside short codes, if it holds no vectors.
@@ -219,7 +223,8 @@ pub struct ListStats {
     pub candidates: usize,
     /// Those of them that are compared in full.
     pub read: Option<usize>,
-    /// Recall@10 against the exact search, for a sample of the vectors that was held out in turn.
+    /// Recall@10 against the exact search, for the kind of [trials](IndexOptions::target_recall)
+    /// that are found worst.
     pub recall: f64,
     /// Standard error of this recall.
     pub recall_error: f64,
@@ -237,6 +242,9 @@ pub struct IndexStats {
     pub mode: SearchMode,
     /// Default width of a graph search for ten neighbours.
     pub ef: usize,
+    /// Recall@10 of [`SearchMode::Auto`] as measured when the index was built; `None` where all are
+    /// scanned.
+    pub recall: Option<f64>,
     /// Reach of a search of the lists for ten neighbours; `None` without lists.
     pub lists: Option<ListStats>,
     /// Number of lists.

@@ -16,6 +16,7 @@ use super::metric::{IndexMetric, distance};
 use super::segment::{self, Segment};
 use super::subset::Bitmap;
 use super::top::Top;
+use super::trials::Hidden;
 use voisin_kernels::dot::best::Scored;
 
 use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
@@ -319,7 +320,7 @@ impl VectorIndex {
                 codec: &self.codec,
                 codes: &self.base.codes,
             };
-            let enough = graph.walk(lists, source, query, ef, 0..0, |pool| {
+            let enough = graph.walk(lists, source, query, ef, &Hidden::NONE, |pool| {
                 self.take(
                     query,
                     k,
@@ -376,12 +377,13 @@ impl VectorIndex {
             };
             let isa = self.isa;
             let next = self.next();
+            let none = &Hidden::NONE;
             let found = if self.residuals.is_some() {
                 // Whatever reads vectors may itself search: no buffers are held meanwhile.
-                let mut pool = lists.nearest(isa, next, query, reach, 0..0, |pool| pool.to_vec());
+                let mut pool = lists.nearest(isa, next, query, reach, none, |pool| pool.to_vec());
                 self.take(query, k, allowed, &mut pool, within, top)
             } else {
-                lists.nearest(isa, next, query, reach, 0..0, |pool| {
+                lists.nearest(isa, next, query, reach, none, |pool| {
                     self.take(query, k, allowed, pool, within, top)
                 })
             };

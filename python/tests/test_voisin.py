@@ -297,6 +297,7 @@ def test_an_index_has_the_metric_that_it_is_told(metric):
         "m": 16,
         "ef_construction": 200,
         "target_recall": 0.99,
+        "recall": None,
     }
     distances, ids = index.kneighbors(vectors[:5], 3)
     by_search, values = index.search(vectors[:5], 3)

@@ -1,13 +1,13 @@
 //! How far a search of lists has to go, as trials at the build find it.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use voisin_kernels::Isa;
 
 use super::{BUFFERS, ListBuffers, Lists, Reach};
 use crate::codes::PreparedQuery;
 use crate::grouping::places;
+use crate::trials::Hidden;
 
 impl Lists {
     /// Of each of `slots`, how many lists are nearer than its own, and how many vectors of the
@@ -17,7 +17,7 @@ impl Lists {
         &self,
         isa: Isa,
         query: &PreparedQuery,
-        hidden: &Range<u32>,
+        hidden: &Hidden,
         slots: &[u32],
         lists_of: &[Vec<u32>],
         lists: usize,
@@ -34,7 +34,7 @@ impl Lists {
                 &mut seen,
             );
         }
-        seen.retain(|candidate| !hidden.contains(&candidate.name()));
+        seen.retain(|candidate| !hidden.contains(candidate.name()));
         seen.sort_unstable();
         // Of two places of a vector the first counts.
         let rank: HashMap<u32, usize> = seen
@@ -63,7 +63,7 @@ impl Lists {
         isa: Isa,
         query: &PreparedQuery,
         codes: usize,
-        hidden: &Range<u32>,
+        hidden: &Hidden,
         lists: usize,
     ) -> Vec<f32> {
         BUFFERS.with_borrow_mut(|buffers| {

@@ -30,7 +30,8 @@ const ORIGIN: &str = "python";
 /// once; the row numbers where none are given. metric: "cosine" (lengths play no part; a vector of length 0 is a ValueError),
 /// "ip" (inner product) or "l2" (Euclidean distance, of vectors kept at 32 bits, not 16; 5 bytes a number). graph: an HNSW graph besides the lists, with 2 m links a vector (m: 4 to
 /// 32) chosen among ef_construction nearest (16 to 2 000). target_recall: recall@10 against comparing with all that searches
-/// are as wide as needed for, measured when the index is built. Raises ValueError for other shapes, ids twice and options out of
+/// are as wide as needed for, measured when the index is built by queries that the vectors do not answer by themselves:
+/// near copies are hidden, wherever they are. Raises ValueError for other shapes, ids twice and options out of
 /// range. Searching, adding and removing may be done from any threads at once. Pickles, with its vectors.
 #[pyclass(name = "VectorIndex", frozen, module = "voisin")]
 pub(super) struct PyVectorIndex {
@@ -325,7 +326,7 @@ impl PyVectorIndex {
             .into_pyarray(py)
     }
 
-    /// The options the index was built with.
+    /// What the index was built with; "recall" is the recall@10 that its searches reached then, None where all are compared.
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let options = PyDict::new(py);
@@ -334,6 +335,8 @@ impl PyVectorIndex {
         options.set_item("m", self.options.m)?;
         options.set_item("ef_construction", self.options.ef_construction)?;
         options.set_item("target_recall", self.options.target_recall)?;
+        let recall = py.detach(|| self.inner().with(|index| index.stats().recall));
+        options.set_item("recall", recall)?;
         Ok(options)
     }
 

@@ -249,11 +249,12 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
         Some(IndexSummary {
             mode: SearchMode::Hnsw,
             ef: Some(width),
+            recall: Some(recall),
             ..
         }) => SearchJson {
             mode: SearchMode::Hnsw.name(),
             why: format!(
-                "{tracks}; a walk of the graph costs less than a search of the lists (width {}; filters that leave few tracks are scanned)",
+                "{tracks}; a walk of the graph costs less than a search of the lists (width {}: recall@10 {recall:.4} when it was built; filters that leave few tracks are scanned)",
                 grouped(*width as u64)
             ),
         },
