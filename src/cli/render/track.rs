@@ -106,7 +106,7 @@ impl FactColumns {
     }
 
     /// Names of columns in a table.
-    pub(crate) fn header<'a>(&'a self) -> impl Iterator<Item = (&'a str, Align)> {
+    pub(crate) fn header(&self) -> impl Iterator<Item = (&str, Align)> {
         self.0.iter().map(|field| match *field {
             "seconds" => ("time", Align::Right),
             "tempo" => ("bpm", Align::Right),

@@ -111,6 +111,7 @@ impl Standing {
     /// The same beside an answer: where its nearest track is close, something here is like what was asked with.
     ///
     /// - `similarities`: those of the answer
+    #[must_use]
     pub fn beside(self, similarities: impl IntoIterator<Item = f32>) -> Self {
         let first = similarities.into_iter().max_by(f32::total_cmp);
         Self { first, ..self }
