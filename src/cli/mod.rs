@@ -19,6 +19,8 @@ mod database;
 #[cfg(not(feature = "postgres"))]
 #[path = "database/absent.rs"]
 mod database;
+#[cfg(test)]
+mod json_docs;
 mod lab;
 mod merge_outcome;
 mod meter;

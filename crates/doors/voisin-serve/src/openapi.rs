@@ -84,7 +84,7 @@ const OTHERS: [QuestionTool; 8] = [
 /// Adds the schema of an answer to a generator.
 type AnswerSchema = fn(&mut SchemaGenerator) -> Schema;
 
-fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+fn answer_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
@@ -93,51 +93,71 @@ type ByTrack<T> = Answer<Page<Items<'static, T>, TrackId>>;
 type ByPlace<T> = Answer<Page<Items<'static, T>, usize>>;
 
 /// The types of the answers.
-const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
-    ("get", "/albums", of::<ByPlace<ArtistJson>>),
-    ("get", "/artists", of::<ByPlace<ArtistJson>>),
-    ("post", "/classify", of::<Answer<AnswersJson<'_>>>),
+const ANSWERS: [(&str, &str, AnswerSchema); 36] = [
+    ("get", "/albums", answer_of::<ByPlace<ArtistJson>>),
+    ("get", "/artists", answer_of::<ByPlace<ArtistJson>>),
+    ("post", "/classify", answer_of::<Answer<AnswersJson<'_>>>),
     (
         "get",
         "/clusters",
-        of::<Answer<Page<ClustersJson<'_>, TrackId>>>,
+        answer_of::<Answer<Page<ClustersJson<'_>, TrackId>>>,
     ),
-    ("get", "/devices", of::<OwnRights>),
-    ("post", "/devices", of::<Invited>),
-    ("get", "/duplicates", of::<ByTrack<GroupJson>>),
-    ("get", "/failed", of::<ByPlace<FailureJson>>),
-    ("post", "/files/classify", of::<Answer<AnswersJson<'_>>>),
-    ("post", "/files/similar", of::<Answer<SimilarJson>>),
-    ("get", "/find", of::<Answer<FoundJson<'_>>>),
-    ("get", "/genres", of::<Answer<Page<GenresPart<'_>, usize>>>),
-    ("get", "/heard", of::<Answer<TracksPage>>),
-    ("get", "/labels", of::<Answer<HandLabelsJson>>),
-    ("get", "/liked", of::<Answer<TracksPage>>),
-    ("post", "/labels", of::<Answer<LabelsChangedJson>>),
-    ("post", "/labels/undo", of::<Answer<LabelUndoneJson>>),
-    ("post", "/labels/write", of::<Answer<LabelsWrittenJson>>),
-    ("get", "/lists", of::<KeptListsJson>),
-    ("get", "/lists/{name}", of::<Answer<ListNowJson<'_>>>),
-    ("put", "/lists/{name}", of::<KeptListJson>),
-    ("post", "/lists/{name}/push", of::<ListPushedJson>),
-    ("get", "/map", of::<Answer<Page<MapPart<'_>, TrackId>>>),
-    ("delete", "/missing", of::<Answer<Gone>>),
-    ("get", "/missing", of::<Answer<MissingPage>>),
-    ("post", "/mix", of::<Answer<SimilarJson>>),
-    ("get", "/outliers", of::<ByTrack<OutlierJson>>),
-    ("post", "/path", of::<Answer<Noted<WalkJson>>>),
-    ("post", "/playlist", of::<Answer<Noted<PlaylistJson>>>),
-    ("post", "/refs/artists", of::<Answer<ArtistMatches>>),
-    ("post", "/refs/path", of::<Answer<Matches>>),
-    ("post", "/refs/similar", of::<Answer<Matches>>),
-    ("get", "/scan", of::<ScanProgress>),
-    ("post", "/similar", of::<SimilarOrPassages>),
-    ("get", "/status", of::<Answer<StatusJson>>),
-    ("get", "/suspects", of::<ByTrack<SuspectJson>>),
-    ("get", "/tracks", of::<Answer<NextPage<PageJson>>>),
-    ("get", "/tracks/{id}", of::<Answer<Noted<CardJson<'_>>>>),
-    ("get", "/tracks/{id}/liked", of::<PageOpinion>),
-    ("get", "/words", of::<Answer<WordsJson<'_>>>),
+    ("get", "/devices", answer_of::<OwnRights>),
+    ("post", "/devices", answer_of::<Invited>),
+    ("get", "/duplicates", answer_of::<ByTrack<GroupJson>>),
+    ("get", "/failed", answer_of::<ByPlace<FailureJson>>),
+    (
+        "post",
+        "/files/classify",
+        answer_of::<Answer<AnswersJson<'_>>>,
+    ),
+    ("post", "/files/similar", answer_of::<Answer<SimilarJson>>),
+    ("get", "/find", answer_of::<Answer<FoundJson<'_>>>),
+    (
+        "get",
+        "/genres",
+        answer_of::<Answer<Page<GenresPart<'_>, usize>>>,
+    ),
+    ("get", "/labels", answer_of::<Answer<HandLabelsJson>>),
+    ("post", "/labels", answer_of::<Answer<LabelsChangedJson>>),
+    ("post", "/labels/undo", answer_of::<Answer<LabelUndoneJson>>),
+    (
+        "post",
+        "/labels/write",
+        answer_of::<Answer<LabelsWrittenJson>>,
+    ),
+    ("get", "/lists", answer_of::<KeptListsJson>),
+    ("get", "/lists/{name}", answer_of::<Answer<ListNowJson<'_>>>),
+    ("put", "/lists/{name}", answer_of::<KeptListJson>),
+    ("post", "/lists/{name}/push", answer_of::<ListPushedJson>),
+    (
+        "get",
+        "/map",
+        answer_of::<Answer<Page<MapPart<'_>, TrackId>>>,
+    ),
+    ("post", "/mix", answer_of::<Answer<SimilarJson>>),
+    ("get", "/outliers", answer_of::<ByTrack<OutlierJson>>),
+    ("post", "/path", answer_of::<Answer<Noted<WalkJson>>>),
+    (
+        "post",
+        "/playlist",
+        answer_of::<Answer<Noted<PlaylistJson>>>,
+    ),
+    ("post", "/refs/artists", answer_of::<Answer<ArtistMatches>>),
+    ("post", "/refs/path", answer_of::<Answer<Matches>>),
+    ("post", "/refs/similar", answer_of::<Answer<Matches>>),
+    ("get", "/scan", answer_of::<ScanProgress>),
+    ("post", "/similar", answer_of::<SimilarOrPassages>),
+    ("get", "/status", answer_of::<Answer<StatusJson>>),
+    ("get", "/suspects", answer_of::<ByTrack<SuspectJson>>),
+    ("get", "/tracks", answer_of::<Answer<NextPage<PageJson>>>),
+    (
+        "get",
+        "/tracks/{id}",
+        answer_of::<Answer<Noted<CardJson<'_>>>>,
+    ),
+    ("get", "/tracks/{id}/liked", answer_of::<PageOpinion>),
+    ("get", "/words", answer_of::<Answer<WordsJson<'_>>>),
 ];
 
 /// `similar` answers with passages where it is asked for one.
