@@ -579,14 +579,14 @@ mod tests {
         });
         assert_eq!(
             ids(&mut engine, 1, &nearest()),
-            [2, 21, 3, 22, 4, 23, 41, 42, 43]
+            [2, 3, 4, 21, 41, 22, 42, 23, 43]
         );
         let of_album = MixOptions {
             max_per_album: Some(1),
             max_per_artist: Some(2),
             ..nearest()
         };
-        assert_eq!(ids(&mut engine, 1, &of_album), [2, 21, 3, 22, 41, 42]);
+        assert_eq!(ids(&mut engine, 1, &of_album), [2, 3, 21, 41, 22, 42]);
         let free = MixOptions {
             max_per_artist: None,
             limit: 4,
