@@ -1,4 +1,4 @@
-//! The page's modules as one file, where packaging has made one: VOISIN_PAGE_BUNDLE names it (scripts/bundle_page).
+//! The page's modules as one file, where packaging has made one: a variable names it (`scripts/bundle_page`).
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(bundled)");
