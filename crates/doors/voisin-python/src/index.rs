@@ -326,7 +326,7 @@ impl PyVectorIndex {
             .into_pyarray(py)
     }
 
-    /// What the index was built with; "recall" is the recall@10 that its searches reached then, None where all are compared.
+    /// The options the index was built with; "recall" is the recall@10 that its searches reached then, None where all are compared.
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let options = PyDict::new(py);

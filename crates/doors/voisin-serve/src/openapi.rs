@@ -93,7 +93,7 @@ type ByTrack<T> = Answer<Page<Items<'static, T>, TrackId>>;
 type ByPlace<T> = Answer<Page<Items<'static, T>, usize>>;
 
 /// The types of the answers.
-const ANSWERS: [(&str, &str, AnswerSchema); 36] = [
+const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
     ("get", "/albums", answer_of::<ByPlace<ArtistJson>>),
     ("get", "/artists", answer_of::<ByPlace<ArtistJson>>),
     ("post", "/classify", answer_of::<Answer<AnswersJson<'_>>>),
@@ -118,7 +118,9 @@ const ANSWERS: [(&str, &str, AnswerSchema); 36] = [
         "/genres",
         answer_of::<Answer<Page<GenresPart<'_>, usize>>>,
     ),
+    ("get", "/heard", answer_of::<Answer<TracksPage>>),
     ("get", "/labels", answer_of::<Answer<HandLabelsJson>>),
+    ("get", "/liked", answer_of::<Answer<TracksPage>>),
     ("post", "/labels", answer_of::<Answer<LabelsChangedJson>>),
     ("post", "/labels/undo", answer_of::<Answer<LabelUndoneJson>>),
     (
@@ -135,6 +137,8 @@ const ANSWERS: [(&str, &str, AnswerSchema); 36] = [
         "/map",
         answer_of::<Answer<Page<MapPart<'_>, TrackId>>>,
     ),
+    ("delete", "/missing", answer_of::<Answer<Gone>>),
+    ("get", "/missing", answer_of::<Answer<MissingPage>>),
     ("post", "/mix", answer_of::<Answer<SimilarJson>>),
     ("get", "/outliers", answer_of::<ByTrack<OutlierJson>>),
     ("post", "/path", answer_of::<Answer<Noted<WalkJson>>>),
