@@ -5,6 +5,8 @@ use voisin_learn::genre::{Genre, GenreKinship, Kinship};
 
 /// Kin named per genre in the overview.
 const KIN: usize = 3;
+/// Tracks from which on a genre is compared with others.
+const LEAST: usize = 3;
 
 /// Says of a genre what it lies within.
 pub(crate) fn within(genre: &GenreKinship, said: String) -> String {
@@ -16,7 +18,7 @@ pub(crate) fn within(genre: &GenreKinship, said: String) -> String {
     }
 }
 
-/// Prints the overview of all genres.
+/// Prints the overview of all genres; those of a track or two, which say little of a genre, stand in one line below.
 pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("genre", Align::Left),
@@ -24,10 +26,13 @@ pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
         ("cohesion", Align::Right),
         ("nearest genres (distance, 0 to 1)", Align::Left),
     ]);
-    for genre in &kinship.genres {
+    let few = few(kinship);
+    let is_shown = |genre: &Genre| !few.iter().any(|small| small.genre == *genre);
+    for genre in kinship.genres.iter().filter(|row| is_shown(&row.genre)) {
         let kin: Vec<String> = genre
             .nearest
             .iter()
+            .filter(|kin| is_shown(&kin.genre))
             .take(KIN)
             .map(|kin| format!("{} {:.2}", kin.genre, kin.distance))
             .collect();
@@ -41,5 +46,56 @@ pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
         ];
         table.row(cells);
     }
-    table.print()
+    table.print()?;
+    if few.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = few.iter().map(|small| small.genre.name()).collect();
+    super::print_line(&format!(
+        "and {} of fewer than {LEAST} tracks: {}",
+        super::count(names.len() as u64, "genre"),
+        names.join(", ")
+    ))
+}
+
+/// Genres of too few tracks to be compared; none where hardly any have more.
+fn few(kinship: &Kinship) -> Vec<&GenreKinship> {
+    let (few, enough): (Vec<_>, Vec<_>) = kinship
+        .genres
+        .iter()
+        .partition(|genre| genre.tracks < LEAST);
+    if enough.len() < 2 { Vec::new() } else { few }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_learn::genre::Taxonomy;
+
+    #[test]
+    fn genres_of_a_track_or_two_stand_apart() {
+        let kinship = |sizes: &[usize]| Kinship {
+            genres: ["Rock", "Jazz", "Country", "Folk"]
+                .iter()
+                .zip(sizes)
+                .map(|(name, &tracks)| GenreKinship {
+                    genre: Taxonomy::default().genre(name).unwrap(),
+                    tracks,
+                    within: Vec::new(),
+                    cohesion: None,
+                    nearest: Vec::new(),
+                    typical: Vec::new(),
+                    borderline: Vec::new(),
+                })
+                .collect(),
+            distance: Vec::new(),
+        };
+        let names = |sizes: &[usize]| -> Vec<String> {
+            let kinship = kinship(sizes);
+            let few = few(&kinship).into_iter();
+            few.map(|genre| genre.genre.to_string()).collect()
+        };
+        assert_eq!(names(&[78, 3, 1, 2]), ["Country", "Folk"]);
+        assert!(names(&[78, 1, 1, 2]).is_empty(), "nothing to compare with");
+    }
 }
