@@ -1,5 +1,6 @@
 //! `voisin train genre`.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::cli::Ending;
@@ -149,6 +150,12 @@ fn report(
         },
         percent(quality.vote_accuracy)
     ));
+    if let Some((genre, share)) = commonest(&tracks.labels) {
+        lines.push(format!(
+            "compare:  {genre} for every track would be right for {}",
+            percent(share)
+        ));
+    }
     if !is_headless {
         let chosen = match model.fusion().part {
             FusionPart::Vote => "the neighbours alone",
@@ -176,4 +183,32 @@ fn report(
         ));
     }
     lines
+}
+
+/// The genre that most of the labelled tracks have, and the share of them that do.
+fn commonest(labels: &[Vec<Genre>]) -> Option<(&Genre, f64)> {
+    let mut counts: BTreeMap<&Genre, usize> = BTreeMap::new();
+    for genre in labels.iter().flatten() {
+        *counts.entry(genre).or_default() += 1;
+    }
+    let labelled = labels.iter().filter(|genres| !genres.is_empty()).count();
+    let (genre, tracks) = counts.into_iter().max_by_key(|&(_, tracks)| tracks)?;
+    Some((genre, tracks as f64 / labelled as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_learn::genre::Taxonomy;
+
+    #[test]
+    fn a_library_of_one_genre_says_what_guessing_would_give() {
+        let taxonomy = Taxonomy::default();
+        let mut labels = vec![taxonomy.parse(&["Rock"]); 19];
+        labels.push(taxonomy.parse(&["Classical"]));
+        labels.push(Vec::new());
+        let (genre, share) = commonest(&labels).unwrap();
+        assert_eq!((genre.name(), share), ("Rock", 0.95));
+        assert_eq!(commonest(&[]), None);
+    }
 }
