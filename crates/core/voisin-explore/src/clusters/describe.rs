@@ -189,7 +189,8 @@ fn weight(share: &Share) -> f32 {
     share.share * share.lift.ln()
 }
 
-/// Up to two genres, two tags that say something new, and an artist, as far as they are distinctive.
+/// Up to two genres, two tags that say something new, and an artist, as far as they are distinctive; "mixed" where there are
+/// genres, but none that is as common in it as elsewhere.
 fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
     let distinctive = |share: &&Share, least: f32, lift: f32| {
         share.tracks >= 2 && share.share >= least && share.lift >= lift
@@ -205,7 +206,7 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
     let enough = if words.is_empty() { 0.3 } else { 0.5 };
     let common = genres
         .iter()
-        .filter(|g| g.share >= enough)
+        .filter(|g| g.share >= enough && g.lift >= AS_COMMON)
         .max_by(|a, b| a.tracks.cmp(&b.tracks));
     if let Some(common) = common
         .map(|g| g.label.as_str())
@@ -225,6 +226,9 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
         .find(|a| distinctive(a, 0.3, 2.0))
         .map(|a| a.label.as_str());
     let mut name = words.join(", ");
+    if name.is_empty() && !genres.is_empty() {
+        "mixed".clone_into(&mut name);
+    }
     if let Some(artist) = artist {
         name = if name.is_empty() {
             artist.to_owned()
@@ -234,6 +238,9 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
     }
     name
 }
+
+/// Least lift of a genre that names a cluster: it is no rarer there than elsewhere, up to rounding.
+const AS_COMMON: f32 = 0.999;
 
 /// Names that occur twice get their most distinctive artist that the others do not have, or the medoid.
 fn make_names_unique(clusters: &mut [Cluster], meta: &[&TrackMeta]) {
@@ -268,5 +275,28 @@ fn make_names_unique(clusters: &mut [Cluster], meta: &[&TrackMeta]) {
         if round.is_empty() {
             break;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_genre_rarer_here_than_elsewhere_names_no_cluster() {
+        let share = |label: &str, share: f32, lift: f32| Share {
+            label: label.to_owned(),
+            tracks: (100.0 * share) as usize,
+            share,
+            lift,
+        };
+        let rock = share("Rock", 0.4, 0.96);
+        let world = share("World", 0.1, 3.0);
+        assert_eq!(name(&[rock.clone(), world], &[], &[]), "mixed");
+        let lehrer = share("Tom Lehrer", 0.4, 3.0);
+        assert_eq!(name(&[rock], &[], &[lehrer]), "mixed · Tom Lehrer");
+        let everywhere = share("Rock", 1.0, 1.0);
+        assert_eq!(name(&[everywhere], &[], &[]), "Rock");
+        assert_eq!(name(&[], &[], &[]), "", "nothing is known of genres");
     }
 }
