@@ -1,10 +1,11 @@
 //! `similar`, and the filters and outputs that other verbs share.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{EnumValueParser, PossibleValue, StringValueParser, TypedValueParser};
-use clap::{Arg, Args, Command, ValueEnum, ValueHint};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
 
 use super::BackendArgs;
 use crate::cli::render::template::LineTemplate;
@@ -46,10 +47,49 @@ pub(crate) struct MixArgs {
     pub(crate) backend: BackendArgs,
 }
 
-/// How a list of tracks is printed.
+/// How a list of tracks is printed: as it was said, else by the ending of the file that it is written to.
+#[derive(Debug, Clone)]
+pub(crate) struct ListOutput(ListOutputArgs);
+
+impl std::ops::Deref for ListOutput {
+    type Target = ListOutputArgs;
+
+    fn deref(&self) -> &ListOutputArgs {
+        &self.0
+    }
+}
+
+impl Args for ListOutput {
+    fn augment_args(command: Command) -> Command {
+        ListOutputArgs::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        ListOutputArgs::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for ListOutput {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut output = ListOutputArgs::from_arg_matches(matches)?;
+        let is_default = matches.value_source("format") == Some(ValueSource::DefaultValue);
+        let target = output.target.as_deref().filter(|_| is_default);
+        if let Some(format) = target.and_then(ListFormat::of_ending) {
+            output.format = format;
+        }
+        Ok(Self(output))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The options of [`ListOutput`].
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
-pub(crate) struct ListOutput {
+pub(crate) struct ListOutputArgs {
     /// How the list is printed; m3u8, xspf and jspf are playlists, paths are for pipes. With a dollar in it a template of
     /// each line: '$artist - $title'
     #[arg(long, default_value = "table", value_parser = ListFormatParser)]
@@ -63,7 +103,8 @@ pub(crate) struct ListOutput {
     /// In playlists: the list's name, for players
     #[arg(long = "name", value_name = "TEXT")]
     pub(crate) title: Option<String>,
-    /// Write the playlist, or the bare paths, to this file
+    /// Write the playlist, or the bare paths, to this file; without --format its ending says which: .m3u8, .xspf, .jspf,
+    /// .xml (Rekordbox) or .nml (Traktor)
     #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) target: Option<PathBuf>,
     /// Replace a file that is there
@@ -120,6 +161,19 @@ impl TypedValueParser for ListFormatParser {
 }
 
 impl ListFormat {
+    /// The format of playlists that files with such an ending have.
+    fn of_ending(file: &Path) -> Option<Self> {
+        let ending = file.extension()?.to_str()?.to_ascii_lowercase();
+        match ending.as_str() {
+            "m3u8" | "m3u" => Some(Self::M3u8),
+            "xspf" => Some(Self::Xspf),
+            "jspf" => Some(Self::Jspf),
+            "xml" => Some(Self::Rekordbox),
+            "nml" => Some(Self::Traktor),
+            _ => None,
+        }
+    }
+
     /// Its name on the command line.
     fn name(&self) -> String {
         self.to_possible_value().map_or_else(
@@ -140,14 +194,14 @@ impl ListFormat {
 impl ListOutput {
     /// Printed in this format.
     pub(crate) fn new(format: ListFormat) -> Self {
-        Self {
+        Self(ListOutputArgs {
             format,
             relative_to: None,
             null: false,
             title: None,
             target: None,
             replaces: false,
-        }
+        })
     }
 
     /// Refuses options that mean nothing in this format.
@@ -192,4 +246,33 @@ pub(crate) enum TableFormat {
     Table,
     Json,
     Csv,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_written_as_its_ending_says() {
+        let format = |words: &[&str]| {
+            let command = ListOutput::augment_args(Command::new("list").no_binary_name(true));
+            let matches = command.try_get_matches_from(words).unwrap();
+            let output = ListOutput::from_arg_matches(&matches).unwrap();
+            output.format.clone()
+        };
+        for (file, expected) in [
+            ("a.m3u8", ListFormat::M3u8),
+            ("a.M3U", ListFormat::M3u8),
+            ("a.xspf", ListFormat::Xspf),
+            ("a.xml", ListFormat::Rekordbox),
+            ("a.nml", ListFormat::Traktor),
+            ("a.txt", ListFormat::Table),
+            ("m3u8", ListFormat::Table),
+        ] {
+            assert_eq!(format(&["-o", file]), expected, "{file}");
+        }
+        let named = format(&["--format", "jspf", "-o", "a.m3u8"]);
+        assert_eq!(named, ListFormat::Jspf, "--format goes first");
+        assert_eq!(format(&[]), ListFormat::Table);
+    }
 }

@@ -157,7 +157,7 @@ fn mistakes_have_one_style() {
             "there is no option --qqq here; see \"voisin list --help\"",
         ),
         (
-            "--library demo list -o l.m3u8",
+            "--library demo list -o l.txt",
             "--output takes a playlist, expected with it --format m3u8, xspf, jspf, rekordbox, traktor or paths, found --format table",
         ),
         (
