@@ -14,8 +14,8 @@ use voisin_questions::spans::{Seconds, length};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
 ///
-/// Needs no network and under a minute. The library goes into a temporary folder unless --library names one; the variable
-/// `VOISIN_LIBRARY` and the config file are not asked, and a library that holds other tracks is refused.
+/// Needs no network and under a minute. The library goes into the folder voisin-demo beside your own unless --library names
+/// one, and stays; a library that holds other tracks is refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin demo")]
 pub(crate) struct DemoArgs {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::cli::Ending;
 use crate::cli::add_files::{add_files, report_unnamed};
-use crate::cli::args::{AddArgs, WindowCount};
+use crate::cli::args::{AddArgs, ReportFormat, WindowCount};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::scan_named;
@@ -52,6 +52,21 @@ fn note_links(
             },
             first.display(),
             if links.len() == 1 { "is" } else { "are" },
+        ));
+    }
+    Ok(())
+}
+
+/// After the first music of a library: what can be done with it.
+fn suggest_next(context: &Context, engine: &Engine) -> anyhow::Result<()> {
+    let mut first = None;
+    engine.library().for_each_track(|track| {
+        first.get_or_insert(track.id);
+        Ok(())
+    })?;
+    if let Some(id) = first {
+        context.console.note(&format!(
+            "next: \"voisin similar id:{id}\" (what sounds like it?), \"voisin find calm guitar\", \"voisin map -o map.html\", \"voisin serve\" (a page to listen on)"
         ));
     }
     Ok(())
@@ -185,7 +200,11 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         },
         ..AddRun::default()
     };
+    let is_first = engine.library().status()?.tracks == 0;
     let ending = add_files(context, &mut engine, run, &found.of_system, args.format)?;
+    if is_first && args.format == ReportFormat::Table && !args.dry_run {
+        suggest_next(context, &engine)?;
+    }
     if ending == Ending::Fine && !found.problems.is_empty() {
         return Ok(Ending::Partial);
     }

@@ -21,6 +21,8 @@ use voisin_learn::genre::{GenreError, KinshipOptions};
 use voisin_library::{OpenMode, scan, stored_path};
 use voisin_questions::SimilarAnswer;
 
+/// The demo's library where none is named.
+const FOLDER: &str = "voisin-demo";
 /// Labelled neighbours that vote, and how many of them are shown.
 const VOTERS: usize = 15;
 const SHOWN_VOTERS: usize = 5;
@@ -29,19 +31,14 @@ const SEED: &str = "library/metal/muldjord-chaos-god.mp3";
 
 pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> {
     let data = find_data(args.data.as_deref())?;
-    // A folder of one's own stays; a temporary one goes at the end.
-    let temporary = if context.has_library_option() {
-        None
+    // Beside the library, so that it can be looked at afterwards.
+    let beside;
+    let context = if context.has_library_option() {
+        context
     } else {
-        Some(tempfile::tempdir().context("cannot make a temporary folder")?)
-    };
-    let own;
-    let context = match &temporary {
-        Some(folder) => {
-            own = context.with_library(folder.path())?;
-            &own
-        }
-        None => context,
+        let folder = context.library_dir().with_file_name(FOLDER);
+        beside = context.with_library(&folder)?;
+        &beside
     };
 
     let library = scan::scan(&[data.join("library")], &is_audio_candidate).files;
@@ -108,6 +105,14 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
 
     say("\n3. How close are the genres to one another? For each, the nearest others:")?;
     print_kinship(&engine.kinship(&LabelSource::Tags, &KinshipOptions::default())?)?;
+
+    let folder = context.library_dir();
+    let folder = folder.display().to_string();
+    say("\nThe demo's library stays. Look at it and listen to it:")?;
+    say(&format!("  voisin --library {folder:?} serve"))?;
+    say(&format!(
+        "  voisin --library {folder:?} map -o demo-map.html"
+    ))?;
 
     say("\nNow on your own music:")?;
     for (command, what) in [

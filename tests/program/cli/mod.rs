@@ -372,10 +372,25 @@ fn bench_says_what_ran() {
 fn the_demo_leaves_libraries_alone() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
-    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let first = sandbox.run(["add", music.to_str().unwrap()]);
+    assert!(
+        text(&first.stderr).contains("next: \"voisin similar id:"),
+        "{}",
+        text(&first.stderr)
+    );
+    fine(first);
     let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
-    // a variable is no request; the demo runs in a folder of its own
+    // a variable is no request; the demo runs in a folder of its own, which stays
     let shown = sandbox.run(["demo"]);
+    let kept = sandbox.path("voisin-demo");
+    let kept = kept.to_str().unwrap();
+    assert!(
+        text(&shown.stdout).contains(&format!("voisin --library {kept:?} serve")),
+        "{}",
+        text(&shown.stdout)
+    );
+    let status = json(sandbox.run(["--library", kept, "status", "--format", "json"]));
+    assert_eq!(status["tracks"], 43);
     assert!(
         text(&shown.stdout).contains("Now on your own music"),
         "{}",
