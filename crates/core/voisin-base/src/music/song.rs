@@ -223,14 +223,17 @@ fn parts(title: &str) -> Parts {
         .iter()
         .filter_map(|word| folded.find(word))
         .min();
-    found.name = folded[..featured.unwrap_or(folded.len())].to_owned();
-    while let Some((before, last)) = found.name.rsplit_once(' ') {
+    let mut words = &folded[..featured.unwrap_or(folded.len())];
+    while let Some((before, last)) = words.rsplit_once(' ') {
         if !TRAILING.contains(&last) {
             break;
         }
-        found.name = before.to_owned();
+        words = before;
     }
-    found
+    Parts {
+        name: words.to_owned(),
+        ..found
+    }
 }
 
 /// Words of versions that stand behind a name without a mark.
