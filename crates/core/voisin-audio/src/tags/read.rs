@@ -222,11 +222,12 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
         (!parts.is_empty()).then(|| parts.join("; "))
     };
     let number = |key| tag.get_strings(key).find_map(leading_number);
+    // The recording's year before that of a reissue.
     let dates = [
+        ItemKey::OriginalReleaseDate,
         ItemKey::RecordingDate,
         ItemKey::Year,
         ItemKey::ReleaseDate,
-        ItemKey::OriginalReleaseDate,
     ];
     TrackTags {
         title: joined(ItemKey::TrackTitle),
@@ -487,6 +488,27 @@ mod tests {
             ];
             let tags = tags_of(&file(version, &frames));
             assert_eq!(tags.year, Some(2011), "{version} {id} {date}");
+        }
+    }
+
+    #[test]
+    fn a_reissue_has_the_year_of_its_recording() {
+        for (version, original) in [(3, "TORY"), (4, "TDOR")] {
+            let released = if version == 3 { "TYER" } else { "TDRC" };
+            let frames = [
+                frame(version, released, &text("2008")),
+                frame(version, original, &text("1969")),
+            ];
+            let tags = tags_of(&file(version, &frames));
+            assert_eq!(tags.year, Some(1969), "{original}");
+        }
+        for name in ["ORIGINALDATE", "ORIGINALYEAR"] {
+            let original = format!("{name}=1969-09-26");
+            let list = comment_list(&[b"DATE=2008", original.as_bytes()]);
+            let size = (list.len() as u32).to_be_bytes();
+            let info = [&[0, 0, 0, 34][..], &[0; 34]].concat();
+            let flac = [b"fLaC", &info[..], &[0x84], &size[1..], &list].concat();
+            assert_eq!(tags_of(&flac).year, Some(1969), "{name}");
         }
     }
 
