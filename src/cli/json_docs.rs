@@ -31,8 +31,11 @@ fn answer_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
+/// Adds the schema of an answer to a generator.
+type AnswerSchema = fn(&mut SchemaGenerator) -> Schema;
+
 /// What commands begin with and the types of their answers; the first that fits counts.
-const ANSWERS: [(&str, fn(&mut SchemaGenerator) -> Schema); 25] = [
+const ANSWERS: [(&str, AnswerSchema); 25] = [
     ("voisin add ", answer_of::<AddAnswer>),
     ("voisin status", answer_of::<StatusJson>),
     ("voisin labels", answer_of::<LabelSourceJson>),

@@ -121,7 +121,7 @@ fn verbs_that_need_exact_vectors_are_refused_without_them() {
         let mut mirror = Mirror::open(Postgres::open(&place).unwrap(), &copy).unwrap();
         let followed = mirror.follow(&AtomicBool::new(false), &mut |_, _| {});
         assert!(
-            matches!(followed, Err(BackendError::Unloaded { of: 300, .. })),
+            matches!(followed, Err(BackendError::Unloaded { total: 300, .. })),
             "{followed:?}"
         );
         fine(sandbox.run(["similar", "title 12", "--backend", &url]));

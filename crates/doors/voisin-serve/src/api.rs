@@ -44,6 +44,7 @@ use voisin_questions::values::Limit;
 
 #[cfg(test)]
 pub(super) use listening::{PageOpinion, TracksPage};
+#[cfg(test)]
 pub(super) use missing::{Gone, MissingPage};
 
 /// Longest list of tracks in a question.

@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use voisin_engine::{GenreHead, LabelledTracks};
-use voisin_learn::genre::{FitOptions, FusionPart, Settings};
+use voisin_learn::genre::{FitOptions, FusionPart, Genre, Settings};
 use voisin_questions::answers::genre::{SmallGenre, TrainedJson};
 
 pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<Ending> {
