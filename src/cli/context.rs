@@ -1,4 +1,4 @@
-//! What every verb needs: the library's folder, the model, the device, the threads, and Ctrl-C.
+//! State that every verb needs: the library's folder, the model, the device, the threads, and Ctrl-C.
 
 use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ impl Context {
         Ok(())
     }
 
-    /// What happens to the index of a temporary library is of no interest.
+    /// Ignores news of the index, as for a temporary library.
     pub(crate) fn listen_quietly(&self, engine: &mut Engine) {
         let console = self.console;
         engine.on_index_news(move |news| console.detail(&news.to_string()));

@@ -32,10 +32,10 @@ fn answer_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// Adds the schema of an answer to a generator.
-type AnswerSchema = fn(&mut SchemaGenerator) -> Schema;
+type ExampleSchema = fn(&mut SchemaGenerator) -> Schema;
 
-/// What commands begin with and the types of their answers; the first that fits counts.
-const ANSWERS: [(&str, AnswerSchema); 25] = [
+/// The first words of commands and the types of their answers; the first that fits counts.
+const ANSWERS: [(&str, ExampleSchema); 25] = [
     ("voisin add ", answer_of::<AddAnswer>),
     ("voisin status", answer_of::<StatusJson>),
     ("voisin labels", answer_of::<LabelSourceJson>),
@@ -69,7 +69,7 @@ const ANSWERS: [(&str, AnswerSchema); 25] = [
     ("voisin remove", answer_of::<RemovedJson>),
 ];
 
-/// What is not the same in an example and in the schema of its type.
+/// Differences between an example and the schema of its type.
 fn differences(schemas: &Value, schema: &Value, example: &Value, place: &str) -> Vec<String> {
     if let Some(name) = schema["$ref"].as_str() {
         let name = name.rsplit('/').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the laboratory's verbs share: data sets, features, progress, and a run's answers.
+//! Parts that the laboratory's verbs share: data sets, features, progress, and a run's answers.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -255,7 +255,7 @@ pub(crate) fn classify_with(
     })
 }
 
-/// What a run says of the tracks that it is asked about; nothing where it was interrupted.
+/// A run's answers about tracks; nothing where it was interrupted.
 fn answer(
     context: &Context,
     run: &Path,
@@ -305,7 +305,7 @@ fn answer(
     }
 }
 
-/// What is asked about: one data set, or files and folders.
+/// The tracks in question: one data set, or files and folders.
 ///
 /// - `folders`: whether a bare folder is a data set where it can be read as one
 pub(crate) fn asked(

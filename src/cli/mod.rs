@@ -64,7 +64,7 @@ pub(crate) enum Ending {
     Interrupted,
 }
 
-/// What was named is not there: exit code 1, as where a search finds nothing.
+/// A named thing is not there: exit code 1, as where a search finds nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NothingFound(pub(crate) String);
@@ -264,7 +264,7 @@ mod tests {
     use super::args::Cli;
     use super::verbs::man::reference;
 
-    /// What takes a path, as `command\toption`.
+    /// Arguments that take a path, as `command\toption`.
     fn paths(command: &clap::Command, name: &str, found: &mut BTreeSet<String>) {
         let arguments = command.get_arguments();
         for argument in arguments.filter(|argument| name.is_empty() || !argument.is_global_set()) {

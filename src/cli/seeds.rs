@@ -1,4 +1,4 @@
-//! What a user names on the command line, as seeds of a search (docs/grammar.md): files, `id:NUMBER`, words, playlists,
+//! Seeds of a search as a user names them on the command line (docs/grammar.md): files, `id:NUMBER`, words, playlists,
 //! folders, `album:NAME`, `artist:NAME`, `composer:NAME`.
 
 use std::ffi::{OsStr, OsString};

@@ -1,4 +1,4 @@
-//! What holds for every command: an option, else a variable of the environment, else the config file, else a default.
+//! Settings of every command: an option, else a variable of the environment, else the config file, else a default.
 
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ impl<T> Setting<T> {
     }
 }
 
-/// What the config file may say.
+/// The fields of the config file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConfigFile {
@@ -156,7 +156,7 @@ fn variable(name: &str) -> Option<PathBuf> {
     directories::from_variable(name)
 }
 
-/// What the config file says; nothing where there is none.
+/// Reads the config file; nothing where there is none.
 fn read_file(path: &Path) -> anyhow::Result<ConfigFile> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

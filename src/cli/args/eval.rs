@@ -26,7 +26,7 @@ pub(crate) enum EvalCommand {
     Index(super::EvalIndexArgs),
 }
 
-/// What both evaluations take.
+/// Options of both evaluations.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EvalOutput {
     #[command(flatten)]

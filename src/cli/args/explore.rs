@@ -62,7 +62,7 @@ pub(crate) struct MapArgs {
     pub(crate) title: Option<String>,
 }
 
-/// What a map can be coloured by, with what the help says of it.
+/// The ways to colour a map, with their help.
 fn colours() -> [PossibleValue; 8] {
     ColourBy::ALL.map(|way| {
         let value = PossibleValue::new(way.name());
@@ -145,7 +145,7 @@ pub(crate) struct AlbumsArgs {
     pub(crate) makers: MakersArgs,
 }
 
-/// What is asked of artists and of albums.
+/// Options of `artists` and `albums`.
 #[derive(Debug, Args)]
 pub(crate) struct MakersArgs {
     #[command(flatten)]

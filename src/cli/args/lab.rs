@@ -83,7 +83,7 @@ pub(crate) struct FeaturesArgs {
     pub(crate) force: bool,
 }
 
-/// What `--recipe` takes.
+/// The values of `--recipe`.
 const RECIPES: [&str; 8] = {
     let mut names = ["features", "auto", "", "", "", "", "", ""];
     let mut at = 0;

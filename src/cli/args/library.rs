@@ -172,7 +172,7 @@ pub(crate) struct EmbedArgs {
     pub(crate) parquet: EmbedParquetArgs,
 }
 
-/// What `embed --format parquet` takes besides.
+/// Further options of `embed --format parquet`.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "With --format parquet")]
 pub(crate) struct EmbedParquetArgs {
@@ -366,7 +366,7 @@ pub(crate) struct RepairArgs {
     pub(crate) index_bits: Option<IndexBits>,
 }
 
-/// What an index holds of vectors: `None`: all.
+/// The bits of vectors in an index: `None`: all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IndexBits(pub(crate) Option<usize>);
 

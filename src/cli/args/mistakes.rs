@@ -48,7 +48,7 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 8] = [
     ),
 ];
 
-/// What a word of another program is called here.
+/// The name here of another program's word.
 fn known_elsewhere<'a>(word: &str, called: &str) -> Option<&'a str> {
     if word.starts_with('-') {
         let same = |(names, option, _): &&(&[&str], &str, &str)| {
@@ -60,7 +60,7 @@ fn known_elsewhere<'a>(word: &str, called: &str) -> Option<&'a str> {
     OTHER_COMMANDS.iter().find(same).map(|(_, here)| *here)
 }
 
-/// What is wrong with the arguments, in one style with the errors of the verbs.
+/// The fault of the arguments, in one style with the errors of the verbs.
 pub(crate) fn message(error: &Error) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),

@@ -1,5 +1,5 @@
-//! What reads and writes Parquet files, `add --from-parquet`, `embed` and `export --format parquet`, `worker --output`, and
-//! what reads music in object stores. A program that is built without the feature has `absent.rs` in its place.
+//! Parquet files, `add --from-parquet`, `embed` and `export --format parquet`, `worker --output`, and music in
+//! object stores. A program that is built without the feature has `absent.rs` in its place.
 
 mod embed;
 #[cfg(feature = "postgres")]
@@ -39,7 +39,7 @@ pub(crate) fn file_record(path: &Path) -> std::io::Result<FileRecord> {
     }
 }
 
-/// What stands for a file while it is listened to, if its path is an address.
+/// A local copy of a file to decode, if its path is an address.
 pub(crate) fn local_copy(path: &Path) -> std::io::Result<Option<LocalCopy>> {
     address::scheme(path)
         .map(|_| Ok(LocalCopy::new(path, fetch(path)?)))

@@ -1,4 +1,4 @@
-//! What needs PostgreSQL: `push`, `pull`, `worker`, `eval index`, and libraries in databases that are asked. A program that is
+//! The verbs that need PostgreSQL: `push`, `pull`, `worker`, `eval index`, and questions to libraries in databases. A program that is
 //! built without the feature has `absent.rs` in its place.
 
 mod eval_index;

@@ -15,10 +15,10 @@ use voisin_library::OpenMode;
 use voisin_questions::LibrarySource;
 use voisin_serve::{Follow, OpenElsewhere};
 
-/// What opens a library in a database for the server's requests.
+/// The function that opens a library in a database for the server's requests.
 pub(crate) fn elsewhere(address: &DatabaseAddress) -> anyhow::Result<OpenElsewhere> {
     let place = parse(address)?;
-    // What is wrong with the address is said at the start.
+    // A fault of the address shows at the start.
     drop(Postgres::open(&place)?);
     Ok(Box::new(move || {
         // Ids that a browser can hold.
@@ -27,7 +27,7 @@ pub(crate) fn elsewhere(address: &DatabaseAddress) -> anyhow::Result<OpenElsewhe
     }))
 }
 
-/// What brings a copy of a database's library into a folder and keeps it up to date.
+/// The task that copies a database's library into a folder and keeps it up to date.
 pub(crate) fn copy(
     context: &Context,
     address: &DatabaseAddress,

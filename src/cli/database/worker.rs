@@ -104,7 +104,7 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
         &mut own,
     );
     drop(renewal);
-    // What is in hand need not wait for its lease to end.
+    // Unfinished files need not wait for their lease to end.
     let given_back = jobs.give_back();
     let counts = worked?;
     given_back?;
@@ -268,7 +268,7 @@ fn work(
             if counts.done + counts.failed == counts.jobs {
                 return Ok(counts);
             }
-            // What others have in hand may come back.
+            // Files of other workers may come back.
             wait(Duration::from_secs(1), stop);
             continue;
         }

@@ -116,7 +116,7 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
         table.row([genre, share, sure, id, lossy(&answer.path)]);
     }
     table.print()?;
-    // What the shares rest on is the same for all.
+    // The basis of the shares is the same for all.
     match answers.first() {
         Some(GenreAnswer {
             labelled,

@@ -1,4 +1,4 @@
-//! What people and programs read: tables, JSON, CSV, playlists, paths. The only place that prints.
+//! Output for people and programs: tables, JSON, CSV, playlists, paths. The only place that prints.
 //!
 //! Results go to standard output, everything else to standard error. Text that comes from files (names, tags) is
 //! never trusted: control characters cannot reach a terminal, formulas cannot reach a spreadsheet.
@@ -119,7 +119,7 @@ pub(crate) struct Busy {
     shown: Option<(ProgressBar, mpsc::Sender<()>)>,
 }
 
-/// What is on the screen, which whatever is printed makes room for.
+/// The progress bar on the screen, which makes room for whatever is printed.
 static BUSY: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Writes while nothing else is drawn.
@@ -159,7 +159,7 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         _ => error.downcast_ref::<Refused>(),
     };
     let text = match refused {
-        // What a question calls a field is an option here, but for what is named without one.
+        // A question's field is an option here, but for positional arguments.
         Some(Refused {
             field,
             expected,

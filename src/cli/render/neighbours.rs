@@ -39,7 +39,7 @@ pub(crate) fn print_neighbours(
             columns.extend(facts.header());
             columns.push(("path", Align::Left));
             if has_unlike {
-                // What the list is ordered by, and what it is made of.
+                // The order of the list, and its basis.
                 columns.insert(3, ("to the unlike", Align::Right));
             }
             let mut table = Table::new(&columns);

@@ -1,4 +1,4 @@
-//! What the terminal is like: how wide, and whether it wants colours.
+//! The terminal: its width, and whether it wants colours.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};

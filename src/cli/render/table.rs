@@ -95,7 +95,7 @@ impl Table {
                 .map(|&natural| natural.min(WIDEST_PADDING))
                 .collect(),
         };
-        // What the last column that is shown holds need not be padded.
+        // The last column shown need not be padded.
         let shown: Vec<usize> = (0..widths.len())
             .filter(|&column| widths[column] > 0)
             .collect();
@@ -170,7 +170,7 @@ impl Table {
     }
 }
 
-/// What columns of these widths take, 0 being none.
+/// The width of a table with columns of these widths, 0 being none.
 fn total(widths: &[usize]) -> usize {
     let shown = widths.iter().filter(|&&width| width > 0).count();
     widths.iter().sum::<usize>() + GAP * shown.saturating_sub(1)

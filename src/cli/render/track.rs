@@ -14,7 +14,7 @@ use voisin_library::stored_path;
 use voisin_questions::answers::list::TrackJson;
 pub(crate) use voisin_questions::answers::lossy;
 use voisin_questions::answers::playlist::PlaylistJson;
-pub(crate) use voisin_questions::answers::track::title;
+pub(crate) use voisin_questions::answers::title;
 
 /// Prints tracks as a playlist or as bare paths: every format that is a list of files.
 ///
@@ -121,7 +121,7 @@ impl FactColumns {
         self.0.iter().copied()
     }
 
-    /// What a track has there, as people read it.
+    /// The track's values of these fields, as people read them.
     pub(crate) fn cells(&self, track: &TrackJson) -> impl Iterator<Item = String> {
         self.0.iter().map(|field| match *field {
             "seconds" => clock(track.seconds),

@@ -197,7 +197,7 @@ fn report_news(context: &Context, news: &GenreNews) {
     }
 }
 
-/// What was asked about.
+/// The files in question.
 struct FilesAsked {
     /// Names as they were given; in the place of folders, playlists and sheets the files that these stand for.
     names: Vec<OsString>,
@@ -271,7 +271,7 @@ impl FilesAsked {
         Ok(asked)
     }
 
-    /// What each name means, in order; one that means nothing is told and counted where there are others beside it.
+    /// The meaning of each name, in order; an unknown one is reported and counted where there are others beside it.
     fn each<T>(
         &self,
         failed: &mut u64,

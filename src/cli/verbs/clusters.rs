@@ -77,7 +77,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     Ok(Ending::Fine)
 }
 
-/// What a cluster has more of than the library has, three at most; what few of its tracks have is no mark of it.
+/// Up to three marks that a cluster has more of than the library; a mark that few of its tracks have is none.
 fn marks(shares: &[Share]) -> String {
     let marks = shares
         .iter()

@@ -126,7 +126,7 @@ pub(crate) fn run(command: &Command, shell: Shell) -> anyhow::Result<Ending> {
 /// A line of zsh's script, which says what completes an option or an argument. After the first of several arguments there
 /// are options still.
 fn with_names(line: &str) -> String {
-    // What a colon stands in is two things to zsh.
+    // A text with a colon is two things to zsh.
     let line = line
         .replacen("'*::", "'*:", 1)
         .replace(":WORD[:PERCENT]:", ":WORD:");

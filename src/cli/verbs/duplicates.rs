@@ -95,7 +95,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             };
             render::print_line(&format!("{groups}{won}"))?;
         }
-        // What could go: the copies without the file to keep. Of versions nothing should: all of them.
+        // Files that could go: the copies without the file to keep. Of versions nothing should: all of them.
         _ => {
             let listed = |group| {
                 let GroupJson { keep, others, .. }: &GroupJson = group;

@@ -28,7 +28,7 @@ use voisin_train::classifier::NetworkRecipe;
 const TRACKS: &str = "tracks.csv";
 const COLUMNS: &str = "columns.csv";
 const FEATURES: &str = "features.npy";
-/// What a folder of spectrograms is of.
+/// The file that describes a folder of spectrograms.
 const RECIPE: &str = "recipe.txt";
 
 pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Ending> {
@@ -78,7 +78,7 @@ fn is_picture(path: &Path) -> bool {
     })
 }
 
-/// What a path is to be.
+/// The kind of output at a path.
 enum FeaturesPlace {
     Table,
     Matrix,
@@ -248,7 +248,7 @@ impl FeaturesJob<'_> {
         track_table(set, matrix, Some(&files))
     }
 
-    /// What is heard of each file, and the name and contents of the file that says what arrays are of.
+    /// The function that computes an array of each file, and the name and contents of the file that describes arrays.
     fn array(&self, name: &str) -> anyhow::Result<(HearArray, (&'static str, Vec<u8>))> {
         if name == "frames" {
             let hear = |path: &Path, info: &AudioInfo, _: &AtomicBool| frames(path, info);
@@ -292,7 +292,7 @@ impl FeaturesJob<'_> {
         }
     }
 
-    /// What was heard, faults told; nothing where that is all there is.
+    /// Results, after their faults were reported; nothing where there are faults alone.
     fn heard(
         &self,
         found: anyhow::Result<Matrix>,

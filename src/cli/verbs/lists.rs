@@ -184,7 +184,7 @@ fn save(
             "expected what to keep, found only a name: add --template NAME, or one of similar, mix, list, find, path, artists and albums with its options"
         ),
     };
-    // What words mean may change; what they mean today is kept.
+    // The meaning of words may change; today's meaning is kept.
     let is_path = matches!(question, SavedQuestion::Path(_));
     question.pin(|named| pinned(context, &engine, named, is_path))?;
     if matches!(

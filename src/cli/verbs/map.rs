@@ -89,7 +89,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         None,
         &ClusterOptions::default(),
     )?;
-    // What a track sounds like is not what its cluster is called by.
+    // A track's sound is not its cluster's name.
     if let Some(heard) = engine.predicted_tags_if_any()? {
         let words = heard.strongest(&collection.ids, WORDS);
         for track in &mut collection.meta {

@@ -250,16 +250,16 @@ fn playlist(
     })
 }
 
-/// What `follow` keeps in mind over lost connections.
+/// The state of `follow` over lost connections.
 #[derive(Default)]
 struct Followed {
     /// Everything that was in the queue since it began, as it came.
     seen: Vec<TrackId>,
-    /// What of it was put there by this.
+    /// Songs of it that this program added.
     added: HashSet<TrackId>,
-    /// What it goes on from: the song that somebody chose last.
+    /// The song it goes on from: the one that somebody chose last.
     chosen: Option<TrackId>,
-    /// What was said last, so that it is said once.
+    /// The last message, so that it is printed once.
     said: Option<String>,
 }
 
@@ -406,7 +406,7 @@ fn fill(
     if wanted == 0 {
         return Ok(());
     }
-    // What was put here by this goes on from what somebody chose; where that is not known, from a song of the queue.
+    // Songs added here go on from the one that somebody chose; where that is not known, from a song of the queue.
     let current = songs
         .track(file)
         .or_else(|| queue.iter().rev().find_map(|(_, file)| songs.track(file)));

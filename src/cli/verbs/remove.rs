@@ -217,7 +217,7 @@ fn would_remove(
     })
 }
 
-/// What was named: paths as the library has them, and tracks by `id:NUMBER`.
+/// The arguments: paths as the library has them, and tracks by `id:NUMBER`.
 fn named(engine: &Engine, args: &RemoveArgs) -> anyhow::Result<(Vec<PathBuf>, Vec<TrackId>)> {
     let mut paths = Vec::new();
     let mut tracks = Vec::new();

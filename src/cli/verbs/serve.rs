@@ -104,7 +104,7 @@ fn folders_of(named: Vec<PathBuf>, variable: &str) -> Vec<PathBuf> {
     }
 }
 
-/// What this machine calls itself; empty where it does not say.
+/// This machine's name; empty where it has none.
 fn machine_name() -> String {
     let asked = || {
         Some(String::from_utf8_lossy(&Command::new("hostname").output().ok()?.stdout).into_owned())

@@ -113,7 +113,7 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
     Ok((rows, health.without_vector))
 }
 
-/// What killed runs left behind: no damage, and removed by the next run that writes.
+/// Leftovers of killed runs: no damage, and removed by the next run that writes.
 fn left_behind(leftovers: &Leftovers) -> Vec<CheckRow> {
     const NAMED: usize = 3;
     let named = |paths: &[PathBuf]| {
@@ -196,7 +196,7 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     Ok(rows)
 }
 
-/// What reading a track's file again found.
+/// The result of reading a track's file again.
 enum Again {
     /// The same audio.
     Same(PathBuf),

@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// How often Ctrl-C, and folders that come and go, are looked after.
 const TICK: Duration = Duration::from_millis(250);
 
-/// What is watched, as notices come in.
+/// The folders watched, as notices come in.
 struct Watched {
     watcher: RecommendedWatcher,
     notices: Receiver<notify::Result<Event>>,
@@ -72,7 +72,7 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
             format!("{count} folders")
         }
     ));
-    // What changed while nobody watched comes first; where a server begins, its own scan does that, and this looks after it.
+    // Changes while nobody watched come first; where a server begins, its own scan does that, and this looks after it.
     let mut due = !args.while_input_lasts;
     let mut is_first = true;
     if !due {

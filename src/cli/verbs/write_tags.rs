@@ -31,7 +31,7 @@ fn name(outcome: Outcome) -> &'static str {
 /// The loudness that `ReplayGain` 2.0 brings all music to, LUFS.
 const REFERENCE: f64 = -18.0;
 
-/// What answers say, with what else is asked for: each for the file that was named, and no other; where a track was named
+/// Tags to write by the answers and other wishes: each for the file that was named, and no other; where a track was named
 /// by number or words (or `--all`), for all its files.
 pub(crate) fn wishes(
     engine: &Engine,
@@ -69,7 +69,7 @@ pub(crate) struct TagTarget {
     pub(crate) path: PathBuf,
 }
 
-/// What was measured of tracks, where no genre is asked for.
+/// Tags to write by measurements, where no genre is asked for.
 pub(crate) fn wishes_of_tracks(
     engine: &Engine,
     tracks: &[TagTarget],
@@ -150,7 +150,7 @@ fn measured(
     Ok((edits, lacking))
 }
 
-/// What a tag is to say, or why there is nothing to say.
+/// A tag's new text, or why there is none.
 fn text_of(field: TagField, known: Option<&Descriptors>) -> Result<String, &'static str> {
     let known =
         known.ok_or("not measured yet: run \"voisin add --update-descriptors\" on its folder")?;
@@ -176,7 +176,7 @@ fn text_of(field: TagField, known: Option<&Descriptors>) -> Result<String, &'sta
     }
 }
 
-/// What a table says: the columns path and genre, or suggested where there is no genre.
+/// Tags to write by a table: the columns path and genre, or suggested where there is no genre.
 pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<TagWish>> {
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)

@@ -144,7 +144,7 @@ pub enum AddEvent<'a> {
     TakenOver(&'a Successor),
 }
 
-/// What a run did.
+/// Counts of a run.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct AddSummary {
     /// New tracks.

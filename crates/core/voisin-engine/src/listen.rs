@@ -195,8 +195,8 @@ pub fn song_facts(
 /// Files whose facts a process keeps, at 28 kB for ten minutes of music: a server is asked again after each change of a label.
 const MOST_FACTS: usize = 2000;
 /// A file as it was read: its size and time are its own until it is written anew.
-type FileState = (PathBuf, u64, Option<SystemTime>);
-static FACTS: Mutex<BTreeMap<FileState, SongFacts>> = Mutex::new(BTreeMap::new());
+type FileStamp = (PathBuf, u64, Option<SystemTime>);
+static FACTS: Mutex<BTreeMap<FileStamp, SongFacts>> = Mutex::new(BTreeMap::new());
 
 /// The facts of one file, decoded once for each state of it.
 fn known_facts(path: &Path) -> SongFacts {

@@ -97,7 +97,7 @@ impl Engine {
             let (seeds, query) = self.space()?.query(seeds)?;
             let index = self.loaded_index();
             let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
-            let mut answered = Answered::default();
+            let mut answered = AnsweredVectors::default();
             let query = aview1(query.as_slice()).insert_axis(Axis(0));
             let choose = |_, mut found: Vec<Neighbor>| {
                 found.retain(|neighbor| {
@@ -229,7 +229,7 @@ impl Engine {
                 )
             })
             .collect();
-        let mut answered = Answered::default();
+        let mut answered = AnsweredVectors::default();
         candidates.retain(|(neighbor, _)| {
             let row = all.ids.binary_search(&neighbor.track).ok();
             let vector = row.and_then(|row| values.row(row).to_slice());
@@ -312,9 +312,9 @@ const WINDOWS_SETTING: &str = "windows";
 
 /// The vectors of the last tracks of an answer.
 #[derive(Default)]
-struct Answered(VecDeque<Vec<f32>>);
+struct AnsweredVectors(VecDeque<Vec<f32>>);
 
-impl Answered {
+impl AnsweredVectors {
     /// Copies of a recording are so many ranks apart at most: their similarities hardly differ.
     const REACH: usize = 32;
 

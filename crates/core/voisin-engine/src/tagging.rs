@@ -25,7 +25,7 @@ pub struct TagWish {
     pub reason: String,
 }
 
-/// What became of one file; the documented JSON of `classify --write-tags` is a list of these.
+/// The result of one file; the documented JSON of `classify --write-tags` is a list of these.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TagResult {
     /// The file.
@@ -73,7 +73,7 @@ impl TagChange {
     }
 }
 
-/// What became of a file whose tags were to be written.
+/// The outcome of writing a file's tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TagOutcome {

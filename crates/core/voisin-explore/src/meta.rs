@@ -181,6 +181,7 @@ impl TrackMeta {
     }
 
     /// Its title as one of versions of a song, where its tags identify one.
+    #[doc(hidden)]
     pub fn song(&self) -> Option<SongTitle> {
         SongTitle::new(self.artist.as_deref(), Some(self.title.as_str()))
     }

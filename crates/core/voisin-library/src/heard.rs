@@ -215,7 +215,7 @@ mod tests {
     use crate::testing::{library, track};
 
     #[test]
-    fn what_was_heard_and_liked_is_listed() {
+    fn plays_and_likes_are_listed() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         let mut add = |seed| {

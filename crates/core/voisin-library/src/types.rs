@@ -197,6 +197,7 @@ impl Track {
     }
 
     /// Its title as one of versions of a song, where its tags identify one.
+    #[doc(hidden)]
     pub fn song(&self) -> Option<SongTitle> {
         SongTitle::new(self.main_artist(), self.tags.title.as_deref())
     }

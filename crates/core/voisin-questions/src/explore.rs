@@ -85,7 +85,7 @@ impl Clusters {
         let KeptClusters(found) = if self.clusters.is_some() {
             work(engine)?
         } else {
-            // What kept its numbers is of the clusters that were remembered last.
+            // A cached answer with numbers is of the clusters that were stored last.
             let source = engine.label_source();
             let question = format!("{self:?} {seed:?}");
             let kept = engine.kept("clusters", &question, &source, &mut work)?;

@@ -248,7 +248,7 @@ impl Filters {
         })
     }
 
-    /// What the filters ask for that no track of a library has: `year`, `tempo`, `key` or `loudness`. `None` for a library
+    /// The filter that no track of a library can pass for want of values: `year`, `tempo`, `key` or `loudness`. `None` for a library
     /// without tracks.
     pub fn unheard_of(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
         let any = TrackFilter::default;

@@ -215,7 +215,7 @@ impl Suspects {
         Ok(found)
     }
 
-    /// What is shown of their tracks.
+    /// The facts of their tracks that are shown.
     pub fn shown(
         engine: &Engine,
         suspects: &[Suspect],

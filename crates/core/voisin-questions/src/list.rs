@@ -1,4 +1,4 @@
-//! What is in the library, and music by words.
+//! Lists of the library, and music by words.
 
 use clap::Args;
 use schemars::JsonSchema;

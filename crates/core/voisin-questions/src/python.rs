@@ -27,7 +27,7 @@ fn fields(schema: &Value) -> Map<String, Value> {
         .unwrap_or_default()
 }
 
-/// What a checker of types knows of a field.
+/// The type of a field for Python's checkers.
 fn kind(name: &str, schema: &Value) -> String {
     if let Some(names) = schema["enum"].as_array() {
         let names: Vec<String> = names.iter().map(Value::to_string).collect();

@@ -9,14 +9,14 @@ use serde::de::{
 };
 use serde_json::{Map, Value};
 
-/// What cannot be understood of a question.
+/// A refusal of a field of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The field that it is about, by its path from the question; empty for the question as a whole.
     pub field: String,
-    /// What was expected.
+    /// The expectation.
     pub expected: String,
-    /// What was found.
+    /// The finding.
     pub found: String,
 }
 

@@ -107,7 +107,7 @@ pub enum LocalOnly {
     Steering,
     /// Staying away from a track.
     Unlike,
-    /// What sounds like a passage.
+    /// Passages that sound like a passage.
     Passage,
     /// A cluster's tracks.
     Cluster,

@@ -72,10 +72,10 @@ pub struct ListAgain {
     pub random_seed: Option<u64>,
 }
 
-/// What a server has worked out of its library before it is asked.
+/// Parts of the answer that a server has computed of its library before the question.
 #[derive(Clone, Copy, Default)]
 pub struct KnownParts<'a> {
-    /// What the model hears in all tracks.
+    /// The model's tags of all tracks.
     pub heard: Option<&'a PredictedTags>,
     /// All tracks, and which are near to which.
     pub explored: Option<(&'a Collection, &'a KnnGraph)>,

@@ -1,4 +1,4 @@
-//! What sounds like these tracks, or like a passage of one.
+//! Tracks that sound like these, or like a passage of one.
 
 use clap::Args;
 use schemars::JsonSchema;

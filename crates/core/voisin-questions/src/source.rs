@@ -209,7 +209,7 @@ impl LibrarySource {
         }
     }
 
-    /// What sounds like these tracks.
+    /// Tracks that sound like these.
     pub fn similar(
         &mut self,
         question: &Similar,

@@ -39,7 +39,7 @@ written_as_shown! { YearSpan TempoSpan LoudnessSpan KeyWish Tag NotTag TagRegex 
 #[schemars(inline)]
 pub struct Seconds(pub f64);
 
-/// What no track and no playlist is as long as: some four months.
+/// A length that no track and no playlist has: some four months.
 const LONGEST: f64 = 1e7;
 
 impl FromStr for Seconds {

@@ -61,7 +61,7 @@ pub(super) struct PyLibrary {
 }
 
 /// Tracks, their genres, what was measured of them, and vectors where they are asked for.
-struct KnownTracks {
+struct FoundTracks {
     tracks: Vec<Track>,
     genres: Vec<Vec<Genre>>,
     measured: HashMap<TrackId, Descriptors>,
@@ -165,7 +165,7 @@ impl PyLibrary {
         py: Python<'_>,
         vectors: bool,
         find: impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send,
-    ) -> PyResult<KnownTracks> {
+    ) -> PyResult<FoundTracks> {
         self.with(py, |library| {
             let tracks = find(library)?;
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
@@ -177,7 +177,7 @@ impl PyLibrary {
             } else {
                 None
             };
-            Ok(KnownTracks {
+            Ok(FoundTracks {
                 tracks,
                 genres,
                 measured,

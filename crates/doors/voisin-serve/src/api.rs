@@ -72,7 +72,7 @@ impl<T: Serialize> IntoResponse for Answer<T> {
 pub(super) struct Noted<T> {
     #[serde(flatten)]
     answer: T,
-    /// What the answer is made of, where that is not all tracks.
+    /// The part of the tracks that the answer is made of, where that is not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<[String; 1]>,
 }

@@ -20,7 +20,7 @@ use voisin_base::vector::dot;
 use voisin_engine::{Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack};
 use voisin_explore::artists::{Makers, near_artists};
 use voisin_library::{Library, LibraryError, MusicalKey, NameOf, Resolution, Track, TrackFilter};
-use voisin_questions::answers::track::title;
+use voisin_questions::answers::title;
 
 /// Longest list.
 const MOST: usize = 500;

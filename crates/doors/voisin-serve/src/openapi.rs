@@ -27,7 +27,7 @@ use voisin_questions::answers::labels::{
 use voisin_questions::answers::list::PageJson;
 use voisin_questions::answers::map::MapPart;
 use voisin_questions::answers::outliers::OutlierJson;
-use voisin_questions::answers::page::{Items, NextPage, Page};
+use voisin_questions::answers::page::{NextPage, Page, PageItems};
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::refs::{ArtistMatches, Matches};
 use voisin_questions::answers::saved::{KeptListJson, KeptListsJson, ListNowJson, ListPushedJson};
@@ -89,8 +89,8 @@ fn answer_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// A page of a list whose items are tracks, or have no names but their places.
-type ByTrack<T> = Answer<Page<Items<'static, T>, TrackId>>;
-type ByPlace<T> = Answer<Page<Items<'static, T>, usize>>;
+type ByTrack<T> = Answer<Page<PageItems<'static, T>, TrackId>>;
+type ByPlace<T> = Answer<Page<PageItems<'static, T>, usize>>;
 
 /// The types of the answers.
 const ANSWERS: [(&str, &str, AnswerSchema); 40] = [

@@ -27,7 +27,7 @@ const SEEN_AGAIN: u64 = 3600;
 
 /// A device that is signed in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Session {
+struct DeviceSession {
     id: u64,
     name: String,
     rights: Rights,
@@ -60,7 +60,7 @@ pub(super) struct SignedIn {
 
 #[derive(Default)]
 struct Known {
-    sessions: Vec<Session>,
+    sessions: Vec<DeviceSession>,
     file: Option<PathBuf>,
 }
 
@@ -121,7 +121,7 @@ impl Sessions {
         getrandom::fill(&mut secret)?;
         let cookie = blake3::Hash::from(secret).to_hex().to_string();
         let now = now();
-        let session = Session {
+        let session = DeviceSession {
             // A number that JavaScript keeps whole.
             id: getrandom::u64()? >> 11,
             name,
@@ -144,7 +144,7 @@ impl Sessions {
         Ok(cookie)
     }
 
-    /// What a cookie allows.
+    /// The rights that a cookie gives.
     pub(super) fn rights_of(&self, token: &Token, cookie: &str) -> Option<Rights> {
         let digest = token.digest_of(cookie);
         let mut known = lock(&self.0);
@@ -193,7 +193,7 @@ impl Sessions {
         self.end_where(|one| one.digest == digest);
     }
 
-    fn end_where(&self, is_it: impl Fn(&Session) -> bool) -> bool {
+    fn end_where(&self, is_it: impl Fn(&DeviceSession) -> bool) -> bool {
         let mut known = lock(&self.0);
         let before = known.sessions.len();
         known.sessions.retain(|one| !is_it(one));

@@ -67,7 +67,7 @@ impl LabelledSet {
     }
 }
 
-/// What was found of each genre, as a table and as bars.
+/// The figures of each genre, as a table and as bars.
 fn by_genre(page: &mut Document, genres: &[(String, usize, f64)], column: &str, title: &str) {
     let rows = genres
         .iter()

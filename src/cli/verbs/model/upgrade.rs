@@ -187,7 +187,7 @@ fn say(console: Console, reasons: &[String], missing: u64, switched: bool) {
     });
 }
 
-/// What was done so far: a bar for eyes, a line per hundred tracks for pipes.
+/// Progress so far: a bar for eyes, a line per hundred tracks for pipes.
 struct UpgradeRun {
     console: Console,
     heard: u64,

@@ -71,7 +71,7 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
     show(args, &report)
 }
 
-/// What all runs of one command share.
+/// State that all runs of one command share.
 struct TrainingJob<'a> {
     context: &'a Context,
     args: &'a TrainClassifierArgs,

@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
         .busy("training and validating the genre head");
     let (head, tracks) = engine.train_genre(&source, &options)?;
     drop(busy);
-    // What the head was trained on and what the library's labels are must not drift apart.
+    // The head's labels and the library's must not drift apart.
     engine.set_label_source(&source)?;
     let now = engine.label_source();
     if now != before {
@@ -93,7 +93,7 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// What the validation chose, for those who know the method.
+/// The settings that validation chose, for those who know the method.
 fn settings(head: &GenreHead) -> String {
     let Settings { penalty, vote, .. } = head.model.settings();
     format!(

@@ -5,7 +5,7 @@
 /// A comma, an ampersand and "with" stand inside names (Tyler, The Creator; Simon & Garfunkel; Sleeping with Sirens).
 const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
 
-/// What programs write where nobody is named, or where the artists of a sampler are too many to name.
+/// Names that programs write where nobody is named, or where the artists of a sampler are too many to name.
 const NOBODY: [&str; 17] = [
     "unknown artist",
     "unknown",
@@ -26,7 +26,7 @@ const NOBODY: [&str; 17] = [
     "artistes divers",
 ];
 
-/// What programs write where no album is named.
+/// Names that programs write where no album is named.
 const NO_ALBUM: [&str; 8] = [
     "unknown album",
     "[unknown album]",

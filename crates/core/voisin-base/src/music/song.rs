@@ -128,7 +128,7 @@ const CLOSING: &str = ")]}>~～〜）］｝】」』〕〉》";
 
 /// A title in parts: the name, and what follows it in brackets or behind a dash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Parts {
+struct TitleParts {
     /// In folded words.
     name: String,
     /// Further words that belong to the piece, folded: none of versions.
@@ -155,7 +155,7 @@ impl SongTitle {
     /// `None` where one of them is not known, or the title is one that many pieces have.
     pub fn new(artist: Option<&str>, title: Option<&str>) -> Option<Self> {
         let artist = fold(artists(artist?).first()?);
-        let Parts { name, rest } = parts(title?);
+        let TitleParts { name, rest } = parts(title?);
         (!artist.is_empty() && !is_common(&name)).then(|| Self {
             key: format!("{artist}\n{name}"),
             rest,
@@ -196,14 +196,14 @@ pub fn song(artist: Option<&str>, title: Option<&str>) -> Option<String> {
 }
 
 /// Takes from the name all that is in brackets or behind a dash, and keeps of it what says more than a version.
-fn parts(title: &str) -> Parts {
-    let mut found = Parts::default();
+fn parts(title: &str) -> TitleParts {
+    let mut found = TitleParts::default();
     let mut name = String::new();
     let mut rest = title;
     while let Some((open, inside, close)) = brackets(rest) {
         name.push_str(&rest[..open]);
         let words = &rest[inside..close.0];
-        // What comes first is the name, whatever it says.
+        // Brackets at the start are the name, whatever they say.
         if fold(&name).is_empty() {
             name.push_str(&format!(" {words} "));
         } else {
@@ -230,7 +230,7 @@ fn parts(title: &str) -> Parts {
         }
         words = before;
     }
-    Parts {
+    TitleParts {
         name: words.to_owned(),
         ..found
     }
@@ -249,7 +249,7 @@ const TRAILING: [&str; 9] = [
     "rmx",
 ];
 
-impl Parts {
+impl TitleParts {
     fn put(&mut self, words: &str) {
         let folded = fold(words);
         if !tells_version(words) && !folded.is_empty() {

@@ -117,6 +117,7 @@ fn heard_by(engine: &Engine) -> Result<Option<(DefaultGenres, TagLayer)>, Engine
 
 impl Engine {
     /// Families of kin genres, with the library's own.
+    #[doc(hidden)]
     pub fn kin_styles(&self) -> Result<KinStyles, EngineError> {
         Ok(KinStyles::with_user_file(
             &self.library().dir().join(KIN_FILE),

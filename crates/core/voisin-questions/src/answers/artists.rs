@@ -11,7 +11,7 @@ use voisin_engine::{Engine, EngineError, KeptAnswer, meta};
 use voisin_explore::TrackMeta;
 use voisin_explore::artists::{ArtistSummary, NearArtist, TrackPair};
 
-/// What was found: artists, or albums.
+/// The result: artists, or albums.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FoundArtists {
     /// All of them.
@@ -23,7 +23,7 @@ pub enum FoundArtists {
 impl KeptAnswer for FoundArtists {}
 
 impl FoundArtists {
-    /// What is known of the tracks that it names.
+    /// Facts of the tracks that it names.
     pub fn tracks(&self, engine: &Engine) -> Result<HashMap<TrackId, TrackMeta>, EngineError> {
         let ids: Vec<TrackId> = match self {
             Self::All(all) => all.iter().map(|one| one.medoid).collect(),

@@ -34,7 +34,7 @@ pub struct Card {
     pub tagged_genres: Vec<String>,
     /// Tempo, key and loudness.
     pub measured: Option<Descriptors>,
-    /// What the library's labels and the head say, or a first guess.
+    /// The genre by the library's labels and the head, or a first guess.
     pub predicted: GenreAnswer,
     /// As of the last time that the library was divided.
     pub cluster: Option<u32>,

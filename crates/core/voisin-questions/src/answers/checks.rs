@@ -10,7 +10,7 @@ pub struct VerifyJson {
     pub ok: bool,
     /// Tracks to be listened to again by the next `add`.
     pub without_vector: u64,
-    /// What was looked at.
+    /// The checks.
     pub checks: Vec<CheckJson>,
 }
 
@@ -21,7 +21,7 @@ pub struct CheckJson {
     pub check: &'static str,
     /// Whether it is sound.
     pub ok: bool,
-    /// What was found, in words.
+    /// The finding, in words.
     pub found: String,
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What a way to search gives.
+/// The quality of a way to search.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SearchQuality {
     /// Null for a search that has none.

@@ -28,7 +28,7 @@ pub struct GroupJson {
     pub why: String,
     /// The other files of the recording.
     pub others: Vec<FileJson>,
-    /// What the other files take up, in bytes.
+    /// Bytes of the other files.
     pub bytes_to_be_won: u64,
     pub(crate) pairs: Vec<PairJson>,
 }
@@ -97,7 +97,7 @@ pub struct FileJson {
 }
 
 impl FileJson {
-    /// What describes it as a track.
+    /// Its facts as a track.
     pub fn meta(&self) -> TrackMeta {
         TrackMeta {
             seconds: self.seconds,

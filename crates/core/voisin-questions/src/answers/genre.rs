@@ -64,7 +64,7 @@ pub struct AnswerJson<'a> {
 pub struct AnswersJson<'a> {
     /// An answer a track.
     pub items: Vec<AnswerJson<'a>>,
-    /// What is worth knowing about who answers.
+    /// Notes on the classifier.
     pub notes: Vec<String>,
 }
 
@@ -188,7 +188,7 @@ pub struct TrainedJson<'a> {
     /// The settings that cross-validation chose.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub settings: &'a Settings,
-    /// What of it answers.
+    /// The part of it that answers.
     pub answers_by: FusionPart,
     /// Seconds that it took.
     pub seconds: f64,

@@ -1,4 +1,4 @@
-//! What several answers work out of the library's neighbour graph: the graph itself, clusters, copies.
+//! Parts of several answers that come from the library's neighbour graph: the graph itself, clusters, copies.
 
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError, GraphUse, window_set};

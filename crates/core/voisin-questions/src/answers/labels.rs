@@ -48,7 +48,7 @@ pub struct LabelUndoneJson {
     pub after: Option<String>,
 }
 
-/// What became of files into which labels were to be written.
+/// Counts of the files into which labels were to be written.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LabelsWrittenJson {
     /// `voisin undo RUN` takes it back; null where nothing was to be written.

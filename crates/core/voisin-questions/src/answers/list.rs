@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
-use super::track::title;
+use super::title;
 use voisin_base::artists::{is_no_album, is_nobody};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, StrongTags, TrackPage};

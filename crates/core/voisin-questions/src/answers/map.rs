@@ -31,7 +31,7 @@ pub struct MapTrack {
     key: Option<&'static str>,
     camelot: Option<String>,
     loudness: Option<f64>,
-    /// What stands out most in its sound.
+    /// The word that stands out most in its sound.
     word: Option<String>,
 }
 

@@ -34,7 +34,18 @@ pub mod walk;
 
 use std::path::Path;
 
+use voisin_library::Track;
+
 /// A path as text, with replacement characters where it is not UTF-8.
 pub fn lossy(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+/// The title, or the file's name without its extension.
+pub fn title(track: &Track) -> String {
+    track
+        .tags
+        .title
+        .clone()
+        .unwrap_or_else(|| lossy(Path::new(track.path.file_stem().unwrap_or_default())))
 }

@@ -18,7 +18,7 @@ pub struct ModelJson {
     pub location: String,
     /// A digest of all that changes a vector.
     pub fingerprint: String,
-    /// What it is, in words.
+    /// Its description, in words.
     pub description: String,
 }
 

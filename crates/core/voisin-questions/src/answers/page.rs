@@ -21,7 +21,7 @@ pub struct Page<T, N> {
 /// A list as a part.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
-pub struct Items<'a, T> {
+pub struct PageItems<'a, T> {
     /// The items.
     pub items: &'a [T],
 }

@@ -26,18 +26,18 @@ const WIDER: usize = 4;
 /// Pairs of a list that are listened to at most: a few seconds' worth.
 const MOST_HEARD: usize = 500;
 
-/// What becomes of copies of one recording.
+/// The treatment of copies of one recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {
     /// Those that sound exactly alike are left out.
     LeftOut,
-    /// What may be a copy of another track of the list is listened to: finds those of low bit rates, too.
+    /// Candidates for copies of another track of the list are decoded and compared: finds those of low bit rates, too.
     LookedFor,
     /// They stay.
     Kept,
 }
 
-/// What is wanted of a list besides its options.
+/// Constraints of a list besides its options.
 #[derive(Debug, Clone, Copy)]
 pub struct PlaylistConstraints<'a> {
     /// Copies of one recording that were left out.

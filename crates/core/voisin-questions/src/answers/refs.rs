@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::track::title;
+use super::title;
 use voisin_base::track::TrackId;
 use voisin_library::Track;
 

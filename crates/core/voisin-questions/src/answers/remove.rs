@@ -1,4 +1,4 @@
-//! What was taken out of a library, and tags that were taken back.
+//! Tracks that were removed from a library, and tags that were taken back.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -45,7 +45,7 @@ impl RemovedJson {
 pub struct UndoneJson {
     /// The file.
     pub path: String,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: UndoOutcome,
     /// Genres.
     pub before: Vec<String>,
@@ -59,7 +59,7 @@ pub struct UndoneJson {
     pub reason: Option<String>,
 }
 
-/// What became of a file whose tags were taken back.
+/// The outcome of taking a file's tags back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UndoOutcome {

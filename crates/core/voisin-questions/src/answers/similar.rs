@@ -1,4 +1,4 @@
-//! What sounds like these tracks, or like this passage.
+//! Answers of tracks that sound like these, or like this passage.
 
 use std::collections::HashMap;
 
@@ -21,9 +21,9 @@ pub struct SimilarAnswer {
     pub found: Vec<SimilarTrack>,
     /// Tempo, key and loudness of the tracks, where they were measured.
     pub measured: HashMap<TrackId, Descriptors>,
-    /// What the similarities come to.
+    /// The meaning of the similarities in this library.
     pub standing: Option<Standing>,
-    /// What more of this and less of that came to, if it was asked for.
+    /// The effect of more of this and less of that, if it was asked for.
     pub steered: Option<Steered>,
     /// Why there are fewer than were asked for, where that takes a reason.
     pub short: Option<String>,
@@ -64,7 +64,7 @@ pub struct SimilarJson {
     pub neighbours: Vec<NeighbourJson>,
 }
 
-/// What more of one thing and less of another came to.
+/// The effect of more of one thing and less of another.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SteeredJson {
     note: String,

@@ -1,4 +1,4 @@
-//! What a library holds, and the state of its index and its genre head.
+//! The contents of a library, and the state of its index and its genre head.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use voisin_library::Status;
 pub struct IndexJson {
     /// `current`, `behind`, `none` or `unusable`.
     pub state: &'static str,
-    /// What the next search does about it; empty if nothing.
+    /// The next search's remedy; empty if it needs none.
     pub note: String,
     /// The index's generation; none where there is no index.
     pub generation: Option<u64>,
@@ -64,7 +64,7 @@ pub struct StatusJson {
     pub database_bytes: u64,
     /// Size of the index's file in bytes.
     pub index_bytes: u64,
-    /// What the index takes in memory, in bytes.
+    /// The index's bytes in memory.
     pub index_resident_bytes: u64,
     /// Version of the database's tables.
     pub schema: u32,
@@ -112,7 +112,7 @@ pub struct HeadJson {
     pub retrain: bool,
     /// Why it cannot be used, if it cannot.
     pub problem: Option<String>,
-    /// What helps then.
+    /// The step that helps then.
     #[serde(skip)]
     pub remedy: Option<Remedy>,
 }
@@ -194,7 +194,7 @@ impl StatusJson {
     }
 }
 
-/// What the index file is, and how it is searched. Only its head is read: this must be quick.
+/// The index file's kind, and how it is searched. Only its head is read: this must be quick.
 fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let path = &engine.index_path();
     let found = VectorIndex::summary(path);

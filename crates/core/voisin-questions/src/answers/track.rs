@@ -1,12 +1,10 @@
 //! A track in an answer: who it is by, and what it is called.
 
-use std::path::Path;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::list::{KnownTracks, TrackJson};
-use super::lossy;
+use super::{lossy, title};
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::TrackMeta;
@@ -50,15 +48,6 @@ impl TrackRef {
             .row(track)
             .map(|row| Self::of_meta(&collection.meta[row]))
     }
-}
-
-/// The title, or the file's name without its extension.
-pub fn title(track: &Track) -> String {
-    track
-        .tags
-        .title
-        .clone()
-        .unwrap_or_else(|| lossy(Path::new(track.path.file_stem().unwrap_or_default())))
 }
 
 /// A track of a list, and its place.

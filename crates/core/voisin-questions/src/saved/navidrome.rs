@@ -8,7 +8,7 @@ use crate::spans::{Seconds, Span};
 use crate::values::MOST;
 use voisin_library::SortBy;
 
-/// What Navidrome calls what a list is sorted by, where it has it.
+/// Navidrome's names of the orders that it has.
 const ORDERS: [(SortBy, &str); 9] = [
     (SortBy::Artist, "artist"),
     (SortBy::Album, "album"),

@@ -11,7 +11,7 @@ use super::SavedQuestion;
 pub struct Template {
     /// How it is called.
     pub name: &'static str,
-    /// What comes of it.
+    /// The resulting list, in words.
     pub about: &'static str,
     question: &'static str,
 }
@@ -22,7 +22,7 @@ macro_rules! templates {
     };
 }
 
-/// What is offered.
+/// The templates on offer.
 pub static TEMPLATES: &[Template] = templates! {
     "today", "songs around one that you like, another one each time", r#"{"mix": {"seeds": []}}"#;
     "evening", "calm songs that go together",
@@ -69,7 +69,7 @@ impl Template {
         TEMPLATES.iter().find(|template| template.name == name)
     }
 
-    /// What it asks.
+    /// Its question.
     #[allow(clippy::missing_panics_doc, reason = "a test reads all of them")]
     pub fn question(&self) -> SavedQuestion {
         match SavedQuestion::read(self.question.as_bytes()) {

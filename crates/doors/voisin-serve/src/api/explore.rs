@@ -24,7 +24,7 @@ use voisin_questions::answers::failed::FailureJson;
 use voisin_questions::answers::genres::{GenresJson, GenresPart};
 use voisin_questions::answers::map::{MapJson, MapPart};
 use voisin_questions::answers::outliers::OutlierJson;
-use voisin_questions::answers::page::{Items, Page};
+use voisin_questions::answers::page::{Page, PageItems};
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::answers::track::TrackRef;
 use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers};
@@ -42,7 +42,7 @@ fn list_page<T: Serialize, Q: Default>(
         answer: all,
     } = kept;
     let (part, next) = page(all, id, asked.after, asked.limit)?;
-    let items = Items { items: &all[part] };
+    let items = PageItems { items: &all[part] };
     let answer = Page {
         total: all.len(),
         part: items,
@@ -62,7 +62,7 @@ fn list_part<T: Serialize, Q: Default>(
     asked: &Paged<Q, usize>,
 ) -> Result<Response<Body>, Problem> {
     let (part, next) = page_by_place(all.len(), asked.after, asked.limit)?;
-    let items = Items { items: &all[part] };
+    let items = PageItems { items: &all[part] };
     let answer = Page {
         total: all.len(),
         part: items,

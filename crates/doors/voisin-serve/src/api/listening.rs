@@ -56,7 +56,7 @@ pub(crate) struct TracksPage {
     next: Option<TrackId>,
 }
 
-/// What was heard here, the last first.
+/// Tracks that were heard here, the last first.
 pub(super) async fn heard(
     State(state): State<Shared>,
     ask::Query(question): ask::Query<Paged<Plain>>,
@@ -64,7 +64,7 @@ pub(super) async fn heard(
     listed(&state, question, |library| library.heard_lately(LISTENER)).await
 }
 
-/// What is liked here.
+/// Tracks that are liked here.
 pub(super) async fn liked(
     State(state): State<Shared>,
     ask::Query(question): ask::Query<Paged<Plain>>,

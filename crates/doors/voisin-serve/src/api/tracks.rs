@@ -37,7 +37,7 @@ pub(super) async fn list(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<List>>,
 ) -> Result<Answer<NextPage<PageJson>>, Problem> {
-    // What is heard in all tracks is not known where these are elsewhere.
+    // The tags of all tracks are not known where these are elsewhere.
     let has_words = asked.question.words && !state.is_elsewhere();
     let heard = if has_words {
         Some(state.heard().await?)

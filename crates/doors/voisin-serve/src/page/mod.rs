@@ -81,7 +81,7 @@ const FILES: [(&str, &str, &[u8]); 35] = [
     ("tracks.js", SCRIPT, include_bytes!("tracks.js")),
 ];
 
-/// What is worked out of the files once.
+/// The page's files as they are served, prepared once.
 struct Served {
     /// Of all files: addresses with it are kept by browsers for ever, and another version of the program has others.
     version: String,

@@ -619,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn what_decodes_files_holds_up_no_other_answer() {
+    fn decoding_holds_up_no_other_answer() {
         let folder = tempfile::tempdir().unwrap();
         crate::runtime().unwrap().block_on(async {
             let state = state(folder.path());
