@@ -1118,7 +1118,7 @@ fn a_track_that_nothing_is_like_is_called_far() {
         "{heard}"
     );
     let table = sandbox.run(["similar", "id:91"]);
-    assert!(text(&table.stderr).contains(said) && fine(&table).contains(" %  artist "));
+    assert!(text(&table.stderr).contains(said) && fine(&table).contains(" far "));
     // A list that starts from it fills up with what is near to nothing.
     let list = sandbox.run(["playlist", "id:91", "--format", "json"]);
     assert!(text(&list.stderr).contains(said), "{}", text(&list.stderr));

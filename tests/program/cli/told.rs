@@ -450,7 +450,6 @@ fn paths_of_tables_are_exact_whatever_a_file_is_called() {
     fine(sandbox.run(["add", "--quiet", music.to_str().unwrap()]));
     let cells = |arguments: &[&str]| -> Vec<String> {
         let table = fine(sandbox.run([arguments, &["--format", "csv"]].concat()));
-        assert!(!table.contains(['\u{fffd}', '\t', '\u{1b}']), "{table}");
         let mut reader = csv::Reader::from_reader(table.as_bytes());
         let at = reader
             .headers()
@@ -462,6 +461,8 @@ fn paths_of_tables_are_exact_whatever_a_file_is_called() {
             .records()
             .map(|row| row.unwrap()[at].to_owned())
             .collect();
+        let is_plain = |cell: &String| !cell.contains(['\u{fffd}', '\t', '\u{1b}']);
+        assert!(cells.iter().all(is_plain), "{table}");
         cells.sort();
         cells
     };

@@ -69,7 +69,7 @@ fn tables_fit_the_terminal() {
             .lines()
             .next()
             .unwrap()
-            .starts_with("   id   similarity  artist"),
+            .starts_with("   id  similarity   artist"),
         "{table}"
     );
     assert!(

@@ -31,7 +31,8 @@ pub(super) fn library_of_one_artist(sandbox: &Sandbox) -> std::path::PathBuf {
         (4, "Song 4", "Ann"),
         (5, "Song 5", "Ann"),
         (6, "Song 6", "Ann feat. Eve"),
-        (7, "song 6!", "ANN"),
+        // Its noise is coloured and pulsed as that of 6: another take of the song.
+        (76, "song 6!", "ANN"),
         (8, "Song 8", "Ben"),
         (9, "Song 9", "Cid"),
     ] {
@@ -209,7 +210,7 @@ fn a_mix_is_fresh_and_can_be_had_again() {
         rest.len() > 8
             && !rest
                 .iter()
-                .any(|path| path.contains("-6.") || path.contains("-7.")),
+                .any(|path| path.contains("-6.") || path.contains("-76.")),
         "{rest:?}"
     );
     // The command line has the same, in the same words.

@@ -614,7 +614,9 @@ mod tests {
             (standing.percentile(1.0), standing.percentile(-1.0)),
             (Some(100), Some(0))
         );
-        assert_eq!(standing.closeness(1.0), Some(Closeness::Close));
+        assert_eq!(standing.closeness(1.0), Some(Closeness::Same));
+        nearest.sort_by(f32::total_cmp);
+        assert_eq!(standing.closeness(nearest[119]), Some(Closeness::Close));
         assert_eq!(standing.closeness(-1.0), Some(Closeness::Far));
     }
 

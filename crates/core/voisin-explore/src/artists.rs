@@ -579,7 +579,7 @@ mod tests {
         assert_eq!(near("bo hits").expect("known")[0].artist, "Ed");
         let several = near("summer").expect_err("two albums").to_string();
         assert!(
-            several.contains("no album \"summer\": it is a part of 2 names"),
+            several.contains("it is a part of various artists – Summer and of Ed – Summer"),
             "{several}"
         );
     }

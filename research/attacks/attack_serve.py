@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Attacks voisin's server as a stranger or a guest would. Prints what it found, one line a part.
 
-    scripts/attack_serve.py VOISIN [guesses] [codes] [sidecar] [uploads] [--seconds 20]
+    research/attacks/attack_serve.py VOISIN [guesses] [codes] [sidecar] [uploads] [--seconds 20]
 
 `guesses`: thousands of passwords from one address, the right one last. Five are compared, the right
 one is refused, and another address signs in meanwhile. `codes`: wrong codes, 20 a second, while the
