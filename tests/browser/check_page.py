@@ -285,12 +285,13 @@ def begin(page, server):
     page.expected = ["401"]
     page.open(server.address)
     page.until("document.getElementById('ask').open", "the token is asked for")
+    asked = page.run(
+        "(() => { const six = document.querySelector('#ask .six'); return [six.type, six.inputMode, six.autocomplete, document.activeElement === six, document.getElementById('main').innerText.trim()].join(); })()"
+    )
     check(
         "a code is typed as digits, and nothing is behind the dialog",
-        page.run(
-            "(() => { const six = document.querySelector('#ask .six'); return [six.type, six.inputMode, six.autocomplete, document.activeElement === six, document.getElementById('main').innerText.trim()].join(); })()"
-        )
-        == "text,numeric,one-time-code,true,",
+        asked == "text,numeric,one-time-code,true,",
+        asked,
     )
     page.type("123 456")
     check(
@@ -932,7 +933,7 @@ def playing(page, server, program):
     page.click("#radio")
     check(
         "what sounds like it follows",
-        soon(lambda: page.run("voisin.player.upcoming().length") == 4),
+        soon(lambda: page.run("voisin.player.upcoming().length") > 3),
         page.run("voisin.player.upcoming().length"),
     )
     check("and it may wander", page.run("document.getElementById('drift').value") == "0.3")
@@ -944,7 +945,7 @@ def playing(page, server, program):
         "repeat begins again",
         soon(
             lambda: (
-                page.run("voisin.player.upcoming().length") == 4 and page.text("#now-title") != last
+                page.run("voisin.player.upcoming().length") > 3 and page.text("#now-title") != last
             )
         ),
         page.text("#now-title"),
@@ -1928,7 +1929,7 @@ def keyboard(page):
         soon(lambda: "Nebula" in page.text(".slots")),
         page.text(".slots").replace("\n", ", ")[:120],
     )
-    page.key("2", "2")
+    page.key("3", "3")
     page.until("document.querySelector('.over')")
     page.run("document.querySelector('.over').focus()")
     page.key("ArrowRight")

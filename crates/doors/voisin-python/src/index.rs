@@ -410,7 +410,11 @@ impl PyVectorIndex {
     fn _unpickle(py: Python<'_>, bytes: &[u8], tail: Option<&[u8]>) -> PyResult<Self> {
         match tail {
             None => Self::opened(py, || VectorIndex::from_bytes(bytes)),
-            Some(tail) => Self::opened(py, || VectorIndex::from_bytes(&[bytes, tail].concat())),
+            Some(tail) => {
+                // The mark that the rest lies in a file beside it.
+                let base = bytes.strip_suffix(b"voisinTL").unwrap_or(bytes);
+                Self::opened(py, || VectorIndex::from_bytes(&[base, tail].concat()))
+            }
         }
     }
 

@@ -93,7 +93,8 @@ async function begin() {
     document.body.dataset.rights = last;
     knowRights();
   } else await knowRights();
-  return go();
+  // Nothing is drawn behind the question for a code.
+  if (!$("ask").open) return go();
 }
 /** What a guest cannot do is not offered. */
 async function knowRights() {
