@@ -51,6 +51,8 @@ function route() {
   return { place, parts };
 }
 function go(again = false) {
+  // Nothing is drawn behind the question for a code.
+  if ($("ask").open) return;
   // Whoever goes elsewhere has done with the search.
   clearTimeout($("search").timer);
   let to = route();
@@ -93,8 +95,7 @@ async function begin() {
     document.body.dataset.rights = last;
     knowRights();
   } else await knowRights();
-  // Nothing is drawn behind the question for a code.
-  if (!$("ask").open) return go();
+  return go();
 }
 /** What a guest cannot do is not offered. */
 async function knowRights() {
