@@ -457,24 +457,9 @@ fn put_at_media(
     made: (Option<&str>, bool),
 ) -> Result<(String, usize), ListError> {
     let place = address.to_string();
-    let known = library.items_of(&place, tracks)?;
-    let items: Vec<&str> = tracks
-        .iter()
-        .filter_map(|track| known.get(track).map(String::as_str))
-        .collect();
-    if items.is_empty() {
-        let next = "run \"voisin link\" on it first";
-        return Err(ListError::NoSongs {
-            place,
-            name: name.to_owned(),
-            next,
-        });
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(ListError::Runtime)?;
+    let known = linked_items(library, name, &address, tracks)?;
+    let items: Vec<&str> = known.iter().map(String::as_str).collect();
+    let runtime = runtime()?;
     let upstream = Upstream::new(address);
     let id = runtime.block_on(async {
         match kind {
@@ -495,8 +480,41 @@ fn put_at_media(
     Ok((id, tracks.len() - items.len()))
 }
 
+/// The server's ids of the tracks that it has, in their order.
+fn linked_items(
+    library: &Library,
+    name: &str,
+    address: &ServerAddress,
+    tracks: &[TrackId],
+) -> Result<Vec<String>, ListError> {
+    let known = library.items_of(address.as_str(), tracks)?;
+    let items: Vec<String> = tracks
+        .iter()
+        .filter_map(|track| known.get(track).cloned())
+        .collect();
+    if items.is_empty() {
+        return Err(ListError::NoSongs {
+            place: address.to_string(),
+            name: name.to_owned(),
+            next: "run \"voisin link\" on it first",
+        });
+    }
+    Ok(items)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ListError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(ListError::Runtime)
+}
+
 mod subsonic {
-    use super::{Library, ListError, Login, ServerAddress, TrackId, Upstream, Value, ask, id_of};
+    use super::{
+        Library, ListError, Login, ServerAddress, TrackId, Upstream, Value, ask, id_of,
+        linked_items, runtime,
+    };
 
     /// Makes a playlist of a server the list; its id, and how many songs the server does not have.
     ///
@@ -509,26 +527,10 @@ mod subsonic {
         tracks: &[TrackId],
         made: (Option<&str>, bool),
     ) -> Result<(String, usize), ListError> {
-        let place = address.to_string();
-        let items = library.items_of(address.as_str(), tracks)?;
-        let items: Vec<&str> = tracks
-            .iter()
-            .filter_map(|track| items.get(track).map(String::as_str))
-            .collect();
-        if items.is_empty() {
-            let next = "run \"voisin link\" on it first";
-            return Err(ListError::NoSongs {
-                place,
-                name: name.to_owned(),
-                next,
-            });
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(ListError::Runtime)?;
-        let id = runtime.block_on(replace(&Upstream::new(address), login, name, &items, made))?;
+        let known = linked_items(library, name, &address, tracks)?;
+        let items: Vec<&str> = known.iter().map(String::as_str).collect();
+        let id =
+            runtime()?.block_on(replace(&Upstream::new(address), login, name, &items, made))?;
         Ok((id, tracks.len() - items.len()))
     }
 
