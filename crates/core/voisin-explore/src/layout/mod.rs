@@ -10,6 +10,7 @@
 
 mod curve;
 mod fuzzy;
+mod gaps;
 mod optimise;
 mod quality;
 mod start;
@@ -92,6 +93,7 @@ pub fn layout(
         let moving = vec![true; n];
         optimise::optimise(&mut positions, &edges, &moving, options.epochs(n), options);
     }
+    gaps::close_gaps(&mut positions);
     Ok(Array2::from_shape_fn((n, 2), |(i, d)| positions[i][d]))
 }
 
