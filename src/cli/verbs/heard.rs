@@ -78,18 +78,16 @@ fn exported(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 folders.push(entry.path());
-            } else if entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "jsonl")
-            {
+            } else if entry.path().extension().is_some_and(|extension| {
+                ["jsonl", "json", "csv"].iter().any(|one| extension == *one)
+            }) {
                 found.push(entry.path());
             }
         }
     }
     if found.is_empty() {
         bail!(
-            "{}: expected an unpacked export of ListenBrainz, found no .jsonl file below it",
+            "{}: expected an unpacked export of ListenBrainz or Last.fm, found no .jsonl, .json or .csv file below it",
             path.display()
         );
     }

@@ -278,6 +278,17 @@ fn an_export_of_listenbrainz_counts_and_a_broken_line_costs_itself() {
     .unwrap();
     fine(sandbox.run(["heard", whole.to_str().unwrap(), "--listener", "ann"]));
     assert_eq!(listeners(&sandbox)[0]["plays"], 2);
+    // Last.fm's loved tracks as a table.
+    let loved = sandbox.path("lovedtracks.csv");
+    let artist = track(&before[2])["artist"].clone();
+    let row = format!("7,1 Jan 1970,{artist},,\"{}\",", before[2]);
+    fs::write(
+        &loved,
+        format!("uts,utc_time,artist,artist_mbid,track,track_mbid\n{row}\n"),
+    )
+    .unwrap();
+    fine(sandbox.run(["heard", loved.to_str().unwrap(), "--listener", "ann"]));
+    assert_eq!(listeners(&sandbox)[0]["opinions"], 2);
     let empty = sandbox.path("empty");
     fs::create_dir_all(&empty).unwrap();
     assert_eq!(code(&sandbox.run(["heard", empty.to_str().unwrap()])), 2);
