@@ -29,8 +29,9 @@ use voisin_serve::{ListPlace, MediaKind, SavedList};
 #[derive(Serialize)]
 struct ListJson<'a> {
     name: &'a str,
-    #[serde(flatten)]
-    list: &'a SavedList,
+    question: serde_json::Value,
+    to: &'a [ListPlace],
+    pushed: Option<i64>,
 }
 
 pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending> {
@@ -111,7 +112,12 @@ fn all(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
     if format == ReportFormat::Json {
         render::print_json(
             &all.iter()
-                .map(|(name, list)| ListJson { name, list })
+                .map(|(name, list)| ListJson {
+                    name,
+                    question: list.question.as_json(),
+                    to: &list.to,
+                    pushed: list.pushed,
+                })
                 .collect::<Vec<_>>(),
         )?;
         return Ok(Ending::Fine);

@@ -176,6 +176,36 @@ fn a_question_is_kept_and_asked_anew() {
 }
 
 #[test]
+fn a_list_follows_a_recording_that_comes_back() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    fine(sandbox.run([
+        "lists", "save", "near", "similar", "id:1", "id:2", "--limit", "3",
+    ]));
+    let before = shown(&sandbox, &["near"]);
+    let named = |id: &str| {
+        let track = fine(sandbox.run(["show", id, "--format", "json"]));
+        let track: Value = serde_json::from_str(&track).unwrap();
+        (
+            track["id"].as_i64().unwrap(),
+            track["files"][0]["path"].as_str().unwrap().to_owned(),
+        )
+    };
+    let (_, path) = named("id:1");
+    fine(sandbox.run(["remove", &path]));
+    assert!(
+        !shown(&sandbox, &["near"]).is_empty(),
+        "it goes on with the other"
+    );
+    fine(sandbox.run(["add", &path]));
+    let (now, _) = named(&path);
+    assert_ne!(now, 1);
+    assert_eq!(shown(&sandbox, &["near"]), before);
+    let seeds = kept(&sandbox)[0]["question"]["similar"]["seeds"].clone();
+    assert_eq!(seeds, json!([{"id": now}, {"id": 2}]));
+}
+
+#[test]
 fn near_artists_and_albums_become_a_list() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);

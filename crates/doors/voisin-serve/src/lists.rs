@@ -1,5 +1,6 @@
 //! Lists that are kept under a name: what they ask, where their answers are put, and putting them there.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,7 +16,7 @@ use super::subsonic::{Login, ask, id_of};
 use super::upstream::{ServerAddress, Upstream};
 use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::remedy::Remedy;
-use voisin_base::track::TrackId;
+use voisin_base::track::{ContentId, TrackId};
 use voisin_engine::meta;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Format, PathStyle, write};
@@ -23,6 +24,7 @@ use voisin_learn::genre::Taxonomy;
 use voisin_library::{Library, LibraryError, Track};
 use voisin_questions::read::Refused;
 use voisin_questions::saved::{SavedQuestion, check_name, smart_playlist};
+use voisin_questions::seed::NamedSeed;
 
 /// A list that is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,6 +38,10 @@ pub struct SavedList {
     /// When that was done last, in seconds since 1970 UTC.
     #[serde(default)]
     pub pushed: Option<i64>,
+    /// The audio of tracks that the question names by id, in hexadecimal: a recording that is removed and added again has
+    /// another id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    recordings: BTreeMap<i64, String>,
 }
 
 fn as_json<S: serde::Serializer>(
@@ -204,11 +210,24 @@ impl ListError {
     }
 }
 
+/// A content id as it is printed.
+fn content_of(text: &str) -> Option<ContentId> {
+    let mut bytes = [0; 32];
+    let digits = text.as_bytes().chunks(2);
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(digits) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(ContentId(bytes))
+}
+
 impl SavedList {
     /// All lists of a library, by name.
     pub fn all(library: &Library) -> Result<Vec<(String, Self)>, ListError> {
         let all = library.saved_lists()?.into_iter();
-        all.map(|(name, text)| Self::read(&name, &text).map(|list| (name, list)))
+        all.map(|(name, text)| Self::read(library, &name, &text).map(|list| (name, list)))
             .collect()
     }
 
@@ -217,15 +236,70 @@ impl SavedList {
         let text = library
             .saved_list(name)?
             .ok_or_else(|| ListError::Unknown(name.to_owned()))?;
-        Self::read(name, &text)
+        Self::read(library, name, &text)
     }
 
-    fn read(name: &str, text: &str) -> Result<Self, ListError> {
+    fn read(library: &Library, name: &str, text: &str) -> Result<Self, ListError> {
         let unreadable = |reason: String| ListError::Unreadable {
             name: name.to_owned(),
             reason,
         };
-        serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))
+        let mut list: Self =
+            serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
+        list.follow_recordings(library)?;
+        Ok(list)
+    }
+
+    /// Names recordings that came back under another id by that one.
+    fn follow_recordings(&mut self, library: &Library) -> Result<(), LibraryError> {
+        let mut moved: BTreeMap<i64, i64> = BTreeMap::new();
+        for (&id, content) in &self.recordings {
+            if library.contains(TrackId(id))? {
+                continue;
+            }
+            let content = content_of(content);
+            if let Some(now) = content.map_or(Ok(None), |it| library.find_by_content(&it))? {
+                moved.insert(id, now.0);
+            }
+        }
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let renamed = |seed: &NamedSeed| match seed {
+            NamedSeed::Id(id) => NamedSeed::Id(*moved.get(id).unwrap_or(id)),
+            other => other.clone(),
+        };
+        self.question
+            .pin(|named| Ok::<_, LibraryError>(named.iter().map(renamed).collect()))?;
+        self.recordings = std::mem::take(&mut self.recordings)
+            .into_iter()
+            .map(|(id, content)| (*moved.get(&id).unwrap_or(&id), content))
+            .collect();
+        Ok(())
+    }
+
+    /// The audio of the tracks that a question names by id.
+    fn recordings_of(
+        library: &Library,
+        question: &SavedQuestion,
+    ) -> Result<BTreeMap<i64, String>, LibraryError> {
+        let mut ids = Vec::new();
+        question.clone().pin(|named| {
+            ids.extend(named.iter().filter_map(|seed| match seed {
+                NamedSeed::Id(id) => Some(TrackId(*id)),
+                _ => None,
+            }));
+            Ok::<_, LibraryError>(named.to_vec())
+        })?;
+        ids.sort_unstable();
+        ids.dedup();
+        let mut recordings = BTreeMap::new();
+        for id in ids {
+            if library.contains(id)? {
+                recordings.insert(id.0, library.track(id)?.audio.content.to_string());
+            }
+        }
+        Ok(recordings)
     }
 
     /// Keeps a question under a name; where one of that name is put goes on.
@@ -241,6 +315,7 @@ impl SavedList {
             Err(_) => (Vec::new(), None),
         };
         let list = Self {
+            recordings: Self::recordings_of(library, &question)?,
             question,
             to,
             pushed,
