@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::cli::NothingFound;
 use crate::cli::context::Context;
 use crate::cli::named::named_paths;
+use crate::cli::render::count;
 use voisin_audio::is_audio_candidate;
-use voisin_base::text::with_causes;
+use voisin_base::text::{fold, with_causes};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, Seed, SeedName};
 use voisin_library::scan;
@@ -113,7 +114,7 @@ fn found(
                     .extend(seeds_of(engine, &tracks_named(library, kind, name)?)?);
             }
             SeedName::Id(_) | SeedName::PathOrWords(_) => {
-                found.named.push(engine.seed(text, || {
+                let seed = engine.seed(text, || {
                     if listens {
                         context.lazy_embedder(Some(library))
                     } else {
@@ -121,7 +122,20 @@ fn found(
                             path: PathBuf::from(text),
                         })
                     }
-                })?);
+                });
+                let whole = match &seed {
+                    Err(EngineError::Ambiguous { text, .. }) => all_named(library, text)?,
+                    _ => None,
+                };
+                if let Some((name, tracks)) = whole {
+                    let tracks_meant = count(tracks.len() as u64, "track");
+                    context
+                        .console
+                        .note(&format!("taken for {name}, {tracks_meant}"));
+                    found.of_lists.extend(seeds_of(engine, &tracks)?);
+                } else {
+                    found.named.push(seed?);
+                }
             }
         }
     }
@@ -143,6 +157,23 @@ pub(crate) fn one_seed(
 
 fn several(text: &OsStr, found: usize) -> anyhow::Error {
     anyhow::anyhow!("{}: expected one track, found {found}", text.display())
+}
+
+/// The tracks of the artist, else of the album, that words name from end to end, with how that is written.
+fn all_named(library: &Library, words: &str) -> anyhow::Result<Option<(String, Vec<TrackId>)>> {
+    for (prefix, kind) in [("artist:", NameOf::Artist), ("album:", NameOf::Album)] {
+        let is_meant = library
+            .names(kind)?
+            .iter()
+            .any(|name| fold(name) == fold(words));
+        if is_meant {
+            return Ok(Some((
+                format!("{prefix}{words}"),
+                tracks_named(library, kind, words)?,
+            )));
+        }
+    }
+    Ok(None)
 }
 
 fn tracks_named(library: &Library, kind: NameOf, name: &str) -> anyhow::Result<Vec<TrackId>> {

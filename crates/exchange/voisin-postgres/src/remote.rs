@@ -267,7 +267,9 @@ impl Remote {
         if let Ok(id) = words.trim_start_matches('#').parse().map(TrackId) {
             self.fetch_local(&[id])?;
         }
-        self.fetch_by_words(words)
+        // Words that are an artist's or an album's name mean all of its tracks.
+        self.fetch_artist(words)?;
+        self.fetch_album(words)
     }
 
     /// Fetches the tracks that have these ids, and those that have a file at or below these paths.
