@@ -157,6 +157,23 @@ impl<'a> Bench<'a> {
     }
 
     /// Rows of the test part; none for a trial, which must not see them.
+    /// How many artists each class has among `learnt` and the tracks that are left out; empty where no artist is known.
+    pub(super) fn artists_by_class<'b>(
+        &'b self,
+        learnt: impl Iterator<Item = &'b Row>,
+    ) -> BTreeMap<String, usize> {
+        let mut artists: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for row in learnt.chain(&self.left_out.0) {
+            if let (Some(label), Some(artist)) = (&row.item.label, &row.item.artist) {
+                artists.entry(label.clone()).or_default().insert(artist);
+            }
+        }
+        artists
+            .into_iter()
+            .map(|(label, artists)| (label, artists.len()))
+            .collect()
+    }
+
     pub(super) fn test_rows(&self, chosen_among: usize) -> Vec<usize> {
         if chosen_among == TRIAL {
             Vec::new()

@@ -1,5 +1,7 @@
 //! Reports of runs and comparisons as [`Document`]s.
 
+use std::collections::BTreeSet;
+
 use super::compare::Comparison;
 use super::document::Document;
 use super::leak::{Double, Likeness};
@@ -50,6 +52,13 @@ pub fn run(report: &Report) -> Document {
         count(figures.tracks as u64, "track"),
         figures.judged_on(),
     ));
+    if let Some(forming) = report
+        .learning
+        .as_ref()
+        .and_then(|learning| learning.forming.as_ref())
+    {
+        left_out_card(&mut page, forming);
+    }
     data_card(&mut page, report);
     leak_card(&mut page, report);
     learning(&mut page, report);
@@ -277,21 +286,81 @@ fn forming(page: &mut Document, forming: &Forming, classes: &[String]) {
     );
     let [before, after] = forming.own.map(percent);
     page.text(format!("nearest to their own class: {after} of the tracks that it has not learnt from (before training {before})"));
-    if !forming.left_out.is_empty() {
-        let nearest = forming.nearest.iter().map(|(name, [before, after])| {
+    if forming.plane_agrees < 0.8 {
+        page.hint(format!(
+            "A plane shows two of many dimensions: only {} of the {} lie on it nearest to the class that they are nearest to in all \
+             of them.",
+            percent(forming.plane_agrees),
+            if forming.left_out.is_empty() {
+                "tracks"
+            } else {
+                "tracks that were left out"
+            },
+        ));
+    }
+}
+
+/// Where the tracks of the class lie that was left out, by their neighbours and by the classes' means.
+fn left_out_card(page: &mut Document, forming: &Forming) {
+    if forming.left_out.is_empty() {
+        return;
+    }
+    let name = &forming.left_out;
+    let listed = |shares: &[(String, [f64; 2])]| {
+        let shares = shares.iter().filter(|(_, [_, after])| *after > 0.0);
+        let shares = shares.map(|(class, [before, after])| {
             format!(
-                "{name} {} (before training {})",
+                "{class} {} (before training {})",
                 percent(*after),
                 percent(*before)
             )
         });
-        let nearest: Vec<String> = nearest.collect();
-        page.text(format!(
-            "{}, which was left out, is nearest to {}",
-            forming.left_out,
-            nearest.join(", ")
-        ));
+        shares.collect::<Vec<String>>().join(", ")
+    };
+    let artists = |class: &String| {
+        let artists = forming.artists.get(class);
+        artists.map(|&artists| count(artists as u64, "artist"))
+    };
+    page.heading(format!("Where {name} lies, which was left out"));
+    let by = artists(name).map_or_else(String::new, |artists| format!(" by {artists}"));
+    page.text(format!(
+        "{}{by}. Their ten nearest tracks are: {}. The class whose mean is nearest: {}.",
+        count_with(
+            forming.left_out_tracks as u64,
+            &format!("track of {name}"),
+            &format!("tracks of {name}")
+        ),
+        listed(&forming.votes),
+        listed(&forming.nearest),
+    ));
+    let first = |shares: &[(String, [f64; 2])]| shares.first().map(|(class, _)| class.clone());
+    if let (Some(voted), Some(near)) = (first(&forming.votes), first(&forming.nearest)) {
+        if voted != near {
+            page.text(format!(
+                "The two differ: a genre of many styles has a mean that lies far from most of its own tracks, so {near} can be nearer by \
+                 its mean while single tracks of {voted} lie nearest. Neighbours are what `voisin genres` and `classify` go by."
+            ));
+        }
+        let few = [voted, near].into_iter().collect::<BTreeSet<String>>();
+        let rests: Vec<String> = few
+            .iter()
+            .filter_map(|class| artists(class).map(|artists| format!("{class} rests on {artists}")))
+            .collect();
+        if !rests.is_empty() {
+            page.hint(format!("In training {}.", rests.join(", ")));
+        }
     }
+    let bars_of: Vec<(String, f64, f64)> = forming
+        .votes
+        .iter()
+        .filter(|(_, [_, after])| *after > 0.0)
+        .map(|(class, [_, after])| (class.clone(), *after, 0.0))
+        .collect();
+    page.picture(
+        "left-out",
+        format!("Where {name} lies"),
+        bars(&format!("Ten nearest tracks of {name}"), &bars_of),
+    );
 }
 
 /// A number after each epoch, as points of a curve.

@@ -243,6 +243,19 @@ pub struct Forming {
     pub left_out: String,
     /// To which class's mean the tracks that were left out are nearest, before and in the end: shares, most first.
     pub nearest: Vec<(String, [f64; 2])>,
+    /// Their nearest tracks that were learnt from, ten each: the share of each class, before and in the end, most first.
+    #[serde(default)]
+    pub votes: Vec<(String, [f64; 2])>,
+    /// Tracks that were left out and drawn.
+    #[serde(default)]
+    pub left_out_tracks: usize,
+    /// Artists of each class in the tracks that were learnt from, and of the one that was left out; empty where none are known.
+    #[serde(default)]
+    pub artists: BTreeMap<String, usize>,
+    /// Of the tracks that were left out (of all where none was), the share whose nearest class on the picture's plane is the
+    /// nearest in all dimensions.
+    #[serde(default)]
+    pub plane_agrees: f64,
     /// Share of the other drawn tracks that are nearest to the mean of their own class, before and in the end.
     pub own: [f64; 2],
 }

@@ -11,7 +11,7 @@ mod picture;
 
 pub use colour::{ColourBy, coloured_genres, genre};
 pub use html::html;
-pub use palette::CORE;
+pub use palette::{CORE, category_colours};
 pub use picture::{StaticOptions, png, svg};
 
 use ndarray::ArrayView2;

@@ -46,6 +46,11 @@ pub(super) fn light() -> &'static Palette {
     &LIGHT
 }
 
+/// The colours of categories on white paper, none like another and none black.
+pub fn category_colours() -> &'static [Rgb] {
+    &light().colours
+}
+
 fn read(ground: &str) -> Palette {
     let mut grounds: HashMap<String, PaletteText> =
         serde_json::from_str(FILE).expect("the palette is JSON");

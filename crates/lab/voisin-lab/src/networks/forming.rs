@@ -1,6 +1,7 @@
 //! How a network's inner layer becomes a space: its map, epoch by epoch, and the place of a class
 //! that it was not trained on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
@@ -25,7 +26,12 @@ pub(super) struct WatchedTracks<'a> {
     pub(super) drawn: Vec<Option<usize>>,
     /// Name of the class that is left out.
     pub(super) left_out: &'a str,
+    /// Artists of each class, the one that is left out among them; empty where none are known.
+    pub(super) artists: BTreeMap<String, usize>,
 }
+
+/// Neighbours of a track that vote, as in a library.
+const VOTERS: usize = 10;
 
 impl WatchedTracks<'_> {
     /// Reads the places that the training recorded.
@@ -54,7 +60,7 @@ impl WatchedTracks<'_> {
         let first = &all[0];
         let last = &all[best + 1];
         // one plane for all epochs, or the maps could not be compared
-        let plane = principal_axes(self.drawn_of(last), 1);
+        let (plane, plane_agrees) = self.plane(last);
         let on_plane = |units: ArrayView2<f32>| -> Vec<[f32; 2]> {
             let along = |row: ArrayView1<f32>, at| plane.get(at).map_or(0.0, |axis| row.dot(axis));
             units
@@ -74,16 +80,18 @@ impl WatchedTracks<'_> {
             })
         };
         let mut nearest: Vec<(String, [f64; 2])> = Vec::new();
+        let mut votes: Vec<(String, [f64; 2])> = Vec::new();
         if !self.left_out.is_empty() {
             let share_near =
                 |class| shares(&|of_track, near| of_track.is_none().then_some(near == class));
-            nearest.extend(
-                self.classes
-                    .iter()
-                    .enumerate()
-                    .map(|(class, name)| (name.clone(), share_near(class))),
-            );
-            nearest.sort_by(|a, b| b.1[1].total_cmp(&a.1[1]));
+            let voted = [first, last].map(|units| self.votes(units));
+            for (class, name) in self.classes.iter().enumerate() {
+                nearest.push((name.clone(), share_near(class)));
+                votes.push((name.clone(), [voted[0][class], voted[1][class]]));
+            }
+            for list in [&mut nearest, &mut votes] {
+                list.sort_by(|a, b| b.1[1].total_cmp(&a.1[1]));
+            }
         }
         let name = |class: &Option<usize>| {
             class
@@ -102,6 +110,10 @@ impl WatchedTracks<'_> {
                 .collect(),
             left_out: self.left_out.to_owned(),
             nearest,
+            votes,
+            left_out_tracks: self.drawn.iter().filter(|class| class.is_none()).count(),
+            artists: self.artists.clone(),
+            plane_agrees,
             own: shares(&|class, near| class.map(|class| class == near)),
         }))
     }
@@ -136,6 +148,63 @@ impl WatchedTracks<'_> {
         means
     }
 
+    /// The classes of the [`VOTERS`] nearest tracks that were learnt from, as shares over all tracks that were left out.
+    fn votes(&self, units: &Array2<f32>) -> Vec<f64> {
+        let learnt = units.slice(s![..self.learnt.len(), ..]);
+        let mut counts = vec![0_usize; self.classes.len()];
+        let drawn = self.drawn_of(units);
+        let left_out = self.drawn.iter().zip(drawn.outer_iter());
+        for (_, row) in left_out.filter(|(class, _)| class.is_none()) {
+            let cosines = learnt.dot(&row);
+            let mut order: Vec<usize> = (0..cosines.len()).collect();
+            order.sort_by(|&a, &b| cosines[b].total_cmp(&cosines[a]));
+            for &neighbour in order.iter().take(VOTERS) {
+                counts[self.learnt[neighbour]] += 1;
+            }
+        }
+        let all = counts.iter().sum::<usize>().max(1) as f64;
+        counts.iter().map(|&count| count as f64 / all).collect()
+    }
+
+    /// The plane of the pictures, and the share of tracks that it shows at the class that they are nearest to in all
+    /// dimensions: the better of the plane in which the tracks vary most and the one in which the classes' means do.
+    fn plane(&self, units: &Array2<f32>) -> (Vec<Array1<f32>>, f64) {
+        let means = self.means(units);
+        let near = self.nearest(units);
+        let agreement = |plane: &[Array1<f32>]| {
+            let flat = |row: ArrayView1<f32>| {
+                [0, 1].map(|at| plane.get(at).map_or(0.0, |axis| row.dot(axis)))
+            };
+            let places: Vec<[f32; 2]> = means.outer_iter().map(flat).collect();
+            let mut shown = 0_usize;
+            let mut all = 0_usize;
+            let drawn = self.drawn_of(units);
+            for ((class, row), &near) in self.drawn.iter().zip(drawn.outer_iter()).zip(&near) {
+                if class.is_some() && !self.left_out.is_empty() {
+                    continue;
+                }
+                let [x, y] = flat(row);
+                let distances: Array1<f32> = places
+                    .iter()
+                    .map(|at| -(at[0] - x).hypot(at[1] - y))
+                    .collect();
+                all += 1;
+                shown += usize::from(argmax(distances.view()) == near);
+            }
+            shown as f64 / all.max(1) as f64
+        };
+        let planes = [
+            principal_axes(self.drawn_of(units), 1),
+            principal_axes(means.view(), 1),
+        ];
+        let mut rated = planes.map(|plane| {
+            let agreement = agreement(&plane);
+            (plane, agreement)
+        });
+        let best = usize::from(rated[1].1 > rated[0].1);
+        std::mem::take(&mut rated[best])
+    }
+
     /// The class whose mean each drawn track is nearest to.
     fn nearest(&self, units: &Array2<f32>) -> Vec<usize> {
         self.drawn_of(units)
@@ -165,6 +234,7 @@ mod tests {
             learnt: vec![0, 0, 1, 1],
             drawn: vec![Some(0), Some(1), None],
             left_out: "c",
+            artists: BTreeMap::new(),
         };
         let learnt = [[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]];
         let before = ndarray::concatenate![Axis(0), array![[1.0, 0.0], [1.0, 0.2], [0.9, 0.3]]];
@@ -175,5 +245,33 @@ mod tests {
         assert_eq!(watched.nearest(&watched.centred(&before)), [0, 0, 0]);
         assert_eq!(watched.nearest(&watched.centred(&after)), [0, 1, 1]);
         assert_eq!(watched.forming(folder.path(), 1, 0).unwrap(), None);
+        // Of four tracks that were learnt from all four vote.
+        assert_eq!(watched.votes(&watched.centred(&after)), [0.5, 0.5]);
+        assert_eq!(watched.plane(&watched.centred(&after)).1, 1.0);
+    }
+
+    #[test]
+    fn neighbours_vote_for_a_wide_class_that_means_miss() {
+        // "wide" lies on a circle around the track, so its mean is nowhere; "narrow" is a bundle farther off.
+        let classes = ["wide".to_owned(), "narrow".to_owned()];
+        let mut rows = Vec::new();
+        for i in 0..12 {
+            let angle = std::f32::consts::TAU * i as f32 / 12.0;
+            rows.push([1.0, 0.6 * angle.cos(), 0.6 * angle.sin(), 0.0]);
+        }
+        for i in 0..12 {
+            rows.push([0.2, 0.02 * i as f32, 0.0, 1.0]);
+        }
+        rows.push([1.0, 0.1, 0.0, 0.4]);
+        let watched = WatchedTracks {
+            classes: &classes,
+            learnt: [[0; 12], [1; 12]].concat(),
+            drawn: vec![None],
+            left_out: "new",
+            artists: BTreeMap::new(),
+        };
+        let rows = ndarray::arr2(&rows);
+        let votes = watched.votes(&rows);
+        assert!(votes[0] > 0.9 && votes[0] + votes[1] == 1.0, "{votes:?}");
     }
 }

@@ -231,6 +231,7 @@ pub fn train(
         learnt: learnt.iter().filter_map(class_of).collect(),
         drawn: drawn.iter().map(class_of).collect(),
         left_out: &config.data.left_out,
+        artists: bench.artists_by_class(learnt.iter().map(|&row| &rows[row])),
     };
 
     let clock = Clock::start();

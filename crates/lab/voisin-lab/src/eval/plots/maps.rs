@@ -1,6 +1,7 @@
 //! The same tracks on several maps.
 
-use super::{Anchor, FAINT, GRID, INK, SERIES, Scene, TITLE, shorten};
+use super::{Anchor, FAINT, GRID, INK, Scene, TITLE, shorten};
+use voisin_explore::map::category_colours;
 
 /// One map.
 pub(crate) struct MapPanel<'a> {
@@ -12,7 +13,8 @@ pub(crate) struct MapPanel<'a> {
     pub(crate) means: &'a [[f32; 2]],
 }
 
-/// Maps side by side, all to one scale, a colour for each class.
+/// Maps side by side, all to one scale, a colour for each class (grey beyond the palette's sixteen) and black for the one
+/// that stands out.
 ///
 /// - `(names, class_of)`: names of the classes, and the place in them of each track
 /// - `apart`: the class that stands out
@@ -37,7 +39,7 @@ pub(crate) fn maps(
     let widest = all.fold(1e-6f32, |most, x| most.max(x.abs()));
     let colour = |class: usize| match apart {
         Some(highlighted) if highlighted == class => INK,
-        _ => SERIES.get(class).copied().unwrap_or(FAINT),
+        _ => category_colours().get(class).copied().unwrap_or(FAINT),
     };
     let size = |class: usize| if apart == Some(class) { 4.0 } else { 3.0 };
     for (number, panel) in panels.iter().enumerate() {
