@@ -29,8 +29,10 @@ fn recipe(command: &str, option: &str, sandbox: &Sandbox) -> Recipe {
     let at = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
     let table = format!("features:{}", at("features.csv"));
     let (line, name) = match (command, option) {
-        ("similar" | "mix", _) => (format!("{command} id:1 --format m3u8 -o {{}}"), "x.m3u8"),
-        ("list" | "outliers" | "duplicates" | "failed" | "suspects", _) => {
+        ("similar", _) => ("similar id:1 --format json -o {}".to_owned(), "x.json"),
+        ("mix", _) => ("mix id:1 --format m3u8 -o {}".to_owned(), "x.m3u8"),
+        ("list", _) => ("list --format csv -o {}".to_owned(), "x.csv"),
+        ("outliers" | "duplicates" | "failed" | "suspects", _) => {
             (format!("{command} --format paths --output {{}}"), "x.txt")
         }
         ("find", _) => ("find noise --format m3u8 -o {}".to_owned(), "x.m3u8"),

@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
 
 use super::BackendArgs;
+use crate::cli::render;
 use crate::cli::render::template::LineTemplate;
 use voisin_base::output::OutputTarget;
 use voisin_questions::{Mix, Similar};
@@ -103,8 +104,8 @@ pub(crate) struct ListOutputArgs {
     /// In playlists: the list's name, for players
     #[arg(long = "name", value_name = "TEXT")]
     pub(crate) title: Option<String>,
-    /// Write the playlist, or the bare paths, to this file; without --format its ending says which: .m3u8, .xspf, .jspf,
-    /// .xml (Rekordbox) or .nml (Traktor)
+    /// Write the answer to this file; without --format its ending says how: .m3u8, .xspf, .jspf, .xml (Rekordbox), .nml
+    /// (Traktor), .csv or .json
     #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) target: Option<PathBuf>,
     /// Replace a file that is there
@@ -170,6 +171,8 @@ impl ListFormat {
             "jspf" => Some(Self::Jspf),
             "xml" => Some(Self::Rekordbox),
             "nml" => Some(Self::Traktor),
+            "csv" => Some(Self::Csv),
+            "json" => Some(Self::Json),
             _ => None,
         }
     }
@@ -208,9 +211,9 @@ impl ListOutput {
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let format = self.format.name();
         let is_shown = self.format.is_printed();
-        if is_shown && self.target.is_some() {
+        if self.format == ListFormat::Table && self.target.is_some() {
             anyhow::bail!(
-                "--output takes a playlist, expected with it --format m3u8, xspf, jspf, rekordbox, traktor or paths, found --format {format}"
+                "--output takes what programs read, expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or --format with it, found --format {format}"
             );
         }
         if is_shown && self.title.is_some() {
@@ -219,7 +222,10 @@ impl ListOutput {
             );
         }
         if let Some(file) = &self.target {
-            OutputTarget::data(file, self.replaces)?;
+            let file = OutputTarget::data(file, self.replaces)?;
+            if is_shown {
+                render::answer_into(file);
+            }
         }
         if self.null && self.format != ListFormat::Paths {
             anyhow::bail!(
@@ -266,6 +272,8 @@ mod tests {
             ("a.xspf", ListFormat::Xspf),
             ("a.xml", ListFormat::Rekordbox),
             ("a.nml", ListFormat::Traktor),
+            ("a.csv", ListFormat::Csv),
+            ("a.JSON", ListFormat::Json),
             ("a.txt", ListFormat::Table),
             ("m3u8", ListFormat::Table),
         ] {

@@ -19,7 +19,7 @@ pub(crate) mod template;
 pub(crate) mod track;
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
 use console::measure_text_width;
@@ -109,7 +109,7 @@ impl Console {
 
     /// Says something that must be heard.
     pub(crate) fn warn(self, text: &str) {
-        say(&format!("voisin: {}", one_line(text)));
+        say_marked(&one_line(text), Mark::Warning);
     }
 }
 
@@ -141,14 +141,48 @@ impl Drop for Busy {
 }
 
 fn say(text: &str) {
-    // A closed standard error is no reason to stop.
-    let _ = undisturbed(|| {
-        writeln!(
-            io::stderr().lock(),
-            "{}",
-            terminal_safe(&without_error_numbers(text))
-        )
+    say_behind("", text);
+}
+
+/// How bad a message is, which its colour shows.
+#[derive(Clone, Copy)]
+enum Mark {
+    Warning,
+    Error,
+}
+
+/// A message that the program's name stands before.
+fn say_marked(text: &str, mark: Mark) {
+    let name = console::style("voisin:").bold();
+    let name = match mark {
+        Mark::Warning => name.yellow(),
+        Mark::Error => name.red(),
+    };
+    say_behind(
+        &if screen::is_error_coloured() {
+            format!("{} ", name.force_styling(true))
+        } else {
+            "voisin: ".to_owned()
+        },
+        text,
+    );
+}
+
+/// Writes a message behind a head that is safe already; on a terminal lines are broken at blanks.
+fn say_behind(head: &str, text: &str) {
+    let text = terminal_safe(&without_error_numbers(text)).into_owned();
+    let text = screen::error_width().map_or(text.clone(), |width| {
+        let head = measure_text_width(head);
+        let mut column = head;
+        let lines = text.split('\n').map(|line| {
+            let line = wrapped(line, width, column, 0);
+            column = 0;
+            line
+        });
+        lines.collect::<Vec<_>>().join("\n")
     });
+    // A closed standard error is no reason to stop.
+    let _ = undisturbed(|| writeln!(io::stderr().lock(), "{head}{text}"));
 }
 
 /// Prints an error with its causes, each once, on one line.
@@ -175,12 +209,12 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         }) => format!("expected {expected}, found {found}"),
         _ => advised(error.as_ref()),
     };
-    say(&format!("voisin: {text}"));
+    say_marked(&text, Mark::Error);
 }
 
 /// Prints what is wrong with the arguments.
 pub(crate) fn report_mistake(text: &str) {
-    say(&format!("voisin: {text}"));
+    say_marked(text, Mark::Error);
 }
 
 /// Whoever read the results went away (`| head`): [`main`](super::main) ends quietly, as other tools do.
@@ -188,8 +222,20 @@ pub(crate) fn report_mistake(text: &str) {
 #[error("nobody reads standard output any more")]
 pub(crate) struct ReaderGone;
 
-/// Writes results to standard output; [`ReaderGone`] where it is closed.
+/// The file that takes the answer in place of standard output.
+static ANSWER_FILE: OnceLock<OutputTarget> = OnceLock::new();
+
+/// Sends the answer, which is printed in one piece, to a file that the user named.
+pub(crate) fn answer_into(file: OutputTarget) {
+    // A command answers once.
+    let _ = ANSWER_FILE.set(file);
+}
+
+/// Writes results to standard output, or to the file of [`answer_into`]; [`ReaderGone`] where it is closed.
 pub(crate) fn print(bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    if let Some(file) = ANSWER_FILE.get() {
+        return write(file, bytes);
+    }
     let written = undisturbed(|| {
         let mut out = io::stdout().lock();
         out.write_all(bytes.as_ref()).and_then(|()| out.flush())
@@ -215,24 +261,27 @@ pub(crate) fn print_fitted(text: &str) -> anyhow::Result<()> {
 /// Writes text from files behind a head; what is wider than the terminal goes on below, broken at blanks.
 pub(crate) fn print_wrapped(head: &str, text: &str) -> anyhow::Result<()> {
     let width = screen::width().unwrap_or(usize::MAX);
-    let text = wrapped(&one_line(text), width, measure_text_width(head));
+    let indent = measure_text_width(head);
+    let text = wrapped(&one_line(text), width, indent, indent);
     print_line(format!("{head}{text}").trim_end())
 }
 
-/// Text that begins at column `indent`, on as many lines as `width` columns ask for.
-fn wrapped(text: &str, width: usize, indent: usize) -> String {
+/// Text that begins at column `first`, on as many lines as `width` columns ask for, the later ones from `indent` on.
+fn wrapped(text: &str, width: usize, first: usize, indent: usize) -> String {
     let mut lines = String::new();
-    let mut column = indent;
+    let mut column = first;
+    let mut is_first = true;
     for word in text.split(' ') {
         let length = measure_text_width(word);
-        if column > indent && column.saturating_add(1 + length) > width {
+        if !is_first && column.saturating_add(1 + length) > width {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             column = indent;
-        } else if column > indent {
+        } else if !is_first {
             lines.push(' ');
             column += 1;
         }
+        is_first = false;
         lines.push_str(word);
         column += length;
     }
@@ -400,12 +449,12 @@ mod tests {
     #[test]
     fn long_text_continues_below_its_line() {
         let text = "instrumental 97 %, jazz 93 %, easy listening 89 %";
-        assert_eq!(wrapped(text, usize::MAX, 16), text);
+        assert_eq!(wrapped(text, usize::MAX, 16, 16), text);
         let indent = " ".repeat(16);
         let lines = format!("instrumental 97 %,\n{indent}jazz 93 %, easy\n{indent}listening 89 %");
-        assert_eq!(wrapped(text, 36, 16), lines);
+        assert_eq!(wrapped(text, 36, 16, 16), lines);
         assert_eq!(
-            wrapped("unbroken words", 3, 16),
+            wrapped("unbroken words", 3, 16, 16),
             format!("unbroken\n{indent}words"),
             "never empty lines"
         );

@@ -38,6 +38,24 @@ pub(crate) fn is_coloured() -> bool {
     })
 }
 
+/// Whether messages are coloured.
+pub(super) fn is_error_coloured() -> bool {
+    let colour = COLOUR.get().copied().unwrap_or_default();
+    wants_colour(colour, io::stderr().is_terminal(), |name| {
+        std::env::var_os(name)
+    })
+}
+
+/// Columns of the terminal that messages go to; `None` where they go elsewhere.
+pub(super) fn error_width() -> Option<usize> {
+    let screen = console::Term::stderr();
+    io::stderr()
+        .is_terminal()
+        .then(|| screen.size_checked())?
+        .map(|(_, columns)| usize::from(columns))
+        .filter(|&columns| columns > 0)
+}
+
 /// <https://no-color.org>, and what most tools read beside it.
 fn wants_colour(
     colour: Colour,

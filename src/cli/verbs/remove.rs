@@ -29,7 +29,7 @@ fn report_nothing_removed(
     if !args.missing {
         context
             .console
-            .note("nothing to remove: no file of the library is there");
+            .note("nothing to remove: expected files, folders or ids (id:7) of tracks in this library (\"voisin list --artist NAME --format paths\" prints an artist's files), found none of them there");
     } else if gone.out_of_reach.is_empty() && staying == 0 {
         context
             .console

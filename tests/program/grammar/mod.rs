@@ -158,7 +158,7 @@ fn mistakes_have_one_style() {
         ),
         (
             "--library demo list -o l.txt",
-            "--output takes a playlist, expected with it --format m3u8, xspf, jspf, rekordbox, traktor or paths, found --format table",
+            "--output takes what programs read, expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or --format with it, found --format table",
         ),
         (
             "list --name Evening",
@@ -730,6 +730,28 @@ fn more_than_ten_candidates_are_counted() {
     assert!(
         several.contains("fits 12 tracks, of which these are the first 10"),
         "{several}"
+    );
+}
+
+#[test]
+fn words_that_are_an_artists_name_mean_its_tracks() {
+    let ids = |seed: &str| {
+        let answer = fine(demo().run(["similar", seed, "--limit", "5", "--format", "$id"]));
+        answer.lines().map(str::to_owned).collect::<Vec<String>>()
+    };
+    assert_eq!(ids("MULDJORD"), ids("artist:muldjord"));
+    let asked = demo().run(["similar", "muldjord", "--limit", "1"]);
+    assert!(
+        text(&asked.stderr).contains("taken for artist:muldjord, "),
+        "{}",
+        text(&asked.stderr)
+    );
+    // A path goes from one track to another.
+    let path = demo().run(["path", "muldjord", "id:1"]);
+    assert!(
+        code(&path) == 2 && text(&path.stderr).contains("muldjord: expected one track, found "),
+        "{}",
+        text(&path.stderr)
     );
 }
 

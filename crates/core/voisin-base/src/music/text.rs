@@ -89,7 +89,15 @@ pub fn meant<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<
 pub fn spelt_alike<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     const ALIKE: f64 = 0.8;
     let wanted = fold(wanted);
-    let likeness = |name: &str| strsim::jaro_winkler(&wanted, &fold(name));
+    let likeness = |name: &str| {
+        let name = fold(name);
+        let whole = strsim::jaro_winkler(&wanted, &name);
+        // One word of a name is as good as all of it, but short ones are like too many.
+        let words = name.split(' ').filter(|word| word.chars().count() >= 4);
+        words
+            .map(|word| 0.95 * strsim::jaro_winkler(&wanted, word))
+            .fold(whole, f64::max)
+    };
     let mut near: Vec<(f64, &str)> = names
         .into_iter()
         .map(|name| (likeness(name), name))
@@ -325,6 +333,8 @@ mod tests {
         assert!(meant("", names).is_empty() && meant("nobody", names).is_empty());
         assert_eq!(spelt_alike("frederic chopn", names), ["Frédéric Chopin"]);
         assert!(spelt_alike("xyz", names).is_empty());
+        let names = ["Ivan Ilić", "Sinead", "The Ivy League"];
+        assert_eq!(spelt_alike("ilik", names), ["Ivan Ilić"]);
         assert_eq!(did_you_mean(&["a", "b"]), "did you mean a or b? ");
         assert_eq!(did_you_mean::<&str>(&[]), "");
     }
