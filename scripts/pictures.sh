@@ -1,13 +1,40 @@
 #!/bin/sh
-# The pictures of README.md and docs, from the demo's music: pictures.sh [VOISIN]; writes docs/{map,map-clusters,genres,dendrogram}.png
-# (those of the server's page: scripts/page_pictures.py)
+# The pictures of README.md and docs, from the demo's music: pictures.sh [--check] [VOISIN]
+#
+# Writes docs/{map,map-clusters,genres,dendrogram}.png and docs/pictures.txt, the words and figures on them. With --check it
+# writes nothing and fails where the program would draw other words or figures now; where points lie is not compared, as
+# the last bits of vectors differ from processor to processor. (Those of the server's page: scripts/page_pictures.py)
 set -eu
 cd "$(dirname "$0")/.."
+check=
+if [ "${1:-}" = --check ]; then
+    check=1
+    shift
+fi
 voisin=${1:-target/release/voisin}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export VOISIN_LIBRARY="$work/library"
 "$voisin" add --quiet data/demo/library
-"$voisin" map --force --output docs/map.png --title "The demo's music, by genre"
-"$voisin" map --update --force --output docs/map-clusters.png --colour-by cluster --title "The same, by cluster"
-"$voisin" genres --force --heatmap docs/genres.png --dendrogram docs/dendrogram.png > /dev/null
+
+# Draws all of them: draw FOLDER ENDING
+draw() {
+    "$voisin" map --force --output "$1/map.$2" --title "The demo's music, by genre"
+    "$voisin" map --update --force --output "$1/map-clusters.$2" --colour-by cluster --title "The same, by cluster"
+    "$voisin" genres --force --heatmap "$1/genres.$2" --dendrogram "$1/dendrogram.$2" > /dev/null
+}
+
+draw "$work" svg
+for name in map map-clusters genres dendrogram; do
+    echo "$name"
+    grep -o '<text[^>]*>[^<]*<' "$work/$name.svg" | sed 's/^[^>]*>/  /; s/<$//' | sort -u
+done > "$work/pictures.txt"
+if [ -n "$check" ]; then
+    diff docs/pictures.txt "$work/pictures.txt" || {
+        echo "pictures.sh: the pictures in docs/ show something else than the program draws now; draw them anew: scripts/pictures.sh $voisin" >&2
+        exit 1
+    }
+else
+    draw docs png
+    cp "$work/pictures.txt" docs/pictures.txt
+fi
