@@ -203,8 +203,9 @@ pub(crate) struct LinkArgs {
 /// Take in what was heard and liked, so that mixes know it
 ///
 /// `voisin serve --subsonic` notes by itself what its users' players tell: what they heard, starred and rated. This takes in
-/// exports of `ListenBrainz`, unpacked: listens and feedback, a JSON object a line. A line that cannot be read is named and left
-/// out. Mixes then leave out what is disliked, and what was heard within a day; what is liked or heard often comes sooner
+/// exports of `ListenBrainz`, unpacked (listens and feedback, a JSON object a line), and of Last.fm: JSON as its API answers, or
+/// CSV with the columns uts, artist, album and track, or artist, album, track and date without a heading. Loved tracks are
+/// told from plays by the file's name ("loved"). A line that cannot be read is named and left out. Mixes then leave out what is disliked, and what was heard within a day; what is liked or heard often comes sooner
 /// (`voisin mix --taste`, `--not-heard`). It stays in the library.
 #[derive(Debug, Args)]
 #[command(

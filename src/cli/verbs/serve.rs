@@ -17,7 +17,7 @@ use crate::cli::password::new_password;
 use crate::cli::remote::database_address;
 use crate::cli::render;
 use voisin_library::{Library, LibraryError, OpenMode, stored_path};
-use voisin_serve::{Listen, Lms, Options, Token, hash_password, serve};
+use voisin_serve::{Listen, Lms, Options, Token, hash_password, qr_for_terminal, serve};
 
 /// Arguments of this program for those of `bliss-mixer`, which Lyrion's plugin starts under that name: only Lyrion's
 /// questions are answered. What belongs to another way of comparing (`--db`, `--weights`) is passed over.
@@ -398,6 +398,18 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
                     "on another device, open that address and type {code} (good once, for 10 minutes)"
                 ));
                 printed = std::mem::replace(&mut printed, Ok(())).and(line);
+                let page = addresses.iter().find(|address| address.starts_with("http"));
+                if let (Some(lan), Some(page)) = (lan, page)
+                    && std::io::stdout().is_terminal()
+                {
+                    let page = page.replacen("://0.0.0.0:", &format!("://{lan}:"), 1);
+                    let digits: String = code.chars().filter(char::is_ascii_digit).collect();
+                    let picture = qr_for_terminal(&format!("{page}#code={digits}"));
+                    let line = picture.map_or(Ok(()), |picture| {
+                        render::print_line(&format!("or point its camera at this:\n\n{picture}"))
+                    });
+                    printed = std::mem::replace(&mut printed, Ok(())).and(line);
+                }
             }
         },
     )?;

@@ -753,8 +753,11 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     assert_eq!(this["devices"].as_array().unwrap().len(), 1, "{this}");
 
     let code = |rights: &str| {
-        let (status, given) = own.ask("POST", "devices", &json!({"rights": rights}));
+        let body = json!({"rights": rights, "page": "http://nas.lan:8766/"});
+        let (status, given) = own.ask("POST", "devices", &body);
         assert_eq!((status, &given["rights"]), (200, &json!(rights)), "{given}");
+        // "http://nas.lan:8766/#code=482193" has 32 bytes, the most of a code of 25 modules.
+        assert_eq!(given["qr_side"], 25 + 8, "{given}");
         given["code"].as_str().unwrap().to_owned()
     };
     let first = code("change");

@@ -35,6 +35,7 @@ use super::guard::{COOKIE, LONGEST_BODY, LONGEST_SESSION, cookie};
 use super::listen::raised;
 use super::peer::Peer;
 use super::problem::Problem;
+use super::qr;
 use super::scan::{ScanProgress, ScanState};
 use super::sessions::{SignedIn, device_name};
 use super::sign_in::SignInRefused;
@@ -399,12 +400,20 @@ pub(super) struct Invited {
     rights: Rights,
     /// How long it is good for.
     seconds: u64,
+    /// A QR code of `page` that signs in with this code: the data of an SVG path, a unit a module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qr: Option<String>,
+    /// Its side, in modules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qr_side: Option<u32>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Invitation {
     rights: Rights,
+    /// The address at which the other device finds the page.
+    page: Option<String>,
 }
 
 /// A code that lets another device in once.
@@ -420,16 +429,20 @@ async fn let_in(
             next,
         ));
     }
-    let Invitation { rights } = invitation;
+    let Invitation { rights, page } = invitation;
     let code = state
         .guard
         .devices
         .code(rights)
         .map_err(|_| Problem::fault())?;
+    let picture = page.and_then(|page| qr::picture(&format!("{page}#code={code}")));
+    let (qr_side, qr) = picture.unzip();
     Ok(Json(Invited {
         code: readable(&code),
         rights,
         seconds: CODE_LASTS.as_secs(),
+        qr,
+        qr_side,
     }))
 }
 

@@ -28,6 +28,8 @@ pub(super) struct ScanProgress {
     summary: Option<Value>,
     /// Why it failed.
     message: Option<String>,
+    /// Whether the server knows folders to scan.
+    can_start: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
@@ -49,9 +51,13 @@ pub(super) struct ScanProcess {
 
 impl ScanProcess {
     pub(super) fn new(add: Option<Box<dyn Fn() -> Command + Send + Sync>>) -> Self {
+        let idle = ScanProgress {
+            can_start: add.is_some(),
+            ..ScanProgress::default()
+        };
         Self {
             add,
-            progress: watch::Sender::new(ScanProgress::default()),
+            progress: watch::Sender::new(idle),
             child: Arc::default(),
         }
     }
@@ -96,6 +102,7 @@ impl ScanProcess {
         *child = Some(started);
         let running = ScanProgress {
             state: ScanState::Running,
+            can_start: true,
             ..ScanProgress::default()
         };
         self.progress.send_replace(running.clone());

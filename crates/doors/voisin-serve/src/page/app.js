@@ -1,5 +1,5 @@
 // The page itself: which place is shown, who may see it, keys, themes, dropped files.
-import { $, h, icon, keep, say } from "./dom.js";
+import { $, h, icon, keep, keepHere, say } from "./dom.js";
 import { ask, enter, events, mayChange } from "./api.js";
 import * as player from "./player.js";
 import { recover } from "./playback.js";
@@ -225,7 +225,9 @@ $("theme").addEventListener("click", () => {
 });
 
 // ---- search
+$("search").value = keepHere.get("searched", "");
 $("search").addEventListener("input", () => {
+  keepHere.set("searched", $("search").value);
   clearTimeout($("search").timer);
   $("search").timer = setTimeout(() => {
     if (now === "map") map.seek($("search").value);

@@ -151,29 +151,35 @@ export function toast(text, action) {
   return box;
 }
 
-/** Settings of this page, kept by the browser where it allows that. */
-export const keep = {
+/** Values of this page in a store of the browser, where it allows that. */
+const kept = (store) => ({
   get(name, other) {
     try {
-      return JSON.parse(localStorage.getItem("voisin-" + name)) ?? other;
+      return JSON.parse(store().getItem("voisin-" + name)) ?? other;
     } catch {
       return other;
     }
   },
+  set(name, value) {
+    try {
+      store().setItem("voisin-" + name, JSON.stringify(value));
+    } catch {
+      /* a private window */
+    }
+  },
+});
+/** Settings, for good. */
+export const keep = {
+  ...kept(() => localStorage),
   /** What another tab of this page keeps is told to this one. */
   on(name, f) {
     addEventListener("storage", (event) => {
       if (event.key === "voisin-" + name) f();
     });
   },
-  set(name, value) {
-    try {
-      localStorage.setItem("voisin-" + name, JSON.stringify(value));
-    } catch {
-      /* a private window */
-    }
-  },
 };
+/** What lasts as long as this tab. */
+export const keepHere = kept(() => sessionStorage);
 
 /** Something that others listen to: emitter.on("name", f), emitter.emit("name", value). */
 export class Emitter {

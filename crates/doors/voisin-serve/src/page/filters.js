@@ -1,5 +1,5 @@
 // Which tracks are listed, and in which order: the filters of the command line, under its names.
-import { h, keep } from "./dom.js";
+import { h, keep, keepHere } from "./dom.js";
 import { ask } from "./api.js";
 
 /** Name, label, example. What several are given of is parted by commas. */
@@ -34,7 +34,13 @@ const ORDERS = [
   ["loudness", "Loudness"],
 ];
 
-let state = { sort: "artist", reverse: false, ...keep.get("order", {}), filters: {} };
+/** Filters last as long as the tab, as the search does: a reload keeps them, another visit begins without. */
+let state = {
+  sort: "artist",
+  reverse: false,
+  ...keep.get("order", {}),
+  filters: keepHere.get("filters", {}),
+};
 
 /** The filters as a question has them. */
 export function wanted() {
@@ -61,6 +67,15 @@ export const order = () => ({
   reverse: state.reverse || undefined,
 });
 
+/** Marks the field that a refusal begins with ("Bpm: expected …"), and no other. */
+export function markWrong(message) {
+  for (const input of document.querySelectorAll(".filter-fields input"))
+    input.setAttribute(
+      "aria-invalid",
+      String(message.toLowerCase().startsWith(input.name.replace("_", " ") + ":")),
+    );
+}
+
 /** A menu with all of them. `changed` is called with what the list is to be asked anew for. */
 export function filterMenu(changed, signal) {
   const summary = h("summary", {}, ""),
@@ -75,6 +90,7 @@ export function filterMenu(changed, signal) {
   };
   const set = (change) => {
     state = { ...state, ...change };
+    keepHere.set("filters", state.filters);
     told();
     changed();
   };

@@ -112,6 +112,20 @@ function signedIn(place, signal) {
   );
 }
 
+/** The picture of an address and its code; dark on white in any theme, as cameras expect it. */
+function qrCode({ qr, qr_side: side }) {
+  const space = "http://www.w3.org/2000/svg",
+    svg = document.createElementNS(space, "svg"),
+    path = document.createElementNS(space, "path");
+  svg.setAttribute("viewBox", `0 0 ${side} ${side}`);
+  svg.setAttribute("class", "qr");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", "QR code that signs in");
+  path.setAttribute("d", qr);
+  svg.append(path);
+  return svg;
+}
+
 /** A code for another device, which is shown here and typed there. */
 function letIn(place, signal) {
   const told = h(
@@ -121,9 +135,15 @@ function letIn(place, signal) {
   );
   const code = (rights) => async () => {
     try {
-      const given = await ask("devices", { body: { rights }, signal, once: true });
+      // Another device cannot use the name that this machine has for itself.
+      const isReached = !/^(localhost|127\.|\[::1\])/.test(location.hostname);
+      const page = isReached ? location.origin + location.pathname : undefined;
+      const given = await ask("devices", { body: { rights, page }, signal, once: true });
       told.replaceChildren(
-        "Type ",
+        given.qr ? qrCode(given) : "",
+        given.qr
+          ? "Point the other device’s camera at this, or open this address there and type "
+          : "Type ",
         h("b", { class: "code" }, given.code),
         ` on the other device within ${Math.round(given.seconds / 60)} minutes. ` +
           (rights === "change"
@@ -215,7 +235,7 @@ function scanner(place, signal, refresh) {
     const runs = progress.state === "running",
       { done, total, summary } = progress;
     title.textContent = STATES[progress.state];
-    start.hidden = runs;
+    start.hidden = runs || !progress.can_start;
     stop.hidden = bar.hidden = !runs;
     if (total) bar.value = done / total;
     else bar.removeAttribute("value");
@@ -229,7 +249,9 @@ function scanner(place, signal, refresh) {
         ? sentence(progress.message ?? "")
         : summary
           ? ended(summary)
-          : "It looks for files that are new or changed. What it heard once is not heard again.";
+          : progress.can_start
+            ? "It looks for files that are new or changed. What it heard once is not heard again."
+            : "This server was started without a folder to scan. New music is added in a terminal: voisin add FOLDER.";
     const lost = (summary?.gone ?? 0) + (summary?.out_of_reach ?? 0);
     if (!runs && lost)
       told.append(" ", h("a", { href: "#/library/missing" }, `${count(lost, "file")} missing`));

@@ -57,6 +57,9 @@ function undo() {
 }
 
 /** Puts tracks at the end of the list; those that are on it stay where they are. */
+/** The notice of tracks that were put on the list, and how many it counts. */
+const added = { notice: null, tracks: 0 };
+
 export function add(tracks) {
   const known = new Set(state.items.map((item) => item.track.id));
   const fresh = tracks.filter((track) => track.id !== null && !known.has(track.id));
@@ -67,10 +70,13 @@ export function add(tracks) {
       ...fresh.map((track) => ({ track: brief(track), lock: false, more: false })),
     ],
   });
-  toast(
-    fresh.length === 1
+  // A notice that is still there counts on, so that many of them never pile up.
+  added.tracks = (added.notice?.isConnected ? added.tracks : 0) + fresh.length;
+  added.notice?.remove();
+  added.notice = toast(
+    added.tracks === 1
       ? `“${isolated(titleOf(fresh[0]))}” is on the list`
-      : `${count(fresh.length, "track")} put on the list`,
+      : `${count(added.tracks, "track")} put on the list`,
     place
       ? null
       : [
@@ -97,6 +103,8 @@ export function pathEnd(track, first) {
 }
 
 export function show(root, _route, signal) {
+  // "Open the list" leads nowhere from here.
+  $("toasts").replaceChildren();
   place = { root, signal, saved: panel(signal, take, question) };
   signal.addEventListener("abort", () => {
     place = null;

@@ -1,7 +1,7 @@
 // The place to listen: all tracks or those that fit the search on the left, the card of one on the right.
 import { $, count, h, icon, keep } from "./dom.js";
 import { ask } from "./api.js";
-import { filterMenu, order, wanted } from "./filters.js";
+import { filterMenu, markWrong, order, wanted } from "./filters.js";
 import { mark } from "./playing.js";
 import { LongList, row } from "./tracks.js";
 import { card, fileCard } from "./card.js";
@@ -129,8 +129,15 @@ export function seek() {
   load(
     parts.scroller,
     signal,
-    (waiting) => ask("tracks", { query: { ...query, limit: PAGE }, signal, waiting }),
+    (waiting) =>
+      ask("tracks", { query: { ...query, limit: PAGE }, signal, waiting }).catch((error) => {
+        // A count of the question before does not stand above what is wrong with this one.
+        if (error.name !== "AbortError") parts.head.textContent = "";
+        markWrong(error.message);
+        throw error;
+      }),
     (first) => {
+      markWrong("");
       parts.head.textContent = words
         ? `${count(first.total, "track")} for “${words}”`
         : count(first.total, "track");
@@ -220,7 +227,7 @@ export async function emptyLibrary(place, signal) {
     empty(
       "This library is empty",
       "Once it has listened to your music, everything is found here. A thousand tracks take some minutes, and each is there as soon as it was heard.",
-      scan &&
+      scan?.can_start &&
         h(
           "button",
           { type: "button", class: "primary for-change", onclick: start },

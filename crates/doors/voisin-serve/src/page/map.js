@@ -7,6 +7,7 @@ import {
   h,
   icon,
   iconButton,
+  isolated,
   joined,
   keep,
   measured,
@@ -182,6 +183,7 @@ function open(root, answer, signal, wanted) {
   way.value = usable.includes(kept) ? kept : (usable[0] ?? "genre");
   recolour(way.value);
   select(wanted === null ? -1 : tracks.findIndex((t) => t.id === wanted), true);
+  if ($("search").value.trim()) seek($("search").value);
 }
 
 /** Shows most of the map: some tracks far out would press all others together. */
@@ -403,7 +405,7 @@ function showSide() {
           { class: "faint" },
           [
             track.genre,
-            map.names.get(track.cluster),
+            map.names.has(track.cluster) && `cluster “${isolated(map.names.get(track.cluster))}”`,
             measured.tempo(track),
             measured.key(track),
             track.year,
