@@ -214,6 +214,7 @@ impl State {
                 }
                 if from != "-" {
                     options.graph_from = from.parse()?;
+                    options.graph_to = usize::MAX;
                 }
                 if lists_from != "-" {
                     options.lists_from = lists_from.parse()?;

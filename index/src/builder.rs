@@ -25,7 +25,7 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
     let stride = (2 * options.m).next_multiple_of(LANES);
     let order = lists.order();
     let query = |&slot: &u32| source.codec.stored_at(source.codes, slot as usize);
-    match options.builder {
+    let links = match options.builder {
         GraphBuilder::Lists => link(source, &order, stride, |slots, then| {
             let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
             // Lists of 4 and 2 bits are fewer and longer.
@@ -52,6 +52,7 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
             use super::trials::Hidden;
 
             let first = super::hnsw::insert_all(source, stride, options);
+            let first = Graph::new(stride, &first, lists);
             link(source, &order, stride, |slots, then| {
                 for slot in slots {
                     first.walk(
@@ -67,7 +68,8 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
                 }
             })
         }
-    }
+    };
+    Graph::new(stride, &links, lists)
 }
 
 /// Links all slots, each with the best of its candidates and of those slots that chose it.
@@ -81,7 +83,7 @@ fn link(
     order: &[u32],
     stride: usize,
     nearest: impl Fn(&[u32], &mut dyn FnMut(u32, &mut [Scored])) + Sync,
-) -> Graph {
+) -> Vec<u32> {
     let n = source.codes.len();
     let choose = |slots: &[u32]| {
         let mut chosen = Vec::with_capacity(slots.len());
@@ -159,7 +161,7 @@ fn link(
                 add(row, candidate.name());
             });
         });
-    Graph::new(stride, links)
+    links
 }
 
 /// Adds a link to a row; whether there was room, and it was not there.

@@ -3,10 +3,12 @@
 use rayon::prelude::*;
 
 use super::checked_file::CheckedFile;
+use super::graph::Graph;
 use super::lists::Lists;
 use super::residual::Residuals;
 use super::search::batch;
 use super::segment::Segment;
+use super::tuning::Queries;
 use super::types::{IndexStats, Neighbor, SearchMode, SearchParams, SelfCheck};
 use super::{IndexError, TrackId, VectorIndex};
 
@@ -26,9 +28,12 @@ impl VectorIndex {
             let row = self.codec.width + self.codec.low_width() + 8;
             segment.len() * 8 + segment.codes.len() * row
         };
-        let links = graph.map_or(0, |graph| 4 * graph.links.len() + graph.block_bytes());
+        let mode = |queries| {
+            self.tuning
+                .mode(self.lists.is_some(), graph.is_some(), queries)
+        };
         let mapped = self.base.codes.file().is_some_and(CheckedFile::is_mapped);
-        let parts = links
+        let parts = graph.map_or(0, Graph::bytes)
             + self.lists.as_deref().map_or(0, Lists::bytes)
             + self.residuals.as_deref().map_or(0, Residuals::bytes);
         let tail = self.tail.parts();
@@ -44,7 +49,9 @@ impl VectorIndex {
         IndexStats {
             tracks: self.len(),
             dimension: self.dimension(),
-            mode: self.tuning.mode(self.lists.is_some(), graph.is_some()),
+            mode: mode(Queries::Alone),
+            batch_mode: mode(Queries::Batch),
+            speeds: self.tuning.measured_speeds(),
             ef: self.tuning.ef(10),
             recall: self
                 .tuning
@@ -57,7 +64,7 @@ impl VectorIndex {
             list_count: self.lists.as_deref().map_or(0, Lists::len),
             tail: self.tail.live(),
             tombstones: self.base.len() - self.base.live.count,
-            links: graph.map_or(0, super::graph::Graph::count_links),
+            links: graph.map_or(0, Graph::count_links),
             bytes,
             resident: bytes - on_demand + signs,
             isa: self.isa.name(),

@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 use memmap2::MmapMut;
 use rayon::prelude::*;
 
-use super::checked_file::CheckedFile;
+use super::checked_file::{CHANGED, CheckedFile};
 use super::error::IndexError;
 use super::metric::{FARTHEST, IndexMetric, Sphere, at_length_1, distance};
 use super::rotation::rotate;
@@ -163,6 +163,17 @@ impl Plane {
             }
         }
         bytes
+    }
+
+    /// Keeps in mind that a file is not what it was when it was checked, or never was an index.
+    pub(crate) fn report(&self) {
+        if let Self::Mapped(file, _) = self {
+            file.set_damaged(if file.is_whole() {
+                CHANGED
+            } else {
+                "places in lists"
+            });
+        }
     }
 }
 

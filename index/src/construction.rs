@@ -29,9 +29,10 @@ impl VectorIndex {
     /// rayon's current pool.
     ///
     /// Lists are made from [`IndexOptions::lists_from`] tracks on, a graph (and lists, if need be)
-    /// from [`IndexOptions::graph_from`] on. The result depends only on the vectors and the
-    /// options; with [`GraphBuilder::HnswRs`](super::GraphBuilder::HnswRs), only with a pool of one
-    /// thread.
+    /// from [`IndexOptions::graph_from`] on. The result depends only on the vectors and the options
+    /// (with [`GraphBuilder::HnswRs`](super::GraphBuilder::HnswRs), only with a pool of one
+    /// thread), but for the speeds that are measured of graph and lists, and which of the two
+    /// [`SearchMode::Auto`](super::SearchMode::Auto) therefore takes.
     #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn build(
         ids: &[TrackId],
@@ -150,11 +151,10 @@ impl VectorIndex {
             codes: &base.codes,
         };
         let trials = Trials::new(source, &base);
-        let lists_from = options.lists_from.min(options.graph_from).max(2);
-        let lists = (base.len() >= lists_from).then(|| Lists::build(source, &trials.beside, spill));
-        let lists_of_graph = lists
-            .as_ref()
-            .filter(|_| base.len() >= options.graph_from.max(2));
+        let wants_graph = options.wants_graph(base.len());
+        let wants_lists = wants_graph || base.len() >= options.lists_from.max(2);
+        let lists = wants_lists.then(|| Lists::build(source, &trials.beside, spill));
+        let lists_of_graph = lists.as_ref().filter(|_| wants_graph);
         let graph = lists_of_graph.map(|lists| builder::build(source, lists, &options));
         let residuals = lists.as_ref().zip(options.residual_bits);
         let residuals = residuals.map(|(lists, bits)| {
@@ -179,12 +179,14 @@ impl VectorIndex {
         if residuals.is_some() {
             base.codes = Arc::new(Codes::empty(&codec));
         }
-        Ok(Self {
+        let mut index = Self {
             graph: graph.map(Arc::new),
             lists: lists.map(Arc::new),
             residuals: residuals.map(Arc::new),
             ..Self::assemble(options, isa, codec, base, tuning)
-        })
+        };
+        index.measure_speeds(&trials)?;
+        Ok(index)
     }
 
     /// An index that is scanned.
@@ -292,11 +294,6 @@ pub(super) fn check_options(options: &IndexOptions) -> Result<(), IndexError> {
         bits if !RESIDUAL_BITS.contains(&bits) => {
             option("residual_bits", "0, 1, 2 or 4", bits.unwrap_or(0) as f64)
         }
-        Some(_) if options.graph_from != usize::MAX => option(
-            "graph_from",
-            "none beside residual_bits",
-            options.graph_from as f64,
-        ),
         _ => Ok(()),
     }
 }
@@ -325,6 +322,7 @@ mod tests {
         for metric in [IndexMetric::Cosine, IndexMetric::Euclidean] {
             let options = IndexOptions {
                 metric,
+                graph_from: usize::MAX,
                 lists_from: usize::MAX,
                 ..IndexOptions::default()
             };

@@ -3,41 +3,79 @@
 //! Beside each slot stand the short codes of the slots that it is linked to, in blocks as the
 //! [lists](super::lists) have them: one sweep of the lists' kernel compares them all (Gou et al.,
 //! `SymphonyQG`, SIGMOD 2025, do so with signs). A search starts with the nearest list, follows the
-//! nearest by short code, and compares what it ends with at 8 bits. The blocks are made of links
-//! and lists at the first walk: a file has the links alone.
+//! nearest by short code, and compares what it ends with at 8 bits.
+//!
+//! A file has links and no blocks, which take eighteen times the memory. Until a process has walked
+//! often enough to make them worth their time, each walk gathers the codes of the slots that it
+//! comes by from the lists; the results are the same.
 
 use std::cell::RefCell;
 use std::slice::from_ref;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use rayon::prelude::*;
 
 use super::codes::{CodeSource, Plane, PreparedQuery};
 use super::directions::Along;
+use super::file::array;
 use super::fill::fill;
-use super::lists::{BLOCK_BYTES, LANES, Lists, SHORT, ShortQuery, empty_blocks};
+use super::lists::{BLOCK_BYTES, LANES, Lists, SHORT, ShortQuery, code, empty_blocks, read, write};
 use super::trials::Hidden;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
-use voisin_kernels::dot::short;
 
 /// No link.
 pub(crate) const NONE: u32 = u32::MAX;
+/// Bytes of a slot, or of a place in the lists' blocks.
+pub(crate) const WORD: usize = 4;
 /// Candidates that are followed together: while one's blocks are compared, the next ones' come from
 /// memory.
 const TOGETHER: usize = 4;
-/// Lists that a walk starts with.
-const ENTRIES: usize = 4;
+/// Lists that a walk starts with. With four, a query between two clusters found the one alone that
+/// they were of: among 40 000 vectors of 300 clusters walks had to be three times as wide.
+const ENTRIES: usize = 8;
 /// Marks a pooled candidate whose links were followed.
 const FOLLOWED: u64 = 1;
+/// Walks, for so many slots one, after which blocks are made: a process that asks a few times does
+/// without them, one that goes on asking soon has them.
+const SLOTS_PER_WALK: usize = 64;
+
+/// Bytes of a [`SlotPlace`].
+pub(crate) const PLACE: usize = 2 * WORD;
+
+/// Where the parts of a slot are: two u32, little-endian.
+struct SlotPlace {
+    /// Of its code in the lists' blocks, counted in codes.
+    code: usize,
+    /// Of its links.
+    row: usize,
+}
+
+impl SlotPlace {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut words = words(bytes).map(|word| word as usize);
+        Some(Self {
+            code: words.next()?,
+            row: words.next()?,
+        })
+    }
+}
 
 /// A graph over the slots of a segment that has [`Lists`].
-#[derive(Default)]
 pub(crate) struct Graph {
     /// Links per slot: whole blocks.
     pub(crate) stride: usize,
-    /// `[slots][stride]`: linked slots, then [`NONE`].
-    pub(crate) links: Vec<u32>,
-    /// `[slots][stride / LANES]` blocks of the linked slots' short codes; made at the first walk.
+    pub(crate) slots: usize,
+    /// `[slots][stride]` u32, little-endian: linked slots, then [`NONE`]. Rows are in the order of
+    /// the lists, so that a walk reads few parts of a file.
+    links: Plane,
+    /// `[slots]` [`SlotPlace`]s.
+    places: Plane,
+    /// `[slots][stride / LANES]` blocks of the linked slots' short codes.
     blocks: OnceLock<Plane>,
+    /// Walks without blocks.
+    walks: AtomicUsize,
 }
 
 /// A candidate as one number, nearer ones smaller, equals by slot: similarity, slot (31 bits),
@@ -76,63 +114,180 @@ struct GraphWalk {
     slots: Vec<u32>,
     products: Vec<i32>,
     found: Vec<Scored>,
+    /// Codes of the linked slots that are gathered.
+    gathered: Vec<u8>,
 }
 
 thread_local! {
     static WALK: RefCell<GraphWalk> = RefCell::default();
 }
 
+fn words(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    bytes
+        .chunks_exact(WORD)
+        .map(|word| u32::from_le_bytes(array(word)))
+}
+
+fn plane_of<'a>(words: impl IntoIterator<Item = &'a u32>) -> Plane {
+    let bytes: Vec<u8> = words
+        .into_iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
+    Plane::pages(&bytes)
+}
+
+/// A row of links without its end.
+fn linked(row: &[u8]) -> impl Iterator<Item = u32> {
+    words(row).take_while(|&link| link != NONE)
+}
+
 impl Graph {
-    pub(crate) fn new(stride: usize, links: Vec<u32>) -> Self {
+    /// Of links, which are walked at once: with blocks.
+    ///
+    /// - `links`: `[slots][stride]`
+    pub(crate) fn new(stride: usize, links: &[u32], lists: &Lists) -> Self {
+        let slots = links.len() / stride;
+        let mut places = vec![[0; 2]; slots];
+        for (at, block) in lists.blocks.raw().chunks_exact(BLOCK_BYTES).enumerate() {
+            for lane in 0..LANES {
+                if let Some(place) = places.get_mut(read(block, lane).2 as usize) {
+                    place[0] = (at * LANES + lane) as u32;
+                }
+            }
+        }
+        let order = lists.order();
+        for (row, &slot) in order.iter().enumerate() {
+            places[slot as usize][1] = row as u32;
+        }
+        let rows = order
+            .iter()
+            .flat_map(|&slot| &links[slot as usize * stride..][..stride]);
+        let links = plane_of(rows);
+        let graph = Self::mapped(stride, slots, links, plane_of(places.as_flattened()));
+        graph.make_blocks(lists);
+        graph
+    }
+
+    /// Of the parts of a file, neither of which was looked at yet.
+    pub(crate) fn mapped(stride: usize, slots: usize, links: Plane, places: Plane) -> Self {
         Self {
             stride,
+            slots,
             links,
+            places,
             blocks: OnceLock::new(),
+            walks: AtomicUsize::new(0),
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.links.len() / self.stride.max(1)
-    }
-
-    pub(crate) fn linked(&self, slot: usize) -> &[u32] {
-        let row = &self.links[slot * self.stride..][..self.stride];
-        let end = row
-            .iter()
-            .position(|&link| link == NONE)
-            .unwrap_or(row.len());
-        &row[..end]
+    /// Links and places as a file has them.
+    pub(crate) fn sections(&self) -> [&[u8]; 2] {
+        [
+            &self.links.raw()[..self.slots * self.stride * WORD],
+            &self.places.raw()[..self.slots * PLACE],
+        ]
     }
 
     /// Number of links.
     pub(crate) fn count_links(&self) -> usize {
-        self.links.iter().filter(|&&link| link != NONE).count()
+        let [links, _] = self.sections();
+        words(links).filter(|&link| link != NONE).count()
     }
 
-    /// Bytes of the blocks, made or not.
-    pub(crate) fn block_bytes(&self) -> usize {
-        self.links.len() / LANES * BLOCK_BYTES
+    /// Bytes in memory or mapped.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots * (self.stride * WORD + PLACE) + self.blocks.get().map_or(0, Plane::len)
     }
 
-    fn blocks(&self, lists: &Lists) -> &[u8] {
-        self.blocks
-            // Made at the first walk and not on opening: an index that is never walked does
-            // without.
-            .get_or_init(|| {
-                let codes = lists.codes_by_slot(self.len());
-                let step = self.stride / LANES * BLOCK_BYTES;
-                let mut plane = Plane::zeroed(self.len() * step);
-                let write = |slot: usize, blocks: &mut [u8]| {
-                    blocks.copy_from_slice(&empty_blocks(self.stride, SHORT));
-                    for (at, &link) in self.linked(slot).iter().enumerate() {
-                        let (code, scale, offset) = &codes[link as usize];
-                        short::write(blocks, at, code, *scale, *offset, link);
-                    }
-                };
-                fill(&mut plane.as_mut()[..self.len() * step], step, write);
-                plane
+    /// Whether all links and places are such as can be followed; for what is read from a file.
+    pub(crate) fn is_sane(&self, lists: &Lists) -> bool {
+        let [links, places] = self.sections();
+        let blocks = lists.blocks.raw();
+        let is_at = |(slot, place): (usize, &[u8])| {
+            SlotPlace::read(place).is_some_and(|SlotPlace { code, row }| {
+                let block = blocks.chunks_exact(BLOCK_BYTES).nth(code / LANES);
+                row < self.slots
+                    && block.is_some_and(|block| read(block, code % LANES).2 as usize == slot)
             })
-            .raw()
+        };
+        links
+            .par_chunks(self.stride * WORD)
+            .all(|row| self.are_slots(row))
+            && places.par_chunks(PLACE).enumerate().all(is_at)
+    }
+
+    fn are_slots(&self, row: &[u8]) -> bool {
+        words(row).all(|link| link == NONE || (link as usize) < self.slots)
+    }
+
+    /// The row of a slot's links; of a file nothing where it is not as it was written.
+    fn row(&self, lists: &Lists, slot: u32) -> &[u8] {
+        let step = self.stride * WORD;
+        self.place(lists, slot)
+            .map_or(&[], |SlotPlace { row, .. }| {
+                self.links
+                    .sane_part(row * step..(row + 1) * step, |row| self.are_slots(row))
+            })
+    }
+
+    /// Counts walks that are to come, and whether they make blocks worth making: once only.
+    pub(crate) fn wants_blocks(&self, walks: usize) -> bool {
+        let enough = self.slots / SLOTS_PER_WALK;
+        if self.blocks.get().is_some() {
+            return false;
+        }
+        let before = self.walks.fetch_add(walks, Relaxed);
+        (before..before.saturating_add(walks)).contains(&enough)
+    }
+
+    /// Makes the blocks, of links and lists that were checked.
+    pub(crate) fn make_blocks(&self, lists: &Lists) {
+        self.blocks.get_or_init(|| {
+            let codes = lists.codes_by_slot(self.slots);
+            let step = self.stride / LANES * BLOCK_BYTES;
+            let [links, places] = self.sections();
+            let empty = empty_blocks(self.stride, SHORT);
+            let mut plane = Plane::zeroed(self.slots * step);
+            let write_row = |slot: usize, blocks: &mut [u8]| {
+                blocks.copy_from_slice(&empty);
+                let place = SlotPlace::read(&places[slot * PLACE..][..PLACE]);
+                let row = place.map_or(0, |place| place.row) * self.stride * WORD;
+                let row = &links[row..][..self.stride * WORD];
+                for (at, link) in linked(row).enumerate() {
+                    let (code, scale, offset) = &codes[link as usize];
+                    write(blocks, at, code, *scale, *offset, link);
+                }
+            };
+            fill(&mut plane.as_mut()[..self.slots * step], step, write_row);
+            plane
+        });
+    }
+
+    /// Gives the blocks' memory back, of a graph that is not walked.
+    pub(crate) fn drop_blocks(&mut self) {
+        self.blocks.take();
+    }
+
+    fn place(&self, lists: &Lists, slot: u32) -> Option<SlotPlace> {
+        let at = slot as usize * PLACE;
+        let codes = lists.blocks.len() / BLOCK_BYTES * LANES;
+        let is_inside = |bytes: &[u8]| {
+            SlotPlace::read(bytes).is_some_and(|place| place.code < codes && place.row < self.slots)
+        };
+        SlotPlace::read(self.places.sane_part(at..at + PLACE, is_inside))
+    }
+
+    /// The block of the lists that a slot's code is in, and the lane; of a file nothing where it is
+    /// not as it was written.
+    fn code<'a>(&self, lists: &'a Lists, slot: u32) -> Option<(&'a [u8], usize)> {
+        let SlotPlace { code, .. } = self.place(lists, slot)?;
+        let block = lists.block(code / LANES);
+        // Of a file that other code wrote another's code may be there.
+        let is_there = !block.is_empty() && read(block, code % LANES).2 == slot;
+        if !is_there {
+            self.places.report();
+        }
+        is_there.then_some((block, code % LANES))
     }
 
     /// The best `ef` slots found for `query` by short code, with their similarities at 8 bits, in
@@ -162,7 +317,7 @@ impl Graph {
         hidden: &Hidden,
         mut then: impl FnMut(usize, &mut [Scored]) -> R,
     ) -> Vec<R> {
-        let blocks = self.blocks(lists);
+        let blocks = self.blocks.get().map(Plane::raw);
         // Entry lists of all queries are found together, four queries to a pass over the centres.
         let along = lists.along_all(isa, queries);
         let mut entries = Vec::with_capacity(ENTRIES * queries.len());
@@ -172,7 +327,7 @@ impl Graph {
         let entries = entries.chunks(ENTRIES.min(lists.len()).max(1));
         WALK.with_borrow_mut(|walk| {
             walk.seen
-                .resize(walk.seen.len().max(self.len().div_ceil(64)), 0);
+                .resize(walk.seen.len().max(self.slots.div_ceil(64)), 0);
             let walks = queries.iter().zip(&along).zip(entries).enumerate();
             let walk_from = |(at, ((query, along), entries)): (usize, ((_, &Along), &[u32]))| {
                 walk.pool.clear();
@@ -184,6 +339,7 @@ impl Graph {
                 let short = lists.short(along);
                 let mut search = Search {
                     graph: self,
+                    lists,
                     blocks,
                     isa,
                     short,
@@ -217,7 +373,8 @@ impl Graph {
 /// One search of a graph: best first, with one sorted pool of `ef` candidates.
 struct Search<'a> {
     graph: &'a Graph,
-    blocks: &'a [u8],
+    lists: &'a Lists,
+    blocks: Option<&'a [u8]>,
     isa: Isa,
     short: ShortQuery<'a>,
     ef: usize,
@@ -284,6 +441,27 @@ impl Search<'_> {
         self.enter();
     }
 
+    /// As [`near`](Self::near) of the slots that one is linked to, without those that were in the
+    /// pool: their codes are gathered from the lists.
+    fn gather(&mut self, slot: u32) {
+        let mut gathered = std::mem::take(&mut self.walk.gathered);
+        gathered.clear();
+        let is_new = |&link: &u32| self.walk.seen[link as usize / 64] & 1 << (link % 64) == 0;
+        let mut at = 0;
+        for link in linked(self.graph.row(self.lists, slot)).filter(is_new) {
+            if let Some((block, lane)) = self.graph.code(self.lists, link) {
+                if at % LANES == 0 {
+                    gathered.extend(empty_blocks(1, SHORT));
+                }
+                let (scale, offset, _) = read(block, lane);
+                write(&mut gathered, at, &code(block, lane), scale, offset, link);
+                at += 1;
+            }
+        }
+        self.near(&gathered);
+        self.walk.gathered = gathered;
+    }
+
     fn spread(&mut self) {
         let step = self.graph.stride / LANES * BLOCK_BYTES;
         let blocks = self.blocks;
@@ -299,10 +477,12 @@ impl Search<'_> {
                     break;
                 };
                 *nearest |= FOLLOWED;
-                followed[n] = slot_of(*nearest) as usize * step;
+                followed[n] = slot_of(*nearest) as usize;
                 // Its blocks are on their way while those of the candidates before it are compared.
-                for line in (0..step).step_by(64) {
-                    Isa::prefetch(blocks, followed[n] + line);
+                if let Some(blocks) = blocks {
+                    for line in (0..step).step_by(64) {
+                        Isa::prefetch(blocks, followed[n] * step + line);
+                    }
                 }
                 self.next += 1;
                 n += 1;
@@ -310,8 +490,11 @@ impl Search<'_> {
             if n == 0 {
                 return;
             }
-            for &at in &followed[..n] {
-                self.near(&blocks[at..at + step]);
+            for &slot in &followed[..n] {
+                match blocks {
+                    Some(blocks) => self.near(&blocks[slot * step..][..step]),
+                    None => self.gather(slot as u32),
+                }
             }
             self.enter();
         }

@@ -4,7 +4,7 @@ use hnsw_rs::prelude::{Distance, Hnsw};
 use rayon::prelude::*;
 
 use super::codes::CodeSource;
-use super::graph::{Graph, NONE};
+use super::graph::NONE;
 use super::types::IndexOptions;
 use voisin_base::random::Random;
 
@@ -25,7 +25,11 @@ impl Distance<u32> for SlotDistance<'_> {
 }
 
 /// `hnsw_rs` builds, then its lowest layer is copied out.
-pub(crate) fn insert_all(source: CodeSource<'_>, stride: usize, options: &IndexOptions) -> Graph {
+pub(crate) fn insert_all(
+    source: CodeSource<'_>,
+    stride: usize,
+    options: &IndexOptions,
+) -> Vec<u32> {
     let n = source.codes.len();
     let mut order: Vec<u32> = (0..n as u32).collect();
     // In the order of ids, neighbours would be inserted together and link to each other alone.
@@ -61,5 +65,5 @@ pub(crate) fn insert_all(source: CodeSource<'_>, stride: usize, options: &IndexO
                 .for_each(|(link, other)| *link = other as u32);
         }
     }
-    Graph::new(stride, links)
+    links
 }

@@ -68,6 +68,7 @@ mod rotation;
 mod search;
 mod segment;
 mod shared;
+mod speeds;
 mod subset;
 mod summary;
 mod tail;
@@ -101,8 +102,8 @@ pub use metric::IndexMetric;
 pub use shared::SharedIndex;
 pub use subset::Subset;
 pub use types::{
-    GraphBuilder, IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor,
-    SearchMode, SearchParams, SelfCheck,
+    GraphAndLists, GraphBuilder, IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats,
+    Neighbor, SearchMode, SearchParams, SelfCheck, WaySpeeds,
 };
 
 /// An index of vectors by id.

@@ -262,6 +262,11 @@ impl Lists {
         self.blocks.sane_part(place, sane)
     }
 
+    /// One of all blocks.
+    pub(crate) fn block(&self, at: usize) -> &[u8] {
+        self.blocks_at(at * BLOCK_BYTES..(at + 1) * BLOCK_BYTES)
+    }
+
     /// Blocks of a list.
     pub(crate) fn list(&self, list: u32) -> &[u8] {
         self.blocks_at(self.place(list))

@@ -246,9 +246,11 @@ impl VectorIndex {
             return Ok(());
         };
         // Digests first: numbers are only looked at where the bytes are as they were written.
-        if file.check_long(0..file.bytes().len())
-            && self.lists.as_deref().is_none_or(Lists::has_every_vector)
-        {
+        let is_sane = |lists: &Lists| {
+            let graph = self.graph.as_deref();
+            lists.has_every_vector() && graph.is_none_or(|graph| graph.is_sane(lists))
+        };
+        if file.check_long(0..file.bytes().len()) && self.lists.as_deref().is_none_or(is_sane) {
             file.set_whole();
         } else {
             file.set_damaged("places in lists");
@@ -328,10 +330,6 @@ impl VectorIndex {
                 index.tail = IndexTail::of(tail);
             }
         }
-        // A graph's blocks are made of those of all lists.
-        if index.graph.is_some() {
-            index.check()?;
-        }
         Ok((index, stamp))
     }
 
@@ -341,7 +339,7 @@ impl VectorIndex {
         let base = self.base.len() as f64;
         let tail = self.tail.len();
         let removed = base - self.base.live.count as f64;
-        let wants_graph = self.graph.is_none() && self.len() >= self.options.graph_from.max(2);
+        let wants_graph = self.graph.is_none() && self.options.wants_graph(self.len());
         let wants_lists = self.lists.is_none() && self.len() >= self.options.lists_from.max(2);
         // Without lists or a graph everything is scanned anyway, and a tail is as quick as the
         // base.

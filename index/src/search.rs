@@ -11,6 +11,7 @@ use super::codes::{CodeSource, PreparedQuery};
 use super::lists::CACHED;
 use super::top::Top;
 use super::trials::Hidden;
+use super::tuning::Queries;
 use super::ways::Way;
 use voisin_kernels::dot::best::Scored;
 
@@ -46,8 +47,9 @@ impl VectorIndex {
         Ok(found)
     }
 
-    /// Searches for each row of `queries`, in parallel on rayon's current pool: the same answers as
-    /// one by one, but lists are read once for many queries.
+    /// Searches for each row of `queries`, in parallel on rayon's current pool: lists are read once
+    /// for many queries. By one [mode](SearchParams::mode) the answers are the same as one by one;
+    /// [`SearchMode::Auto`] may choose another way for a query alone, whose recall is as high.
     pub fn search_batch(
         &self,
         queries: ArrayView2<'_, f32>,
@@ -105,7 +107,7 @@ impl VectorIndex {
     }
 
     /// As [`search_query`](Self::search_query) for each of `queries`, on this thread.
-    fn search_all(
+    pub(super) fn search_all(
         &self,
         queries: &[PreparedQuery],
         k: usize,
@@ -120,7 +122,7 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        let way = self.way(params.mode)?;
+        let way = self.way(params.mode, Queries::Batch)?;
         if let Way::Lists(_) | Way::Graph(..) = way {
             let k = k.min(self.len());
             let allowed = self.allowed(params)?;
@@ -155,16 +157,22 @@ impl VectorIndex {
                         }
                     })
                 }
-                Way::Graph(graph, lists) => self.width(k, params, base).map(|ef| {
-                    let within = |count: usize| self.tuning.ef(count) <= ef;
-                    let source = CodeSource {
-                        isa: self.isa,
-                        codec: &self.codec,
-                        codes: &self.base.codes,
-                    };
-                    let take = |at, pool: &mut [Scored]| take(at, pool, &within);
-                    graph.walk_all(lists, source, queries, ef, &Hidden::NONE, take)
-                }),
+                Way::Graph(graph, lists) => {
+                    let ef = self.width(k, params, base);
+                    if ef.is_some() {
+                        self.prepare_walks(graph, lists, queries.len())?;
+                    }
+                    ef.map(|ef| {
+                        let within = |count: usize| self.tuning.ef(count) <= ef;
+                        let source = CodeSource {
+                            isa: self.isa,
+                            codec: &self.codec,
+                            codes: &self.base.codes,
+                        };
+                        let take = |at, pool: &mut [Scored]| take(at, pool, &within);
+                        graph.walk_all(lists, source, queries, ef, &Hidden::NONE, take)
+                    })
+                }
                 _ => None,
             };
             if let Some(tops) = tops {
@@ -201,8 +209,7 @@ impl VectorIndex {
     }
 
     /// For each row of `queries`, searches for ever more neighbours until `choose` has taken `k` of
-    /// them or all have been offered. The rows are searched for [together](Self::search_batch),
-    /// with the same answers as one by one.
+    /// them or all have been offered. The rows are searched for [together](Self::search_batch).
     ///
     /// For conditions on the list as a whole (at most two tracks an artist, no duplicates):
     /// `choose` is given the row, sees each neighbour once, in lists that are nearest first, and
@@ -248,7 +255,7 @@ impl VectorIndex {
     }
 
     /// The `k` nearest other tracks of every track, in the order of [`tracks`](Self::tracks); in
-    /// parallel on rayon's current pool. The same answers as [`search_track`](Self::search_track).
+    /// parallel on rayon's current pool, as a [batch](Self::search_batch).
     pub fn knn_graph(
         &self,
         k: usize,
@@ -257,7 +264,7 @@ impl VectorIndex {
         self.check()?;
         let tracks = self.tracks();
         let mut order: Vec<usize> = (0..tracks.len()).collect();
-        if let Way::Lists(lists) = self.way(params.mode)? {
+        if let Way::Lists(lists) = self.way(params.mode, Queries::Batch)? {
             // Tracks of one list are near each other: their searches read the same lists.
             let mut place = vec![0; self.base.len()];
             lists

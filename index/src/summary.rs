@@ -7,7 +7,8 @@ use std::path::Path;
 use voisin_kernels::dot::ALIGN;
 
 use super::file::{self, Behind, Damage, array};
-use super::types::IndexSummary;
+use super::tuning::Queries;
+use super::types::{IndexSummary, SearchMode};
 use super::{IndexError, VectorIndex, tail_file};
 
 /// Heads are smaller than this: the header and 32 bytes for each 16 KiB of vectors.
@@ -84,14 +85,28 @@ impl VectorIndex {
         } else {
             0
         };
+        let mode_for = |queries| {
+            header
+                .tuning
+                .mode(header.has_lists(), header.has_graph(), queries)
+        };
+        let mode = mode_for(Queries::Alone);
+        // Made by a process that walks the graph often.
+        let blocks = if mode == SearchMode::Hnsw {
+            header.block_bytes()
+        } else {
+            0
+        };
         let (added, removed) = tail.map_or((0, 0), |tail| (tail.added, tail.removed));
         Ok(IndexSummary {
             stamp,
             bytes: length,
             // Without the second half of vectors, with a sign of each component for scans.
-            resident: (length + full * width / 8).saturating_sub(full * low_width),
+            resident: (length + full * width / 8 + blocks).saturating_sub(full * low_width),
             tracks: (header.n + added).saturating_sub(removed),
-            mode: header.tuning.mode(header.has_lists(), header.has_graph()),
+            mode,
+            batch_mode: mode_for(Queries::Batch),
+            speeds: header.tuning.measured_speeds(),
             graph_from: header.options.graph_from,
             lists_from: header.options.lists_from,
             lists: header

@@ -17,7 +17,7 @@ use voisin_base::track::TrackId;
 
 use super::codes::{Codec, Meta};
 use super::fields::{FieldResult, HeaderFields};
-use super::file::{Damage, VERSION, array, pairs, replace, words};
+use super::file::{Damage, OLDEST, VERSION, array, pairs, replace, words};
 use super::segment::Segment;
 use super::tail::IndexTail;
 use super::{IndexError, IndexStamp};
@@ -228,7 +228,7 @@ pub(crate) fn decode(
         return Err(damage.error("not the tail of an index"));
     }
     let version = u32::from_le_bytes(array(&bytes[8..12]));
-    if version != VERSION {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Err(IndexError::Version {
             path: damage.0.clone(),
             expected: VERSION,

@@ -9,7 +9,7 @@ use super::lists::{Lists, Next, Reach};
 use super::residual::Residuals;
 use super::segment::{Budget, Segment, SignModel, nearest16};
 use super::trials::{Hidden, Trial, Trials};
-use super::types::{ListStats, SearchMode};
+use super::types::{GraphAndLists, ListStats, SearchMode, WaySpeeds};
 use voisin_kernels::dot::best::Scored;
 
 /// Numbers of neighbours that widths are measured at, the usual ones; in between and beyond, a line
@@ -26,9 +26,9 @@ const FIRST_SHARE: f64 = 0.97;
 /// Share of the true neighbours that a stage of the cascade has to hand on. A neighbour lost here
 /// is lost for good, so it lies far above any target.
 const HANDED_ON: f64 = 0.9995;
-/// A candidate of a walk costs about as much as so many vectors of the lists: the codes of its
-/// links are compared, too, and come from a random place in memory, where lists are read in order.
-const FOLLOWED_COST: usize = 100;
+/// The graph answers a query alone unless the lists are so many times as fast: less is within what
+/// two measurements differ by.
+const FASTER: f64 = 1.05;
 /// Ranks are measured in a quarter of the lists, but in so many at least; in all where that does
 /// not meet the target. Ranking all of them takes four times as long, and few neighbours are
 /// farther away.
@@ -64,6 +64,16 @@ const WIDENINGS: usize = 12;
 /// target. A vector that is read comes from a disk or a database, which takes far longer than
 /// comparing it.
 const UNREAD: f64 = 0.1;
+
+/// Queries that a way is chosen for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queries {
+    Alone,
+    /// Alone, with a filter.
+    Filtered,
+    Batch,
+}
+
 /// Widths for [`AT`] neighbours each.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tuning {
@@ -79,8 +89,8 @@ pub(crate) struct Tuning {
     lists: ListTuning,
     /// Recall of the graph for the first of [`AT`].
     walk: Recall,
-    /// Whether a walk of the graph costs less than a search of the lists.
-    walks: bool,
+    /// All zero: not measured.
+    pub(crate) speeds: WaySpeeds,
 }
 
 /// Measured reach of a search of the lists for [`AT`] neighbours each, and its recall.
@@ -152,7 +162,7 @@ impl Default for Tuning {
             error8: 0.03,
             lists: ListTuning::default(),
             walk: Recall::WHOLE,
-            walks: false,
+            speeds: WaySpeeds::default(),
         }
     }
 }
@@ -162,7 +172,7 @@ impl Tuning {
         line(self.ef, k)
     }
 
-    /// As a file has them.
+    /// As a file has them; but for [`speeds`](Self::pass_speeds).
     pub(crate) fn pass(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
         let lists = &mut self.lists;
         for widths in [
@@ -182,8 +192,21 @@ impl Tuning {
         fields.single(&mut self.sign_error)?;
         fields.single(&mut self.error8)?;
         lists.recall.pass(fields)?;
-        self.walk.pass(fields)?;
-        fields.flag(&mut self.walks)
+        self.walk.pass(fields)
+    }
+
+    /// Speeds as a file has them: no two builds measure the same, so they stand by themselves.
+    pub(crate) fn pass_speeds(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
+        let WaySpeeds {
+            alone,
+            filtered,
+            batches,
+        } = &mut self.speeds;
+        for GraphAndLists { graph, lists } in [alone, filtered, batches] {
+            fields.real(graph)?;
+            fields.real(lists)?;
+        }
+        Some(())
     }
 
     /// Whether these can be widths at all; for what is read from a file.
@@ -209,10 +232,20 @@ impl Tuning {
             && self.walk.is_sane()
     }
 
+    /// The speeds, if they were measured.
+    pub(crate) fn measured_speeds(&self) -> Option<WaySpeeds> {
+        (self.speeds != WaySpeeds::default()).then_some(self.speeds)
+    }
+
     /// How [`SearchMode::Auto`] searches where there are lists, and a graph over them.
-    pub(crate) fn mode(&self, lists: bool, graph: bool) -> SearchMode {
+    pub(crate) fn mode(&self, lists: bool, graph: bool, queries: Queries) -> SearchMode {
+        let walks = match queries {
+            Queries::Alone => self.speeds.alone.lists <= FASTER * self.speeds.alone.graph,
+            Queries::Filtered => self.speeds.filtered.lists < self.speeds.filtered.graph,
+            Queries::Batch => self.speeds.batches.lists < self.speeds.batches.graph,
+        };
         match (lists, graph) {
-            (true, true) if self.walks => SearchMode::Hnsw,
+            (true, true) if walks => SearchMode::Hnsw,
             (true, _) => SearchMode::Lists,
             _ => SearchMode::Scan,
         }
@@ -263,9 +296,9 @@ impl Tuning {
         }
     }
 
-    /// Of the way that [`mode`](Self::mode) says; `None` for a scan.
+    /// Of the way that [`mode`](Self::mode) says for a query alone; `None` for a scan.
     pub(crate) fn recall(&self, lists: bool, graph: bool) -> Option<Recall> {
-        match self.mode(lists, graph) {
+        match self.mode(lists, graph, Queries::Alone) {
             SearchMode::Hnsw => Some(self.walk),
             SearchMode::Lists => Some(self.lists.recall),
             _ => None,
@@ -332,15 +365,28 @@ pub(crate) fn measure(
                 }
             };
             let measured = |width: usize| worst_recall(source, walk(width), trials, k, error8);
-            let widths = WIDTHS.into_iter().filter(|&width| width >= k);
-            for width in widths {
-                let recall = measured(width);
+            // More neighbours need no fewer candidates.
+            let least = k.max(if at > 0 { tuning.ef[0] } else { 0 });
+            // Recall grows with the width, and so does the time that measuring takes: widths are
+            // bisected, from narrow ones on.
+            let last = WIDTHS.len() - 1;
+            let mut low = WIDTHS.partition_point(|&width| width < least);
+            let mut high = last;
+            let mut enough = None;
+            while low < high || enough.is_none() {
+                let place = low + (high - low) / 4;
+                let recall = measured(WIDTHS[place]);
+                if recall.mean >= target || place == last {
+                    high = place;
+                    enough = Some((WIDTHS[place], recall));
+                } else {
+                    low = place + 1;
+                }
+            }
+            if let Some((width, recall)) = enough {
                 tuning.ef[at] = width;
                 if k == AT[0] {
                     tuning.walk = recall;
-                }
-                if recall.mean >= target {
-                    break;
                 }
             }
             if trials.has_copies {
@@ -348,7 +394,6 @@ pub(crate) fn measure(
             }
         }
         tuning.walk.mean *= precision;
-        tuning.walks = tuning.ef(AT[0]) * FOLLOWED_COST < lists.cost(tuning.reach(AT[0]));
     }
     tuning
 }

@@ -19,8 +19,9 @@ pub struct Neighbor {
 /// How to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SearchMode {
-    /// The lists where there are any, or the graph where that was found to cost less when it was
-    /// built, unless a filter leaves few tracks; then, and for small indexes, the scan.
+    /// The graph or the lists, whichever [`WaySpeeds`] of the build say for a query alone, for one
+    /// with a filter or for a batch; the scan where a filter leaves few tracks, and for small
+    /// indexes.
     #[default]
     Auto,
     /// Every vector at full precision: the oracle.
@@ -109,9 +110,13 @@ pub struct IndexOptions {
     pub m: usize,
     /// Nearest vectors that a point's links are chosen among. 16 to 2 000.
     pub ef_construction: usize,
-    /// A graph is built from this many tracks on, over lists. By default there is none: lists are
-    /// faster to search, up to hundreds of thousands of tracks, and to build.
+    /// A graph is built from this many tracks on, over lists; [`usize::MAX`]: none. It answers
+    /// unless the lists were found faster when it was built, and takes 136 bytes a track in the
+    /// file, in the memory of a process that walks it often 2.4 kilobytes more.
     pub graph_from: usize,
+    /// A graph is built up to this many tracks: a process that walks one of so many holds 3.6
+    /// gigabytes of it, and to build it takes more.
+    pub graph_to: usize,
     /// Lists are made from this many tracks on; below, the scan is as fast and exact.
     pub lists_from: usize,
     /// Recall@10 against the exact search that the default width of a search is chosen for. 0 to 1.
@@ -127,7 +132,8 @@ pub struct IndexOptions {
     /// With 0, 1, 2 or 4, an index that has lists holds no vectors: beside the short codes of the
     /// lists so many bits for each component of what these leave, and what a search finds by them
     /// is compared with the vectors that
-    /// [`read_vectors_with`](super::VectorIndex::read_vectors_with) reads. There is no graph then.
+    /// [`read_vectors_with`](super::VectorIndex::read_vectors_with) reads. There is no graph then,
+    /// whatever `graph_from` is.
     pub residual_bits: Option<usize>,
     /// Order of insertion of `hnsw_rs`. With one thread the same seed gives the same index.
     pub seed: u64,
@@ -159,7 +165,8 @@ impl Default for IndexOptions {
             metric: IndexMetric::Cosine,
             m: 16,
             ef_construction: 200,
-            graph_from: usize::MAX,
+            graph_from: 5000,
+            graph_to: 1_500_000,
             lists_from: 5000,
             target_recall: 0.995,
             builder: GraphBuilder::default(),
@@ -167,6 +174,35 @@ impl Default for IndexOptions {
             seed: 1,
         }
     }
+}
+
+impl IndexOptions {
+    /// Whether an index of so many tracks has a graph.
+    pub(crate) fn wants_graph(&self, tracks: usize) -> bool {
+        // A graph is of vectors that an index holds.
+        self.residual_bits.is_none() && (self.graph_from.max(2)..=self.graph_to).contains(&tracks)
+    }
+}
+
+/// Speeds that were measured when an index was built, of the graph and of the lists, at the width
+/// that each needs for the recall: medians of repeats in turn on one thread, in queries a second.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct WaySpeeds {
+    /// Of a query alone.
+    pub alone: GraphAndLists,
+    /// Of a query alone with a filter that half of the tracks pass.
+    pub filtered: GraphAndLists,
+    /// Of queries in batches.
+    pub batches: GraphAndLists,
+}
+
+/// Queries a second by either way.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct GraphAndLists {
+    /// By a walk of the graph.
+    pub graph: f64,
+    /// By a search of the lists.
+    pub lists: f64,
 }
 
 /// Which state of which library an index file belongs to.
@@ -192,9 +228,13 @@ pub struct IndexSummary {
     /// Those that searches keep in memory; the rest, the second half of the vectors, is read as it
     /// is needed.
     pub resident: u64,
-    /// How [`SearchMode::Auto`] searches it: [`SearchMode::Scan`], [`SearchMode::Lists`] or
-    /// [`SearchMode::Hnsw`].
+    /// How [`SearchMode::Auto`] searches it for a query alone: [`SearchMode::Scan`],
+    /// [`SearchMode::Lists`] or [`SearchMode::Hnsw`].
     pub mode: SearchMode,
+    /// The same for queries in batches.
+    pub batch_mode: SearchMode,
+    /// Both were chosen by these; `None` where nothing was measured.
+    pub speeds: Option<WaySpeeds>,
     /// From how many tracks on a build makes a graph.
     pub graph_from: usize,
     /// From how many tracks on a build makes lists.
@@ -237,9 +277,13 @@ pub struct IndexStats {
     pub tracks: usize,
     /// Dimensions.
     pub dimension: usize,
-    /// How [`SearchMode::Auto`] searches now: [`SearchMode::Scan`], [`SearchMode::Lists`] or
-    /// [`SearchMode::Hnsw`].
+    /// How [`SearchMode::Auto`] searches now for a query alone: [`SearchMode::Scan`],
+    /// [`SearchMode::Lists`] or [`SearchMode::Hnsw`].
     pub mode: SearchMode,
+    /// The same for queries in batches.
+    pub batch_mode: SearchMode,
+    /// Both were chosen by these; `None` where nothing was measured.
+    pub speeds: Option<WaySpeeds>,
     /// Default width of a graph search for ten neighbours.
     pub ef: usize,
     /// Recall@10 of [`SearchMode::Auto`] as measured when the index was built; `None` where all are

@@ -17,6 +17,7 @@ use super::segment::{self, Segment};
 use super::subset::Bitmap;
 use super::top::Top;
 use super::trials::Hidden;
+use super::tuning::Queries;
 use voisin_kernels::dot::best::Scored;
 
 use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
@@ -124,7 +125,13 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        let way = self.way(params.mode)?;
+        let is_filtered = params.filter.is_some() || params.subset.is_some();
+        let queries = if is_filtered {
+            Queries::Filtered
+        } else {
+            Queries::Alone
+        };
+        let way = self.way(params.mode, queries)?;
         let k = k.min(self.len());
         let mut top = Top::new(k);
         let allowed = self.allowed(params)?;
@@ -243,9 +250,12 @@ impl VectorIndex {
     }
 
     /// The way that a mode takes in this index.
-    pub(super) fn way(&self, mode: SearchMode) -> Result<Way<'_>, IndexError> {
+    pub(super) fn way(&self, mode: SearchMode, queries: Queries) -> Result<Way<'_>, IndexError> {
         let mode = match mode {
-            SearchMode::Auto => self.tuning.mode(self.lists.is_some(), self.graph.is_some()),
+            SearchMode::Auto => {
+                self.tuning
+                    .mode(self.lists.is_some(), self.graph.is_some(), queries)
+            }
             mode => mode,
         };
         Ok(match (mode, &self.lists, &self.graph) {
@@ -314,6 +324,7 @@ impl VectorIndex {
         top: &mut Top,
     ) -> Result<(), IndexError> {
         if let Some(ef) = self.width(k, params, allowed) {
+            self.prepare_walks(graph, lists, 1)?;
             let within = |count: usize| self.tuning.ef(count) <= ef;
             let source = CodeSource {
                 isa: self.isa,
@@ -339,6 +350,21 @@ impl VectorIndex {
             *top = Top::new(k);
         }
         self.scan(&self.base, query, allowed, k, top)
+    }
+
+    /// Makes the graph's blocks where so many walks more make them worth their time.
+    pub(super) fn prepare_walks(
+        &self,
+        graph: &Graph,
+        lists: &Lists,
+        walks: usize,
+    ) -> Result<(), IndexError> {
+        if graph.wants_blocks(walks) {
+            // They are made of all links and of all lists.
+            self.check()?;
+            graph.make_blocks(lists);
+        }
+        Ok(())
     }
 
     /// How many candidates a walk of the graph keeps; `None` if a scan of the allowed vectors is

@@ -219,7 +219,7 @@ class VectorIndex:
         ids: _Ids | None = None,
         *,
         metric: Literal["cosine", "ip", "l2"] = "cosine",
-        graph: bool = False,
+        graph: bool | None = None,
         m: int = 16,
         ef_construction: int = 200,
         target_recall: float = 0.995,

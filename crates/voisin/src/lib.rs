@@ -112,8 +112,8 @@ pub use voisin_library::{
 
 // The index.
 pub use voisin_index::{
-    GraphBuilder, IndexError, IndexMetric, IndexOptions, IndexStamp, IndexStats, ListStats,
-    Neighbor, SearchMode, SearchParams, SelfCheck, Subset, VectorIndex,
+    GraphAndLists, GraphBuilder, IndexError, IndexMetric, IndexOptions, IndexStamp, IndexStats,
+    ListStats, Neighbor, SearchMode, SearchParams, SelfCheck, Subset, VectorIndex, WaySpeeds,
 };
 
 // The parts joined: add, search.

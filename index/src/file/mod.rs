@@ -4,12 +4,14 @@
 //! ```text
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
 //! header ([fields](super::fields)) · BLAKE3 of every 16 KiB of the body · zeros to a multiple of 4 096
-//! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride]
+//! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n]
 //!       starts of lists u32 [lists · (1 or 2) + 1]
 //!       scales of residuals f32 [n]
 //!       zeros to 4 096
-//!       directions u8 [64, 128 or 256, width] · blocks of centres · blocks of lists · hi u8 [n, width]
-//!       lo u8 [n, width], or for Euclidean distances the vectors f32 [n, d]
+//!       directions u8 [64, 128 or 256, width] · blocks of centres · blocks of lists
+//!       links u32 [n, stride], in the order of the lists · places of slots in blocks and links u32 [n, 2]
+//!       zeros to 64
+//!       hi u8 [n, width] · lo u8 [n, width], or for Euclidean distances the vectors f32 [n, d]
 //! behind it: nothing, what came after, or "voisinTL" alone, once or several times: that is in the file beside it
 //! ```
 //!
@@ -17,9 +19,13 @@
 //! them is marked when the first file of changes is put beside it: where these are missing, that is
 //! an error.
 //!
-//! Links and lists are there or not. An index that holds no vectors has residuals,
+//! The header ends with the speeds that were measured: two builds of the same vectors differ in
+//! these, in the digest of the head and in nothing else.
+//!
+//! Links, with places, and lists are there or not. An index that holds no vectors has residuals,
 //! `u8 [n, width · bits / 8]`, in the place of hi, with their scales, and neither scales and
-//! offsets of vectors nor lo. Other versions are not read: an index is built again.
+//! offsets of vectors nor lo. Version 9 is read: it has no speeds, and links behind the ids, which
+//! are left where they are until the index is built again. Others are not.
 //!
 //! Little-endian. The head's digest covers every byte before the body but its own, so with the
 //! table every byte of the file is checked before it is trusted; then every number that is used as
@@ -33,13 +39,14 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+pub use voisin_kernels::dot::ALIGN;
 pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT, block_bytes, components};
 
 use super::checked_file::{CheckedFile, DIGEST, PIECE};
 use super::codes::Codec;
 use super::construction::{MAX_DIMENSION, MAX_VECTORS, check_options};
 use super::fields::{FieldResult, HeaderFields};
-use super::graph::Graph;
+use super::graph::{Graph, PLACE, WORD};
 use super::lists::Lists;
 use super::metric::{IndexMetric, Sphere};
 use super::quantise::row_bytes;
@@ -52,7 +59,9 @@ use super::{IndexError, IndexStamp, tail_file};
 pub(crate) use read::{load, load_bytes};
 pub(crate) use write::{replace, write};
 
-pub(crate) const VERSION: u32 = 9;
+pub(crate) const VERSION: u32 = 10;
+/// The oldest that is read.
+pub(crate) const OLDEST: u32 = 9;
 pub(crate) const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
@@ -61,6 +70,7 @@ pub(crate) const PAGE: usize = 4096;
 pub(crate) const BYTES: &str = "(bytes)";
 
 pub(crate) struct Header {
+    version: u32,
     generation: u64,
     model_fingerprint: String,
     /// Whether nothing was in the tail when this file was written.
@@ -77,6 +87,7 @@ pub(crate) struct Header {
 impl Default for Header {
     fn default() -> Self {
         Self {
+            version: VERSION,
             generation: 0,
             model_fingerprint: String::new(),
             complete: true,
@@ -98,7 +109,12 @@ impl Header {
 
     /// Whether there is a graph, which is over lists.
     pub(crate) fn has_graph(&self) -> bool {
-        self.stride > 0 && self.has_lists()
+        self.stride > 0 && self.has_lists() && self.version > OLDEST
+    }
+
+    /// Bytes of the graph's blocks, which are not in the file.
+    pub(crate) fn block_bytes(&self) -> u64 {
+        (self.n * (self.stride / LANES)) as u64 * BLOCK_BYTES as u64
     }
 
     pub(crate) fn has_lists(&self) -> bool {
@@ -137,7 +153,14 @@ impl Header {
         fields.one_of(GraphBuilder::ALL, &mut options.builder)?;
         fields.one_of(RESIDUAL_BITS, &mut options.residual_bits)?;
         fields.number(&mut options.seed)?;
+        if self.version > OLDEST {
+            fields.number(&mut options.graph_to)?;
+        }
         self.tuning.pass(fields)?;
+        if self.version == OLDEST {
+            // Whether the graph answered.
+            fields.flag(&mut false)?;
+        }
         self.space.metric = options.metric;
         fields.number(&mut self.space.dimension)?;
         fields.real(&mut self.space.radius)?;
@@ -146,7 +169,11 @@ impl Header {
         fields.number(&mut self.lists.copies)?;
         fields.number(&mut self.lists.blocks)?;
         fields.single(&mut self.lists.step)?;
-        fields.number(&mut self.lists.bits)
+        fields.number(&mut self.lists.bits)?;
+        if self.version == OLDEST {
+            return Some(());
+        }
+        self.tuning.pass_speeds(fields)
     }
 }
 
@@ -185,12 +212,13 @@ struct Sections {
     mean: std::ops::Range<usize>,
     meta: std::ops::Range<usize>,
     ids: std::ops::Range<usize>,
-    links: std::ops::Range<usize>,
     starts: std::ops::Range<usize>,
     scales: std::ops::Range<usize>,
     directions: std::ops::Range<usize>,
     centres: std::ops::Range<usize>,
     blocks: std::ops::Range<usize>,
+    links: std::ops::Range<usize>,
+    places: std::ops::Range<usize>,
     hi: std::ops::Range<usize>,
     lo: std::ops::Range<usize>,
 }
@@ -210,7 +238,9 @@ impl Sections {
         let full = if residual_bits.is_none() { n } else { 0 };
         let meta = take(full, 8)?;
         let ids = take(n, 8)?;
-        let links = take(n, header.stride.checked_mul(4)?)?;
+        if header.version == OLDEST {
+            take(n, header.stride.checked_mul(WORD)?)?;
+        }
         let shape = header.has_lists().then_some(&header.lists);
         let starts = take(shape.map_or(0, ListShape::starts), 4)?;
         let scales = take(
@@ -223,11 +253,17 @@ impl Sections {
         )?;
         let pad = scales.end.checked_next_multiple_of(PAGE)? - scales.end;
         take(pad, 1)?;
-        let width = dimension.checked_next_multiple_of(voisin_kernels::dot::ALIGN)?;
+        let width = dimension.checked_next_multiple_of(ALIGN)?;
         let directions = take(shape.map_or(0, ListShape::directions), width)?;
         let centre = shape.map_or(0, |shape| block_bytes(shape.directions()));
         let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), centre)?;
         let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
+        let linked = if header.has_graph() { n } else { 0 };
+        let links = take(linked, header.stride.checked_mul(WORD)?)?;
+        let places = take(linked, PLACE)?;
+        // Rows begin where a line of the cache does.
+        let pad = places.end.checked_next_multiple_of(ALIGN)? - places.end;
+        take(pad, 1)?;
         let hi = take(
             n,
             residual_bits.map_or(width, |bits| row_bytes(width, bits)),
@@ -242,12 +278,13 @@ impl Sections {
             mean,
             meta,
             ids,
-            links,
             starts,
             scales,
             directions,
             centres,
             blocks,
+            links,
+            places,
             hi,
             lo,
         })
@@ -389,7 +426,7 @@ pub(crate) fn parse_head(
         "not an index file",
     )?;
     let version = u32::from_le_bytes(array(&head[8..12]));
-    if version != VERSION {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Err(IndexError::Version {
             path: damage.0.clone(),
             expected: VERSION,
@@ -405,7 +442,10 @@ pub(crate) fn parse_head(
     )?;
     let root: [u8; DIGEST] = array(&head[24..PREFIX]);
     damage.check(head_digest(head) == root, "checksum of its head")?;
-    let mut header = Header::default();
+    let mut header = Header {
+        version,
+        ..Header::default()
+    };
     let whole = HeaderFields::read_all(&head[PREFIX..PREFIX + header_len], |fields| {
         header.pass(fields)
     });
@@ -418,6 +458,10 @@ pub(crate) fn parse_head(
     damage.check(header.n < MAX_VECTORS, "number of vectors out of range")?;
     damage.check(header.tuning.is_sane(), "widths out of range")?;
     check_options(&header.options).map_err(|error| damage.error(error.to_string()))?;
+    if version == OLDEST && header.options.graph_from == usize::MAX {
+        // There was none by default; when this index is built again, it gets one.
+        header.options.graph_from = IndexOptions::default().graph_from;
+    }
     Ok((header, root))
 }
 

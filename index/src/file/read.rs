@@ -7,13 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use rayon::prelude::*;
 
 use crate::IndexError;
 use crate::checked_file::FileBytes;
 use crate::codes::{Codec, Codes, Meta, Plane};
 use crate::directions::Directions;
-use crate::graph::{Graph, NONE};
+use crate::graph::Graph;
 use crate::lists::{Lists, are_all_places};
 use crate::residual::Residuals;
 use crate::segment::Segment;
@@ -125,18 +124,20 @@ fn parse(
         .map(|id| TrackId(i64::from_le_bytes(array(id))));
     let ids: Vec<TrackId> = ids.collect();
     damage.check(ids.is_sorted_by(|a, b| a < b), "ids out of order")?;
-    let graph = header
-        .has_graph()
-        .then(|| {
-            parse_graph(
-                damage,
-                header.n,
-                header.stride,
-                &body[sections.links.clone()],
-            )
-        })
-        .transpose()?;
     let plane = |range: &std::ops::Range<usize>| Plane::Mapped(Arc::clone(file), range.clone());
+    let whole = (LANES..=8 * LANES).contains(&header.stride) && header.stride.is_multiple_of(LANES);
+    damage.check(
+        !header.has_graph() || header.n > 0 && whole,
+        "links out of range",
+    )?;
+    let graph = header.has_graph().then(|| {
+        Graph::mapped(
+            header.stride,
+            header.n,
+            plane(&sections.links),
+            plane(&sections.places),
+        )
+    });
     let lists = header
         .has_lists()
         .then(|| {
@@ -237,22 +238,4 @@ fn parse_lists(
         blocks,
         vectors: n,
     })
-}
-
-fn parse_graph(
-    damage: &Damage,
-    n: usize,
-    stride: usize,
-    links: &[u8],
-) -> Result<Graph, IndexError> {
-    let whole = (LANES..=8 * LANES).contains(&stride) && stride.is_multiple_of(LANES);
-    damage.check(n > 0 && whole, "links out of range")?;
-    let links = words(links);
-    damage.check(
-        links
-            .par_iter()
-            .all(|&link| link == NONE || (link as usize) < n),
-        "link out of range",
-    )?;
-    Ok(Graph::new(stride, links))
 }

@@ -85,7 +85,7 @@ fn a_flipped_byte_in_any_section_is_told() {
         ];
         sections.extend(match options.residual_bits {
             Some(_) => vec![all.scales],
-            None => vec![all.meta, all.links, all.lo],
+            None => vec![all.meta, all.links, all.places, all.lo],
         });
         for section in sections {
             assert!(!section.is_empty());
@@ -128,16 +128,24 @@ fn a_search_checked_as_it_reads_is_right_or_reports_damage() {
     let good = std::fs::read(&path).unwrap();
     let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
     let (header, _) = parse_head(&Damage(path.clone()), &good[..body_start]).unwrap();
-    let Sections { blocks, hi, lo, .. } = Sections::of(&header).unwrap();
-    let of_lists = blocks.clone();
-    let narrow = SearchParams {
-        mode: SearchMode::Lists,
-        ef: Some(3),
+    let sections = Sections::of(&header).unwrap();
+    let by = |mode, ef| SearchParams {
+        mode,
+        ef: Some(ef),
         ..SearchParams::default()
     };
+    let lists = by(SearchMode::Lists, 3);
+    let walk = by(SearchMode::Hnsw, 5);
     let mut right = 0;
     let mut reported = 0;
-    for section in [blocks, hi, lo] {
+    for (section, narrow, exact_reads_it) in [
+        (sections.blocks.clone(), lists, false),
+        (sections.hi, lists, true),
+        (sections.lo, lists, true),
+        (sections.blocks, walk, false),
+        (sections.links, walk, false),
+        (sections.places, walk, false),
+    ] {
         for _ in 0..20 {
             let mut bad = good.clone();
             bad[body_start + rng.random_range(section.clone())] ^= 1 << rng.random_range(0..8);
@@ -160,7 +168,7 @@ fn a_search_checked_as_it_reads_is_right_or_reports_damage() {
                 ..SearchParams::default()
             };
             let all = index.search_batch(vectors.slice(ndarray::s![..4, ..]), 6000, &params);
-            assert!(section == of_lists || matches!(all, Err(IndexError::Damaged { .. })));
+            assert!(!exact_reads_it || matches!(all, Err(IndexError::Damaged { .. })));
             assert!(matches!(index.check(), Err(IndexError::Damaged { .. })));
             assert!(matches!(
                 index.knn_graph(2, &narrow),
@@ -170,11 +178,20 @@ fn a_search_checked_as_it_reads_is_right_or_reports_damage() {
         }
     }
     assert!(
-        right > 30 && reported > 30,
+        right > 60 && reported > 60,
         "{right} right, {reported} reported"
     );
     std::fs::write(&path, &good).unwrap();
     let (index, _) = VectorIndex::load_any_generation(&path, &stamp).unwrap();
+    // Walks gather codes until they have become so many that blocks are made.
+    for row in (0..6000).step_by(40) {
+        let query = vectors.row(row).to_vec();
+        assert_eq!(
+            index.search(&query, 10, &walk).unwrap(),
+            whole.search(&query, 10, &walk).unwrap()
+        );
+    }
+    assert!(index.stats().bytes > good.len() * 2);
     index.check().unwrap();
     assert_eq!(index.vectors().unwrap(), whole.vectors().unwrap());
 }
@@ -251,7 +268,7 @@ fn forge(index: &VectorIndex) {
         let query = vec![1.; dimension];
         if let Ok((mut index, _)) = VectorIndex::load_any_generation(&path, &stamp) {
             index.read_vectors_with(Arc::new(reader));
-            for mode in [SearchMode::Scan, SearchMode::Lists] {
+            for mode in [SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw] {
                 let _ = index.search(
                     &query,
                     10,

@@ -87,6 +87,7 @@ pub(crate) fn write(
     parts: BaseParts<'_>,
 ) -> std::io::Result<BasePlace> {
     let mut header = Header {
+        version: VERSION,
         generation: parts.stamp.generation,
         model_fingerprint: parts.stamp.model_fingerprint.clone(),
         complete: parts.complete,
@@ -153,9 +154,6 @@ fn write_body<W: Write>(
             .flat_map(|meta| [meta.scale.to_le_bytes(), meta.offset.to_le_bytes()]),
     )?;
     body.words(parts.base.ids.iter().map(|id| id.0.to_le_bytes()))?;
-    if let Some(graph) = parts.graph {
-        body.words(graph.links.iter().map(|link| link.to_le_bytes()))?;
-    }
     if let Some(lists) = parts.lists {
         body.words(lists.starts.iter().map(|start| start.to_le_bytes()))?;
     }
@@ -168,6 +166,13 @@ fn write_body<W: Write>(
         body.write(&lists.centres)?;
         body.write(lists.blocks.raw())?;
     }
+    if let Some(graph) = parts.graph {
+        graph
+            .sections()
+            .into_iter()
+            .try_for_each(|section| body.write(section))?;
+    }
+    body.write(&vec![0; sections.hi.start - sections.places.end])?;
     if let Some(residuals) = parts.residuals {
         return body.write(&residuals.rows.raw()[..sections.hi.len()]);
     }

@@ -176,10 +176,18 @@ fn every_track_finds_itself_and_the_measured_recall_holds() {
         }
     }
     let stats = index.stats();
-    assert_eq!(
-        (stats.tracks, stats.mode, stats.tail),
-        (n, SearchMode::Lists, 0)
-    );
+    assert_eq!((stats.tracks, stats.tail), (n, 0));
+    let speeds = stats.speeds.unwrap();
+    let is_faster = |ways: voisin_index::GraphAndLists, times: f64| {
+        assert!(ways.graph > 100. && ways.lists > 100., "{speeds:?}");
+        if ways.lists > times * ways.graph {
+            SearchMode::Lists
+        } else {
+            SearchMode::Hnsw
+        }
+    };
+    assert_eq!(stats.mode, is_faster(speeds.alone, 1.05));
+    assert_eq!(stats.batch_mode, is_faster(speeds.batches, 1.));
     let lists = stats.lists.unwrap();
     assert!(
         lists.lists * 3 < stats.list_count && lists.recall >= 0.995 && lists.recall_error < 0.01,
@@ -234,10 +242,9 @@ fn filters_hold_at_every_share() {
                 };
                 assert_eq!(found, index.search(&query.to_vec(), 10, &params).unwrap());
                 let row = query.insert_axis(ndarray::Axis(0));
-                assert_eq!(
-                    vec![found.clone()],
-                    index.search_batch(row, 10, &params).unwrap()
-                );
+                let batch = index.search_batch(row, 10, &params).unwrap();
+                // A batch may take another way.
+                assert!(mode_ == SearchMode::Auto || batch == vec![found.clone()]);
                 sum += recall(&found, &brute(&few, &kept, query), 10);
             }
             assert!(sum / 50. >= 0.99, "{mode_} 1 in {every}: {}", sum / 50.);
@@ -310,6 +317,15 @@ fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
     assert_eq!(found[0].track, ids[0]);
 }
 
+/// The bytes of a file but for the six speeds that end its header, and the digest of its head.
+fn without_speeds(path: &std::path::Path) -> Vec<u8> {
+    let mut bytes = std::fs::read(path).unwrap();
+    let header = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    bytes[24..56].fill(0);
+    bytes[56 + header - 48..56 + header].fill(0);
+    bytes
+}
+
 #[test]
 fn one_thread_and_one_seed_give_one_index_by_hnsw_rs() {
     let ids = ids(1500);
@@ -329,7 +345,7 @@ fn one_thread_and_one_seed_give_one_index_by_hnsw_rs() {
             .install(|| VectorIndex::build(&ids, vectors.view(), &options))
             .unwrap();
         index.save(&path, &stamp(48)).unwrap();
-        std::fs::read(path).unwrap()
+        without_speeds(&path)
     };
     assert!(build("a.bin") == build("b.bin"));
 }
@@ -351,7 +367,7 @@ fn lists_and_their_graph_are_the_same_bytes_on_any_number_of_threads() {
             .unwrap();
         let _ = std::fs::remove_file(&path);
         index.save(&path, &stamp(72)).unwrap();
-        std::fs::read(&path).unwrap()
+        without_speeds(&path)
     };
     let one = build(1);
     assert!(one == build(2) && one == build(5));

@@ -244,6 +244,7 @@ impl Engine {
         if self.library.mode() == OpenMode::ReadOnly {
             // It cannot be kept: lists take longer to make than a scan of this process saves.
             options.lists_from = usize::MAX;
+            options.graph_from = usize::MAX;
         }
         let mut index = VectorIndex::build_from(&vectors.ids, values, &options)?;
         self.read_vectors_of(&mut index, &space)?;

@@ -254,7 +254,7 @@ impl Engine {
         let misses_graph = mode == SearchMode::Hnsw && !index.has_graph();
         let misses_lists = mode == SearchMode::Lists && index.stats().lists.is_none();
         if misses_graph || misses_lists {
-            // There is no graph by default, and a small library has no lists: what was asked for is built in memory.
+            // A small library has neither: what was asked for is built in memory.
             index.check()?;
             let (ids, vectors) = index.vectors()?;
             let (graph_from, lists_from) = if misses_graph {
@@ -264,6 +264,7 @@ impl Engine {
             };
             let options = IndexOptions {
                 graph_from,
+                graph_to: usize::MAX,
                 lists_from,
                 ..IndexOptions::default()
             };

@@ -165,7 +165,7 @@ impl PyVectorIndex {
 impl PyVectorIndex {
     #[new]
     #[pyo3(signature = (
-        vectors = None, ids = None, *, metric = "cosine", graph = false, m = 16, ef_construction = 200, target_recall = 0.995
+        vectors = None, ids = None, *, metric = "cosine", graph = None, m = 16, ef_construction = 200, target_recall = 0.995
     ))]
     #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn new(
@@ -173,14 +173,22 @@ impl PyVectorIndex {
         vectors: Option<&Bound<'_, PyAny>>,
         ids: Option<&Bound<'_, PyAny>>,
         metric: &str,
-        graph: bool,
+        graph: Option<bool>,
         m: usize,
         ef_construction: usize,
         target_recall: f64,
     ) -> PyResult<Self> {
         let options = IndexOptions {
             metric: metric.parse().map_err(PyValueError::new_err)?,
-            graph_from: if graph { 0 } else { usize::MAX },
+            graph_from: match graph {
+                Some(true) => 0,
+                Some(false) => usize::MAX,
+                None => IndexOptions::default().graph_from,
+            },
+            graph_to: match graph {
+                Some(true) => usize::MAX,
+                _ => IndexOptions::default().graph_to,
+            },
             m,
             ef_construction,
             target_recall,
@@ -331,7 +339,12 @@ impl PyVectorIndex {
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let options = PyDict::new(py);
         options.set_item("metric", self.options.metric.name())?;
-        options.set_item("graph", self.options.graph_from == 0)?;
+        let graph = match self.options.graph_from {
+            0 => Some(true),
+            usize::MAX => Some(false),
+            _ => None,
+        };
+        options.set_item("graph", graph)?;
         options.set_item("m", self.options.m)?;
         options.set_item("ef_construction", self.options.ef_construction)?;
         options.set_item("target_recall", self.options.target_recall)?;

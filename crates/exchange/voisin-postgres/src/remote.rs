@@ -636,6 +636,8 @@ impl RemoteLibrary for Remote {
             ""
         };
         status.search.mode = "hnsw";
+        status.search.batch_mode = "hnsw";
+        status.search.speeds = None;
         status.search.why = format!(
             "{}; the database's own index, {codes}of width {}; filters that leave few tracks are compared in full",
             count(counts.tracks, "track"),

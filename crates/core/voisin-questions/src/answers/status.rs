@@ -7,7 +7,9 @@ use super::lossy;
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, grouped, with_causes};
 use voisin_engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
-use voisin_index::{IndexError, IndexOptions, IndexSummary, SearchMode, VectorIndex};
+use voisin_index::{
+    GraphAndLists, IndexError, IndexOptions, IndexSummary, SearchMode, VectorIndex, WaySpeeds,
+};
 use voisin_library::Status;
 
 /// The index beside the library, as its head describes it.
@@ -26,10 +28,48 @@ pub struct IndexJson {
 /// How `--search auto` finds neighbours.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SearchJson {
-    /// How neighbours are searched.
+    /// How neighbours of one track are searched.
     pub mode: &'static str,
+    /// How those of many at once are.
+    pub batch_mode: &'static str,
+    /// Both were chosen by these when the index was built, where it has a graph.
+    pub speeds: Option<SpeedsJson>,
     /// The reason, in words.
     pub why: String,
+}
+
+/// Queries a second on one thread.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SpeedsJson {
+    /// Of one query alone.
+    pub alone: WaysJson,
+    /// Of one with a filter that half of the tracks pass.
+    pub filtered: WaysJson,
+    /// Of many at once.
+    pub batches: WaysJson,
+}
+
+/// By the HNSW graph and by the lists.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct WaysJson {
+    /// By the graph.
+    pub hnsw: u64,
+    /// By the lists.
+    pub lists: u64,
+}
+
+impl From<WaySpeeds> for SpeedsJson {
+    fn from(speeds: WaySpeeds) -> Self {
+        let ways = |ways: GraphAndLists| WaysJson {
+            hnsw: ways.graph as u64,
+            lists: ways.lists as u64,
+        };
+        Self {
+            alone: ways(speeds.alone),
+            filtered: ways(speeds.filtered),
+            batches: ways(speeds.batches),
+        }
+    }
 }
 
 /// The documented JSON of `status`.
@@ -241,6 +281,19 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let lists_from = IndexOptions::default().lists_from;
     let tracks = count(status.vectors, "track");
     let threshold = grouped(lists_from as u64);
+    let batch_mode = found
+        .as_ref()
+        .map_or(SearchMode::Scan, |index| index.batch_mode);
+    let speeds = found.as_ref().ok().and_then(|index| index.speeds);
+    let measured = speeds.map_or_else(String::new, |WaySpeeds { alone, batches, .. }| {
+        format!(
+            "; queries a second when it was built: graph {} alone and {} in batches, lists {} and {}",
+            grouped(alone.graph as u64),
+            grouped(batches.graph as u64),
+            grouped(alone.lists as u64),
+            grouped(batches.lists as u64),
+        )
+    });
     let search = match found
         .as_ref()
         .ok()
@@ -253,8 +306,10 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
             ..
         }) => SearchJson {
             mode: SearchMode::Hnsw.name(),
+            batch_mode: batch_mode.name(),
+            speeds: speeds.map(Into::into),
             why: format!(
-                "{tracks}; a walk of the graph costs less than a search of the lists (width {}: recall@10 {recall:.4} when it was built; filters that leave few tracks are scanned)",
+                "{tracks}; from {threshold} on there is an HNSW graph (width {}: recall@10 {recall:.4} when it was built; filters that leave few tracks are scanned){measured}",
                 grouped(*width as u64)
             ),
         },
@@ -264,8 +319,10 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
             },
         ) => SearchJson {
             mode: index.mode.name(),
+            batch_mode: batch_mode.name(),
+            speeds: speeds.map(Into::into),
             why: format!(
-                "{tracks}; from {threshold} on lists are faster than a scan (it looks at {} lists and compares the best {} tracks of them{}: recall@10 {:.4} ± {:.4} when it was built; filters that leave few tracks are scanned)",
+                "{tracks}; from {threshold} on lists are faster than a scan (it looks at {} lists and compares the best {} tracks of them{}: recall@10 {:.4} ± {:.4} when it was built; filters that leave few tracks are scanned){measured}",
                 grouped(lists.lists as u64),
                 grouped(lists.candidates as u64),
                 lists.read.map_or_else(String::new, |read| format!(
@@ -277,17 +334,25 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
             ),
         },
         None if status.vectors as usize >= lists_from => SearchJson {
-            mode: SearchMode::Lists.name(),
-            why: format!("{tracks}; from {threshold} on the next search makes lists"),
+            mode: SearchMode::Hnsw.name(),
+            batch_mode: SearchMode::Lists.name(),
+            speeds: None,
+            why: format!(
+                "{tracks}; from {threshold} on the next search makes lists and an HNSW graph"
+            ),
         },
         Some(index) if status.vectors as usize >= lists_from => SearchJson {
             mode: index.mode.name(),
+            batch_mode: batch_mode.name(),
+            speeds: None,
             why: format!(
-                "{tracks}; the next add makes lists, as from {threshold} on they are faster"
+                "{tracks}; the next add makes lists and an HNSW graph, as from {threshold} on they are faster"
             ),
         },
         _ => SearchJson {
             mode: SearchMode::Scan.name(),
+            batch_mode: SearchMode::Scan.name(),
+            speeds: None,
             why: format!("{tracks}; up to {threshold} a scan is as fast as lists, and exact"),
         },
     };

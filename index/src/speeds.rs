@@ -1,0 +1,132 @@
+//! Which of graph and lists is faster, tried on an index's own vectors when it is built.
+
+use std::time::{Duration, Instant};
+
+use super::codes::{CodeSource, PreparedQuery};
+use super::segment::nearest16;
+use super::trials::{Trial, Trials};
+use super::tuning::Queries;
+use super::types::{GraphAndLists, SearchMode, SearchParams, WaySpeeds};
+use super::{IndexError, TrackId, VectorIndex};
+use voisin_base::random::hash;
+use voisin_kernels::dot::best::Scored;
+
+/// Neighbours that are searched for.
+const K: usize = 10;
+/// Times that each way answers the same queries, in turn with the other; their median counts.
+const REPEATS: usize = 5;
+/// Queries between one turn and the next: what interrupts the process then spoils few of them.
+const TURN: usize = 50;
+/// Where one way takes so many times as long as the other, the first turn is enough.
+const CLEAR: u32 = 3;
+/// Queries with a filter, which take longer.
+const FILTERED: usize = 100;
+
+impl VectorIndex {
+    /// Measures how fast graph and lists answer trials, whose hidden vectors they leave out where
+    /// one is searched for alone; and gives up the graph's memory where it answers nothing.
+    pub(super) fn measure_speeds(&mut self, trials: &Trials) -> Result<(), IndexError> {
+        if self.graph.is_none() || self.lists.is_none() || trials.is_empty() {
+            return Ok(());
+        }
+        let all = trials.all();
+        let queries: Vec<PreparedQuery> = all.iter().map(|trial| trial.query.clone()).collect();
+        let half = self.subset(&|track: TrackId| hash(track.0 as u64).is_multiple_of(2));
+        let by = |mode| SearchParams {
+            mode,
+            ..SearchParams::default()
+        };
+        let filtered = |query: &PreparedQuery, mode| {
+            let subset = Some(&half);
+            let params = SearchParams { subset, ..by(mode) };
+            self.search_query(query, K, &params).map(drop)
+        };
+        let together =
+            |queries: &[PreparedQuery], mode| self.search_all(queries, K, &by(mode)).map(drop);
+        let speeds = WaySpeeds {
+            alone: in_turns(&all, TURN, |trials, mode| {
+                trials.iter().for_each(|trial| self.try_alone(trial, mode));
+                Ok(())
+            })?,
+            filtered: in_turns(
+                &queries[..FILTERED.min(queries.len())],
+                TURN,
+                |some, mode| some.iter().try_for_each(|query| filtered(query, mode)),
+            )?,
+            batches: in_turns(&queries, queries.len(), together)?,
+        };
+        self.tuning.speeds = speeds;
+        let walks = [Queries::Alone, Queries::Filtered, Queries::Batch]
+            .into_iter()
+            .any(|queries| self.tuning.mode(true, true, queries) == SearchMode::Hnsw);
+        if !walks && let Some(graph) = self.graph.as_mut().and_then(std::sync::Arc::get_mut) {
+            graph.drop_blocks();
+        }
+        Ok(())
+    }
+
+    /// Searches for a trial by a way, and forgets what is found.
+    fn try_alone(&self, trial: &Trial, mode: SearchMode) {
+        let source = CodeSource {
+            isa: self.isa,
+            codec: &self.codec,
+            codes: &self.base.codes,
+        };
+        let Trial { query, hidden, .. } = trial;
+        let finish = |pool: &mut [Scored]| {
+            nearest16(source, query, pool, K, self.tuning.error8, |found| {
+                found.len()
+            });
+        };
+        match (mode, self.graph.as_deref(), self.lists.as_deref()) {
+            (SearchMode::Hnsw, Some(graph), Some(lists)) => {
+                graph.walk(lists, source, query, self.tuning.ef(K), hidden, finish);
+            }
+            (_, _, Some(lists)) => {
+                let reach = self.tuning.reach(K);
+                lists.nearest(self.isa, self.next(), query, reach, hidden, finish);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Queries a second of either way, which answer some of the queries in turn.
+fn in_turns<T>(
+    queries: &[T],
+    turn: usize,
+    search: impl Fn(&[T], SearchMode) -> Result<(), IndexError>,
+) -> Result<GraphAndLists, IndexError> {
+    let time = |part: &[T], mode| {
+        let start = Instant::now();
+        search(part, mode).map(|()| start.elapsed())
+    };
+    let mut graph = Duration::ZERO;
+    let mut lists = Duration::ZERO;
+    let mut count = 0_usize;
+    for part in queries.chunks(turn.max(1)) {
+        let far = graph.max(lists) > CLEAR * graph.min(lists);
+        if count > 0 && far {
+            break;
+        }
+        let mut walks = Vec::with_capacity(REPEATS);
+        let mut looks = Vec::with_capacity(REPEATS);
+        for _ in 0..REPEATS {
+            walks.push(time(part, SearchMode::Hnsw)?);
+            looks.push(time(part, SearchMode::Lists)?);
+        }
+        graph += median(walks);
+        lists += median(looks);
+        count += part.len();
+    }
+    let speed = |time: Duration| count as f64 / time.as_secs_f64().max(1e-9);
+    Ok(GraphAndLists {
+        graph: speed(graph),
+        lists: speed(lists),
+    })
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
