@@ -31,6 +31,7 @@ mod constant_q;
 mod descriptors;
 mod front_end;
 mod key;
+mod measures;
 mod mel;
 mod spectra;
 mod stft;
@@ -43,8 +44,9 @@ pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant,
 pub use descriptors::{DESCRIPTOR_HOP, DESCRIPTOR_RATE, DescriptorSet};
 pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
 pub use key::{KeyFinder, chroma_sequence};
+pub use measures::Measures;
 pub use mel::{centres as band_centres, filter_bank};
-pub use tempo::tempo;
+pub use tempo::{Onsets, tempo};
 pub use views::ClipViews;
 
 /// A fault in a front end's numbers.

@@ -37,6 +37,8 @@ const OCTAVE: Prior = (108.0, 0.63);
 const WEIGHT: f64 = 0.3;
 /// Mean autocorrelation at the multiples below which there is no beat; noise has less.
 const LEAST: f64 = 0.02;
+/// Rise above the mean of its second by which a maximum is an onset.
+const STANDS_OUT: f32 = 0.05;
 /// Shortest piece that has a tempo, seconds.
 const SHORTEST: f64 = 6.0;
 
@@ -44,39 +46,102 @@ const SHORTEST: f64 = 6.0;
 ///
 /// - `rate`: Hz, at least 8000
 pub fn tempo(samples: &[f32], rate: u32) -> Option<f64> {
-    if (samples.len() as f64) < SHORTEST * f64::from(rate) {
-        return None;
+    Onsets::new(samples, rate).tempo()
+}
+
+/// Onset strength of a piece of music, and how it repeats itself.
+pub struct Onsets {
+    strength: Vec<f32>,
+    correlation: Option<Vec<f32>>,
+    /// The tempo that fits best, and its comb's mean autocorrelation.
+    pulse: Option<(f64, f64)>,
+}
+
+impl Onsets {
+    /// - `samples`: mono; a piece of less than 6 s has no onsets
+    /// - `rate`: Hz, at least 8000
+    pub fn new(samples: &[f32], rate: u32) -> Self {
+        let mut onsets = Self {
+            strength: Vec::new(),
+            correlation: None,
+            pulse: None,
+        };
+        if (samples.len() as f64) >= SHORTEST * f64::from(rate) {
+            onsets.strength = onset_strength(samples, rate);
+            onsets.correlation = autocorrelation(&smoothed(&onsets.strength));
+            onsets.pulse = onsets.find_pulse();
+        }
+        onsets
     }
-    let onsets = onset_strength(samples, rate);
-    let correlation = autocorrelation(&smoothed(&onsets))?;
-    let strength = |bpm: f64| -> f64 {
-        let lag = 60.0 * FRAMES / bpm;
-        (1..=MULTIPLES)
-            .map(|k| at(&correlation, k as f64 * lag))
-            .sum::<f64>()
-            / MULTIPLES as f64
-    };
-    let score = |bpm: f64, (usual, spread): Prior| {
-        strength(bpm) - WEIGHT * 0.5 * ((bpm / usual).log2() / spread).powi(2)
-    };
-    // Logarithmic steps of 1 %: a tempo's error matters relative to it.
-    let best = |from: f64, to: f64, step: f64| -> f64 {
-        let n = ((to / from).ln() / step) as usize;
-        (0..=n)
-            .map(|i| from * (i as f64 * step).exp())
-            .max_by(|&a, &b| score(a, PULSE).total_cmp(&score(b, PULSE)))
-            .unwrap_or(from)
-    };
-    // The wide prior finds the pulse; which of its octaves is felt as the beat is decided
-    // separately, with a narrower prior.
-    let pulse = best(SLOWEST, FASTEST, 0.01);
-    let octaves = [0.5, 1.0, 2.0].map(|times| pulse * times).into_iter();
-    let beat = octaves
-        .filter(|bpm| (SLOWEST..=FASTEST).contains(bpm))
-        .max_by(|&a, &b| score(a, OCTAVE).total_cmp(&score(b, OCTAVE)))?;
-    // Only now to 0.05 %: the peak of the comb is found to 1 % already.
-    let tempo = best(beat * 0.99, beat * 1.01, 0.000_5);
-    (strength(tempo) > LEAST).then_some(tempo)
+
+    /// Beats a minute; `None` where no beat is found.
+    pub fn tempo(&self) -> Option<f64> {
+        let pulse = self.pulse.filter(|(_, strength)| *strength > LEAST);
+        pulse.map(|(tempo, _)| tempo)
+    }
+
+    /// Mean autocorrelation at eight multiples of the beat, 0 to 1.
+    pub fn pulse_clarity(&self) -> f64 {
+        self.pulse
+            .map_or(0.0, |(_, strength)| strength.clamp(0.0, 1.0))
+    }
+
+    /// Mean onset strength.
+    pub fn flux(&self) -> f64 {
+        let sum: f64 = self.strength.iter().copied().map(f64::from).sum();
+        sum / self.strength.len().max(1) as f64
+    }
+
+    /// Onsets a second: maxima of 0.1 s that exceed the mean of their second by [`STANDS_OUT`].
+    pub fn rate(&self) -> f64 {
+        let strength = &self.strength;
+        let near = |i: usize, reach: usize| {
+            &strength[i.saturating_sub(reach)..(i + reach + 1).min(strength.len())]
+        };
+        let is_onset = |&i: &usize| {
+            let second = near(i, FRAMES as usize / 2);
+            let mean = second.iter().sum::<f32>() / second.len() as f32;
+            // The first of equal ones.
+            let before = &strength[i.saturating_sub(2)..i];
+            strength[i] > mean + STANDS_OUT
+                && near(i, 2).iter().all(|other| *other <= strength[i])
+                && before.iter().all(|other| *other < strength[i])
+        };
+        let count = (0..strength.len()).filter(is_onset).count();
+        count as f64 * FRAMES / strength.len().max(1) as f64
+    }
+
+    fn find_pulse(&self) -> Option<(f64, f64)> {
+        let correlation = self.correlation.as_ref()?;
+        let strength = |bpm: f64| -> f64 {
+            let lag = 60.0 * FRAMES / bpm;
+            (1..=MULTIPLES)
+                .map(|k| at(correlation, k as f64 * lag))
+                .sum::<f64>()
+                / MULTIPLES as f64
+        };
+        let score = |bpm: f64, (usual, spread): Prior| {
+            strength(bpm) - WEIGHT * 0.5 * ((bpm / usual).log2() / spread).powi(2)
+        };
+        // Logarithmic steps of 1 %: a tempo's error matters relative to it.
+        let best = |from: f64, to: f64, step: f64| -> f64 {
+            let n = ((to / from).ln() / step) as usize;
+            (0..=n)
+                .map(|i| from * (i as f64 * step).exp())
+                .max_by(|&a, &b| score(a, PULSE).total_cmp(&score(b, PULSE)))
+                .unwrap_or(from)
+        };
+        // The wide prior finds the pulse; which of its octaves is felt as the beat is decided
+        // separately, with a narrower prior.
+        let pulse = best(SLOWEST, FASTEST, 0.01);
+        let octaves = [0.5, 1.0, 2.0].map(|times| pulse * times).into_iter();
+        let beat = octaves
+            .filter(|bpm| (SLOWEST..=FASTEST).contains(bpm))
+            .max_by(|&a, &b| score(a, OCTAVE).total_cmp(&score(b, OCTAVE)))?;
+        // Only now to 0.05 %: the peak of the comb is found to 1 % already.
+        let tempo = best(beat * 0.99, beat * 1.01, 0.000_5);
+        Some((tempo, strength(tempo)))
+    }
 }
 
 /// Mean rise of the bands, frame by frame.
