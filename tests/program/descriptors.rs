@@ -51,7 +51,7 @@ fn descriptors(sandbox: &Sandbox) -> Vec<(String, Option<Descriptors>)> {
     let name = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned();
     let mut all: Vec<_> = tracks
         .iter()
-        .map(|track| (name(&track.path), known.get(&track.id).copied()))
+        .map(|track| (name(&track.path), known.get(&track.id).cloned()))
         .collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all
@@ -101,7 +101,7 @@ fn the_estimated_loudness_of_a_track_with_a_loud_middle_is_right() {
             "--descriptors",
             depth,
         ]));
-        let known = descriptors(&sandbox)[0].1.unwrap();
+        let known = descriptors(&sandbox)[0].1.clone().unwrap();
         assert_eq!(known.loudness_is_exact, depth == "full");
         heard.push(known.loudness.unwrap());
     }
@@ -131,7 +131,7 @@ fn add_measures_what_similar_and_playlist_ask_for() {
             .iter()
             .zip([(124.0, "Am"), (126.0, "Em"), (128.0, "C"), (100.0, "F#")])
     {
-        let known = known.unwrap();
+        let known = known.clone().unwrap();
         assert!(
             (known.tempo.unwrap() / bpm - 1.0).abs() < 0.01,
             "{name}: {known:?}"
@@ -179,7 +179,7 @@ fn add_measures_what_similar_and_playlist_ask_for() {
         found(&["--sort", "loudness"]),
         [path("d"), path("c"), path("b")]
     );
-    let loudness = known[2].1.unwrap().loudness.unwrap();
+    let loudness = known[2].1.as_ref().unwrap().loudness.unwrap();
     let span = format!("{:.1}..{:.1}", loudness - 0.1, loudness + 0.1);
     assert_eq!(found(&["--loudness", &span]), [path("c")]);
 
@@ -234,7 +234,7 @@ fn older_libraries_fill_up() {
     assert!(
         first
             .iter()
-            .all(|(_, known)| known.is_some_and(|known| known.tempo.is_some()))
+            .all(|(_, known)| known.as_ref().is_some_and(|known| known.tempo.is_some()))
     );
     assert_eq!(
         add(&["--update-descriptors"])["unchanged"],
@@ -244,7 +244,7 @@ fn older_libraries_fill_up() {
     assert_eq!(sandbox.vectors(), vectors);
     let rough = first
         .iter()
-        .filter(|(_, known)| known.is_some_and(|known| !known.loudness_is_exact))
+        .filter(|(_, known)| known.as_ref().is_some_and(|known| !known.loudness_is_exact))
         .count();
     assert_eq!(
         add(&["--update-descriptors", "--descriptors", "full"])["updated"],
@@ -253,7 +253,7 @@ fn older_libraries_fill_up() {
     assert!(
         descriptors(&sandbox)
             .iter()
-            .all(|(_, known)| known.is_some_and(|known| known.loudness_is_exact))
+            .all(|(_, known)| known.as_ref().is_some_and(|known| known.loudness_is_exact))
     );
 }
 
@@ -334,4 +334,190 @@ fn a_full_loudness_is_that_of_the_standard() {
         }
     }
     assert!(compared >= 5, "{compared}");
+}
+
+#[test]
+fn scales_are_measured_filtered_sorted_and_curved() {
+    let sandbox = shelf();
+    let music = sandbox.path("music");
+    fine(sandbox.run([Path::new("add"), &music]));
+    let list = |more: &[&str]| {
+        let arguments = [&["list", "--format", "json"][..], more].concat();
+        common::json(sandbox.run(arguments))["tracks"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    let energy = |track: &serde_json::Value| track["scales"]["energy"].as_f64().unwrap();
+    let tracks = list(&["--sort", "energy", "--reverse"]);
+    let values: Vec<f64> = tracks.iter().map(energy).collect();
+    assert!(values.is_sorted_by(|a, b| a > b), "{values:?}");
+    assert_eq!(tracks[0]["scales"].as_object().unwrap().len(), 7);
+    assert!(tracks[0]["title"] == "a" && tracks[3]["title"] == "d");
+    let bound = format!("energy={:.0}-", values[1]);
+    assert_eq!(list(&["--scale", &bound]).len(), 2);
+    assert_eq!(
+        list(&["--scale", "energy=-100", "--scale", "dynamics=99-"]).len(),
+        0
+    );
+    let csv = fine(sandbox.run(["list", "--format", "csv"]));
+    let header = csv.lines().next().unwrap();
+    assert!(
+        header
+            .ends_with(",brightness,danceability,dfa,dynamics,energy,percussiveness,pulse-clarity"),
+        "{header}"
+    );
+    let shown = fine(sandbox.run(["list", "--sort", "energy"]));
+    assert!(shown.lines().next().unwrap().contains("energy"));
+    let card = fine(sandbox.run(["show", "id:1"]));
+    assert!(card.contains("energy "), "{card}");
+
+    // Nobody has a value of these.
+    for wrong in [
+        &["list", "--sort", "colour"][..],
+        &["list", "--scale", "mine=3-"],
+    ] {
+        let refused = sandbox.run(wrong);
+        assert_eq!(common::code(&refused), 2, "{wrong:?}");
+        assert!(
+            text(&refused.stderr).contains("energy"),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
+    let titles = |arguments: &[&str]| -> Vec<String> {
+        let answer = fine_json(sandbox.run(arguments));
+        let items = answer.as_array().unwrap().iter();
+        items
+            .map(|item| item["title"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let curve = |shape: &str| {
+        let curve = format!("energy={shape}");
+        titles(&[
+            "playlist",
+            "--folder",
+            music.to_str().unwrap(),
+            "--curve",
+            &curve,
+            "--max-per-artist",
+            "0",
+            "--format",
+            "json",
+        ])
+    };
+    let by_energy: Vec<String> = list(&["--sort", "energy"])
+        .iter()
+        .map(|track| track["title"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(curve("rise").first(), by_energy.first());
+    assert_eq!(curve("fall").first(), by_energy.last());
+
+    let other = shelf();
+    fine(other.run([
+        Path::new("add"),
+        &other.path("music"),
+        Path::new("--descriptors"),
+        Path::new("none"),
+    ]));
+    let none = fine_json(other.run(["list", "--format", "json"]));
+    assert_eq!(none["tracks"][0]["scales"], serde_json::json!({}));
+    fine(other.run([
+        Path::new("add"),
+        &other.path("music"),
+        Path::new("--update-descriptors"),
+    ]));
+    let filled =
+        fine_json(other.run(["list", "--sort", "energy", "--reverse", "--format", "json"]));
+    let filled: Vec<f64> = filled["tracks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(energy)
+        .collect();
+    assert_eq!(filled, values);
+}
+
+#[test]
+fn a_scale_is_learned_from_a_table_or_refused() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    let mut table = "path,value\n".to_owned();
+    let mut noise = table.clone();
+    // Faster songs have greater values; the noise is nothing that can be heard.
+    for i in 0..24u32 {
+        let path = music.join(format!("{i}.wav"));
+        let bpm = 80.0 + 4.0 * f64::from(i);
+        common::tagged(
+            &path,
+            song(bpm, (i * 7 % 12) as i32, i % 2 == 0, 12, 0.5),
+            &[
+                ("TPE1", format!("Artist {}", i % 8).as_str()),
+                ("TIT2", format!("Song {i}").as_str()),
+            ],
+        );
+        if i < 22 {
+            let path = path.display();
+            table += &format!("{path},{}\n", 4 * i);
+            noise += &format!("{path},{}\n", i * 7919 % 13);
+        }
+    }
+    fine(sandbox.run([Path::new("add"), &music]));
+    let file = |name: &str, text: &str| {
+        fs::write(sandbox.path(name), text).unwrap();
+        sandbox.path(name).display().to_string()
+    };
+    let table = file("table.csv", &table);
+    let noise = file("noise.csv", &noise);
+    let train = |name: &str, from: &str| {
+        sandbox.run(["train", "scale", name, "--from", from, "--format", "json"])
+    };
+    let refused = train("noise", &noise);
+    assert_eq!(common::code(&refused), 1, "{}", text(&refused.stderr));
+    let figures: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(figures["beats_mean"], false);
+    assert_eq!(
+        common::code(&train("energy", &table)),
+        2,
+        "a name that is taken"
+    );
+    let learned = fine_json(train("fast", &table));
+    assert!(
+        learned["figures"]["spearman"].as_f64().unwrap() > 0.5,
+        "{learned}"
+    );
+    let tracks = |name: &str| -> Vec<f64> {
+        let answer = fine_json(sandbox.run(["list", "--sort", name, "--format", "json"]));
+        let tracks = answer["tracks"].as_array().unwrap().iter();
+        tracks
+            .filter_map(|track| track["scales"][name].as_f64())
+            .collect()
+    };
+    let values = tracks("fast");
+    assert!(values.len() >= 22 && values.contains(&84.0), "{values:?}");
+    let scales = fine_json(sandbox.run(["scales", "--format", "json"]));
+    let fast = scales
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|scale| scale["name"] == "fast");
+    assert_eq!(fast.unwrap()["origin"], "learned");
+    fine(sandbox.run(["eval", "scale", "fast"]));
+    fine(sandbox.run(["suspects", "--scale", "fast"]));
+    fine(sandbox.run(["scales", "rename", "fast", "quick"]));
+    assert_eq!(tracks("quick"), values);
+
+    // Own values outlive the scale, and their tracks' removal.
+    fine(sandbox.run(["scales", "remove", "quick"]));
+    assert_eq!(tracks("quick").len(), 22);
+    fine(sandbox.run([Path::new("remove"), &music]));
+    fine(sandbox.run([Path::new("add"), &music]));
+    assert_eq!(tracks("quick").len(), 22);
+    fine(sandbox.run(["scales", "remove", "quick", "--with-values"]));
+    assert!(
+        !fine_json(sandbox.run(["scales", "--format", "json"]))
+            .to_string()
+            .contains("quick")
+    );
 }

@@ -130,7 +130,7 @@ pub(crate) struct WorkerArgs {
     /// With --output: leave out the window vectors
     #[arg(long, requires = "output")]
     pub(crate) no_windows: bool,
-    /// Measure tempo, key and loudness, as `add` does [default: fast]
+    /// Measure tempo, key, loudness and scales, as `add` does [default: fast]
     #[arg(long, value_name = "DEPTH", value_enum, conflicts_with = "add")]
     pub(crate) descriptors: Option<Depth>,
     /// How recordings are known again: full, by all of their packets; quick, by size, ends and samples, for which most of a FLAC

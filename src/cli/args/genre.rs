@@ -6,6 +6,7 @@ use clap::{Args, ValueHint};
 
 use super::{BackendArgs, ListOutput, TableFormat};
 use voisin_audio::tags::TagField;
+use voisin_library::ScaleName;
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::values::Limit;
 
@@ -46,7 +47,7 @@ pub(crate) struct ClassifyArgs {
 pub(crate) struct WriteTagsArgs {
     /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown ones,
     /// answers less sure than --precision (0.9 unless said), and files that have a genre, are left alone, and nothing is
-    /// written before two genres have 8 labelled tracks each. With `--write-tags=bpm,key,replay-gain` what `add` measured
+    /// written before two genres have 8 labelled tracks each. With `--write-tags=bpm,key,replay-gain,energy` what `add` measured
     /// is written instead, or besides (`genre,bpm`)
     #[arg(
         long,
@@ -118,6 +119,9 @@ pub(crate) struct GenresArgs {
     after_help = "Examples:\n  voisin suspects\n  voisin suspects --limit all --format csv > suspects.csv"
 )]
 pub(crate) struct SuspectsArgs {
+    /// Your own values of this scale that look wrong, in place of genres
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scale: Option<ScaleName>,
     /// How many at most
     #[arg(long, short, default_value_t = Limit::from(50), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,

@@ -15,7 +15,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     (
         "Genres",
         &[
-            "classify", "genres", "labels", "suspects", "train", "eval", "undo",
+            "classify", "genres", "labels", "suspects", "scales", "train", "eval", "undo",
         ],
     ),
     (

@@ -77,10 +77,10 @@ pub(crate) struct AddArgs {
     /// as on a disk that is not mounted: mount it first
     #[arg(long, conflicts_with_all = ["dry_run", "from_parquet", "shard"])]
     pub(crate) take_over: bool,
-    /// Measure tempo, key and loudness: none of them, fast (loudness an estimate where a file is not decoded whole), or full (loudness exact, all is decoded)
+    /// Measure tempo, key, loudness and scales: none of them, fast (loudness an estimate where a file is not decoded whole), or full (loudness exact, all is decoded)
     #[arg(long, value_name = "DEPTH", value_enum, default_value_t = Depth::Fast)]
     pub(crate) descriptors: Depth,
-    /// Measure also the tracks that are in the library without tempo, key and loudness, or with those of an older voisin
+    /// Measure also the tracks that are in the library without tempo, key, loudness and scales, or with those of an older voisin
     #[arg(long)]
     pub(crate) update_descriptors: bool,
     /// Only say what would be done
@@ -182,7 +182,7 @@ pub(crate) struct EmbedParquetArgs {
     /// Leave out the window vectors
     #[arg(long)]
     pub(crate) no_windows: bool,
-    /// Measure tempo, key and loudness, as `add` does
+    /// Measure tempo, key, loudness and scales, as `add` does
     #[arg(long, value_name = "DEPTH", value_enum)]
     pub(crate) descriptors: Option<Depth>,
     /// How recordings are known again: full, by all of their packets; quick, by size, ends and samples, for which most of a FLAC

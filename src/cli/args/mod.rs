@@ -19,6 +19,7 @@ mod list;
 mod lists;
 mod mistakes;
 mod model;
+mod scales;
 mod search;
 mod serve;
 mod source;
@@ -67,6 +68,7 @@ pub(crate) use model::{
     BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand,
     NamesArgs,
 };
+pub(crate) use scales::{EvalScaleArgs, ScaleSource, ScalesArgs, ScalesCommand, TrainScaleArgs};
 pub(crate) use search::{ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat};
 pub(crate) use serve::McpArgs;
 pub(crate) use serve::{HeardArgs, LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};

@@ -2,12 +2,12 @@
 
 use clap::{Args, Subcommand};
 
-use super::TrainClassifierArgs;
 use super::{RandomArgs, ReportFormat};
+use super::{TrainClassifierArgs, TrainScaleArgs};
 use voisin_engine::LabelSource;
 use voisin_learn::genre::WELL_KNOWN;
 
-/// Train a genre head on your labels, or classifiers of any labelled tracks
+/// Train a genre head on your labels, scales on your numbers, or classifiers of any labelled tracks
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  voisin train genre\n  voisin train classifier music my-run")]
 pub(crate) struct TrainArgs {
@@ -19,6 +19,7 @@ pub(crate) struct TrainArgs {
 pub(crate) enum TrainCommand {
     Genre(TrainGenreArgs),
     Classifier(Box<TrainClassifierArgs>),
+    Scale(TrainScaleArgs),
 }
 
 /// Train a genre head on the library's labelled tracks, from stored vectors

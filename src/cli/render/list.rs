@@ -1,5 +1,7 @@
 //! The answers of `list` and `show`: tracks as a list, and one track's card.
 
+use std::collections::BTreeSet;
+
 use super::find::rank;
 use super::safe::table_path;
 use super::track::{lossy, print_files, print_rows, title};
@@ -8,24 +10,32 @@ use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
 use voisin_engine::{StrongTags, TrackPage, meta};
 use voisin_explore::TrackMeta;
 use voisin_learn::genre::Taxonomy;
-use voisin_library::{Descriptors, Track, licence_id};
+use voisin_library::{Descriptors, ScaleName, ScaleOrigin, Track, licence_id};
 use voisin_questions::answers::card::{Card, CardJson, PartJson, state};
 use voisin_questions::answers::list::{PageJson, TrackJson};
 
 /// Prints a page of tracks, in the form that was asked for.
 ///
 /// - `by_album`: they are in the order of their albums
+/// - `shown`: scales that a table shows
 pub(crate) fn print_page(
     page: &TrackPage,
     words: &StrongTags,
     by_album: bool,
+    shown: &BTreeSet<ScaleName>,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let of = |track: &Track| words.get(&track.id).map_or(&[][..], Vec::as_slice);
     let json =
         |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), Some(of(track)));
+    // Those that a track has a value of.
+    let scales: BTreeSet<ScaleName> = page
+        .descriptors
+        .values()
+        .flat_map(|known| known.scales.keys().copied())
+        .collect();
     match output.format {
-        ListFormat::Table => print_table(page, words, by_album),
+        ListFormat::Table => print_table(page, words, by_album, shown),
         ListFormat::Json | ListFormat::Template(_) => {
             print_rows(&PageJson::new(page, Some(words)), &output.format)
         }
@@ -33,7 +43,9 @@ pub(crate) fn print_page(
             [
                 "id", "path", "artist", "title", "album", "genres", "year", "seconds", "licence",
                 "mbid", "isrc", "tempo", "key", "loudness", "words",
-            ],
+            ]
+            .into_iter()
+            .chain(scales.iter().map(ScaleName::as_str)),
             page.tracks
                 .iter()
                 .map(|track| (&track.path, json(track)))
@@ -41,7 +53,11 @@ pub(crate) fn print_page(
                     let number = |value: Option<f64>| {
                         value.map_or_else(String::new, |value| format!("{value:.2}"))
                     };
-                    [
+                    let values = scales
+                        .iter()
+                        .map(|name| number(track.scales.get(name.as_str()).copied()));
+                    let values: Vec<String> = values.collect();
+                    let facts = [
                         super::track::id(track.id),
                         table_path(path),
                         track.artist.unwrap_or_default(),
@@ -63,7 +79,8 @@ pub(crate) fn print_page(
                             .map(|word| word.word)
                             .collect::<Vec<_>>()
                             .join(";"),
-                    ]
+                    ];
+                    facts.into_iter().chain(values).collect::<Vec<_>>()
                 }),
         ),
         _ => {
@@ -78,15 +95,20 @@ pub(crate) fn print_page(
 }
 
 /// A column is there only where some track has something in it.
-fn print_table(page: &TrackPage, words: &StrongTags, by_album: bool) -> anyhow::Result<()> {
-    let measured = |track: &Track| page.descriptors.get(&track.id).copied().unwrap_or_default();
+fn print_table(
+    page: &TrackPage,
+    words: &StrongTags,
+    by_album: bool,
+    scales: &BTreeSet<ScaleName>,
+) -> anyhow::Result<()> {
+    let measured = |track: &Track| page.descriptors.get(&track.id).cloned().unwrap_or_default();
     let any = |has: &dyn Fn(&Track) -> bool| page.tracks.iter().any(has);
     let tempo = any(&|track| measured(track).tempo.is_some());
     let key = any(&|track| measured(track).key.is_some());
     let loudness = any(&|track| measured(track).loudness.is_some());
     let licence = any(&|track| track.tags.licence.is_some());
     let year = any(&|track| track.tags.year.is_some());
-    let columns = [
+    let mut columns = vec![
         (true, ("id", Align::Right)),
         (by_album, ("album", Align::Left)),
         (by_album, ("no.", Align::Right)),
@@ -102,6 +124,11 @@ fn print_table(page: &TrackPage, words: &StrongTags, by_album: bool) -> anyhow::
         (!words.is_empty(), ("words", Align::Left)),
         (true, ("path", Align::Left)),
     ];
+    let path = columns.len() - 1;
+    let names = scales
+        .iter()
+        .map(|name| (true, (name.as_str(), Align::Right)));
+    columns.splice(path..path, names);
     let shown: Vec<(&str, Align)> = columns
         .iter()
         .filter(|(is_shown, _)| *is_shown)
@@ -110,7 +137,11 @@ fn print_table(page: &TrackPage, words: &StrongTags, by_album: bool) -> anyhow::
     let mut table = Table::new(&shown);
     for track in &page.tracks {
         let heard = measured(track);
-        let cells = [
+        let values = scales.iter().map(|name| {
+            let value = heard.scales.get(name);
+            value.map_or_else(String::new, |value| format!("{:.0}", value.value))
+        });
+        let mut cells = vec![
             track.id.to_string(),
             track.album().unwrap_or_default().to_owned(),
             number_on_album(track),
@@ -141,6 +172,7 @@ fn print_table(page: &TrackPage, words: &StrongTags, by_album: bool) -> anyhow::
                 .unwrap_or_default(),
             lossy(&track.path),
         ];
+        cells.splice(path..path, values);
         table.row(
             cells
                 .into_iter()
@@ -174,6 +206,21 @@ fn loudness_text(measured: &Descriptors) -> String {
     measured
         .loudness
         .map_or_else(String::new, |loudness| format!("{about}{loudness:.1}"))
+}
+
+/// `energy 71 ± 6, mine 40 (own)`
+fn scales_text(measured: &Descriptors) -> String {
+    let texts = measured.scales.iter().map(|(name, value)| {
+        let error = value.error.map(|error| format!(" ± {error:.0}"));
+        let origin = match value.origin {
+            ScaleOrigin::Measured => "",
+            ScaleOrigin::Learned => " (learned)",
+            ScaleOrigin::Own => " (own)",
+        };
+        let error = error.unwrap_or_default();
+        format!("{name} {:.0}{error}{origin}", value.value)
+    });
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 /// Prints cards.
@@ -227,7 +274,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     say("licence", tags.licence.as_deref().map(licence_id));
     say("MusicBrainz", tags.mbid.clone());
     say("ISRC", tags.isrc.clone());
-    let heard = measured.unwrap_or_default();
+    let heard = measured.clone().unwrap_or_default();
     say(
         "tempo",
         heard
@@ -241,6 +288,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
             .loudness
             .map(|_| format!("{} LUFS", loudness_text(&heard))),
     );
+    say("scales", Some(scales_text(&heard)));
     let tagged = [
         Some(tagged_genres.join(", "))
             .filter(|genres| *genres != tags.genres.join(", ") && !genres.is_empty()),

@@ -342,11 +342,11 @@ pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
 
 /// Writes rows as CSV with a header; text cells are made safe for spreadsheets and terminals.
 pub(crate) fn print_csv<R: AsRef<[String]>>(
-    header: impl AsRef<[&'static str]>,
+    header: impl IntoIterator<Item: AsRef<[u8]>>,
     rows: impl IntoIterator<Item = R>,
 ) -> anyhow::Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(header.as_ref())?;
+    writer.write_record(header)?;
     for row in rows {
         let cells = row
             .as_ref()

@@ -131,6 +131,11 @@ impl FactColumns {
             "key" => track.key.unwrap_or_default().to_owned(),
             "licence" => track.licence.clone().unwrap_or_default(),
             "composer" => track.composer.clone().unwrap_or_default(),
+            "scales" => {
+                let values = track.scales.iter();
+                let texts = values.map(|(name, value)| format!("{name} {value:.0}"));
+                texts.collect::<Vec<_>>().join(", ")
+            }
             _ => String::new(),
         })
     }

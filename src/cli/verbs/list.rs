@@ -46,7 +46,19 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let words = heard
         .map(|heard| heard.strongest(&ids, WORDS))
         .unwrap_or_default();
-    print_page(&page, &words, query.sort == SortBy::Album, &args.output)?;
+    let sorted = match query.sort {
+        SortBy::Scale(name) => Some(name),
+        _ => None,
+    };
+    let filtered = query.filter.scales.iter().map(|bound| bound.scale);
+    let shown = filtered.chain(sorted).collect();
+    print_page(
+        &page,
+        &words,
+        query.sort == SortBy::Album,
+        &shown,
+        &args.output,
+    )?;
     Ok(if page.tracks.is_empty() {
         Ending::Partial
     } else {

@@ -11,8 +11,8 @@ use super::args::{
     ExamineArgs, ExportArgs, FailedArgs, FeaturesArgs, FindArgs, GenresArgs, HeardArgs, LabelsArgs,
     LinkArgs, ListArgs, ListsArgs, ManArgs, MapArgs, McpArgs, MergeArgs, MixArgs, ModelArgs,
     MpdArgs, NamesArgs, OutliersArgs, PathArgs, PlaylistArgs, PullArgs, PushArgs, RelocateArgs,
-    RemoveArgs, RepairArgs, RetryArgs, ServeArgs, ShowArgs, SimilarArgs, StatusArgs, SuspectsArgs,
-    TERMS, TermsArgs, TrainArgs, UndoArgs, VerifyArgs, WatchArgs, WorkerArgs,
+    RemoveArgs, RepairArgs, RetryArgs, ScalesArgs, ServeArgs, ShowArgs, SimilarArgs, StatusArgs,
+    SuspectsArgs, TERMS, TermsArgs, TrainArgs, UndoArgs, VerifyArgs, WatchArgs, WorkerArgs,
 };
 use super::context::Context;
 use super::database;
@@ -56,6 +56,7 @@ pub(super) mod relocate;
 pub(super) mod remove;
 pub(super) mod repair;
 pub(super) mod retry;
+pub(super) mod scales;
 pub(super) mod serve;
 pub(super) mod show;
 pub(super) mod similar;
@@ -115,6 +116,7 @@ verbs! {
     Labels(LabelsArgs) => labels::run(context, &args), busy;
     Undo(UndoArgs) => undo::run(context, &args), busy;
     Suspects(SuspectsArgs) => suspects::run(context, &args), busy;
+    Scales(ScalesArgs) => scales::run(context, &args), busy;
     Train(TrainArgs) => train::run(context, &args.command);
     Eval(EvalArgs) => eval::run(context, &args.command), busy;
     Clusters(ClustersArgs) => clusters::run(context, &args), busy;

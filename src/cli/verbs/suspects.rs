@@ -8,6 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
+use crate::cli::verbs::scales;
 use voisin_base::track::TrackId;
 use voisin_engine::{FoundSuspects, TrackDisplay};
 use voisin_explore::TrackMeta;
@@ -17,6 +18,10 @@ use voisin_questions::genre::Suspects;
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
+    if let Some(name) = args.scale {
+        let is_json = args.output.format == ListFormat::Json;
+        return scales::suspects(context, name, args.limit.of(usize::MAX), is_json);
+    }
     let mut engine = context.open_engine()?;
     let busy = context
         .console

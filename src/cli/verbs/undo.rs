@@ -215,7 +215,7 @@ fn take_back(
             );
             return end(UndoOutcome::Failed, Some(reason));
         };
-        let now = field.values(&now);
+        let now = field.values(&written.path, &now);
         let after = written.after.get(name).map_or(&[][..], Vec::as_slice);
         if field.is_same(&now, before) {
             continue;

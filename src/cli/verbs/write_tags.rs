@@ -28,6 +28,9 @@ fn name(outcome: Outcome) -> &'static str {
     }
 }
 
+/// The scale that is written.
+const ENERGY: &str = "energy";
+
 /// The loudness that `ReplayGain` 2.0 brings all music to, LUFS.
 const REFERENCE: f64 = -18.0;
 
@@ -173,6 +176,13 @@ fn text_of(field: TagField, known: Option<&Descriptors>) -> Result<String, &'sta
             ),
             None => Err("no loudness was measured"),
         },
+        // Mixed In Key's levels.
+        TagField::Energy => ENERGY
+            .parse()
+            .ok()
+            .and_then(|name| known.scales.get(&name))
+            .map(|energy| format!("{:.0}", (energy.value / 10.0).clamp(1.0, 10.0)))
+            .ok_or("no energy was measured"),
     }
 }
 

@@ -414,6 +414,10 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
         key: MusicalKey::from_number(3),
         loudness: Some(-9.5),
         loudness_is_exact: true,
+        scales: ScaleValue::new(50.0, None, ScaleOrigin::Measured)
+            .map(|value| ("energy".parse().unwrap(), value))
+            .into_iter()
+            .collect(),
     };
     let logits = vec![0.5, -2.0];
     for (seed, path) in [(0, &on_disk), (1, &PathBuf::from("/gone.mp3"))] {
@@ -455,6 +459,10 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
             "logits SET logits = x'0000000000000000' WHERE track = 1",
         ),
         (
+            "scales",
+            "scales SET value = 51 WHERE content = (SELECT content FROM audio WHERE id = 1)",
+        ),
+        (
             "labels",
             "labels SET genre = 'Jazz' WHERE content = (SELECT content FROM audio WHERE id = 1)",
         ),
@@ -484,7 +492,18 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
             }
             "descriptors" => {
                 assert_eq!(report.to_measure, 1);
-                assert!(library.descriptors(&[TrackId(1)]).unwrap().is_empty());
+                let left = library.descriptors(&[TrackId(1)]).unwrap();
+                assert_eq!(
+                    (left[&TrackId(1)].version, left[&TrackId(1)].tempo),
+                    (0, None)
+                );
+                sound(&library);
+            }
+            // Measured again with all the others.
+            "scales" => {
+                assert_eq!(report.to_measure, 1);
+                let left = library.descriptors(&[TrackId(1)]).unwrap();
+                assert!(left[&TrackId(1)].scales.is_empty() && left[&TrackId(1)].version == 1);
                 sound(&library);
             }
             "logits" => {

@@ -21,8 +21,8 @@ use proptest::prelude::*;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_library::{
     AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Library, LibraryError,
-    LibraryFault, MusicalKey, NewTrack, OpenMode, Resolution, StoredModel, TrackFilter, TrackTags,
-    TrackWindows, salvage,
+    LibraryFault, MusicalKey, NewTrack, OpenMode, Resolution, ScaleBound, ScaleName, ScaleOrigin,
+    ScaleValue, Scales, SortBy, StoredModel, TrackFilter, TrackTags, TrackWindows, salvage,
 };
 
 const DIMENSION: usize = 16;
@@ -796,6 +796,7 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
         key: Some(key(name)),
         loudness: Some(loudness),
         loudness_is_exact: true,
+        scales: Scales::new(),
     };
     let a = add(&mut library, 1, Some(of(124.0, "Am", -9.5)));
     let b = add(&mut library, 2, Some(of(62.0, "C", -14.0)));
@@ -889,6 +890,68 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
         library.descriptors(&[c]).unwrap().is_empty(),
         "a track that is gone gets none"
     );
+}
+
+#[test]
+fn own_values_of_scales_stand_and_outlive_their_track() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path());
+    let energy: ScaleName = "energy".parse().unwrap();
+    let mine: ScaleName = "mine".parse().unwrap();
+    let value = |value, origin| ScaleValue::new(value, Some(3.0), origin).unwrap();
+    let measured = |energy_of: f64| Descriptors {
+        version: 4,
+        scales: Scales::from([(energy, value(energy_of, ScaleOrigin::Measured))]),
+        ..Descriptors::default()
+    };
+    let add = |library: &mut Library, seed: u64| {
+        let new = NewTrack {
+            descriptors: Some(measured(10.0 * seed as f64)),
+            ..new_track(seed, format!("/m/{seed}.mp3"))
+        };
+        library.insert_track(&new).unwrap()
+    };
+    let a = add(&mut library, 1);
+    let b = add(&mut library, 2);
+    let c = add(&mut library, 3);
+    assert_eq!(library.descriptors(&[b]).unwrap()[&b], measured(20.0));
+    let bound = |scale, from, to| TrackFilter {
+        scales: vec![ScaleBound { scale, from, to }],
+        ..TrackFilter::default()
+    };
+    let pick = |library: &Library, filter| library.matching(&filter).unwrap().to_vec();
+    assert_eq!(pick(&library, bound(energy, Some(20.0), None)), [b, c]);
+    assert_eq!(pick(&library, bound(energy, Some(15.0), Some(25.0))), [b]);
+    assert_eq!(pick(&library, bound(mine, None, None)), []);
+    let content = |library: &Library, id| library.track(id).unwrap().audio.content;
+    let given = [(content(&library, a), value(80.0, ScaleOrigin::Own))];
+    let learned = [a, b].map(|id| (content(&library, id), value(5.0, ScaleOrigin::Learned)));
+    assert_eq!(library.set_scale(mine, &given).unwrap(), 1);
+    assert_eq!(library.set_scale(mine, &learned).unwrap(), 1);
+    let value_of = |library: &Library, id| library.scales(&[id]).unwrap()[&id].get(&mine).copied();
+    assert_eq!(value_of(&library, a).unwrap().value, 80.0);
+    assert_eq!(value_of(&library, b).unwrap().origin, ScaleOrigin::Learned);
+    let sorted = |by| library.sorted(by, true).unwrap();
+    assert_eq!(sorted(SortBy::Scale(mine)), [a, b, c]);
+    assert_eq!(sorted(SortBy::Scale(energy)), [c, b, a]);
+    assert_eq!(
+        library.scale_names().unwrap(),
+        [(energy, 3), (mine, 2)].into()
+    );
+
+    library.remove_tracks(&[a, b]).unwrap();
+    assert_eq!(library.scale_names().unwrap(), [(energy, 1)].into());
+    let a = library.insert_track(&new_track(1, "/m/1.mp3")).unwrap();
+    let b = library.insert_track(&new_track(2, "/m/2.mp3")).unwrap();
+    assert_eq!(value_of(&library, a).unwrap().value, 80.0);
+    assert!(!library.scales(&[b]).unwrap().contains_key(&b));
+    // A copy of all that is known takes them along.
+    let record = library.record(a, false).unwrap().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let mut other = open(other.path());
+    other.take_in(&[(None, record)]).unwrap();
+    assert_eq!(other.scale_names().unwrap(), [(mine, 1)].into());
+    sound(&library);
 }
 
 #[test]

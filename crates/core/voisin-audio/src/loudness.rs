@@ -148,7 +148,71 @@ impl LoudnessMeter {
     }
 }
 
+/// Seconds of a block of short-term loudness.
+pub const SHORT_TERM_SECONDS: u32 = 3;
+
+/// Short-term loudness of the first 3 s of mono samples, LUFS; `None` for silence and less.
+pub fn short_term_loudness(samples: &[f32], rate: u32) -> Option<f64> {
+    let block = samples.get(..(SHORT_TERM_SECONDS * rate) as usize)?;
+    let mut meter = EbuR128::new(1, rate, Mode::S).ok()?;
+    meter.add_frames_f32(block).ok()?;
+    let loudness = meter.loudness_shortterm().ok()?;
+    loudness.is_finite().then_some(loudness)
+}
+
+/// Loudness range (EBU Tech 3342) of blocks of short-term loudness, LU: from the 10th to the 95th percentile of those that
+/// are above -70 LUFS and no more than 20 LU below their mean. `None` for fewer than three.
+pub fn loudness_range(blocks: &[f64]) -> Option<f64> {
+    let power = |lufs: &f64| 10f64.powf(lufs / 10.0);
+    let mut loud: Vec<f64> = blocks
+        .iter()
+        .copied()
+        .filter(|lufs| *lufs >= -70.0)
+        .collect();
+    let mean = loud.iter().map(power).sum::<f64>() / loud.len().max(1) as f64;
+    loud.retain(|lufs| *lufs >= 10.0 * mean.log10() - 20.0);
+    loud.sort_unstable_by(f64::total_cmp);
+    let last = loud.len().checked_sub(1).filter(|last| *last >= 2)?;
+    let percentile = |share: f64| loud[(share * last as f64 + 0.5) as usize];
+    Some(percentile(0.95) - percentile(0.10))
+}
+
 /// Frames of a piece.
 fn piece(rate: u32) -> u64 {
     u64::from(PIECE_TENTHS * rate.div_ceil(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loudness_range_is_that_of_the_reference() {
+        // A tone of 60 s that swells and fades, with a silence in it.
+        let rate = 16_000;
+        let at = |i: u32| {
+            let time = i as f32 / rate as f32;
+            let level = if (20.0..27.0).contains(&time) {
+                1e-5
+            } else {
+                0.3 * (0.11 * time).sin().abs()
+            };
+            level * (std::f32::consts::TAU * 600.0 * time).sin()
+        };
+        let samples: Vec<f32> = (0..60 * rate).map(at).collect();
+        let mut meter = EbuR128::new(1, rate, Mode::LRA).unwrap();
+        meter.add_frames_f32(&samples).unwrap();
+        let reference = meter.loudness_range().unwrap();
+        let blocks: Vec<f64> = (0..=57)
+            .filter_map(|second| short_term_loudness(&samples[(second * rate) as usize..], rate))
+            .collect();
+        let range = loudness_range(&blocks).unwrap();
+        assert!(
+            (range - reference).abs() < 0.3 && range > 5.0,
+            "{range} {reference}"
+        );
+        assert_eq!(loudness_range(&blocks[..2]), None);
+        assert_eq!(short_term_loudness(&samples[..40_000], rate), None);
+        assert_eq!(short_term_loudness(&vec![0.0; 48_000], rate), None);
+    }
 }

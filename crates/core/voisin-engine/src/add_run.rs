@@ -356,6 +356,7 @@ fn index(
         }
     }
     if changed && !summary.interrupted {
+        engine.fill_scales()?;
         engine.keep_tags()?;
     }
     Ok(())

@@ -1,14 +1,18 @@
-//! Tempo, key and loudness, from the decoding that the windows need anyway.
+//! Tempo, key, loudness and measured scales, from the decoding that the windows need anyway.
 
 use std::ops::Range;
 use std::path::Path;
 
-use voisin_audio::{self, AudioError, AudioInfo, DecodeReport, Loudness};
-use voisin_features::{KeyFinder, tempo};
+use super::scales::measured_scales;
+use voisin_audio::{
+    self, AudioError, AudioInfo, DecodeReport, Loudness, SHORT_TERM_SECONDS, loudness_range,
+    short_term_loudness,
+};
+use voisin_features::{KeyFinder, Measures, Onsets};
 use voisin_library::Descriptors;
 
 /// Version of the method: one more whenever its results change.
-pub(crate) const DESCRIPTORS_VERSION: u32 = 3;
+pub(crate) const DESCRIPTORS_VERSION: u32 = 4;
 
 /// Length of the unbroken piece in the middle of a track that its tempo is taken from, seconds.
 const PIECE_SECONDS: u64 = 20;
@@ -27,7 +31,8 @@ pub enum DescriptorDepth {
 
 /// Reads windows as [`voisin_audio::read_windows`] does, and measures the track besides.
 ///
-/// Tempo comes from the piece in the middle, key from that piece and the windows, loudness from all that is decoded.
+/// Tempo and scales come from the piece in the middle, key and loudness range from that piece and the windows, loudness from
+/// all that is decoded.
 pub(super) fn read_windows(
     path: &Path,
     info: &AudioInfo,
@@ -82,6 +87,8 @@ struct Measurer {
     piece: Range<i64>,
     samples: Vec<f32>,
     key: KeyFinder,
+    /// Short-term loudness of what is read without a gap, LUFS.
+    blocks: Vec<f64>,
     /// Up to where the key was listened for.
     heard: i64,
 }
@@ -96,6 +103,7 @@ impl Measurer {
             piece: start as i64..(start + length) as i64,
             samples: Vec::with_capacity(length as usize),
             key: KeyFinder::new(rate),
+            blocks: Vec::new(),
             heard: i64::MIN,
         }
     }
@@ -107,18 +115,37 @@ impl Measurer {
                 .extend_from_slice(&samples[..inside(self.piece.end)]);
         }
         if start >= self.heard {
-            self.key.push(&samples[..inside(self.total)]);
+            let heard = &samples[..inside(self.total)];
+            self.key.push(heard);
+            self.hear_blocks(heard);
             self.heard = start + samples.len() as i64;
         }
     }
 
-    fn finish(self, loudness: Option<Loudness>) -> Descriptors {
+    fn hear_blocks(&mut self, samples: &[f32]) {
+        let blocks = samples.chunks((SHORT_TERM_SECONDS * self.rate) as usize);
+        self.blocks
+            .extend(blocks.filter_map(|block| short_term_loudness(block, self.rate)));
+    }
+
+    fn finish(mut self, loudness: Option<Loudness>) -> Descriptors {
         let _span = tracing::info_span!("measure").entered();
+        if self.blocks.is_empty() {
+            // Windows shorter than a block.
+            let samples = std::mem::take(&mut self.samples);
+            self.hear_blocks(&samples);
+            self.samples = samples;
+        }
+        let onsets = Onsets::new(&self.samples, self.rate);
+        let measures = Measures::new(&self.samples, self.rate, &onsets);
+        let lufs = loudness.map(|loudness| loudness.lufs);
+        let range = loudness_range(&self.blocks);
         Descriptors {
             version: DESCRIPTORS_VERSION,
-            tempo: tempo(&self.samples, self.rate),
+            tempo: onsets.tempo(),
+            scales: measured_scales(measures.as_ref(), lufs, range),
             key: self.key.key(),
-            loudness: loudness.map(|loudness| loudness.lufs),
+            loudness: lufs,
             loudness_is_exact: loudness.is_some_and(|loudness| loudness.exact),
         }
     }

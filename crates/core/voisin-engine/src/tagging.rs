@@ -176,7 +176,7 @@ fn one(
     let mut after = TagValues::new();
     let mut writes = false;
     for edit in &edits {
-        let there = edit.field.values(&present);
+        let there = edit.field.values(&wish.path, &present);
         let kept = !there.is_empty() && !options.overwrite;
         let is_new = !kept && !edit.field.is_same(&there, &edit.values);
         writes |= is_new;

@@ -1,6 +1,6 @@
 //! The model's tags of tracks in words: moods, instruments, voices, from the stored windows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use ndarray::{Array1, Array2};
@@ -12,7 +12,9 @@ use voisin_base::track::TrackId;
 use voisin_encoder::{EncoderError, ModelManifest, ModelRef, TagLayer, models, models_dir};
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
 use voisin_learn::genre::{DefaultGenres, Genre, Guess, Taxonomy};
-use voisin_library::{Descriptors, OpenMode, StoredModel, Track, TrackFilter, TrackSet, WordBound};
+use voisin_library::{
+    Descriptors, OpenMode, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
+};
 
 /// Name of a user's own words inside a library's folder.
 pub const WORDS_FILE: &str = "words.tsv";
@@ -125,7 +127,7 @@ impl Engine {
         let sounds = self.sound_columns(&ids)?;
         let guessed_to = names.len();
         let width = names.len() + sounds.len();
-        names.extend(sounds.iter().map(|(name, _)| (*name).to_owned()));
+        names.extend(sounds.iter().map(|(name, _)| name.clone()));
         let mut table = Array2::zeros((logits.len(), width));
         for (at, (_, values)) in sounds.iter().enumerate() {
             table.column_mut(guessed_to + at).assign(values);
@@ -153,6 +155,7 @@ impl Engine {
             line: line as u64,
             problem,
         })?;
+        extend_by_scales(&mut words, &names[guessed_to..]);
         if own.is_file() {
             extend_from_file(&mut words, &own)?;
         }
@@ -304,12 +307,9 @@ impl Engine {
         Ok(found)
     }
 
-    /// Columns of words about sound, each under its name: tempo, in octaves, and loudness. A track without a value
+    /// Columns of words about sound, each under its name: tempo, in octaves, loudness, and scales. A track without a value
     /// has the mean; a word that no track has a value for is left out.
-    fn sound_columns(
-        &self,
-        ids: &[TrackId],
-    ) -> Result<Vec<(&'static str, Array1<f32>)>, EngineError> {
+    fn sound_columns(&self, ids: &[TrackId]) -> Result<Vec<(String, Array1<f32>)>, EngineError> {
         let known = self.library().descriptors(ids)?;
         let tempo = |of: &Descriptors| of.tempo.filter(|tempo| *tempo > 0.0).map(f64::log2);
         let loudness = |of: &Descriptors| of.loudness;
@@ -324,13 +324,22 @@ impl Engine {
                 .collect();
             (there > 0).then_some(filled)
         };
-        let columns = [
-            ("sound:tempo", column(&tempo)),
-            ("sound:loudness", column(&loudness)),
-        ];
+        let scales: BTreeSet<ScaleName> = known
+            .values()
+            .flat_map(|known| known.scales.keys().copied())
+            .collect();
+        let of_scale = |name: ScaleName| {
+            column(&|known: &Descriptors| known.scales.get(&name).map(|value| value.value))
+        };
+        let columns = [("tempo", column(&tempo)), ("loudness", column(&loudness))];
+        let columns = columns.map(|(name, values)| (name.to_owned(), values));
+        let scales = scales
+            .into_iter()
+            .map(|name| (name.to_string(), of_scale(name)));
         Ok(columns
             .into_iter()
-            .filter_map(|(name, values)| Some((name, values?)))
+            .chain(scales)
+            .filter_map(|(name, values)| Some((format!("sound:{name}"), values?)))
             .collect())
     }
 
@@ -642,6 +651,15 @@ fn plain(tag: &str) -> String {
         .find_map(|kind| tag.strip_prefix(kind))
         .unwrap_or(&tag)
         .to_owned()
+}
+
+/// Each scale is a word by its name.
+fn extend_by_scales(words: &mut WordTable, columns: &[String]) {
+    for column in columns {
+        let name = column.trim_start_matches("sound:").replace('-', " ");
+        // A column that is there is no mistake.
+        let _ = words.extend(&format!("{name}\t{column}"), false);
+    }
 }
 
 fn extend_from_file(words: &mut WordTable, path: &Path) -> Result<(), EngineError> {

@@ -264,7 +264,7 @@ fn shrunk_covariance(rows: &Array2<f64>) -> Array2<f64> {
 
 /// Solves `a x = b` for a symmetric `a` by Cholesky; what is not positive definite is made so by a
 /// little on the diagonal.
-fn solve(a: Array2<f64>, b: &mut Array2<f64>) {
+pub(crate) fn solve(a: Array2<f64>, b: &mut Array2<f64>) {
     let n = a.nrows();
     let size = a.diag().iter().sum::<f64>().max(f64::MIN_POSITIVE) / n.max(1) as f64;
     let mut added = 0.0;

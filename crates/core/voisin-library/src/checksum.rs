@@ -21,7 +21,7 @@ pub(super) struct SealedTable {
     track: &'static str,
 }
 
-pub(super) const SEALED: [SealedTable; 8] = [
+pub(super) const SEALED: [SealedTable; 9] = [
     SealedTable {
         name: "audio",
         key: "id",
@@ -78,6 +78,13 @@ pub(super) const SEALED: [SealedTable; 8] = [
         columns: "content, genre, set_at",
         what: "genre given by hand",
         track: "(SELECT id FROM audio WHERE audio.content = labels.content)",
+    },
+    SealedTable {
+        name: "scales",
+        key: "content, scale",
+        columns: "content, scale, value, error, origin",
+        what: "value of a scale",
+        track: "(SELECT id FROM audio WHERE audio.content = scales.content)",
     },
 ];
 

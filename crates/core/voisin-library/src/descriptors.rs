@@ -1,15 +1,16 @@
-//! Measurements of the sound itself: tempo, key, loudness.
+//! Measurements of the sound itself: tempo, key, loudness, scales.
 
 use std::collections::HashMap;
 
 use rusqlite::{Row, Transaction, params};
 
-use super::{Descriptors, Library, Result};
+use super::{Descriptors, Library, Result, Scales, scales};
 use voisin_base::key::MusicalKey;
 use voisin_base::track::TrackId;
 
 impl Library {
-    /// The descriptors of these tracks, in one read. A track that was never measured is not in the answer.
+    /// The descriptors of these tracks, with all their values of scales. A track that was never measured and has no value
+    /// is not in the answer.
     pub fn descriptors(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Descriptors>> {
         let list = serde_json::json!(ids).to_string();
         let sql = "SELECT track, version, tempo, key, loudness, loudness_is_exact FROM descriptors
@@ -18,7 +19,11 @@ impl Library {
             .connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_map([list], descriptors)?.collect());
-        self.sql(found)
+        let mut found: HashMap<TrackId, Descriptors> = self.sql(found)?;
+        for (track, scales) in self.scales(ids)? {
+            found.entry(track).or_default().scales = scales;
+        }
+        Ok(found)
     }
 
     /// Stores what was measured of a track, in place of what was known.
@@ -39,6 +44,7 @@ fn descriptors(row: &Row<'_>) -> rusqlite::Result<(TrackId, Descriptors)> {
                 .and_then(MusicalKey::from_number),
             loudness: row.get(4)?,
             loudness_is_exact: row.get::<_, Option<bool>>(5)?.unwrap_or(false),
+            scales: Scales::new(),
         },
     ))
 }
@@ -49,6 +55,11 @@ pub(super) fn put(
     track: TrackId,
     measured: &Descriptors,
 ) -> rusqlite::Result<()> {
+    scales::put_all(tx, track, &measured.scales)?;
+    // Values alone, of a track that was never measured.
+    if measured.version == 0 {
+        return Ok(());
+    }
     tx.prepare_cached(
         "INSERT INTO descriptors (track, version, tempo, key, loudness, loudness_is_exact)
          SELECT id, ?2, ?3, ?4, ?5, ?6 FROM audio WHERE id = ?1

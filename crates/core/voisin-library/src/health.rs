@@ -96,7 +96,7 @@ impl std::fmt::Display for LibraryFault {
                 }
                 f.write_str(": damaged, the checksum differs")?;
                 f.write_str(match *table {
-                    "labels" => " (set it again)",
+                    "labels" | "scales" => " (set it again)",
                     "tags" | "genres" | "credits" => " (the next add reads the file again)",
                     _ => "",
                 })
@@ -530,6 +530,10 @@ fn mend_row(
     there: Option<TrackId>,
     report: &mut RepairReport,
 ) -> rusqlite::Result<()> {
+    let damaged = |table: &str| {
+        let sealed = checksum::SEALED.iter().find(|sealed| sealed.name == table);
+        sealed.map_or_else(|| "false".to_owned(), checksum::SealedTable::is_damaged)
+    };
     match (table, track, there) {
         // Which column is wrong is only known by reading the file again: it is new to the next add.
         ("audio", _, Some(track)) => {
@@ -540,6 +544,17 @@ fn mend_row(
             let sql = "UPDATE files SET mtime_ns = -1 WHERE track = ?1 AND mtime_ns <> -1";
             report.to_read += tx.execute(sql, [track.0])? as u64;
         }
+        // What can be made again: the next measuring fills it in.
+        ("scales", _, Some(track)) => {
+            let damaged = damaged(table);
+            let sql = format!(
+                "DELETE FROM scales WHERE content = (SELECT content FROM audio WHERE id = ?1) AND origin < 2 AND {damaged}"
+            );
+            if tx.execute(&sql, [track.0])? > 0 {
+                let sql = "UPDATE descriptors SET version = 1 WHERE track = ?1";
+                report.to_measure += tx.execute(sql, [track.0])? as u64;
+            }
+        }
         ("descriptors", _, Some(track)) => {
             report.to_measure +=
                 tx.execute("DELETE FROM descriptors WHERE track = ?1", [track.0])? as u64;
@@ -548,13 +563,10 @@ fn mend_row(
         ("logits", Some(track), _) => {
             tx.execute("DELETE FROM logits WHERE track = ?1", [track.0])?;
         }
-        ("labels", None, _) => {
-            let sealed = checksum::SEALED.iter().find(|sealed| sealed.name == table);
-            let Some(damaged) = sealed.map(checksum::SealedTable::is_damaged) else {
-                return Ok(());
-            };
+        ("labels" | "scales", None, _) => {
+            let damaged = damaged(table);
             let sql = format!(
-                "DELETE FROM labels WHERE content NOT IN (SELECT content FROM audio) AND {damaged}"
+                "DELETE FROM {table} WHERE content NOT IN (SELECT content FROM audio) AND {damaged}"
             );
             report.dangling_rows += tx.execute(&sql, [])? as u64;
         }

@@ -162,6 +162,20 @@ impl Library {
         )
     }
 
+    /// The stars of a listener's tracks, 1 to 5.
+    #[doc(hidden)]
+    pub fn ratings(&self, listener: &str) -> Result<Vec<(TrackId, f64)>> {
+        let sql = "SELECT a.id, o.rating FROM opinions o JOIN audio a USING (content)
+             WHERE o.listener = ?1 AND o.rating IS NOT NULL ORDER BY a.id";
+        let found = self.connection.prepare_cached(sql).and_then(|mut select| {
+            let rows = select.query_map([listener], |row| {
+                Ok((TrackId(row.get(0)?), f64::from(row.get::<_, u8>(1)?)))
+            })?;
+            rows.collect()
+        });
+        self.sql(found)
+    }
+
     fn tracks_of(&self, sql: &str, listener: &str) -> Result<Vec<TrackId>> {
         let found = self
             .connection

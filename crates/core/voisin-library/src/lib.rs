@@ -43,6 +43,7 @@ mod record;
 mod relocate;
 mod salvage;
 mod saved;
+mod scales;
 pub mod scan;
 mod songs;
 mod store;
@@ -82,6 +83,7 @@ pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
 pub use salvage::{SalvageReport, salvage};
+pub use scales::{ScaleBound, ScaleName, ScaleOrigin, ScaleValue, Scales};
 pub use songs::SongSet;
 pub use track_set::TrackSet;
 pub use types::{

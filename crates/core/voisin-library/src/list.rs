@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Row};
 
-use super::{Library, Result, fold};
+use super::{Library, Result, ScaleName, fold};
 use voisin_base::track::TrackId;
 
 /// Sort orders of tracks.
@@ -42,10 +42,12 @@ pub enum SortBy {
     Key,
     /// Measured loudness.
     Loudness,
+    /// Value of a scale.
+    Scale(ScaleName),
 }
 
 impl SortBy {
-    /// All of them, with their names on the command line.
+    /// All of them but scales, with their names on the command line.
     pub const ALL: [(&'static str, Self); 15] = [
         ("id", Self::Id),
         ("artist", Self::Artist),
@@ -103,6 +105,7 @@ impl SortBy {
             Self::Bpm => &["d.tempo"],
             Self::Key => &["d.key"],
             Self::Loudness => &["d.loudness"],
+            Self::Scale(_) => &["s.value"],
         }
     }
 }
@@ -115,9 +118,13 @@ impl std::str::FromStr for SortBy {
             .iter()
             .find(|(name, _)| *name == text)
             .map(|(_, sort)| *sort)
+            .or_else(|| text.parse().ok().map(Self::Scale))
             .ok_or_else(|| {
                 let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
-                format!("expected one of {}, found \"{text}\"", names.join(", "))
+                format!(
+                    "expected one of {}, or a scale, found \"{text}\"",
+                    names.join(", ")
+                )
             })
     }
 }
@@ -198,9 +205,16 @@ impl Library {
             .iter()
             .map(|column| format!(", {column}"))
             .collect();
+        let scale = match by {
+            // a name has no quotes
+            SortBy::Scale(name) => {
+                format!(" LEFT JOIN scales s ON s.content = a.content AND s.scale = '{name}'")
+            }
+            _ => String::new(),
+        };
         let rows = self
             .connection
-            .prepare(&format!("SELECT a.id{columns} {SORTED_FROM}"));
+            .prepare(&format!("SELECT a.id{columns} {SORTED_FROM}{scale}"));
         let rows = rows.and_then(|mut statement| {
             let rows = statement.query_map([], |row| Sortable::read(row, by))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()

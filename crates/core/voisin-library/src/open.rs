@@ -17,7 +17,7 @@ use voisin_base::atomic_file::{self, StagingFolder};
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
 
 /// Newest schema version that this voisin knows.
-pub const SCHEMA_VERSION: u32 = 10;
+pub const SCHEMA_VERSION: u32 = 11;
 
 /// One entry per schema version, applied in order. Never change one that was released: add another,
 /// and a `tests/data/library/vN.db` of the version before.
@@ -37,6 +37,7 @@ pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
         M::up(include_str!("schema/8.sql")),
         M::up(include_str!("schema/9.sql")),
         M::up(include_str!("schema/10.sql")),
+        M::up(include_str!("schema/11.sql")),
     ]
 }
 

@@ -9,7 +9,8 @@ use rusqlite::types::ToSqlOutput;
 
 use super::licence::licence_fits;
 use super::{
-    Library, Result, TagPattern, TrackFilter, TrackSet, fold, path_to_bytes, store, stored_path,
+    Library, Result, ScaleBound, TagPattern, TrackFilter, TrackSet, fold, path_to_bytes, store,
+    stored_path,
 };
 use voisin_base::track::TrackId;
 
@@ -221,6 +222,20 @@ impl FilterSql {
                 self.joins.insert(join);
                 self.and(&format!("{column} {comparison} {{}}"), bound);
             }
+        }
+        for ScaleBound { scale, from, to } in &filter.scales {
+            let value = if is_sqlite {
+                self.joins.insert(Join::Audio);
+                // a name has no quotes
+                format!(
+                    "(select s.value from scales s where s.content = a.content and s.scale = '{scale}')"
+                )
+            } else {
+                format!("(facts->'descriptors'->'scales'->'{scale}'->>'value')::float8")
+            };
+            let [from, to] = [from.unwrap_or(0.0), to.unwrap_or(100.0)]
+                .map(|bound| self.bind(FilterValue::Real(bound)));
+            self.also(&format!("{value} between {from} and {to}"));
         }
         if filter.tempo_from.is_some() || filter.tempo_to.is_some() {
             self.joins.insert(Join::Descriptors);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
-    TrackWindows, WorkError, descriptors, paths, store,
+    TrackWindows, WorkError, descriptors, paths, scales, store,
 };
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::TrackId;
@@ -503,8 +503,14 @@ fn take_in(
         let is_measured: bool = tx
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM descriptors WHERE track = ?1)")?
             .query_row([track], |row| row.get(0))?;
-        if !is_measured {
-            descriptors::put(tx, TrackId(track), measured)?;
+        let known = scales::names(tx, TrackId(track))?;
+        let mut new = measured.clone();
+        new.scales.retain(|scale, _| !known.contains(scale));
+        if is_measured {
+            new.version = 0;
+        }
+        if new.version > 0 || !new.scales.is_empty() {
+            descriptors::put(tx, TrackId(track), &new)?;
             changed = true;
         }
     }

@@ -26,7 +26,7 @@ pub struct SalvageReport {
 
 /// Tables of all schemas, parents first, but for the genres. Those with an integer key have it as their first column, which
 /// `true` says: around damage they are read row by row.
-const TABLES: [(&str, bool); 21] = [
+const TABLES: [(&str, bool); 22] = [
     ("model", true),
     ("models", true),
     ("settings", false),
@@ -40,6 +40,7 @@ const TABLES: [(&str, bool); 21] = [
     ("descriptors", true),
     ("failures", true),
     ("labels", false),
+    ("scales", false),
     ("label_changes", true),
     ("duplicate_verdicts", false),
     ("songs", true),

@@ -64,6 +64,19 @@ impl Library {
                  ON CONFLICT (content) DO NOTHING",
                 ids,
             )?;
+            // What is known of the new audio stands, but for the owner's own values of the old one.
+            tx.execute(
+                "INSERT INTO scales (content, scale, value, error, origin)
+                 SELECT new.content, s.scale, s.value, s.error, s.origin FROM audio new, audio old, scales s
+                 WHERE new.id = ?2 AND old.id = ?1 AND s.content = old.content
+                 ON CONFLICT (content, scale) DO UPDATE SET value = excluded.value, error = excluded.error,
+                 origin = excluded.origin WHERE excluded.origin = 2 AND scales.origin < 2",
+                ids,
+            )?;
+            tx.execute(
+                "DELETE FROM scales WHERE content = (SELECT content FROM audio WHERE id = ?1)",
+                [gone.0],
+            )?;
             move_listening(tx, gone, by)?;
             move_audio(tx, gone, by)?;
             Ok(())

@@ -6,7 +6,7 @@ use half::f16;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::TagPattern;
+use super::{ScaleBound, Scales, TagPattern};
 use voisin_base::artists::{artists, is_no_album, is_nobody};
 use voisin_base::cue::{CuePart, Place};
 use voisin_base::key::MusicalKey;
@@ -126,8 +126,8 @@ pub struct NewTrack {
     pub descriptors: Option<Descriptors>,
 }
 
-/// Measurements of a recording's sound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+/// Measurements of a recording's sound, and its values of scales.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Descriptors {
     /// Version of the method; those of others are measured again by `voisin add --update-descriptors`.
     pub version: u32,
@@ -141,6 +141,9 @@ pub struct Descriptors {
     pub loudness: Option<f64>,
     /// Whether the whole file was heard for the loudness; else it is an estimate from parts of it.
     pub loudness_is_exact: bool,
+    /// Numbers from 0 to 100: measured, learned and the owner's own.
+    #[serde(default, skip_serializing_if = "Scales::is_empty")]
+    pub scales: Scales,
 }
 
 /// One recording of the library with its files.
@@ -471,6 +474,8 @@ pub struct TrackFilter {
     pub loudness_from: Option<f64>,
     /// Greatest loudness, inclusive.
     pub loudness_to: Option<f64>,
+    /// All of these must hold.
+    pub scales: Vec<ScaleBound>,
 }
 
 /// A word that a track must be, or must not be, more strongly than a share of the library.

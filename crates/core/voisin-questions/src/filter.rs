@@ -13,8 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::QuestionError;
 use super::read::Refused;
-use super::spans::{KeyWish, LoudnessSpan, NotTag, Seconds, Tag, TagRegex, TempoSpan, YearSpan};
-use super::values::at_most;
+use super::spans::{
+    KeyWish, LoudnessSpan, NotTag, ScaleSpan, Seconds, Tag, TagRegex, TempoSpan, YearSpan,
+};
+use super::values::{at_most, check_scale};
 use voisin_engine::{Engine, Seed};
 use voisin_library::{
     Library, LibraryError, MusicalKey, NameOf, TrackFilter, licence_fits, licence_id, stored_path,
@@ -119,6 +121,12 @@ pub struct Filters {
     /// Only tracks of this loudness, in LUFS, or of a span such as -16..-9, -14.. or ..-9
     #[arg(long, value_name = "LUFS", allow_hyphen_values = true)]
     pub(crate) loudness: Option<LoudnessSpan>,
+    /// Only tracks with these values of a scale, 0 to 100: `energy=60-100`, `energy=60-`, `brightness=-30` (several: all of
+    /// them)
+    #[arg(long, value_name = "NAME=VALUES", value_delimiter = ',')]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) scale: Vec<ScaleSpan>,
 }
 
 /// A folder of this disk, as a library stores it.
@@ -219,6 +227,9 @@ impl Filters {
             }
             keys.extend(compatible);
         }
+        for span in &self.scale {
+            check_scale(engine, "scale", span.0.scale)?;
+        }
         let tempo = self.bpm.unwrap_or_default().0;
         let loudness = self.loudness.unwrap_or_default().0;
         Ok(TrackFilter {
@@ -245,6 +256,7 @@ impl Filters {
             keys,
             loudness_from: loudness.from,
             loudness_to: loudness.to,
+            scales: self.scale.iter().map(|span| span.0).collect(),
         })
     }
 
@@ -288,6 +300,9 @@ impl Filters {
         ];
         if library.status()?.tracks == 0 {
             return Ok(None);
+        }
+        if !self.scale.is_empty() && library.scale_names()?.is_empty() {
+            return Ok(Some("scales"));
         }
         for (what, _, widest) in asked.into_iter().filter(|(_, is_asked, _)| *is_asked) {
             if library.matching(&widest)?.is_empty() {
@@ -338,6 +353,7 @@ impl Filters {
             ("tempo", self.bpm.is_some()),
             ("key", !self.key.is_empty()),
             ("loudness", self.loudness.is_some()),
+            ("scales", !self.scale.is_empty()),
         ];
         let named = named.into_iter().filter(|(_, is_named)| *is_named);
         named.map(|(field, _)| field).collect()

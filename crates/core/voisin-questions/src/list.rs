@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::spans::Playtime;
-use super::values::{Count, Limit, ListOrder};
+use super::values::{Count, Limit, ListOrder, check_order};
 use super::{Filters, QuestionError};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, PhraseAnswer, PredictedTags, TrackQuery};
@@ -25,7 +25,8 @@ pub struct List {
     /// Which tracks
     #[command(flatten)]
     pub filters: Filters,
-    /// What the order goes by; what a track lacks puts it last
+    /// What the order goes by: id, artist, album, title, genre, year, time, added, path, size, codec, licence, bpm, key,
+    /// loudness, or a scale such as energy; what a track lacks puts it last
     #[arg(long, short, default_value_t, value_name = "WHAT")]
     pub(crate) sort: ListOrder,
     /// The other way round
@@ -56,6 +57,7 @@ impl List {
         limit: usize,
         after: Option<TrackId>,
     ) -> Result<TrackQuery, QuestionError> {
+        check_order(engine, Some(self.sort.0))?;
         Ok(TrackQuery {
             words: self.query.join(" "),
             filter: self.filters.filter(engine, &[])?,

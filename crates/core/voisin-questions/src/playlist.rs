@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 use super::read::Refused;
 use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::spans::Playtime;
-use super::values::{Cosine, Fraction, Limit, Positive, at_most};
+use super::spans::{Curve, Playtime};
+use super::values::{Cosine, Fraction, Limit, Positive, at_most, check_scale};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
 use crate::answers::playlist::{Copies, MIX_REACH, PlaylistConstraints, PlaylistRows, listed};
@@ -102,6 +102,10 @@ pub struct Playlist {
     /// At most this many beats a minute from one track to the next
     #[arg(long, value_name = "BPM", conflicts_with = "shuffle")]
     pub(crate) max_bpm_step: Option<Positive>,
+    /// How a scale changes along the list: rise, fall, arc (up to a late peak and down) or warm-up (slowly, up to two
+    /// thirds), between what the tracks near the seeds have least and most of: `energy=arc`
+    #[arg(long, value_name = "SCALE=SHAPE", conflicts_with = "shuffle")]
+    pub(crate) curve: Option<Curve>,
     /// Leave copies of the same recording in the list
     #[arg(long, conflicts_with = "no_duplicates")]
     #[serde(default)]
@@ -163,6 +167,7 @@ impl Playlist {
         let mut fields = self.filters.fields();
         fields.extend(self.harmonic.then_some("key"));
         fields.extend(self.max_bpm_step.map(|_| "tempo"));
+        fields.extend(self.curve.map(|_| "scales"));
         fields
     }
 
@@ -186,15 +191,16 @@ impl Playlist {
         if self.no_duplicates && self.keep_duplicates {
             return one_of("keep_duplicates", "no_duplicates");
         }
-        if self.shuffle.shuffle && (self.harmonic || self.max_bpm_step.is_some()) {
-            return one_of(
-                "shuffle",
-                if self.harmonic {
-                    "harmonic"
-                } else {
-                    "max_bpm_step"
-                },
-            );
+        let ordered = [
+            ("harmonic", self.harmonic),
+            ("max_bpm_step", self.max_bpm_step.is_some()),
+            ("curve", self.curve.is_some()),
+        ];
+        if let (true, Some((field, _))) = (
+            self.shuffle.shuffle,
+            ordered.iter().find(|(_, is_asked)| *is_asked),
+        ) {
+            return one_of("shuffle", field);
         }
         Ok(())
     }
@@ -233,6 +239,9 @@ impl Playlist {
                     .into_iter()
                     .filter_map(|track| collection.row(track)),
             );
+        }
+        if let Some(curve) = self.curve {
+            check_scale(engine, "curve", curve.scale)?;
         }
         let filter = self.filters.filter(engine, named)?;
         let allowed = engine.matching(&filter)?;
@@ -338,7 +347,7 @@ impl Playlist {
 
     /// Whether key or tempo choose among more candidates.
     fn is_mixed(&self) -> bool {
-        self.harmonic || self.max_bpm_step.is_some()
+        self.harmonic || self.max_bpm_step.is_some() || self.curve.is_some()
     }
 
     /// - `total`: tracks that a share is of
@@ -375,6 +384,7 @@ impl Playlist {
             keeps_versions: self.keep_versions || self.keep_duplicates,
             harmonic: self.harmonic,
             max_bpm_step: self.max_bpm_step.map(|step| step.0),
+            curve: self.curve,
             allowed,
             longest,
             least,

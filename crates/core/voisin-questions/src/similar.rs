@@ -9,7 +9,7 @@ use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{
-    Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, WholeNumber, at_most,
+    Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, WholeNumber, at_most, check_order,
 };
 use super::{Filters, QuestionError, SimilarAnswer};
 use voisin_engine::{
@@ -45,7 +45,8 @@ pub struct Similar {
     /// Only neighbours at least this similar (cosine, -1 to 1)
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<Cosine>,
-    /// What the neighbours are sorted by; those of which it is not known come last
+    /// What the neighbours are sorted by: similarity, bpm, key, loudness, or a scale such as energy; those of which it is
+    /// not known come last
     #[arg(long, default_value_t, conflicts_with = "from")]
     #[serde(default)]
     pub(crate) sort: NeighbourOrder,
@@ -62,6 +63,10 @@ pub struct Similar {
     #[arg(long, default_value_t = half(), value_name = "0..1", requires = "unlike", allow_negative_numbers = true)]
     #[serde(default = "half")]
     pub(crate) unlike_weight: Fraction,
+    /// From 0, alike in sound, to 1, alike in feel: tracks of the seeds' energy come before nearer ones
+    #[arg(long, default_value_t, value_name = "0..1", conflicts_with_all = ["from", "unlike"], allow_negative_numbers = true)]
+    #[serde(default)]
+    pub(crate) feel: Fraction,
     /// More of one thing and less of another than in what is nearest
     #[command(flatten)]
     #[serde(default)]
@@ -248,6 +253,7 @@ impl Similar {
         unlike: Vec<Seed>,
         tracks: usize,
     ) -> Result<SimilarOptions, QuestionError> {
+        check_order(engine, self.sort.0)?;
         Ok(SimilarOptions {
             limit: self.limit.of(tracks),
             filter: self.filters.filter(engine, seeds)?,
@@ -273,7 +279,8 @@ impl Similar {
         if self.passage().is_some() {
             return Some(LocalOnly::Passage);
         }
-        self.steer.steering().map(|_| LocalOnly::Steering)
+        let is_steered = self.steer.steering().is_some() || self.feel.get() > 0.0;
+        is_steered.then_some(LocalOnly::Steering)
     }
 
     /// Facts of tracks that the query names, as [`Filters::fields`] does.
@@ -283,6 +290,7 @@ impl Similar {
             Some(SortBy::Bpm) => Some("tempo"),
             Some(SortBy::Key) => Some("key"),
             Some(SortBy::Loudness) => Some("loudness"),
+            Some(SortBy::Scale(_)) => Some("scales"),
             _ => None,
         });
         fields
@@ -297,7 +305,12 @@ impl Similar {
     ) -> Result<SimilarAnswer, QuestionError> {
         let tracks = engine.library().status()?.vectors as usize;
         let options = engine.resolved(self.options(engine, seeds, unlike, tracks)?)?;
+        let feel = self.feel.get();
         let (mut found, steered) = match self.steer.steering() {
+            Some(_) if feel > 0.0 => {
+                return Err(Refused::new("feel", "it without more and less", "both").into());
+            }
+            None if feel > 0.0 => (engine.similar_in_feel(seeds, &options, feel)?, None),
             Some(steering) => {
                 let (found, steered) = engine.steered(seeds, &options, &steering)?;
                 (found, Some(steered))

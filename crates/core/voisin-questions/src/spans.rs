@@ -10,12 +10,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::read::Refused;
 use super::values::{refusal, schema, text_values};
-use voisin_library::{MusicalKey, TagPattern, WordBound};
+use voisin_library::{MusicalKey, ScaleBound, ScaleName, TagPattern, WordBound};
 
 text_values! {
     YearSpan: {"type": "string", "pattern": r"^(\d{1,4}|\d{1,4}-|-\d{1,4}|\d{1,4}-\d{1,4})$"};
     TempoSpan: {"type": "string"};
     LoudnessSpan: {"type": "string"};
+    ScaleSpan: {"type": "string"};
+    Curve: {"type": "string"};
     KeyWish: {"type": "string"};
     Tag: {"type": "string"};
     NotTag: {"type": "string"};
@@ -32,7 +34,7 @@ macro_rules! written_as_shown {
     )*};
 }
 
-written_as_shown! { YearSpan TempoSpan LoudnessSpan KeyWish Tag NotTag TagRegex }
+written_as_shown! { YearSpan TempoSpan LoudnessSpan ScaleSpan Curve KeyWish Tag NotTag TagRegex }
 
 /// A time or length in seconds; on the command line `90`, `65.5`, `1:30`, `1:02:03`, `90m`, `1h30m` or `45s`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -385,6 +387,93 @@ impl FromStr for LoudnessSpan {
     }
 }
 
+/// Values of a scale: `energy=60-100`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ScaleSpan(pub(crate) ScaleBound);
+
+impl fmt::Display for ScaleSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ScaleBound { scale, from, to } = self.0;
+        write!(f, "{scale}=")?;
+        Span { from, to }.write(0.5, f)
+    }
+}
+
+impl FromStr for ScaleSpan {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let expected = "a scale and its values, such as energy=60-100, energy=60- or calm=-20";
+        let (name, span) = text
+            .split_once('=')
+            .ok_or_else(|| Refused::text(expected, text))?;
+        let scale = name.parse().map_err(|_| Refused::text(expected, text))?;
+        let Span { from, to } = Span::read(span, true, 0.5, expected)?;
+        Ok(Self(ScaleBound { scale, from, to }))
+    }
+}
+
+/// How a scale changes along a list: `energy=arc`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Curve {
+    pub(crate) scale: ScaleName,
+    shape: Shape,
+}
+
+/// Shapes of a curve by their names.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Shape {
+    Rise,
+    Fall,
+    Arc,
+    WarmUp,
+}
+
+const SHAPES: [(&str, Shape); 4] = [
+    ("rise", Shape::Rise),
+    ("fall", Shape::Fall),
+    ("arc", Shape::Arc),
+    ("warm-up", Shape::WarmUp),
+];
+
+impl Curve {
+    /// Where the curve is, from 0 (lowest) to 1, at a place of the list, from 0 to 1.
+    pub(crate) fn at(self, place: f64) -> f64 {
+        match self.shape {
+            Shape::Rise => place,
+            Shape::Fall => 1.0 - place,
+            // The peak comes late, as that of an evening does.
+            Shape::Arc => (place / 0.6).min((1.0 - place) / 0.4),
+            // Slowly first, and never to the top: that belongs to who plays next.
+            Shape::WarmUp => 0.7 * place * place,
+        }
+    }
+}
+
+impl fmt::Display for Curve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = SHAPES.iter().find(|(_, shape)| *shape == self.shape);
+        write!(f, "{}={}", self.scale, name.map_or("", |(name, _)| name))
+    }
+}
+
+impl FromStr for Curve {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let expected = "a scale and rise, fall, arc or warm-up, such as energy=arc";
+        let read = || {
+            let (scale, name) = text.split_once('=')?;
+            let (_, shape) = SHAPES.iter().find(|(known, _)| *known == name.trim())?;
+            Some(Self {
+                scale: scale.parse().ok()?,
+                shape: *shape,
+            })
+        };
+        read().ok_or_else(|| Refused::text(expected, text))
+    }
+}
+
 /// Which keys are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyWish {
@@ -488,6 +577,26 @@ mod tests {
         assert_eq!(loudness("-14.."), Ok((Some(-14.05), None)));
         assert_eq!(loudness("..-9"), Ok((None, Some(-8.95))));
         assert!(loudness("-9..-16").is_err());
+        let energy: ScaleSpan = "Energy=60-100".parse().unwrap();
+        assert_eq!((energy.0.from, energy.0.to), (Some(59.5), Some(100.5)));
+        assert_eq!(energy.to_string(), "energy=60..100");
+        assert_eq!(energy.to_string().parse(), Ok(energy));
+        let arc: Curve = "energy=arc".parse().unwrap();
+        assert_eq!(
+            [0.0, 0.3, 0.6, 0.8, 1.0].map(|place| arc.at(place)),
+            [0.0, 0.5, 1.0, 0.5, 0.0].map(|at: f64| at)
+        );
+        assert!(arc.to_string() == "energy=arc" && "energy=up".parse::<Curve>().is_err());
+        for text in [
+            "energy",
+            "energy=",
+            "=60-",
+            "energy=loud",
+            "a b=3",
+            "energy=9-1",
+        ] {
+            assert!(text.parse::<ScaleSpan>().is_err(), "{text}");
+        }
         assert_eq!("8a".parse(), Ok(KeyWish::Key(MusicalKey::new(9, true))));
         assert_eq!(" Compatible".parse(), Ok(KeyWish::Compatible));
         assert!("loud".parse::<KeyWish>().is_err());

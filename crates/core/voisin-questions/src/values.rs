@@ -13,10 +13,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::QuestionError;
 use super::read::Refused;
+use voisin_engine::{Engine, MEASURED_SCALES};
 use voisin_explore::clusters::Detail;
 use voisin_index::SearchMode;
-use voisin_library::SortBy;
+use voisin_library::{ScaleName, SortBy};
 
 /// Longest list, and most items in a page, that a server gives.
 pub const MOST: u32 = 1000;
@@ -61,8 +63,8 @@ macro_rules! schema {
 pub(crate) use {schema, text_values};
 
 text_values! {
-    NeighbourOrder: {"type": "string", "enum": NeighbourOrder::names()};
-    ListOrder: {"type": "string", "enum": ListOrder::names()};
+    NeighbourOrder: {"type": "string"};
+    ListOrder: {"type": "string"};
     SearchChoice: {"type": "string", "enum": SearchChoice::names()};
     ClusterDetail: {"type": "string", "enum": ClusterDetail::names()};
 }
@@ -115,15 +117,6 @@ macro_rules! named_values {
 }
 
 named_values! {
-    /// What neighbours are sorted by; nothing is by similarity, as they come.
-    NeighbourOrder(Option<SortBy>) = [
-        ("similarity", None),
-        ("bpm", Some(SortBy::Bpm)),
-        ("key", Some(SortBy::Key)),
-        ("loudness", Some(SortBy::Loudness)),
-    ], ["Nearest first", "Slowest first", "Around the Camelot wheel, from 1A on", "Softest first"];
-    /// What a list of tracks is sorted by.
-    ListOrder(SortBy) = SortBy::ALL;
     /// How neighbours are found.
     SearchChoice(SearchMode) = [
         ("auto", SearchMode::Auto),
@@ -135,6 +128,87 @@ named_values! {
     /// How finely clusters divide.
     ClusterDetail(Detail) =
         [("coarse", Detail::Coarse), ("default", Detail::Default), ("fine", Detail::Fine)];
+}
+
+/// What is sorted by: a name of a list, or a scale's.
+macro_rules! orders {
+    ($($(#[$comment:meta])* $name:ident($of:ty) = $all:expr, $scale:expr;)*) => {$(
+        $(#[$comment])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub(crate) struct $name(pub(crate) $of);
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Refused;
+
+            fn from_str(text: &str) -> Result<Self, Refused> {
+                let named = $all.iter().find(|(name, _)| *name == text).map(|(_, value)| Self(*value));
+                let scale = || text.parse().ok().map(|name| Self($scale(SortBy::Scale(name))));
+                named.or_else(scale).ok_or_else(|| {
+                    let names: Vec<&str> = $all.iter().map(|(name, _)| *name).collect();
+                    Refused::text(format!("one of {}, or a scale such as energy", names.join(", ")), text)
+                })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let name = $all.iter().find(|(_, value)| *value == self.0).map(|(name, _)| *name);
+                match (name, Option::from(self.0)) {
+                    (None, Some(SortBy::Scale(scale))) => scale.fmt(f),
+                    (name, _) => f.write_str(name.unwrap_or_default()),
+                }
+            }
+        }
+    )*};
+}
+
+orders! {
+    /// What neighbours are sorted by; nothing is by similarity, as they come.
+    NeighbourOrder(Option<SortBy>) = [
+        ("similarity", None),
+        ("bpm", Some(SortBy::Bpm)),
+        ("key", Some(SortBy::Key)),
+        ("loudness", Some(SortBy::Loudness)),
+    ], Some;
+    /// What a list of tracks is sorted by.
+    ListOrder(SortBy) = SortBy::ALL, std::convert::identity;
+}
+
+/// Refuses a scale that is not measured and that no track has a value of.
+///
+/// - `field`: which names it
+pub(crate) fn check_scale(
+    engine: &Engine,
+    field: &str,
+    scale: ScaleName,
+) -> Result<(), QuestionError> {
+    if MEASURED_SCALES.iter().any(|one| one.name == scale.as_str()) {
+        return Ok(());
+    }
+    let known = engine.library().scale_names()?;
+    // A library that knows none may be a part of a database.
+    if known.is_empty() || known.contains_key(&scale) {
+        return Ok(());
+    }
+    let sorted_by = SortBy::ALL.iter().filter(|_| field == "sort");
+    let names = sorted_by.map(|(name, _)| (*name).to_owned());
+    let names: Vec<String> = names.chain(known.keys().map(ToString::to_string)).collect();
+    let expected = format!("one of {}", names.join(", "));
+    Err(Refused::new(field, expected, scale.as_str()).into())
+}
+
+/// [`check_scale`] of an order.
+pub(crate) fn check_order(engine: &Engine, by: Option<SortBy>) -> Result<(), QuestionError> {
+    match by {
+        Some(SortBy::Scale(scale)) => check_scale(engine, "sort", scale),
+        _ => Ok(()),
+    }
 }
 
 /// How neighbours are found; over a network by the name alone.

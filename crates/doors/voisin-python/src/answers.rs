@@ -11,6 +11,7 @@ use voisin_engine::SimilarTrack;
 use voisin_learn::genre::Genre;
 use voisin_library::{Descriptors, Track, licence_id};
 use voisin_questions::SimilarAnswer;
+use voisin_questions::answers::list::scale_values;
 
 /// Says what is worth knowing about an answer to who listens to the logger "voisin".
 pub(super) fn tell(py: Python<'_>, news: &[String]) -> PyResult<()> {
@@ -100,6 +101,7 @@ impl<'py> AnswerClasses<'py> {
             fields.set_item("key", key.map(MusicalKey::name))?;
             fields.set_item("camelot", key.map(MusicalKey::camelot))?;
             fields.set_item("loudness", measured.and_then(|measured| measured.loudness))?;
+            fields.set_item("scales", measured.map(scale_values).unwrap_or_default())?;
             fields.set_item("added", track.added_at)
         })
     }

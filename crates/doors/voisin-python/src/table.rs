@@ -1,6 +1,6 @@
 //! Tracks as a table that other programs' data frames take over (the Arrow PyCapsule interface).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
@@ -19,7 +19,7 @@ use voisin_base::key::MusicalKey;
 use voisin_base::track::TrackId;
 use voisin_learn::genre::Genre;
 use voisin_library::Vectors;
-use voisin_library::{Descriptors, Track, licence_id};
+use voisin_library::{Descriptors, ScaleName, Track, licence_id};
 
 /// Tracks as a table. Whoever knows the Arrow PyCapsule interface takes it over without a copy: `polars.DataFrame(table)`,
 /// `pandas.DataFrame.from_arrow(table)`, `pyarrow.table(table)`, `duckdb.sql("from table")` with a local variable of that name.
@@ -109,6 +109,12 @@ impl PyTable {
             ),
             ("added", numbers!(Int64Type, |track| Some(track.added_at))),
         ];
+        let known = measured.values().flat_map(|known| known.scales.keys());
+        let scales: BTreeSet<ScaleName> = known.copied().collect();
+        for name in &scales {
+            let value = |track: &Track| Some(descriptors(track)?.scales.get(name)?.value);
+            columns.push((name.as_str(), numbers!(Float64Type, value)));
+        }
         if let Some(vectors) = vectors {
             columns.push(("vector", vector_column(tracks, vectors).map_err(refused)?));
         }

@@ -639,7 +639,8 @@ async fn of_track(
     Ok(Json(answer.await?))
 }
 
-/// A track's measurements, as other programs read them from there. Moods and energy are not measured here: null.
+/// A track's measurements, as other programs read them from there: energy and danceability from 0 to 1. Moods are not measured
+/// here: null.
 async fn score(
     State(linked): State<LinkedServer>,
     uri: Uri,
@@ -655,9 +656,14 @@ async fn score(
         answer["tempo"] = json!(measured.tempo);
         answer["key"] = json!(key.map(|key| key.trim_end_matches('m')));
         answer["scale"] = json!(key.map(|key| if key.ends_with('m') { "minor" } else { "major" }));
-        for name in ["mood_vector", "energy", "other_features"] {
-            answer[name] = Value::Null;
-        }
+        answer["mood_vector"] = Value::Null;
+        let scale = |name: &str| {
+            let value = measured.scales.get(&name.parse().ok()?)?;
+            Some((value.value / 100.0 * 1e4).round() / 1e4)
+        };
+        answer["energy"] = json!(scale("energy"));
+        let danceable = scale("danceability").map(|value| format!("danceable:{value:.2}"));
+        answer["other_features"] = json!(danceable);
         Ok(())
     })
     .await

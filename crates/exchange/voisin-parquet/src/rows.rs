@@ -9,7 +9,7 @@ use arrow_schema::DataType;
 use half::f16;
 use ndarray::Array2;
 
-use super::schema::{FAILURE, RowDigest};
+use super::schema::{FAILURE, RowDigest, SCALES};
 use super::widths::{NumericValue, number_at, reals, text_length};
 use super::wrong;
 use voisin_base::text::{LONGEST_TEXT, grouped};
@@ -17,8 +17,8 @@ use voisin_base::track::{ContentId, ContentKind};
 use voisin_base::vector::make_unit;
 use voisin_engine::{EngineError, audio_facts};
 use voisin_library::{
-    AudioFacts, Descriptors, Failure, FileRecord, MusicalKey, TaggedFile, TrackFacts, TrackRecord,
-    TrackTags, TrackWindows, mtime_ns, path_from_bytes,
+    AudioFacts, Descriptors, Failure, FileRecord, MusicalKey, Scales, TaggedFile, TrackFacts,
+    TrackRecord, TrackTags, TrackWindows, mtime_ns, path_from_bytes,
 };
 
 /// Some rows of a file.
@@ -200,6 +200,15 @@ impl RecordColumns<'_> {
                 key: self.whole("key", row)?.and_then(MusicalKey::from_number),
                 loudness: self.real("loudness", row)?,
                 loudness_is_exact: self.boolean("loudness_is_exact", row)?.unwrap_or(false),
+                scales: Scales::new(),
+            }),
+        };
+        let scales = self.scales(row)?;
+        let descriptors = match descriptors {
+            None if scales.is_empty() => None,
+            known => Some(Descriptors {
+                scales,
+                ..known.unwrap_or_default()
             }),
         };
         let facts = TrackFacts {
@@ -218,6 +227,15 @@ impl RecordColumns<'_> {
             vector,
             windows,
         }))
+    }
+
+    /// Values of scales, as JSON; none where the file is of before.
+    fn scales(&self, row: usize) -> Result<Scales, EngineError> {
+        let Some(text) = self.text(SCALES, row)? else {
+            return Ok(Scales::new());
+        };
+        serde_json::from_str(&text)
+            .map_err(|error| wrong(self.path, format!("column \"{SCALES}\": {error}")))
     }
 
     /// A row's facts about its recording. A row of vectors that were made elsewhere may have no more than the path: then the file

@@ -46,6 +46,9 @@ pub(super) const MEAN_KEY: &str = "voisin.mean";
 /// Key of the number of a file that tells what changed, in its metadata.
 pub(super) const CHANGE_KEY: &str = "voisin.change";
 
+/// Column of the values of scales by their names, as JSON.
+pub(super) const SCALES: &str = "scales";
+
 /// Column of the words for why a file failed; null where it did not.
 pub(super) const FAILURE: &str = "failure";
 
@@ -130,6 +133,7 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
         maybe("change", Int64),
         maybe("removed", Boolean),
         maybe("digest", FixedSizeBinary(16)),
+        maybe(SCALES, Utf8),
     ];
     let values = [
         &model.name,
@@ -200,7 +204,12 @@ pub(super) fn batch(
             numbers!($kind, tags, |tags| tags.and_then($tag_of))
         };
     }
-    let measured = |facts: &TrackFacts| facts.descriptors;
+    let measured = |facts: &TrackFacts| facts.descriptors.clone().filter(|known| known.version > 0);
+    let scales = |facts: &Option<TrackFacts>| {
+        let scales = &facts.as_ref()?.descriptors.as_ref()?.scales;
+        // A map of names and numbers is always JSON.
+        (!scales.is_empty()).then(|| serde_json::to_string(scales).unwrap_or_default())
+    };
     let record_of = |row: &ParquetRow<'_>| -> Option<(u64, i64)> {
         match row {
             ParquetRow::Track(_, file) => Some((file.record.size, file.record.mtime_ns)),
@@ -325,6 +334,7 @@ pub(super) fn batch(
                 .collect::<BooleanArray>(),
         ),
         Arc::new(digests),
+        text(&mut facts.iter().map(scales)),
     ];
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| error.to_string())
 }

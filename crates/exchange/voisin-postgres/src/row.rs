@@ -242,7 +242,7 @@ impl SortRow {
         let folded = |tag: fn(&TrackTags) -> Option<&String>| {
             tags.and_then(tag).map(|text| plain(&fold(text)))
         };
-        let measured = facts.descriptors.unwrap_or_default();
+        let measured = facts.descriptors.clone().unwrap_or_default();
         Self {
             id,
             artist: folded(|tags| tags.artist.as_ref().or(tags.album_artist.as_ref())),
@@ -403,7 +403,7 @@ impl TrackRow {
         hasher.update(&vector);
         hasher.update(windows.as_deref().unwrap_or_default());
         digest.extend_from_slice(&hasher.finalize().as_bytes()[..HALF_DIGEST]);
-        let measured = facts.descriptors.unwrap_or_default();
+        let measured = facts.descriptors.clone().unwrap_or_default();
         let mut licences: Vec<String> = tags()
             .filter_map(|tags| tags.licence.as_deref())
             .map(plain)

@@ -182,6 +182,7 @@ fn key(field: TagField) -> &'static str {
         TagField::Bpm => "BPM",
         TagField::Key => "KEY",
         TagField::ReplayGain => "REPLAYGAIN_TRACK_GAIN",
+        TagField::Energy => super::ENERGY,
     }
 }
 

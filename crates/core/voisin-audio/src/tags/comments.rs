@@ -90,6 +90,7 @@ fn names(field: TagField, opus: bool) -> &'static [&'static str] {
         TagField::Key => &["INITIALKEY", "KEY"],
         TagField::ReplayGain if opus => &[GAIN_OF_OPUS, GAIN],
         TagField::ReplayGain => &[GAIN, GAIN_OF_OPUS],
+        TagField::Energy => &[super::ENERGY],
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::id3::{self, Frame, HEADER};
 use super::patch::{Splice, TagItem, growth, replace};
-use super::{TagEdit, TagField, TrackTags, carried};
+use super::{ENERGY, TagEdit, TagField, TrackTags, carried};
 use voisin_base::text::LONGEST_TEXT;
 
 /// In the header's flags.
@@ -172,9 +172,12 @@ fn field(version: u8, flags: u8, name: &str, frame: &Frame<'_>) -> Option<TagFie
                     .map(|&byte| byte.into())
                     .collect(),
             };
-            String::from_utf16_lossy(&description)
-                .eq_ignore_ascii_case(GAIN)
-                .then_some(TagField::ReplayGain)
+            let description = String::from_utf16_lossy(&description);
+            let described = [(GAIN, TagField::ReplayGain), (ENERGY, TagField::Energy)];
+            let known = described
+                .into_iter()
+                .find(|(name, _)| description.eq_ignore_ascii_case(name));
+            known.map(|(_, field)| field)
         }
         _ => None,
     }
@@ -226,11 +229,16 @@ fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
         TagField::Genre => ["TCO", "TCON"],
         TagField::Bpm => ["TBP", "TBPM"],
         TagField::Key => ["TKE", "TKEY"],
-        TagField::ReplayGain => ["TXX", "TXXX"],
+        TagField::ReplayGain | TagField::Energy => ["TXX", "TXXX"],
     };
     let mut body = Vec::new();
-    if edit.field == TagField::ReplayGain {
-        body.extend(id3::text(version, GAIN));
+    let description = match edit.field {
+        TagField::ReplayGain => Some(GAIN),
+        TagField::Energy => Some(ENERGY),
+        _ => None,
+    };
+    if let Some(description) = description {
+        body.extend(id3::text(version, description));
         body.extend(if version == 4 { &[0][..] } else { &[0, 0] });
     }
     let value = id3::text(version, &edit.values.join("\0"));

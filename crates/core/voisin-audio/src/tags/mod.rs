@@ -60,11 +60,19 @@ pub enum TagField {
     Key,
     /// `ReplayGain` of the track: `-7.03 dB`.
     ReplayGain,
+    /// Energy, 1 to 10, as Mixed In Key writes it.
+    Energy,
 }
 
 impl TagField {
     /// All fields, in the order in which they are listed.
-    pub const ALL: [Self; 4] = [Self::Genre, Self::Bpm, Self::Key, Self::ReplayGain];
+    pub const ALL: [Self; 5] = [
+        Self::Genre,
+        Self::Bpm,
+        Self::Key,
+        Self::ReplayGain,
+        Self::Energy,
+    ];
 
     /// The field's name, as options and reports have it.
     pub fn name(self) -> &'static str {
@@ -73,17 +81,19 @@ impl TagField {
             Self::Bpm => "bpm",
             Self::Key => "key",
             Self::ReplayGain => "replay-gain",
+            Self::Energy => "energy",
         }
     }
 
-    /// The field's values in a file's tags.
-    pub fn values(self, tags: &TrackTags) -> Vec<String> {
+    /// The field's values in a file's tags, which were read from it.
+    pub fn values(self, path: &Path, tags: &TrackTags) -> Vec<String> {
         let one = |value: Option<String>| value.into_iter().collect();
         match self {
             Self::Genre => tags.genres.clone(),
             Self::Bpm => one(tags.bpm.map(|bpm| bpm.to_string())),
             Self::Key => one(tags.musical_key.clone()),
             Self::ReplayGain => one(tags.replay_gain.map(|gain| format!("{gain:.2} dB"))),
+            Self::Energy => read_named(path, ENERGY).unwrap_or_default(),
         }
     }
 
@@ -114,6 +124,9 @@ impl std::str::FromStr for TagField {
     }
 }
 
+/// The name of [`TagField::Energy`].
+const ENERGY: &str = "ENERGYLEVEL";
+
 /// A tag's new values; none take it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagEdit {
@@ -132,6 +145,12 @@ pub enum WriteOutcome {
     Unchanged,
     /// The file has other genres, and they were not to be replaced.
     KeptExisting(Vec<String>),
+}
+
+/// The values of a tag by its name, such as `ENERGY` or `MOOD`, in any kind of tags, whatever the case of its letters; those of
+/// CUE parts are not known. Never panics.
+pub fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
+    read::read_named(path, name)
 }
 
 /// Reads a file's tags; a file without tags, or with damaged ones, gives what there is. Never panics.

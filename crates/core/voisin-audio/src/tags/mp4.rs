@@ -354,6 +354,7 @@ fn field(kind: [u8; 4], name: &str) -> Option<TagField> {
         (b"----", Some(":replaygain_track_gain" | ":REPLAYGAIN_TRACK_GAIN")) => {
             Some(TagField::ReplayGain)
         }
+        (b"----", Some(":ENERGYLEVEL")) => Some(TagField::Energy),
         _ => None,
     }
 }
@@ -401,6 +402,7 @@ fn item(edit: &TagEdit) -> Vec<u8> {
         TagField::Bpm => named("BPM"),
         TagField::Key => named("initialkey"),
         TagField::ReplayGain => named("replaygain_track_gain"),
+        TagField::Energy => named(super::ENERGY),
     }
 }
 

@@ -5,7 +5,9 @@ use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use lofty::config::{ParseOptions, ParsingMode};
-use lofty::file::{FileType, TaggedFileExt};
+use lofty::file::{AudioFile as _, FileType, TaggedFileExt};
+use lofty::id3::v2::Frame;
+use lofty::mpeg::MpegFile;
 use lofty::picture::{Picture, PictureType};
 use lofty::probe::Probe;
 use lofty::tag::{ItemKey, Tag, TagType};
@@ -124,6 +126,41 @@ pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
             .collect()
     });
     Ok(works.unwrap_or_default())
+}
+
+/// The values of a tag by its name, whoever wrote it; of `ID3v2` a `TXXX` frame, or `TMOO` for `MOOD`.
+pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
+    if let Ok(Place::Part(_)) = Place::of(path) {
+        return Ok(Vec::new());
+    }
+    let mut file = open(path)?;
+    let found = id3::find(&mut file).map_err(|error| AudioError::from_io(path, error))?;
+    let texts = guard(path, || {
+        let mut texts = texts::named(&mut file, found.audio, name).unwrap_or_default();
+        let mut room = id3::MOST;
+        for tag in &found.tags {
+            let mut plain = id3::plain(tag, &mut room);
+            plain.resize(plain.len() + 256, 0);
+            let Ok(file) = MpegFile::read_from(&mut Cursor::new(plain), options()) else {
+                continue;
+            };
+            for frame in file.id3v2().into_iter().flatten() {
+                match frame {
+                    Frame::UserText(text) if text.description.eq_ignore_ascii_case(name) => {
+                        texts.push(text.content.to_string());
+                    }
+                    Frame::Text(text)
+                        if frame.id_str() == "TMOO" && name.eq_ignore_ascii_case("mood") =>
+                    {
+                        texts.push(text.value.to_string());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        texts.iter().flat_map(|text| values(text)).collect()
+    });
+    Ok(texts.unwrap_or_default())
 }
 
 /// The pictures of a file. Those of `ID3v2` tags are read from a copy of each, everything else from the file without them.

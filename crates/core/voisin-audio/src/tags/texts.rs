@@ -21,18 +21,39 @@ pub(super) type NamedTexts = Vec<(String, Vec<u8>)>;
 ///
 /// - `start`: where the file begins behind `ID3v2` tags
 pub(super) fn read(file: &mut File, start: u64) -> io::Result<(Vec<Tag>, bool)> {
+    let (all, is_opus) = raw(file, start)?;
+    let tags = all.iter().map(|(kind, texts)| tag(*kind, texts));
+    Ok((tags.collect(), is_opus))
+}
+
+/// The texts of this name, whatever program it is of, besides those of `ID3v2` tags.
+pub(super) fn named(file: &mut File, start: u64, name: &str) -> io::Result<Vec<String>> {
+    let (all, _) = raw(file, start)?;
+    let mut found = Vec::new();
+    for (_, texts) in all {
+        let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
+        // `----:com.apple.iTunes:NAME`
+        let is_it = |(known, text): &&(String, Vec<u8>)| {
+            let last = known.rsplit(':').next().unwrap_or_default();
+            text.len() <= LONGEST_TEXT && last.eq_ignore_ascii_case(name)
+        };
+        let fitting = texts.iter().filter(is_it);
+        found.extend(fitting.map(|(_, text)| old.decode(text)));
+    }
+    Ok(found)
+}
+
+/// All texts, by kind.
+fn raw(file: &mut File, start: u64) -> io::Result<(Vec<(TagType, NamedTexts)>, bool)> {
     let mut head = [0; 12];
     file.seek(SeekFrom::Start(start))?;
     let n = read_up_to(file, &mut head)?;
-    let one = |kind: TagType, texts: NamedTexts| Ok((vec![tag(kind, &texts)], false));
+    let one = |kind: TagType, texts: NamedTexts| Ok((vec![(kind, texts)], false));
     match &head[..n] {
         [b'f', b'L', b'a', b'C', ..] => one(TagType::VorbisComments, of_flac(file, start)),
         [b'O', b'g', b'g', b'S', ..] => {
             let (packet, is_opus) = ogg::comments_packet(file, start)?;
-            Ok((
-                vec![tag(TagType::VorbisComments, &of_ogg(&packet))],
-                is_opus,
-            ))
+            Ok((vec![(TagType::VorbisComments, of_ogg(&packet))], is_opus))
         }
         [b'R', b'I', b'F', b'F', ..] | [b'R', b'F', b'6', b'4', ..] => {
             one(TagType::RiffInfo, of_riff(file)?)
@@ -49,11 +70,9 @@ pub(super) fn read(file: &mut File, start: u64) -> io::Result<(Vec<Tag>, bool)> 
                 .ape
                 .iter()
                 .map(|(_, bytes)| owned(ape::texts(bytes)));
-            let mut tags: Vec<Tag> = ape.map(|texts| tag(TagType::Ape, &texts)).collect();
-            if let Some(v1) = &trailing.v1 {
-                tags.push(tag(TagType::Ape, &ape::v1_texts(v1)));
-            }
-            Ok((tags, false))
+            let v1 = trailing.v1.as_ref().map(|v1| ape::v1_texts(v1));
+            let all = ape.chain(v1).map(|texts| (TagType::Ape, texts));
+            Ok((all.collect(), false))
         }
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn prepare(
     let mut wanted = Vec::new();
     let mut outcomes = Vec::new();
     for edit in edits {
-        let there = edit.field.values(&present);
+        let there = edit.field.values(path, &present);
         outcomes.push(if edit.field.is_same(&there, &edit.values) {
             WriteOutcome::Unchanged
         } else if !there.is_empty() && !options.overwrite {
@@ -123,7 +123,7 @@ pub(super) fn prepare(
     let written = read_tags(copy.path())?;
     let is_there = |edit: &&&TagEdit| {
         edit.field
-            .is_same(&edit.field.values(&written), &edit.values)
+            .is_same(&edit.field.values(copy.path(), &written), &edit.values)
     };
     if let Some(edit) = wanted.iter().find(|edit| !is_there(edit)) {
         return Err(unwritable(format!(

@@ -209,7 +209,7 @@ pub fn playlist_near(
 /// Steps that [`chain`] tries before it is content with the longest chain so far.
 const MOST_STEPS: usize = 100_000;
 
-/// A list from candidates in their order, in which each track `fits` behind the one before.
+/// A list from candidates in their order, in which each track `fits` at its place behind the one before.
 ///
 /// Begins with the first candidate and always goes on with the earliest that fits; where none does, it goes back. Gives the
 /// longest list it found, of at most `length`.
@@ -217,7 +217,7 @@ pub fn chain(
     candidates: &[usize],
     meta: &[TrackMeta],
     length: Length,
-    fits: &dyn Fn(usize, usize) -> bool,
+    fits: &dyn Fn(usize, usize, usize) -> bool,
 ) -> Vec<usize> {
     let seconds = |row: usize| {
         if meta[row].seconds > 0.0 {
@@ -242,7 +242,7 @@ pub fn chain(
             !list.contains(i)
                 && list
                     .last()
-                    .is_none_or(|&last| fits(candidates[last], candidates[*i]))
+                    .is_none_or(|&last| fits(list.len(), candidates[last], candidates[*i]))
         });
         match fitting {
             Some(i) => {
@@ -416,7 +416,7 @@ mod tests {
         meta.iter_mut().for_each(|track| track.seconds = 60.0);
         // 0 leads to 1 and 2, but 1 leads nowhere; 2 leads to 3, and 3 to 4.
         let steps = [(0, 1), (0, 2), (2, 3), (3, 4), (4, 0)];
-        let fits = |from: usize, to: usize| steps.contains(&(from, to));
+        let fits = |_, from: usize, to: usize| steps.contains(&(from, to));
         let all = [0, 1, 2, 3, 4, 5];
         assert_eq!(chain(&all, &meta, Length::Tracks(4), &fits), [0, 2, 3, 4]);
         assert_eq!(
@@ -432,7 +432,7 @@ mod tests {
         );
         assert!(chain(&[], &meta, Length::Tracks(3), &fits).is_empty());
         assert_eq!(
-            chain(&all, &meta, Length::Tracks(3), &|_, _| true),
+            chain(&all, &meta, Length::Tracks(3), &|_, _, _| true),
             [0, 1, 2]
         );
     }

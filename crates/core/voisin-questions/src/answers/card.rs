@@ -276,7 +276,7 @@ impl LibrarySource {
         {
             let id = track.id;
             cards.push(Card {
-                measured: measured.get(&id).copied(),
+                measured: measured.get(&id).cloned(),
                 predicted,
                 words: is_worded.then(|| strongest.remove(&id).unwrap_or_default()),
                 sung: tags.and_then(|tags| tags.sung(id)),

@@ -1,6 +1,6 @@
 //! Tracks with what is known of each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -61,6 +61,8 @@ pub struct TrackJson {
     pub loudness: Option<f64>,
     /// Whether the whole file was decoded for it.
     pub(crate) loudness_is_exact: Option<bool>,
+    /// Its values of scales, 0 to 100, by their names: measured, learned or given.
+    pub scales: BTreeMap<String, f64>,
     /// The tags that stand out most; empty for a model without tags, not there where they were not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub words: Option<Vec<WordJson>>,
@@ -116,6 +118,7 @@ impl TrackJson {
             loudness_is_exact: loudness
                 .and(measured)
                 .map(|measured| measured.loudness_is_exact),
+            scales: measured.map(scale_values).unwrap_or_default(),
             words: words.map(|words| {
                 words
                     .iter()
@@ -155,11 +158,20 @@ impl TrackJson {
             camelot: None,
             loudness: None,
             loudness_is_exact: None,
+            scales: BTreeMap::new(),
             words: None,
             added: None,
             files: 1,
         }
     }
+}
+
+/// Values of scales by their names.
+pub fn scale_values(measured: &Descriptors) -> BTreeMap<String, f64> {
+    let values = measured.scales.iter();
+    values
+        .map(|(name, value)| (name.to_string(), value.value))
+        .collect()
 }
 
 /// Those that are no placeholders such as `(None)`.

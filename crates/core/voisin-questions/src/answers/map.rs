@@ -1,10 +1,13 @@
 //! All tracks on a plane.
 
+use std::collections::BTreeMap;
+
 use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::graph::clustered;
+use super::list::scale_values;
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::KnnGraph;
@@ -31,6 +34,7 @@ pub struct MapTrack {
     key: Option<&'static str>,
     camelot: Option<String>,
     loudness: Option<f64>,
+    scales: BTreeMap<String, f64>,
     /// The word that stands out most in its sound.
     word: Option<String>,
 }
@@ -100,6 +104,7 @@ impl MapJson {
                 key: key.map(MusicalKey::name),
                 camelot: key.map(MusicalKey::camelot),
                 loudness: measured.and_then(|measured| measured.loudness),
+                scales: measured.map(scale_values).unwrap_or_default(),
                 word: words
                     .remove(&track.id)
                     .and_then(|mut words| (!words.is_empty()).then(|| words.remove(0).0)),

@@ -9,13 +9,14 @@ use serde::Serialize;
 use super::graph::{duplicate_groups, neighbours_of_duplicates};
 use super::similar::FarJson;
 use super::track::ListedJson;
+use crate::spans::Curve;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_engine::{Collection, Engine, EngineError, FileListener, GraphUse, Standing};
 use voisin_explore::duplicates::{DuplicateOptions, PairListener};
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
 use voisin_explore::{KnnGraph, TrackMeta};
-use voisin_library::{SongSet, Track, TrackSet};
+use voisin_library::{Descriptors, SongSet, Track, TrackSet};
 
 /// Tempos count as they are shown, rounded.
 const SHOWN: f64 = 0.5;
@@ -23,6 +24,8 @@ const SHOWN: f64 = 0.5;
 /// these were too few.
 pub const MIX_REACH: usize = 8;
 const WIDER: usize = 4;
+/// Points by which a track may be off a curve: more only where the list would not be filled.
+const TOLERANCES: [f64; 5] = [4.0, 8.0, 16.0, 32.0, 100.0];
 /// Pairs of a list that are listened to at most: a few seconds' worth.
 const MOST_HEARD: usize = 500;
 
@@ -48,6 +51,8 @@ pub struct PlaylistConstraints<'a> {
     pub harmonic: bool,
     /// Beats a minute from one track to the next.
     pub max_bpm_step: Option<f64>,
+    /// How a scale changes along the list.
+    pub(crate) curve: Option<Curve>,
     /// Which tracks may be in it besides those that are named as seeds; `None`: all.
     pub allowed: Option<&'a TrackSet>,
     /// Seconds from which a track is too long for it, as a set of a whole evening, unless it is named as a seed.
@@ -138,7 +143,7 @@ fn listed_among(
     reach: usize,
 ) -> Result<Option<(PlaylistRows, usize)>, EngineError> {
     let length = options.length;
-    let mixed = wanted.harmonic || wanted.max_bpm_step.is_some();
+    let mixed = wanted.harmonic || wanted.max_bpm_step.is_some() || wanted.curve.is_some();
     let options = PlaylistOptions {
         length: if mixed { length.times(reach) } else { length },
         ..options.clone()
@@ -235,8 +240,24 @@ fn listed_among(
     let mut is_short = false;
     if mixed {
         let known = engine.library().descriptors(&collection.ids)?;
-        let of = |row: usize| known.get(&collection.ids[row]).copied().unwrap_or_default();
-        let fits = |from: usize, to: usize| {
+        let unknown = Descriptors::default();
+        let of = |row: usize| known.get(&collection.ids[row]).unwrap_or(&unknown);
+        let course = wanted.curve.map(|curve| {
+            let seconds = rows.iter().map(|&row| collection.meta[row].seconds);
+            let mean = seconds.sum::<f64>() / rows.len().max(1) as f64;
+            let count = match length {
+                Length::Tracks(tracks) => tracks as f64,
+                Length::Seconds(seconds) => seconds / mean.max(1.0),
+            };
+            Course::new(curve, count, rows.iter().map(|&row| of(row)))
+        });
+        if let (0, Some(course)) = (named, &course) {
+            // No seed opens the list: it begins where the curve does.
+            let off = |row: &usize| course.off(0, of(*row)).unwrap_or(f64::INFINITY);
+            let first = (0..rows.len()).min_by(|&a, &b| off(&rows[a]).total_cmp(&off(&rows[b])));
+            rows[..=first.unwrap_or_default()].rotate_right(1);
+        }
+        let follows = |from: usize, to: usize| {
             let from = of(from);
             let to = of(to);
             let in_key = from
@@ -249,16 +270,31 @@ fn listed_among(
                     .max_bpm_step
                     .is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
         };
-        rows = chain(&rows, &collection.meta, length, &fits);
-        is_short = match length {
-            Length::Tracks(n) => rows.len() < n,
-            Length::Seconds(seconds) => {
-                rows.iter()
-                    .map(|&row| collection.meta[row].seconds)
-                    .sum::<f64>()
-                    < 0.8 * seconds
+        let all = std::mem::take(&mut rows);
+        for most in TOLERANCES {
+            let fits = |place: usize, from: usize, to: usize| {
+                follows(from, to)
+                    && course.as_ref().is_none_or(|course| {
+                        course.off(place, of(to)).is_some_and(|off| off <= most)
+                    })
+            };
+            let found = chain(&all, &collection.meta, length, &fits);
+            if found.len() > rows.len() {
+                rows = found;
             }
-        };
+            is_short = match length {
+                Length::Tracks(n) => rows.len() < n,
+                Length::Seconds(seconds) => {
+                    rows.iter()
+                        .map(|&row| collection.meta[row].seconds)
+                        .sum::<f64>()
+                        < 0.8 * seconds
+                }
+            };
+            if !is_short || course.is_none() {
+                break;
+            }
+        }
     }
     let list = PlaylistRows {
         rows,
@@ -266,6 +302,44 @@ fn listed_among(
         standing: None,
     };
     Ok(Some((list, candidates)))
+}
+
+/// A curve as values of its scale.
+struct Course {
+    curve: Curve,
+    /// Tracks of the list.
+    count: f64,
+    /// What all but a twentieth of the candidates exceed, and what all but a twentieth stay below.
+    lowest: f64,
+    highest: f64,
+}
+
+impl Course {
+    fn new<'a>(
+        curve: Curve,
+        count: f64,
+        candidates: impl Iterator<Item = &'a Descriptors>,
+    ) -> Self {
+        let known = candidates.filter_map(|known| known.scales.get(&curve.scale));
+        let mut values: Vec<f64> = known.map(|value| value.value).collect();
+        values.sort_by(f64::total_cmp);
+        let last = values.len().saturating_sub(1) as f64;
+        let at = |share: f64| values.get((share * last).round() as usize).copied();
+        Self {
+            curve,
+            count,
+            lowest: at(0.05).unwrap_or(0.0),
+            highest: at(0.95).unwrap_or(100.0),
+        }
+    }
+
+    /// How far a track is from the curve at a place of the list; `None` for one without a value.
+    fn off(&self, place: usize, track: &Descriptors) -> Option<f64> {
+        let place = (place as f64 / (self.count - 1.0).max(1.0)).min(1.0);
+        let wanted = self.lowest + self.curve.at(place) * (self.highest - self.lowest);
+        let value = track.scales.get(&self.curve.scale)?;
+        Some((value.value - wanted).abs())
+    }
 }
 
 /// Rows of a list that are copies of others in it, by listening where that is in doubt.

@@ -73,6 +73,7 @@ fn refuse_unknown(filters: &Filters) -> Result<(), Refused> {
         ("regex", !filters.regex.is_empty()),
         ("key", !filters.key.is_empty()),
         ("loudness", filters.loudness.is_some()),
+        ("scale", !filters.scale.is_empty()),
         ("licence", !filters.licence.is_empty()),
         ("folder", !filters.folder.is_empty()),
         ("exclude_folder", !filters.exclude_folder.is_empty()),

@@ -243,6 +243,10 @@ function facts(track) {
     ["Tempo", measured.tempo(track)],
     ["Key", measured.key(track)],
     ["Loudness", measured.loudness(track)],
+    ...Object.entries(track.scales ?? {}).map(([name, value]) => [
+      name[0].toUpperCase() + name.slice(1).replaceAll("-", " "),
+      String(Math.round(value)),
+    ]),
     ["Tagged", track.genres?.length ? joined(track.genres, ", ") : null],
     ["Format", track.codec?.toUpperCase()],
     ["Licence", track.licence],

@@ -12,6 +12,7 @@ const FIELDS = [
   ["bpm", "Tempo", "120-130"],
   ["key", "Key", "8A, Am", true],
   ["loudness", "Loudness", "-16..-9"],
+  ["scale", "Scale", "energy=60-100", true],
   ["tag", "Sounds", "guitar", true],
   ["not_tag", "Does not sound", "voice", true],
   ["min_duration", "At least", "2:00"],
@@ -32,6 +33,9 @@ const ORDERS = [
   ["bpm", "Tempo"],
   ["key", "Key"],
   ["loudness", "Loudness"],
+  ["energy", "Energy"],
+  ["danceability", "Danceability"],
+  ["brightness", "Brightness"],
 ];
 
 /** Filters last as long as the tab, as the search does: a reload keeps them, another visit begins without. */

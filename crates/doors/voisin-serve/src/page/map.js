@@ -40,6 +40,9 @@ const WAYS = {
     none: "no key",
   },
   loudness: { label: "Loudness", number: (t) => t.loudness, unit: " LUFS" },
+  energy: { label: "Energy", number: (t) => t.scales?.energy, unit: "" },
+  danceability: { label: "Danceability", number: (t) => t.scales?.danceability, unit: "" },
+  brightness: { label: "Brightness", number: (t) => t.scales?.brightness, unit: "" },
   year: { label: "Year", number: (t) => t.year, unit: "" },
   artist: { label: "Artist", name: (t) => t.artist, none: "no artist" },
 };

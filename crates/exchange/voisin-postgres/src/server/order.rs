@@ -1,5 +1,6 @@
 //! Tracks in the order of a list, as a library on a disk puts them: a narrow table beside that of tracks, with indexes.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
@@ -15,8 +16,8 @@ use voisin_library::{FilterSql, LibraryError, SortBy};
 const ROWS: i64 = 1000;
 
 /// Columns of the table that an order goes by, the first one first.
-fn columns(by: SortBy) -> &'static [&'static str] {
-    match by {
+fn columns(by: SortBy) -> Vec<Cow<'static, str>> {
+    let named: &[&str] = match by {
         SortBy::Id => &[],
         SortBy::Artist => &["artist", "album", "disc", "number", "title"],
         SortBy::Album => &["album", "artist", "disc", "number", "title"],
@@ -32,7 +33,14 @@ fn columns(by: SortBy) -> &'static [&'static str] {
         SortBy::Bpm => &["tempo"],
         SortBy::Key => &["key"],
         SortBy::Loudness => &["loudness"],
-    }
+        // Of the tracks' own table; a name has no quotes.
+        SortBy::Scale(scale) => {
+            return vec![Cow::Owned(format!(
+                "(select (facts->'descriptors'->'scales'->'{scale}'->>'value')::float8 from voisin_track t where t.id = voisin_order.id)"
+            ))];
+        }
+    };
+    named.iter().copied().map(Cow::Borrowed).collect()
 }
 
 /// A way along all tracks in an order; what lacks that which the order goes by comes last.

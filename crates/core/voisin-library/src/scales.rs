@@ -1,0 +1,299 @@
+//! Scales: numbers from 0 to 100 that a track has, measured of its sound, learned, or given by the owner. They belong to
+//! the audio and not to the track, so that one that is removed and added again still has its owner's.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::str::FromStr;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{Transaction, params};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Library, Result};
+use voisin_base::track::{ContentId, TrackId};
+
+/// Bytes of the longest name.
+const LONGEST: usize = 24;
+/// Setting: the definition of a learned scale, before its name.
+const DEFINITION: &str = "scale.";
+
+/// The name of a scale: up to 24 letters a to z, digits and hyphens, a letter first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScaleName([u8; LONGEST]);
+
+impl ScaleName {
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        let length = self.0.iter().position(|byte| *byte == 0);
+        std::str::from_utf8(&self.0[..length.unwrap_or(LONGEST)]).unwrap_or_default()
+    }
+}
+
+impl FromStr for ScaleName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.trim().to_ascii_lowercase();
+        let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if !is_name || name.len() > LONGEST {
+            return Err(format!(
+                "expected the name of a scale (up to {LONGEST} letters a to z, digits and hyphens), found \"{text}\""
+            ));
+        }
+        let mut bytes = [0; LONGEST];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for ScaleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for ScaleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl Serialize for ScaleName {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ScaleName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl FromSql for ScaleName {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value
+            .as_str()?
+            .parse()
+            .map_err(|_| FromSqlError::InvalidType)
+    }
+}
+
+/// Where a value of a scale comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScaleOrigin {
+    /// Measured of the sound.
+    Measured,
+    /// Learned from the values of other tracks.
+    Learned,
+    /// Given by the owner; stands before all others.
+    Own,
+}
+
+impl FromSql for ScaleOrigin {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Measured),
+            1 => Ok(Self::Learned),
+            2 => Ok(Self::Own),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+/// A track's value of a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ScaleValue {
+    /// 0 to 100.
+    pub value: f64,
+    /// In points, where it is known: two of three values are as near to the truth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
+    /// Where it comes from.
+    pub origin: ScaleOrigin,
+}
+
+impl ScaleValue {
+    /// A value in the range of scales, to a hundredth; `None` for what is no number.
+    pub fn new(value: f64, error: Option<f64>, origin: ScaleOrigin) -> Option<Self> {
+        let hundredths = |number: f64| (number * 100.0).round() / 100.0;
+        value.is_finite().then(|| Self {
+            value: hundredths(value.clamp(0.0, 100.0)),
+            error: error.filter(|error| *error >= 0.0).map(hundredths),
+            origin,
+        })
+    }
+}
+
+/// A track's values by the names of their scales.
+pub type Scales = BTreeMap<ScaleName, ScaleValue>;
+
+/// Which values of a scale fit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScaleBound {
+    /// The scale.
+    pub scale: ScaleName,
+    /// Least value, inclusive. A track without a value never fits.
+    pub from: Option<f64>,
+    /// Greatest value, inclusive.
+    pub to: Option<f64>,
+}
+
+impl Library {
+    /// The values of these tracks, in one read.
+    pub fn scales(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Scales>> {
+        let sql = "SELECT a.id, s.scale, s.value, s.error, s.origin FROM audio a JOIN scales s ON s.content = a.content
+            WHERE a.id IN (SELECT value FROM json_each(?1))";
+        let list = serde_json::json!(ids).to_string();
+        let found = self.connection.prepare_cached(sql).and_then(|mut select| {
+            let mut found: HashMap<TrackId, Scales> = HashMap::new();
+            let mut rows = select.query([list])?;
+            while let Some(row) = rows.next()? {
+                let value = ScaleValue {
+                    value: row.get(2)?,
+                    error: row.get(3)?,
+                    origin: row.get(4)?,
+                };
+                let scales = found.entry(TrackId(row.get(0)?)).or_default();
+                scales.insert(row.get(1)?, value);
+            }
+            Ok(found)
+        });
+        self.sql(found)
+    }
+
+    /// The scales that tracks of the library have values of, with how many tracks have one.
+    pub fn scale_names(&self) -> Result<BTreeMap<ScaleName, u64>> {
+        let sql = "SELECT s.scale, count(*) FROM audio a JOIN scales s ON s.content = a.content GROUP BY s.scale";
+        let found = self.connection.prepare(sql).and_then(|mut select| {
+            let rows = select.query_map([], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+            })?;
+            rows.collect()
+        });
+        self.sql(found)
+    }
+
+    /// Gives recordings values of a scale; the owner's own are only replaced by such. Returns how many were.
+    #[doc(hidden)]
+    pub fn set_scale(
+        &mut self,
+        scale: ScaleName,
+        values: &[(ContentId, ScaleValue)],
+    ) -> Result<u64> {
+        self.write(|tx| {
+            let mut changed = 0;
+            for (content, value) in values {
+                changed += put(tx, *content, scale, value)?;
+            }
+            Ok(changed)
+        })
+    }
+
+    /// Takes away a scale: its definition, and the values that are not the owner's own, unless these are to go, too.
+    /// Returns how many values went.
+    #[doc(hidden)]
+    pub fn remove_scale(&mut self, scale: ScaleName, with_own: bool) -> Result<u64> {
+        self.write(|tx| {
+            let name = format!("{DEFINITION}{scale}");
+            tx.execute("DELETE FROM settings WHERE name = ?1", [name])?;
+            let least = if with_own { 3 } else { 2 };
+            let gone = tx.execute(
+                "DELETE FROM scales WHERE scale = ?1 AND origin < ?2",
+                params![scale.as_str(), least],
+            )?;
+            Ok(gone as u64)
+        })
+    }
+
+    /// Gives a scale another name, which no other one has.
+    #[doc(hidden)]
+    pub fn rename_scale(&mut self, from: ScaleName, to: ScaleName) -> Result<()> {
+        self.write(|tx| {
+            let names = params![from.as_str(), to.as_str()];
+            tx.execute("UPDATE scales SET scale = ?2 WHERE scale = ?1", names)?;
+            let names = [from, to].map(|name| format!("{DEFINITION}{name}"));
+            tx.execute("UPDATE settings SET name = ?2 WHERE name = ?1", names)?;
+            Ok(())
+        })
+    }
+
+    /// The definition of a learned scale.
+    #[doc(hidden)]
+    pub fn scale_definition(&self, scale: ScaleName) -> Result<Option<String>> {
+        self.setting(&format!("{DEFINITION}{scale}"))
+    }
+
+    /// Stores the definition of a learned scale.
+    #[doc(hidden)]
+    pub fn define_scale(&mut self, scale: ScaleName, definition: &str) -> Result<()> {
+        self.set_setting(&format!("{DEFINITION}{scale}"), Some(definition))
+    }
+
+    /// The names of the learned scales.
+    #[doc(hidden)]
+    pub fn learned_scales(&self) -> Result<Vec<ScaleName>> {
+        let sql = "SELECT substr(name, 7) FROM settings WHERE name GLOB 'scale.*' ORDER BY name";
+        let found = self.connection.prepare_cached(sql).and_then(|mut select| {
+            let names = select.query_map([], |row| row.get(0))?;
+            names.collect()
+        });
+        self.sql(found)
+    }
+}
+
+/// Stores a value, unless the owner's own is there and this is none; returns how many were stored.
+pub(super) fn put(
+    tx: &Transaction<'_>,
+    content: ContentId,
+    scale: ScaleName,
+    value: &ScaleValue,
+) -> rusqlite::Result<u64> {
+    let stored = tx
+        .prepare_cached(
+            "INSERT INTO scales (content, scale, value, error, origin) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (content, scale) DO UPDATE SET value = excluded.value, error = excluded.error, origin = excluded.origin
+             WHERE excluded.origin = 2 OR scales.origin < 2",
+        )?
+        .execute(params![
+            content.0,
+            scale.as_str(),
+            value.value,
+            value.error,
+            value.origin as i64
+        ])?;
+    Ok(stored as u64)
+}
+
+/// Stores values, as [`put`] does, of a track's recording; a track that is gone by now keeps nothing.
+pub(super) fn put_all(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    scales: &Scales,
+) -> rusqlite::Result<u64> {
+    let content = tx
+        .prepare_cached("SELECT content FROM audio WHERE id = ?1")?
+        .query_map([track.0], |row| row.get(0).map(ContentId))?
+        .next()
+        .transpose()?;
+    let mut stored = 0;
+    if let Some(content) = content {
+        for (scale, value) in scales {
+            stored += put(tx, content, *scale, value)?;
+        }
+    }
+    Ok(stored)
+}
+
+/// The scales that a track has values of.
+pub(super) fn names(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<BTreeSet<ScaleName>> {
+    let sql = "SELECT scale FROM scales WHERE content = (SELECT content FROM audio WHERE id = ?1)";
+    tx.prepare_cached(sql)?
+        .query_map([track.0], |row| row.get(0))?
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! Scales: numbers of one's own, learned and listed.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Subcommand};
+
+use super::ReportFormat;
+use voisin_library::ScaleName;
+
+/// Learn a number of your own, such as the energy that you gave some tracks, and give it to all others
+///
+/// It is learned from stored vectors and measured scales; nothing is decoded. The error that is printed is that on artists
+/// who were held out. A scale that does not beat the mean of its values there is refused, with the figures. Your own values
+/// stand before learned ones, and stay when the scale is removed. Tracks unlike all that taught it get none.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin train scale my-energy --from tag:ENERGY\n  voisin train scale happy --from tag:MOOD=happy\n  voisin train scale warm --from table.csv\n  voisin train scale stars --from rating\n  voisin train scale dj --from collection.nml"
+)]
+pub(crate) struct TrainScaleArgs {
+    /// Its name: letters, digits and hyphens
+    #[arg(value_name = "NAME")]
+    pub(crate) name: ScaleName,
+    /// Where the values are: a tag of your files (tag:NAME), whether a tag has a word (tag:NAME=WORD), a CSV file with the
+    /// columns path or id, and value, the ratings of your players (rating), or the ratings of a Rekordbox collection (.xml)
+    /// or of a Traktor collection (.nml)
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) from: ScaleSource,
+    /// Whose ratings, where several people listen
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) listener: String,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Where values of a scale are.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ScaleSource {
+    /// A tag, and the word that is looked for in it.
+    Tag(String, Option<String>),
+    Table(PathBuf),
+    Rating,
+    Rekordbox(PathBuf),
+    Traktor(PathBuf),
+}
+
+impl FromStr for ScaleSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(tag) = text.strip_prefix("tag:").filter(|tag| !tag.is_empty()) {
+            let (name, word) = match tag.split_once('=') {
+                Some((name, word)) => (name, Some(word.to_owned())),
+                None => (tag, None),
+            };
+            return Ok(Self::Tag(name.to_owned(), word));
+        }
+        let path = PathBuf::from(text);
+        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        match ending.as_deref().and_then(|ending| ending.to_str()) {
+            _ if text == "rating" => Ok(Self::Rating),
+            Some("csv") => Ok(Self::Table(path)),
+            Some("xml") => Ok(Self::Rekordbox(path)),
+            Some("nml") => Ok(Self::Traktor(path)),
+            _ => Err(format!(
+                "expected tag:NAME, tag:NAME=WORD, rating, or a file that ends in .csv, .xml or .nml, found \"{text}\""
+            )),
+        }
+    }
+}
+
+/// List the scales of the library, or rename or remove learned ones
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  voisin scales\n  voisin scales rename dj my-energy\n  voisin scales remove my-energy\n  voisin list --sort energy"
+)]
+pub(crate) struct ScalesArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ScalesCommand>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScalesCommand {
+    /// Give a learned scale another name
+    Rename {
+        /// The scale
+        #[arg(value_name = "NAME")]
+        from: ScaleName,
+        /// Its new name
+        #[arg(value_name = "NEW")]
+        to: ScaleName,
+    },
+    /// Forget a learned scale; your own values stay
+    Remove {
+        /// The scale
+        #[arg(value_name = "NAME")]
+        name: ScaleName,
+        /// Your own values, too
+        #[arg(long)]
+        with_values: bool,
+    },
+}
+
+/// Evaluate a learned scale on artists who are held out, from your own values of today
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin eval scale my-energy")]
+pub(crate) struct EvalScaleArgs {
+    /// The scale
+    #[arg(value_name = "NAME")]
+    pub(crate) name: ScaleName,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}

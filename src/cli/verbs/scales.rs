@@ -1,0 +1,501 @@
+//! `voisin scales`, `train scale`, `eval scale` and `suspects --scale`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+
+use crate::cli::Ending;
+use crate::cli::args::{
+    EvalScaleArgs, ReportFormat, ScaleSource, ScalesArgs, ScalesCommand, TrainScaleArgs,
+};
+use crate::cli::context::Context;
+use crate::cli::render::track::lossy;
+use crate::cli::render::{self, Align, Table, count};
+use voisin_audio::tags::read_named;
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, LearnedScale, MEASURED_SCALES, ScaleTraining};
+use voisin_library::scan::playlist::path_in_table;
+use voisin_library::{ScaleName, SortBy};
+
+/// Names of columns of lists that are no sort orders.
+const TAKEN: [&str; 12] = [
+    "artists",
+    "camelot",
+    "files",
+    "genres",
+    "lufs",
+    "mbid",
+    "isrc",
+    "seconds",
+    "tempo",
+    "words",
+    "similarity",
+    "vector",
+];
+
+/// Scales of the library.
+pub(crate) fn run(context: &Context, args: &ScalesArgs) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine()?;
+    match &args.command {
+        None => list(&engine, args.format),
+        Some(ScalesCommand::Rename { from, to }) => {
+            known(&engine, *from)?;
+            check_name(*to)?;
+            if engine.library().scale_names()?.contains_key(to) {
+                bail!("expected a name that no scale has, found {to}");
+            }
+            engine.library_mut().rename_scale(*from, *to)?;
+            Ok(Ending::Fine)
+        }
+        Some(ScalesCommand::Remove { name, with_values }) => {
+            known(&engine, *name)?;
+            let gone = engine.library_mut().remove_scale(*name, *with_values)?;
+            let kept = engine.own_values(*name)?.len() as u64;
+            let kept = if kept > 0 {
+                format!(
+                    "; {} of your own stay (--with-values)",
+                    count(kept, "value")
+                )
+            } else {
+                String::new()
+            };
+            context
+                .console
+                .note(&format!("{name}: {} forgotten{kept}", count(gone, "value")));
+            Ok(Ending::Fine)
+        }
+    }
+}
+
+fn list(engine: &Engine, format: ReportFormat) -> anyhow::Result<Ending> {
+    let tracks = engine.library().scale_names()?;
+    let learned: HashMap<ScaleName, LearnedScale> = engine.learned_scales()?.into_iter().collect();
+    let mut rows = Vec::new();
+    for (name, tracks) in &tracks {
+        let measured = MEASURED_SCALES.iter().find(|one| one.name == name.as_str());
+        let (origin, definition, error) = match (learned.get(name), measured) {
+            (Some(scale), _) => {
+                let origin = if engine.is_current(scale)? {
+                    "learned"
+                } else {
+                    "stale"
+                };
+                (origin, scale.from.clone(), Some(scale.figures.two_thirds))
+            }
+            (None, Some(one)) => ("measured", one.definition.to_owned(), Some(one.error)),
+            (None, None) => ("own", "values without a definition".to_owned(), None),
+        };
+        rows.push((name, tracks, origin, error, definition));
+    }
+    if format == ReportFormat::Json {
+        let rows = rows.iter().map(|(name, tracks, origin, error, definition)| {
+            json!({
+                "name": name, "tracks": tracks, "origin": origin, "error": error, "definition": definition,
+                "figures": learned.get(name).map(|scale| &scale.figures),
+            })
+        });
+        render::print_json(&rows.collect::<Vec<_>>())?;
+        return Ok(Ending::Fine);
+    }
+    let mut table = Table::new(&[
+        ("scale", Align::Left),
+        ("tracks", Align::Right),
+        ("error", Align::Right),
+        ("origin", Align::Left),
+        ("definition", Align::Left),
+    ]);
+    for (name, tracks, origin, error, definition) in rows {
+        table.row([
+            name.to_string(),
+            tracks.to_string(),
+            error.map_or_else(String::new, |error| format!("{error:.0}")),
+            origin.to_owned(),
+            definition,
+        ]);
+    }
+    table.print()?;
+    Ok(Ending::Fine)
+}
+
+/// Learns a scale.
+pub(crate) fn train(context: &Context, args: &TrainScaleArgs) -> anyhow::Result<Ending> {
+    check_name(args.name)?;
+    let mut engine = context.open_engine()?;
+    let raw = values(&engine, &args.from, &args.listener)?;
+    let (given, rule) = on_scale(raw, matches!(args.from, ScaleSource::Rating));
+    let from = format!("{}; {rule}", source_text(&args.from));
+    let busy = context.console.busy("learning the scale");
+    let learned = engine.learn_scale(&given, &from)?;
+    drop(busy);
+    if !learned.beats_mean() {
+        report(args.name, &learned, None, args.format)?;
+        context.console.warn(&format!(
+            "{} is refused: on artists who were held out it does not beat the mean of its values; nothing was stored",
+            args.name
+        ));
+        return Ok(Ending::Partial);
+    }
+    let filled = engine.keep_scale(args.name, &given, &learned.scale)?;
+    report(args.name, &learned, Some(filled), args.format)?;
+    Ok(Ending::Fine)
+}
+
+/// Evaluates a learned scale.
+pub(crate) fn eval(context: &Context, args: &EvalScaleArgs) -> anyhow::Result<Ending> {
+    let engine = context.open_engine()?;
+    let learned = learned_again(&engine, args.name)?;
+    report(args.name, &learned, None, args.format)?;
+    Ok(if learned.beats_mean() {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
+}
+
+/// Own values that other artists' contradict by more than nine of ten errors, the greatest contradiction first.
+pub(crate) fn suspects(
+    context: &Context,
+    name: ScaleName,
+    limit: usize,
+    is_json: bool,
+) -> anyhow::Result<Ending> {
+    let engine = context.open_engine()?;
+    let learned = learned_again(&engine, name)?;
+    let most = learned.scale.figures.nine_tenths;
+    let mut found = learned.held_out;
+    found.retain(|(_, value, expected)| (value - expected).abs() > most);
+    found.sort_by(|a, b| (b.1 - b.2).abs().total_cmp(&(a.1 - a.2).abs()));
+    let contradicted = found.len();
+    found.truncate(limit);
+    let ids: Vec<TrackId> = found.iter().map(|(id, ..)| *id).collect();
+    let tracks = engine.library().tracks_by_id(&ids)?;
+    if is_json {
+        let rows = found.iter().zip(&tracks).map(|((id, value, expected), track)| {
+            json!({"id": id, "path": lossy(&track.path), "value": value, "expected": expected})
+        });
+        render::print_json(&rows.collect::<Vec<_>>())?;
+        return Ok(Ending::Fine);
+    }
+    let mut table = Table::new(&[
+        ("id", Align::Right),
+        ("yours", Align::Right),
+        ("expected", Align::Right),
+        ("track", Align::Left),
+        ("path", Align::Left),
+    ]);
+    for ((id, value, expected), track) in found.iter().zip(&tracks) {
+        table.row([
+            id.to_string(),
+            format!("{value:.0}"),
+            format!("{expected:.0}"),
+            track.display_name(),
+            lossy(&track.path),
+        ]);
+    }
+    table.print()?;
+    context.console.note(&format!(
+        "{} of {name} off by more than {most:.0}, by what tracks by other artists say",
+        count(contradicted as u64, "value")
+    ));
+    Ok(Ending::Fine)
+}
+
+fn learned_again(engine: &Engine, name: ScaleName) -> anyhow::Result<ScaleTraining> {
+    known(engine, name)?;
+    let given = engine.own_values(name)?;
+    Ok(engine.learn_scale(&given, "own values")?)
+}
+
+fn known(engine: &Engine, name: ScaleName) -> anyhow::Result<()> {
+    let is_learned = engine.library().learned_scales()?.contains(&name);
+    if !is_learned && engine.own_values(name)?.is_empty() {
+        bail!("expected a learned scale, found {name} (\"voisin scales\" lists them)");
+    }
+    Ok(())
+}
+
+/// Refuses names that mean something else.
+fn check_name(name: ScaleName) -> anyhow::Result<()> {
+    let text = name.as_str();
+    let is_measured = MEASURED_SCALES.iter().any(|one| one.name == text);
+    let is_order = SortBy::ALL.iter().any(|(known, _)| *known == text);
+    if is_measured || is_order || TAKEN.contains(&text) {
+        bail!("expected a name of your own, found {name}, which is taken: try my-{name}");
+    }
+    Ok(())
+}
+
+fn report(
+    name: ScaleName,
+    learned: &ScaleTraining,
+    filled: Option<u64>,
+    format: ReportFormat,
+) -> anyhow::Result<()> {
+    let figures = &learned.scale.figures;
+    if format == ReportFormat::Json {
+        return render::print_json(&json!({
+            "name": name, "from": learned.scale.from, "figures": figures, "beats_mean": learned.beats_mean(),
+            "filled": filled,
+        }));
+    }
+    let gain = 100.0 * (1.0 - figures.error / figures.error_of_mean.max(1e-9));
+    let mut lines = vec![
+        format!("scale:    {name}, from {}", learned.scale.from),
+        format!(
+            "values:   {} by {}",
+            count(figures.rows as u64, "track"),
+            count(figures.groups as u64, "artist")
+        ),
+        format!(
+            "error:    {:.1}, that of the mean {:.1}: {gain:.0} % less (p = {:.4}), on artists who were held out",
+            figures.error, figures.error_of_mean, figures.p
+        ),
+        format!(
+            "interval: two of three within {:.1}, nine of ten within {:.1}; rank correlation {:.2}",
+            figures.two_thirds, figures.nine_tenths, figures.spearman
+        ),
+    ];
+    if let Some(filled) = filled {
+        lines.push(format!(
+            "given to: {} without a value of yours",
+            count(filled, "track")
+        ));
+    }
+    lines
+        .iter()
+        .try_for_each(|line| render::print_line(&render::terminal_safe(line)))
+}
+
+fn source_text(source: &ScaleSource) -> String {
+    match source {
+        ScaleSource::Tag(name, None) => format!("the tag {name}"),
+        ScaleSource::Tag(name, Some(word)) => format!("{word} in the tag {name}"),
+        ScaleSource::Rating => "ratings".to_owned(),
+        ScaleSource::Table(path) | ScaleSource::Rekordbox(path) | ScaleSource::Traktor(path) => {
+            lossy(path)
+        }
+    }
+}
+
+/// Values on 0 to 100, and the rule that made them so.
+fn on_scale(
+    raw: BTreeMap<TrackId, f64>,
+    are_stars: bool,
+) -> (BTreeMap<TrackId, f64>, &'static str) {
+    let least = raw.values().copied().fold(f64::INFINITY, f64::min);
+    let most = raw.values().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (from, to, rule) = match most {
+        _ if least < 0.0 || most > 100.0 => (least, most, "from the least to the greatest"),
+        _ if are_stars => (0.0, 5.0, "0 to 5 are 0 to 100"),
+        most if most <= 1.0 => (0.0, 1.0, "0 to 1 are 0 to 100"),
+        most if most <= 5.0 => (0.0, 5.0, "0 to 5 are 0 to 100"),
+        most if most <= 10.0 => (0.0, 10.0, "0 to 10 are 0 to 100"),
+        _ => (0.0, 100.0, "0 to 100"),
+    };
+    let wide = (to - from).max(1e-9);
+    let given = raw
+        .into_iter()
+        .map(|(id, value)| (id, 100.0 * (value - from) / wide));
+    (given.collect(), rule)
+}
+
+/// The values of tracks of the library, as the source has them.
+fn values(
+    engine: &Engine,
+    source: &ScaleSource,
+    listener: &str,
+) -> anyhow::Result<BTreeMap<TrackId, f64>> {
+    let library = engine.library();
+    let of_paths = |found: Vec<(PathBuf, f64)>| -> anyhow::Result<BTreeMap<TrackId, f64>> {
+        let mut values = BTreeMap::new();
+        for (path, value) in found {
+            let track = library.find_by_path(&path)?;
+            values.extend(track.map(|track| (track, value)));
+        }
+        Ok(values)
+    };
+    match source {
+        ScaleSource::Tag(name, word) => {
+            let mut values = BTreeMap::new();
+            for track in library.tracks()? {
+                // A file that is away says nothing.
+                let texts = read_named(&track.path, name).unwrap_or_default();
+                values.extend(tag_value(&texts, word.as_deref()).map(|value| (track.id, value)));
+            }
+            Ok(values)
+        }
+        ScaleSource::Rating => Ok(library.ratings(listener)?.into_iter().collect()),
+        ScaleSource::Table(path) => table(engine, path),
+        ScaleSource::Rekordbox(path) => of_paths(rekordbox(&read(path)?)),
+        ScaleSource::Traktor(path) => of_paths(traktor(&read(path)?)),
+    }
+}
+
+/// The first number of a tag, or whether one of its words is the one that is looked for; `None` for a file without the tag.
+fn tag_value(texts: &[String], word: Option<&str>) -> Option<f64> {
+    let Some(word) = word else {
+        return texts.iter().find_map(|text| number(text));
+    };
+    let has = texts
+        .iter()
+        .flat_map(|text| text.split([';', ',', '/']))
+        .any(|part| part.trim().eq_ignore_ascii_case(word));
+    (!texts.is_empty()).then_some(if has { 100.0 } else { 0.0 })
+}
+
+/// `7`, `0.8`, `8A - Energy 7`.
+fn number(text: &str) -> Option<f64> {
+    let lower = text.to_ascii_lowercase();
+    let text = lower.split_once("energy").map_or(text, |(_, rest)| rest);
+    let digits = |c: char| c.is_ascii_digit() || c == '.';
+    let start = text.find(|c: char| c.is_ascii_digit())?;
+    let rest = &text[start..];
+    let end = rest.find(|c| !digits(c)).unwrap_or(rest.len());
+    rest[..end].trim_end_matches('.').parse().ok()
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn table(engine: &Engine, path: &Path) -> anyhow::Result<BTreeMap<TrackId, f64>> {
+    let library = engine.library();
+    let known: HashSet<TrackId> = library.track_ids()?.into_iter().collect();
+    let failed = || format!("cannot read {}", path.display());
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_path(path)
+        .with_context(failed)?;
+    let header = reader.headers()?.clone();
+    let find = |name: &str| {
+        header
+            .iter()
+            .position(|column| column.eq_ignore_ascii_case(name))
+    };
+    let (Some(at), Some(value)) = (find("id").or_else(|| find("path")), find("value")) else {
+        let found = header.iter().collect::<Vec<_>>().join(",");
+        bail!(
+            "{}: expected the columns path or id, and value, found {found}",
+            path.display()
+        );
+    };
+    let by_id = find("id").is_some();
+    let mut values = BTreeMap::new();
+    for record in reader.records() {
+        let record = record.with_context(failed)?;
+        let cell = |at: usize| record.get(at).unwrap_or_default();
+        let text = cell(value);
+        let number: Option<f64> = text.parse().ok().filter(|number: &f64| number.is_finite());
+        let Some(number) = number else {
+            bail!(
+                "{}: expected a number as value, found \"{text}\"",
+                path.display()
+            );
+        };
+        let track = if by_id {
+            let id = cell(at).trim_start_matches("id:").parse().ok();
+            id.map(TrackId).filter(|id| known.contains(id))
+        } else {
+            library.find_by_path(&path_in_table(cell(at)))?
+        };
+        values.extend(track.map(|track| (track, number)));
+    }
+    Ok(values)
+}
+
+/// The tags of this name in a text of XML, each from behind its name to its end.
+fn elements<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let start = format!("<{name} ");
+    let parts: Vec<&str> = text.split(start.as_str()).skip(1).collect();
+    parts.into_iter()
+}
+
+/// An attribute's text in what begins an element.
+fn attribute(element: &str, name: &str) -> Option<String> {
+    let head = element.split('>').next()?;
+    let (_, rest) = head.split_once(&format!("{name}=\""))?;
+    let (value, _) = rest.split_once('"')?;
+    let plain = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&amp;", "&"),
+    ];
+    let text = plain
+        .iter()
+        .fold(value.to_owned(), |text, (from, to)| text.replace(from, to));
+    Some(text)
+}
+
+/// Ratings of a Rekordbox collection, 0 to 255 in steps of 51; 0 is none.
+fn rekordbox(text: &str) -> Vec<(PathBuf, f64)> {
+    let rated = elements(text, "TRACK").filter_map(|track| {
+        let stars: f64 = attribute(track, "Rating")?.parse().ok()?;
+        let place = attribute(track, "Location")?;
+        (stars > 0.0).then(|| (path_in_table(&place), stars / 51.0))
+    });
+    rated.collect()
+}
+
+/// Ratings of a Traktor collection, 0 to 255 in steps of 51; 0 is none.
+fn traktor(text: &str) -> Vec<(PathBuf, f64)> {
+    let rated = elements(text, "ENTRY").filter_map(|entry| {
+        let info = elements(entry, "INFO").next()?;
+        let place = elements(entry, "LOCATION").next()?;
+        let stars: f64 = attribute(info, "RANKING")?.parse().ok()?;
+        let folder = attribute(place, "DIR")?.replace("/:", "/");
+        let path = PathBuf::from(format!("{folder}{}", attribute(place, "FILE")?));
+        (stars > 0.0).then_some((path, stars / 51.0))
+    });
+    rated.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_from_tags_and_collections() {
+        let texts = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| (*text).to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(tag_value(&texts(&["8A - Energy 7"]), None), Some(7.0));
+        assert_eq!(tag_value(&texts(&["none", "0.75"]), None), Some(0.75));
+        assert_eq!(
+            tag_value(&texts(&["Sad; Happy"]), Some("happy")),
+            Some(100.0)
+        );
+        assert_eq!(tag_value(&texts(&["Unhappy"]), Some("happy")), Some(0.0));
+        assert_eq!(tag_value(&[], Some("happy")), None);
+        let xml = "<COLLECTION><TRACK TrackID=\"1\" Rating=\"204\" Location=\"file://localhost/m/a%20&amp;%20b.mp3\"/>\
+                   <TRACK Rating=\"0\" Location=\"file://localhost/m/c.mp3\"></TRACK></COLLECTION>";
+        assert_eq!(rekordbox(xml), [(PathBuf::from("/m/a & b.mp3"), 4.0)]);
+        let nml = "<ENTRY TITLE=\"x\"><LOCATION DIR=\"/:m/:n/:\" FILE=\"a.mp3\" VOLUME=\"d\"></LOCATION>\
+                   <INFO GENRE=\"y\" RANKING=\"51\"></INFO></ENTRY><ENTRY><INFO RANKING=\"255\"></INFO></ENTRY>";
+        assert_eq!(traktor(nml), [(PathBuf::from("/m/n/a.mp3"), 1.0)]);
+        assert!(rekordbox("<TRACK Rating=\"204").is_empty());
+    }
+
+    #[test]
+    fn any_unit_becomes_0_to_100() {
+        let scaled = |values: &[f64]| {
+            let raw = values.iter().enumerate();
+            let raw = raw
+                .map(|(id, value)| (TrackId(id as i64), *value))
+                .collect();
+            on_scale(raw, false).0.into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(scaled(&[1.0, 10.0]), [10.0, 100.0]);
+        assert_eq!(scaled(&[0.0, 0.5]), [0.0, 50.0]);
+        assert_eq!(scaled(&[1.0, 4.0]), [20.0, 80.0]);
+        assert_eq!(scaled(&[12.0, 80.0]), [12.0, 80.0]);
+        assert_eq!(scaled(&[-50.0, 0.0, 150.0]), [0.0, 25.0, 100.0]);
+    }
+}
