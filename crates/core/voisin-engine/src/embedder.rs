@@ -430,9 +430,14 @@ impl Embedder {
             .ears
             .iter()
             .fold(1, |group, ear| least_common_multiple(group, ear.every));
-        let together = BATCH
-            .max(self.encoder.preferred_batch())
-            .next_multiple_of(group);
+        let together = if matches!(plan, WindowPlan::Part { .. }) {
+            // Each network hears the first window of a batch, and a passage's place asks for all of them.
+            1
+        } else {
+            BATCH
+                .max(self.encoder.preferred_batch())
+                .next_multiple_of(group)
+        };
         let mut batch = MelBatch::new(
             &self.ears,
             std::mem::take(&mut reading.ears),
@@ -611,6 +616,16 @@ mod tests {
 
     use super::*;
 
+    /// A tone of which no two windows are alike.
+    fn sliding_tone(seconds: u32, rate: u32) -> Vec<f32> {
+        (0..seconds * rate)
+            .map(|i| {
+                let t = i as f32 / rate as f32;
+                0.3 * (std::f32::consts::TAU * (200.0 + 20.0 * t) * t).sin()
+            })
+            .collect()
+    }
+
     #[test]
     fn rows_do_not_depend_on_where_a_batch_is_cut() {
         let encoder =
@@ -618,14 +633,8 @@ mod tests {
         let rare = encoder.every().nth(1).unwrap();
         assert!(rare > 1 && !BATCH.is_multiple_of(rare), "{rare}");
         let embedder = Embedder::new(encoder).unwrap();
-        // A tone that slides: no two windows are alike.
         let rate = 16_000;
-        let samples: Vec<f32> = (0..90 * rate)
-            .map(|i| {
-                let t = i as f32 / rate as f32;
-                0.3 * (std::f32::consts::TAU * (200.0 + 20.0 * t) * t).sin()
-            })
-            .collect();
+        let samples = sliding_tone(90, rate);
         let heard = embedder
             .embed_samples(&samples, rate, WindowPlan::All, None)
             .unwrap();
@@ -638,6 +647,31 @@ mod tests {
                 i % rare > 0 || i == 0 || beside(i) != beside(i - 1),
                 "window {i} is heard anew"
             );
+        }
+    }
+
+    #[test]
+    fn all_networks_hear_every_window_of_a_passage() {
+        let encoder =
+            Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
+        let dimension = encoder.manifest().dimension;
+        let embedder = Embedder::new(encoder).unwrap();
+        let rate = 16_000;
+        let samples = sliding_tone(20, rate);
+        let part = WindowPlan::Part {
+            from: 4_000,
+            to: 14_000,
+        };
+        let heard = embedder
+            .embed_samples(&samples, rate, part, None)
+            .unwrap()
+            .windows;
+        assert_eq!(heard.dim(), (7, dimension));
+        for i in 1..heard.nrows() {
+            for part in [0..200, 200..dimension] {
+                let part = |row: usize| heard.slice(ndarray::s![row, part.clone()]);
+                assert_ne!(part(i), part(i - 1), "window {i}");
+            }
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Passage {
     lead: f32,
     /// Its length in seconds.
     pub seconds: f32,
+    /// Numbers of a window that the model hears in each one, see [`PlaceOptions::placing`].
+    placing: usize,
 }
 
 /// A place that sounds like a passage.
@@ -125,6 +127,7 @@ impl Engine {
             window_seconds,
             lead,
             seconds: (end - from) as f32,
+            placing: embedder.encoder().manifest().numbers_of_each_window(),
         })
     }
 
@@ -152,6 +155,7 @@ impl Engine {
         let mut source = |track: TrackId| window_set(library, &parts, track);
         let mut wanted = PlaceOptions {
             places,
+            placing: passage.placing,
             itself: passage.place(),
             ..PlaceOptions::default()
         };
@@ -184,18 +188,16 @@ impl Engine {
             .iter()
             .map(|(track, _)| (track.path.clone(), track.audio.seconds))
             .collect();
+        let exactly = PlaceOptions {
+            places: 1,
+            placing: 0,
+            ..wanted
+        };
         let exact: Vec<Option<PassageMatch>> = files[..files.len().min(HEARD)]
             .par_iter()
             .zip(near.par_iter().map(|found| &found.1))
             .map(|((path, seconds), rough)| {
-                listen(
-                    embedder?,
-                    path,
-                    *seconds,
-                    passage,
-                    rough,
-                    wanted.taken(rough.track),
-                )
+                listen(embedder?, path, *seconds, passage, rough, &exactly)
             })
             .collect();
         let heard = if embedder.is_some() { exact.len() } else { 0 };
@@ -258,15 +260,13 @@ impl Passage {
 }
 
 /// The best place in a file about a rough one; `None` where it cannot be read.
-///
-/// - `taken`: from and to in seconds of what is no answer
 fn listen(
     embedder: &Embedder,
     path: &Path,
     seconds: f64,
     passage: &Passage,
     rough: &PassageMatch,
-    taken: Vec<(f32, f32)>,
+    options: &PlaceOptions,
 ) -> Option<PassageMatch> {
     let info = voisin_audio::probe(path).ok()?;
     let milliseconds = |seconds: f32| (seconds.max(0.0) * 1000.0) as u32;
@@ -287,8 +287,7 @@ fn listen(
         &passage.windows,
         passage.window_seconds,
         (rough.track, &windows),
-        taken,
-        1,
+        options,
     )
     .ok()?;
     found.into_iter().next()

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,9 @@ pub struct PassageMatch {
 pub struct PlaceOptions {
     /// Places of each track at most, none of which overlap; 0 is 1.
     pub places: usize,
+    /// Numbers of a window's vector, from the first, that decide where in a track a passage lies; 0 is all. Those behind them
+    /// may be of the window before.
+    pub placing: usize,
     /// Tracks that the passage is from, or a copy of that: where it is itself is no answer.
     pub own: HashSet<TrackId>,
     /// Where that is, in seconds.
@@ -135,13 +138,7 @@ pub fn search(
             })
             .collect();
         found.par_extend(loaded.par_iter().map(|(track, windows)| {
-            best_passages(
-                query,
-                window_seconds,
-                (*track, windows),
-                options.taken(*track),
-                options.places,
-            )
+            best_passages(query, window_seconds, (*track, windows), options)
         }));
     }
     let found: Vec<Vec<PassageMatch>> = found.into_iter().collect::<Result<_>>()?;
@@ -158,15 +155,11 @@ pub fn search(
 /// The places in one track's windows that a passage fits best, best first.
 ///
 /// See [`search`]. There must be windows on both sides.
-///
-/// - `taken`: stretches that are no answer, from and to in seconds
-/// - `places`: how many at most, none of which overlap; 0 is 1
 pub fn best_passages(
     query: &WindowSet,
     window_seconds: f32,
     (track, windows): (TrackId, &WindowSet),
-    mut taken: Vec<(f32, f32)>,
-    places: usize,
+    options: &PlaceOptions,
 ) -> Result<Vec<PassageMatch>> {
     for (what, set) in [
         ("a passage's windows", query),
@@ -185,18 +178,33 @@ pub fn best_passages(
         query.vectors.ncols(),
         windows.vectors.ncols(),
     )?;
-    let products: Array2<f32> = query.vectors.dot(&windows.vectors.t());
+    let products = query.vectors.dot(&windows.vectors.t());
+    let placing = match options.placing {
+        0 => products.clone(),
+        n => {
+            let leading = s![.., ..n.min(query.vectors.ncols())];
+            query
+                .vectors
+                .slice(leading)
+                .dot(&windows.vectors.slice(leading).t())
+        }
+    };
+    let mut taken = options.taken(track);
     let first = query.starts[0];
     let length = query.starts[query.len() - 1] - first + window_seconds;
     let spacing = spacing(windows);
     let mut found = Vec::new();
-    while found.len() < places.max(1) {
+    while found.len() < options.places.max(1) {
         // A place that overlaps none that is taken.
         let is_free =
             |from: f32, to: f32| taken.iter().all(|&(begin, end)| to <= begin || from >= end);
-        let Some((shift, similarity, count)) =
-            best_place(query, window_seconds, windows, &products, is_free)
-        else {
+        let Some((shift, similarity, count)) = best_place(
+            query,
+            window_seconds,
+            windows,
+            [&placing, &products],
+            is_free,
+        ) else {
             break;
         };
         let from = (first + shift).max(0.0);
@@ -220,19 +228,20 @@ const SAME_PLACE: f32 = 0.05;
 /// Shift of the passage, similarity there, and how many of the track's windows it was measured on; `None` where no place is
 /// free.
 ///
-/// - `products`: of the passage's windows with the track's
+/// - `products`: of the passage's windows with the track's, as far as they decide the place, and whole
 /// - `is_free`: whether the passage may lie from here to there
 fn best_place(
     query: &WindowSet,
     window_seconds: f32,
     windows: &WindowSet,
-    products: &Array2<f32>,
+    products: [&Array2<f32>; 2],
     is_free: impl Fn(f32, f32) -> bool,
 ) -> Option<(f32, f32, usize)> {
     let reach = (spacing(query) / 2.0).max(0.05) + 1e-3;
     let begin = query.starts[0];
     let end = query.starts[query.len() - 1];
-    let mut best = (0.0, f32::NEG_INFINITY, 0_usize);
+    let mut best = (0.0, 0.0, 0_usize);
+    let mut most = f32::NEG_INFINITY;
     // it must lie wholly in the track, by the starts of the track's windows
     let first = windows.starts[0];
     let last = windows.starts[windows.len() - 1];
@@ -258,7 +267,7 @@ fn best_place(
         let low = windows
             .starts
             .partition_point(|&start| start < begin + shift - reach);
-        let mut sum = 0.0;
+        let mut sums = [0.0; 2];
         let mut count = 0;
         let mut q = 0;
         for (w, &start) in windows.starts.iter().enumerate().skip(low) {
@@ -272,20 +281,25 @@ fn best_place(
                 q += 1;
             }
             if (query.starts[q] - time).abs() <= reach {
-                sum += products[[q, w]];
+                for (sum, products) in sums.iter_mut().zip(products) {
+                    *sum += products[[q, w]];
+                }
                 count += 1;
             }
         }
-        if count >= needed && sum / count as f32 > best.1 {
-            best = (shift, sum / count as f32, count);
+        let [fit, similarity] = sums.map(|sum| sum / count as f32);
+        if count >= needed && fit > most {
+            most = fit;
+            best = (shift, similarity, count);
         }
     }
     if best.2 == 0 {
         // The track is shorter than the passage: its best window.
-        for ((i, j), &product) in products.indexed_iter() {
+        for ((i, j), &fit) in products[0].indexed_iter() {
             let start = windows.starts[j];
-            if product > best.1 && is_free(start, start + window_seconds) {
-                best = (start - query.starts[i], product, 1);
+            if fit > most && is_free(start, start + window_seconds) {
+                most = fit;
+                best = (start - query.starts[i], products[1][[i, j]], 1);
             }
         }
     }
@@ -353,8 +367,13 @@ mod tests {
                 .row_mut(45 + i)
                 .assign(&query.vectors.row(i));
         }
-        let found =
-            best_passages(&query, 1.0, (TrackId(0), &beginning), Vec::new(), 1).expect("windows");
+        let found = best_passages(
+            &query,
+            1.0,
+            (TrackId(0), &beginning),
+            &PlaceOptions::default(),
+        )
+        .expect("windows");
         let [found] = found.as_slice() else {
             panic!("{found:?}")
         };
@@ -390,6 +409,7 @@ mod tests {
             places: 1,
             own: HashSet::from([TrackId(1)]),
             itself: (20.0, 32.0),
+            ..PlaceOptions::default()
         };
         let found = search(&query, 1.0, &tracks, &mut source, &options, 10).expect("windows");
         assert_eq!(
@@ -415,6 +435,34 @@ mod tests {
         options.itself = (0.0, 200.0);
         let found = search(&query, 1.0, &tracks[..1], &mut source, &options, 10).expect("windows");
         assert!(found.is_empty(), "{found:?}");
+    }
+
+    /// Behind 24 numbers of each window stand 24 that every fourth one has of its own.
+    #[test]
+    fn numbers_of_a_window_before_do_not_move_a_place() {
+        let each = drifting(60, 6, 1.0);
+        let fewer = drifting(60, 7, 1.0);
+        let joined = |heard: &dyn Fn(usize) -> usize| {
+            let rows: Vec<usize> = (0..60).map(heard).collect();
+            let behind = fewer.vectors.select(ndarray::Axis(0), &rows);
+            let both =
+                ndarray::concatenate(ndarray::Axis(1), &[each.vectors.view(), behind.view()])
+                    .expect("a row for each window");
+            WindowSet::new(&each.starts, &both)
+        };
+        let query = cut(&joined(&|i| i), 21.0, 24.0, 1.0).expect("inside");
+        let track = joined(&|i| i - i % 4);
+        let place = |placing: usize| {
+            let options = PlaceOptions {
+                placing,
+                ..PlaceOptions::default()
+            };
+            let found = best_passages(&query, 1.0, (TrackId(0), &track), &options);
+            found.expect("windows")[0].clone()
+        };
+        assert_eq!(place(24).from, 21.0);
+        assert!(place(0).from > 21.5, "{:?}", place(0));
+        assert!(place(24).similarity < place(0).similarity);
     }
 
     #[test]
