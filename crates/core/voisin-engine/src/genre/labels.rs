@@ -75,7 +75,7 @@ impl LabelSource {
 /// Which tracks must not be on both sides of a split.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum GroupBy {
-    /// Those of one artist; a track without an artist stands alone.
+    /// Those of one artist; where nobody is named, those of one album, and without one a track stands alone.
     #[default]
     Artist,
     /// Those of one album of one artist.
@@ -180,12 +180,23 @@ impl TrackDisplay {
     }
 }
 
-/// Who leads a track, or the track itself: by those who join in for a song, whole genres would become one group.
+/// Who leads a track, or its album where nobody is named, or the track itself: by those who join in for a song, whole genres
+/// would become one group.
 pub(super) fn artist_group(track: &Track) -> String {
     track
         .people()
         .first()
-        .map_or_else(|| group_of_one(track), |artist| fold(artist))
+        .map_or_else(|| album_group(track), |artist| fold(artist))
+}
+
+/// The album, by whoever is on it; the track itself where none is named.
+fn album_group(track: &Track) -> String {
+    let Some(album) = track.album() else {
+        return group_of_one(track);
+    };
+    let people = track.people();
+    let artist = people.first().copied().map(fold).unwrap_or_default();
+    format!("{artist}\0{}", fold(album))
 }
 
 /// NUL cannot stand in a tag or a path, so a track of its own never meets another.
@@ -451,10 +462,7 @@ impl Engine {
             let alone = || group_of_one(&track);
             let key = match group_by {
                 GroupBy::Artist => artist_group(&track),
-                GroupBy::Album => match (track.people().first(), track.tags.album.as_deref()) {
-                    (Some(artist), Some(album)) => format!("{}\0{}", fold(artist), fold(album)),
-                    _ => alone(),
-                },
+                GroupBy::Album => album_group(&track),
                 GroupBy::Folder => cue::folder(&track.path)
                     .map_or_else(alone, |p| p.to_string_lossy().into_owned()),
                 GroupBy::Track => alone(),
@@ -506,7 +514,28 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use voisin_library::testing::{library, track};
+
     use super::*;
+
+    #[test]
+    fn an_album_of_nobody_is_one_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 4);
+        let mut group = |seed: u64, artist: Option<&str>, album: Option<&str>| {
+            let mut new = track(seed, vec![0.5; 4], 1);
+            new.tags.artist = artist.map(str::to_owned);
+            new.tags.album = album.map(str::to_owned);
+            let id = library.insert_track(&new).unwrap();
+            artist_group(&library.track(id).unwrap())
+        };
+        let live = group(1, None, Some("Live"));
+        assert_eq!(group(2, None, Some("LIVE")), live);
+        assert_ne!(group(3, Some("Muldjord"), Some("Live")), live);
+        assert_ne!(group(4, None, Some("Unknown Album")), live);
+        assert_ne!(group(5, None, None), group(6, None, None));
+        assert_eq!(group(7, Some("Muldjord"), None), "muldjord");
+    }
 
     #[test]
     fn sources_are_read_as_written() {
