@@ -12,8 +12,8 @@ macro_rules! files {
 }
 
 static FILES: [(&str, &[u8]); 8] = files![
-    "voisin-256.json",
     "voisin-equal.json",
+    "voisin-256.json",
     "voisin-3-musicnn.json",
     "voisin-3.json",
     "musicnn-msd.json",
@@ -24,15 +24,15 @@ static FILES: [(&str, &[u8]); 8] = files![
 
 /// Names of the built-in models, the default first; the manifest of each is the file `NAME.json`.
 pub const NAMES: [&str; 5] = [
-    "voisin-256",
     "voisin-equal",
+    "voisin-256",
     "voisin-3-musicnn",
     "voisin-3",
     "musicnn-msd",
 ];
 
 /// Names of the built-in models that were the default before.
-pub const FORMER_DEFAULTS: [&str; 1] = ["voisin-3-musicnn"];
+pub const FORMER_DEFAULTS: [&str; 2] = ["voisin-256", "voisin-3-musicnn"];
 
 /// Models that came with the program once, each with the files that it is made of: libraries may have their vectors.
 /// `research/former-models` of the sources has the files that are not here.

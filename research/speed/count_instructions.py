@@ -140,7 +140,7 @@ parser = argparse.ArgumentParser(
 )
 parser.add_argument("program", type=pathlib.Path)
 parser.add_argument("folder", type=pathlib.Path)
-parser.add_argument("--model", default="voisin-256")
+parser.add_argument("--model", default="voisin-equal")
 parser.add_argument("--functions", action="store_true")
 args = parser.parse_args()
 

@@ -123,7 +123,7 @@ def neighbours(options):
 
 
 def road(options):
-    for model, what in (("voisin-256", "default model"), ("musicnn-msd", "musicnn-msd")):
+    for model, what in (("voisin-equal", "default model"), ("musicnn-msd", "musicnn-msd")):
         text = script(
             "bench_road.py",
             options.songs,

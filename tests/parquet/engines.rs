@@ -226,7 +226,7 @@ pq.write_table(pa.table(columns), f'{out}/lost-wide.parquet', row_group_size=2, 
             );
             let other = new.run(["add", "--from-parquet", path, "--model", "musicnn-msd"]);
             assert_eq!(code(&other), 2, "{path}: of another model");
-            fine(new.run(["add", "--from-parquet", path, "--model", "voisin-256"]));
+            fine(new.run(["add", "--from-parquet", path, "--model", "voisin-equal"]));
         } else {
             fine(new.run(["add", "--from-parquet", path]));
         }

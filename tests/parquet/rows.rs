@@ -682,5 +682,5 @@ fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
         "--vectors-of",
         "clap",
     ]);
-    assert!(text(&named.stderr).contains("expected vectors of clap, found those of voisin-256"));
+    assert!(text(&named.stderr).contains("expected vectors of clap, found those of voisin-equal"));
 }

@@ -352,10 +352,10 @@ fn add_names_the_model_where_it_begins_a_library() {
     let again = said(&[]);
     let verbose = said(&["-v", "--device", "auto"]);
     assert!(
-        first.contains("model voisin-256 on ") && !again.contains("model voisin-256"),
+        first.contains("model voisin-equal on ") && !again.contains("model voisin-equal"),
         "{first}{again}"
     );
-    assert!(verbose.contains("model voisin-256 on "), "{verbose}");
+    assert!(verbose.contains("model voisin-equal on "), "{verbose}");
     // Who asked for a device hears why it is not the GPU.
     #[cfg(not(feature = "cuda"))]
     assert!(

@@ -25,9 +25,9 @@ fn the_main_job() {
         assert_eq!(summary[key], 0, "{key}");
     }
     assert!(summary["device"].as_str().unwrap().starts_with("CPU"));
-    assert_eq!(summary["model"], "voisin-256");
+    assert_eq!(summary["model"], "voisin-equal");
     assert!(
-        text(&added.stderr).contains("voisin-256 on CPU"),
+        text(&added.stderr).contains("voisin-equal on CPU"),
         "the device in use is always said"
     );
 

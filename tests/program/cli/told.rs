@@ -291,7 +291,7 @@ fn a_model_or_device_that_cannot_be_had_is_refused_even_if_nothing_is_listened_t
         "similar",
         "id:1",
         "--model",
-        "voisin-256",
+        "voisin-equal",
         "--device",
         "cpu",
     ]));

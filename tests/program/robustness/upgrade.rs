@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// The model of a new library.
-const DEFAULT: &str = "voisin-256";
+const DEFAULT: &str = "voisin-equal";
 
 /// How many tracks of an upgrade are done, once there are `least`.
 fn wait_for_done(sandbox: &Sandbox, least: u64) -> u64 {
@@ -153,14 +153,6 @@ fn a_library_of_an_older_default_goes_on_and_changes_over_when_asked() {
     );
     // It never was the default: whoever has it chose it.
     assert_eq!(state["newer_default"], Value::Null);
-    let other = Sandbox::new();
-    fine(&other, &["--model", "voisin-3-musicnn", "add", &file(0)]);
-    assert_eq!(status(&other)["newer_default"], DEFAULT);
-    let lines = text(&fine(&other, &["status"]).stdout);
-    assert!(
-        lines.contains(&format!("{DEFAULT} by now; \"voisin model upgrade\"")),
-        "{lines}"
-    );
     assert!(text(&fine(&sandbox, &["status"]).stdout).contains("musicnn-msd"));
     let now = sandbox.vectors();
     assert!(
@@ -189,7 +181,7 @@ fn a_library_of_an_older_default_goes_on_and_changes_over_when_asked() {
 
 /// What a person notes down belongs to the music and not to the model that hears it.
 #[test]
-fn a_killed_change_of_weights_keeps_labels_lists_and_hearts() {
+fn a_killed_change_of_the_default_keeps_labels_lists_and_hearts() {
     let sandbox = Sandbox::new();
     let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
     let music = sandbox.path("music");
@@ -200,10 +192,28 @@ fn a_killed_change_of_weights_keeps_labels_lists_and_hearts() {
             fs::copy(file.path(), music.join(genre).join(file.file_name())).unwrap();
         }
     }
+    fine(
+        &sandbox,
+        &[
+            "--model",
+            "voisin-256",
+            "add",
+            &string(&music.join("metal")),
+        ],
+    );
     fine(&sandbox, &["add", &string(&music)]);
     let state = status(&sandbox);
-    assert_eq!(state["newer_default"], Value::Null, "{state}");
+    assert_eq!(
+        (&state["model"], &state["newer_default"]),
+        (&"voisin-256".into(), &DEFAULT.into()),
+        "{state}"
+    );
     let tracks = state["tracks"].as_u64().unwrap();
+    let lines = text(&fine(&sandbox, &["status"]).stdout);
+    assert!(
+        lines.contains(&format!("{DEFAULT} by now; \"voisin model upgrade\"")),
+        "{lines}"
+    );
 
     let table = sandbox.path("table.csv");
     let changed = music.join("metal/muldjord-chaos-god.mp3");
@@ -234,7 +244,7 @@ fn a_killed_change_of_weights_keeps_labels_lists_and_hearts() {
     let before = noted();
 
     let mut child = sandbox
-        .command(["model", "upgrade", "voisin-equal", "--threads", "1"])
+        .command(["model", "upgrade", "--threads", "1"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -245,7 +255,7 @@ fn a_killed_change_of_weights_keeps_labels_lists_and_hearts() {
     let state = status(&sandbox);
     let done = state["upgrade"]["done"].as_u64().unwrap();
     assert!((2..tracks).contains(&done), "{state}");
-    assert_eq!(state["model"], DEFAULT);
+    assert_eq!(state["model"], "voisin-256");
     assert_eq!(noted(), before, "after the kill");
 
     let summary = json(fine(&sandbox, &["model", "upgrade", "--format", "json"]));
@@ -255,7 +265,10 @@ fn a_killed_change_of_weights_keeps_labels_lists_and_hearts() {
         "{summary}"
     );
     let state = status(&sandbox);
-    assert_eq!(state["model"], "voisin-equal");
+    assert_eq!(
+        (&state["model"], &state["newer_default"]),
+        (&DEFAULT.into(), &Value::Null)
+    );
     assert_eq!(state["genre_head"]["problem"], Value::Null, "{state}");
     assert_eq!(noted(), before);
     fine(&sandbox, &["undo"]);

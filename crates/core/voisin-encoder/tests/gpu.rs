@@ -186,7 +186,7 @@ fn every_architecture_gives_the_vectors_of_the_cpu() {
 fn many_threads_share_a_gpu() {
     let Some(gpu) = gpu() else { return };
     // A model of several networks: each thread sends several batches to the device.
-    let encoder = Encoder::load(&ModelRef::Name("voisin-256".to_owned()), &gpu).unwrap();
+    let encoder = Encoder::load(&ModelRef::Name("voisin-equal".to_owned()), &gpu).unwrap();
     let alone: Vec<_> = (0..24)
         .map(|i| {
             let mels = windows(&encoder, 1 + i, i as u64 * 100);
