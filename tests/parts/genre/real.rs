@@ -87,10 +87,34 @@ fn the_test_part_keeps_its_figures() {
             return;
         };
         let train = if is_grouped { train } else { train.ungrouped() };
-        let answers = train
-            .fit()
+        let model = train.fit();
+        let answers = model
             .predict(&test.queries(), &PredictOptions::default())
             .unwrap();
+        let genres = model.genres();
+        let truth: Vec<usize> = test
+            .classes
+            .iter()
+            .map(|&class| {
+                let is_it = |genre: &Genre| genre.name() == GENRES[class];
+                genres.iter().position(is_it).unwrap()
+            })
+            .collect();
+        let together = model.probabilities(&test.queries()).unwrap().fused;
+        let rows: Vec<Vec<f64>> = together
+            .outer_iter()
+            .map(|row| row.iter().map(|&p| f64::from(p)).collect())
+            .collect();
+        let log_loss = metrics::log_loss(&truth, &rows);
+        let sure: Vec<(f64, bool)> = rows
+            .iter()
+            .zip(&truth)
+            .map(|(row, &class)| {
+                let best = metrics::argmax(row);
+                (row[best], best == class)
+            })
+            .collect();
+        let calibration_error = metrics::expected_calibration_error(&sure, 10);
         let right = answers
             .iter()
             .zip(&test.classes)
@@ -116,7 +140,7 @@ fn the_test_part_keeps_its_figures() {
             .count();
         println!(
             "groups known: {is_grouped}: {:.1} % right, unknown counted as wrong; metal, left out of training, goes to \
-             rock: {to_rock} of {}",
+             rock: {to_rock} of {}; log loss {log_loss:.3}, calibration error {calibration_error:.3}",
             100.0 * share,
             metal.classes.len()
         );
