@@ -43,6 +43,7 @@ pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
         pooling: None,
         outputs: Vec::new(),
         networks: Vec::new(),
+        clap: None,
     };
     StoredModel {
         name: name.to_owned(),

@@ -26,16 +26,21 @@ pub enum Architecture {
     /// from a network that was trained in the laboratory: what comes out of the last is the vector.
     /// Only as a model of one network.
     Layers,
+    /// CLAP's HTSAT (Wu et al., 2023): windows of 10 s; a network that reads sentences beside it. Its
+    /// sizes are in [`ModelManifest::clap`](crate::ModelManifest::clap). Only as a model of one
+    /// network.
+    Clap,
 }
 
 impl Architecture {
     /// Every architecture whose layers are given.
     pub const ALL: [Self; 3] = [Self::OpenL3, Self::Musicnn, Self::Vgg];
 
-    /// Length of an embedding; of [`Layers`](Self::Layers) 0, since its manifest says.
+    /// Length of an embedding; of [`Layers`](Self::Layers) and [`Clap`](Self::Clap) 0, since their
+    /// manifest says.
     pub fn dimension(self) -> usize {
         match self {
-            Self::Layers => 0,
+            Self::Layers | Self::Clap => 0,
             Self::OpenL3 => 512,
             Self::Musicnn => 200,
             Self::Vgg => VGG_PENULTIMATE,
@@ -48,6 +53,7 @@ impl Architecture {
         match self {
             Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
             Self::Musicnn | Self::Vgg | Self::Layers => MelConfig::musicnn(),
+            Self::Clap => MelConfig::clap(false, [50.0, 14_000.0]),
         }
     }
 
@@ -58,7 +64,7 @@ impl Architecture {
             Self::OpenL3 => &["audio_embedding_layer"],
             Self::Musicnn => &["penultimate"],
             Self::Vgg => &["pool5"],
-            Self::Layers => &[],
+            Self::Layers | Self::Clap => &[],
         }
     }
 
@@ -67,6 +73,7 @@ impl Architecture {
     pub fn input_shape(self) -> [usize; 2] {
         match self {
             Self::Layers => [0, 0],
+            Self::Clap => crate::clap::SHAPE,
             Self::OpenL3 => [128, 199],
             Self::Musicnn | Self::Vgg => [96, 187],
         }
@@ -80,6 +87,7 @@ impl fmt::Display for Architecture {
             Self::Musicnn => "musicnn",
             Self::Vgg => "vgg",
             Self::Layers => "layers",
+            Self::Clap => "clap",
         })
     }
 }

@@ -241,7 +241,7 @@ impl GpuNetwork {
                 reader.scaled(NORMS[0].0, musicnn::EPSILON)?,
                 Layers::Musicnn(Box::new(musicnn(&reader)?)),
             ),
-            Architecture::Layers => {
+            Architecture::Layers | Architecture::Clap => {
                 return Err(EncoderError::UnknownArchitecture {
                     origin: weights.origin().to_owned(),
                 });

@@ -24,6 +24,7 @@ mod backend;
 mod batcher;
 #[cfg(any(test, feature = "cuda"))]
 mod channels_last;
+mod clap;
 mod device;
 mod embedding;
 mod error;
@@ -47,6 +48,10 @@ mod vgg;
 mod weights;
 
 pub use architecture::Architecture;
+pub use clap::{
+    ClapAudioSizes, ClapText, ClapTextSizes, ClapTowers, caption_vectors, captions, digest_of_file,
+    open_clap,
+};
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, Parts, pool};
 pub use error::EncoderError;

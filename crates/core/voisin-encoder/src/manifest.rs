@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Architecture, EncoderError};
+use super::{Architecture, ClapTowers, EncoderError};
 use voisin_features::MelConfig;
 
 /// The card of a model.
@@ -17,7 +17,7 @@ use voisin_features::MelConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelManifest {
-    /// Version of this layout: 1, or 2 or 3 where one of the fields is used that came with it.
+    /// Version of this layout: 1, or 2 to 4 where one of the fields is used that came with it.
     pub format: u32,
     /// Short name, as `--model` takes it.
     pub name: String,
@@ -61,6 +61,10 @@ pub struct ModelManifest {
     /// Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<ModelNetwork>,
+    /// The sizes and further files of a model of [`Architecture::Clap`]. Format 4.
+    #[doc(hidden)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clap: Option<ClapTowers>,
 }
 
 /// How a track's vector is made of the vectors of its windows.
@@ -161,7 +165,7 @@ impl ModelManifest {
     /// Layout of a manifest that uses none of the later fields: every voisin reads it.
     pub const FORMAT: u32 = 1;
     /// Newest layout that this version of voisin reads.
-    pub const NEWEST_FORMAT: u32 = 3;
+    pub const NEWEST_FORMAT: u32 = 4;
 
     /// Identity of the vectors that this model makes: 32 hexadecimal digits.
     ///
@@ -184,6 +188,13 @@ impl ModelManifest {
         for layer in &self.layers {
             hasher.update(layer.as_bytes());
             hasher.update([0]);
+        }
+        // The network that reads changes no vector of a track.
+        if let Some(towers) = &self.clap {
+            let sizes = &towers.audio;
+            let stages = [sizes.depths, sizes.heads];
+            let ends = [sizes.channels, sizes.mlp_ratio, towers.projection];
+            hasher.update(format!("clap {stages:?} {ends:?}\0"));
         }
         // Fields that only name a default (the first layer, the mean) change no vector, and outputs
         // never do.
@@ -212,7 +223,7 @@ impl ModelManifest {
     pub fn own_dimension(&self) -> usize {
         match self.architecture {
             // Its last layer decides, which only the manifest lists.
-            Architecture::Layers => self.dimension,
+            Architecture::Layers | Architecture::Clap => self.dimension,
             fixed => fixed.dimension(),
         }
     }
@@ -277,6 +288,7 @@ impl ModelManifest {
             pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),
+            clap: None,
         }
     }
 }
@@ -320,6 +332,7 @@ mod tests {
             pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),
+            clap: None,
         }
     }
 

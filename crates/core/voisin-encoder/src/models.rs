@@ -132,6 +132,30 @@ pub enum ModelLocation {
     File(PathBuf),
 }
 
+impl ModelEntry {
+    /// Size of its weights, those of all its networks, in bytes; what is not there counts as nothing.
+    pub fn bytes(&self) -> u64 {
+        let others = self.manifest.networks.iter().flat_map(|network| {
+            let projection = network.projection.as_ref();
+            [
+                Some(&network.weights),
+                projection.map(|layer| &layer.weights),
+            ]
+        });
+        let files = std::iter::once(Some(&self.manifest.weights)).chain(others);
+        files
+            .flatten()
+            .map(|file| match &self.location {
+                ModelLocation::BuiltIn => {
+                    voisin_models::file(file).map_or(0, |bytes| bytes.len() as u64)
+                }
+                ModelLocation::File(path) => std::fs::metadata(path.with_file_name(file))
+                    .map_or(0, |metadata| metadata.len()),
+            })
+            .sum()
+    }
+}
+
 /// A model that can be named.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelEntry {
@@ -230,6 +254,22 @@ impl ModelRef {
         // Names and shapes decide: another network's tensors are reported as missing.
         model.weights.check(super::Architecture::OpenL3)?;
         fast_weights(&model.weights)
+    }
+
+    /// The card and a file of the folder that the model's files lie in; `None` for a model that is built in, or weights
+    /// without a card.
+    pub(crate) fn located(&self) -> Result<Option<(ModelManifest, PathBuf)>, EncoderError> {
+        Ok(match self {
+            Self::Name(name) => {
+                let entry = find_by_name(name)?;
+                match entry.location {
+                    ModelLocation::File(path) => Some((entry.manifest, path)),
+                    ModelLocation::BuiltIn => None,
+                }
+            }
+            Self::Manifest(path) => Some((read_manifest(path)?, path.clone())),
+            Self::Weights(path) => manifest_beside(path)?.map(|manifest| (manifest, path.clone())),
+        })
     }
 
     /// Finds the model, reads its weights and compares their digest with the manifest's.
@@ -416,6 +456,7 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         pooling: None,
         outputs: Vec::new(),
         networks: Vec::new(),
+        clap: None,
     };
     Ok(Found {
         manifest,

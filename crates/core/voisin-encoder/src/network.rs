@@ -6,6 +6,7 @@ use ndarray::{Array2, Axis, concatenate, s};
 use super::architecture::VGG_TAGS;
 use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
+use super::clap::ClapFiles;
 use super::models::Found;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
@@ -217,7 +218,7 @@ pub(super) fn in_candle(
                 precision,
             })
         }
-        Architecture::Layers => return Err(needs_manifest(weights)),
+        Architecture::Layers | Architecture::Clap => return Err(needs_manifest(weights)),
         Architecture::Vgg => Box::new(InCandle {
             network: vgg::Vgg::new(&variables)?,
             device,
@@ -270,6 +271,13 @@ impl Encoder {
         device: &Device,
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
+        if let Some(files) = ClapFiles::of(model)? {
+            return Ok(Self {
+                networks: vec![Network::clap(&files, device, options)?],
+                device: device.clone(),
+                manifest: files.manifest,
+            });
+        }
         let Found {
             manifest,
             weights,
@@ -378,9 +386,12 @@ impl Encoder {
     }
 
     /// Whether it hears a track that is shorter than a window, with zeros behind, as a network of
-    /// layers has learnt to.
+    /// layers has learnt to, or repeated, as CLAP has.
     pub fn pads(&self) -> bool {
-        self.manifest.architecture == Architecture::Layers
+        matches!(
+            self.manifest.architecture,
+            Architecture::Layers | Architecture::Clap
+        )
     }
 
     /// Precision of the networks' products; f32 unless all have another one.
@@ -557,6 +568,35 @@ impl Network {
         )
     }
 
+    /// CLAP's, which hears.
+    fn clap(
+        files: &ClapFiles,
+        device: &Device,
+        options: &EncoderOptions,
+    ) -> Result<Self, EncoderError> {
+        let batch = options
+            .batch
+            .unwrap_or_else(|| default_batch(Architecture::Clap, device, true))
+            .max(1);
+        let backend: Box<dyn Backend> = if device.is_gpu() {
+            let files = files.clone();
+            let on = device.candle().clone();
+            Box::new(Batcher::start(move || files.audio(&on), batch)?)
+        } else {
+            Box::new(files.audio(device.candle())?)
+        };
+        Ok(Self {
+            shape: Architecture::Clap.input_shape(),
+            dimension: files.towers.projection,
+            every: 1,
+            backend,
+            projection: Projection::default(),
+            untold: 0,
+            tags: 0,
+            batch,
+        })
+    }
+
     /// - `dimension`: of its search vector
     fn new(
         architecture: Architecture,
@@ -600,7 +640,7 @@ impl Network {
                 )),
                 Architecture::Musicnn => Box::new(musicnn::fast(weights, isa()?)?),
                 Architecture::Vgg => Box::new(vgg::FastVgg::new(weights, isa()?)?),
-                Architecture::Layers => return Err(needs_manifest(weights)),
+                Architecture::Layers | Architecture::Clap => return Err(needs_manifest(weights)),
             }
         };
         // Only now, as OpenL3's tags are in the layer behind the network.
@@ -608,7 +648,7 @@ impl Network {
             Architecture::Musicnn => musicnn::TAGS,
             Architecture::Vgg => VGG_TAGS,
             Architecture::OpenL3 => projection.tags(),
-            Architecture::Layers => 0,
+            Architecture::Layers | Architecture::Clap => 0,
         } + projection.vector_tags();
         let dimension = if options.raw {
             architecture.dimension()
@@ -698,6 +738,8 @@ fn columns(architecture: Architecture) -> usize {
         Architecture::OpenL3 => 128 * 199 * 64 * 9,
         Architecture::Vgg => 96 * 187 * 128 * 9,
         Architecture::Musicnn => 187 * 59 * 7 * 38,
+        // Scores of attention in the first stage, at the largest published size.
+        Architecture::Clap => 64 * 4 * 64 * 64,
         Architecture::Layers => 1 << 26,
     }
 }

@@ -218,7 +218,7 @@ impl TagLayer {
     /// The tags of a model; `None` if it has none, or none that follow from its embeddings.
     pub fn of(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
         // A card without names of tags saves reading the weights.
-        if let ModelRef::Name(_) = model
+        if let ModelRef::Name(_) | ModelRef::Manifest(_) = model
             && model.manifest()?.tags.is_none()
         {
             return Ok(None);
@@ -319,7 +319,7 @@ impl TagsOfPart {
         let linear = match architecture {
             Architecture::Musicnn => Linear::read(weights, "dense_1", dimension)?,
             Architecture::OpenL3 => Linear::read(weights, "tags", dimension)?,
-            Architecture::Vgg | Architecture::Layers => None,
+            Architecture::Vgg | Architecture::Layers | Architecture::Clap => None,
         };
         let Some(linear) = linear else {
             return Ok(None);

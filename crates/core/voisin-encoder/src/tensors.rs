@@ -23,13 +23,13 @@ pub(crate) fn vgg_norm(i: usize) -> String {
 }
 
 impl Architecture {
-    /// Name and shape of every tensor of the architecture; none of [`Layers`](Self::Layers), which
+    /// Name and shape of every tensor of the architecture; none of [`Layers`](Self::Layers) and [`Clap`](Self::Clap), which
     /// only a manifest knows.
     pub fn tensors(self) -> Vec<(String, Vec<usize>)> {
         let mut list = Vec::new();
         let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
         let norms: Vec<(String, usize)> = match self {
-            Self::Layers => return list,
+            Self::Layers | Self::Clap => return list,
             Self::OpenL3 => return openl3_tensors(&OPENL3_CHANNELS),
             Self::Musicnn => return musicnn_tensors(false),
             Self::Vgg => {

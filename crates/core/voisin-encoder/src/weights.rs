@@ -151,7 +151,7 @@ impl Weights {
             Architecture::Musicnn => musicnn_tensors(hears_mean(self)),
             Architecture::Vgg => architecture.tensors(),
             // Only a manifest knows those; they are looked at when the network is made.
-            Architecture::Layers => Vec::new(),
+            Architecture::Layers | Architecture::Clap => Vec::new(),
         };
         for (name, shape) in tensors {
             if self

@@ -469,7 +469,7 @@ impl Embedder {
                 change.hear(window);
             }
             let _span = tracing::info_span!("mel").entered();
-            batch.push(heard);
+            batch.push(heard, (samples as i64 - starts[i]).max(0) as usize + margin);
             kept.push(starts[i] as f32 / rate as f32);
             if batch.windows == together {
                 fault = flush(&mut batch).err();
@@ -583,13 +583,19 @@ impl<'a> MelBatch<'a> {
     }
 
     /// - `heard`: the samples that are read for a window
-    fn push(&mut self, heard: &[f32]) {
+    /// - `sounding`: how many of them come before the end of the track
+    fn push(&mut self, heard: &[f32], sounding: usize) {
         for (ear, own) in self.ears.iter().zip(&mut self.buffers) {
             if !self.windows.is_multiple_of(ear.every) {
                 continue;
             }
             let config = ear.front_end.config();
             let window: &[f32] = match &mut own.resampler {
+                // A front end that repeats a short sound must not take the zeros behind it for sound.
+                None if config.repeated => {
+                    let end = sounding.clamp(own.from, own.from + config.window_samples());
+                    &heard[own.from..end]
+                }
                 None => &heard[own.from..own.from + config.window_samples()],
                 Some(resampler) => {
                     resampler.run(&heard[own.from..], &mut own.window);

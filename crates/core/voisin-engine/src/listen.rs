@@ -309,6 +309,8 @@ fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Out
         },
         level_dbfs: None,
         standardised: false,
+        mirrored: false,
+        repeated: false,
     })
     .ok()?;
     let decibels = front_end.compute(&samples).values;

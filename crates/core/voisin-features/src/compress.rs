@@ -37,6 +37,16 @@ impl Work for Compress<'_> {
 #[inline(always)]
 fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
     match compression {
+        Compression::AbsoluteDecibel { amin } => {
+            let (factor, least) = if root {
+                (5.0, (amin * amin) as f32)
+            } else {
+                (10.0, amin as f32)
+            };
+            for x in cells {
+                *x = factor * log10(x.max(least));
+            }
+        }
         Compression::Decibel { amin, range_db } => {
             // 10 log10(max(√x, amin)) is 5 log10(max(x, amin²)).
             let (factor, least) = if root {

@@ -105,6 +105,11 @@ pub enum Compression {
         /// Depth of the floor below the maximum, dB.
         range_db: f64,
     },
+    /// `10 log10(max(x, amin))`: level matters.
+    AbsoluteDecibel {
+        /// Smallest value before the logarithm.
+        amin: f64,
+    },
     /// `log10(scale · half(x) + 1)`, `half` a round trip through 16-bit floats.
     LogHalf {
         /// Factor before the logarithm.
@@ -158,6 +163,12 @@ pub struct MelConfig {
     /// of a window that is all but even keep their deviation.
     #[serde(default, skip_serializing_if = "is_false")]
     pub standardised: bool,
+    /// Whether samples outside the window are its own, mirrored at its ends, instead of zeros.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub mirrored: bool,
+    /// Whether a sound shorter than the window is repeated as often as it fits before zeros follow.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub repeated: bool,
 }
 
 // Signature as serde wants it.
@@ -199,6 +210,8 @@ impl MelConfig {
             },
             level_dbfs: None,
             standardised: false,
+            mirrored: false,
+            repeated: false,
         }
     }
 
@@ -242,6 +255,38 @@ impl MelConfig {
             compression: Compression::LogHalf { scale: 10_000.0 },
             level_dbfs: None,
             standardised: false,
+            mirrored: false,
+            repeated: false,
+        }
+    }
+
+    /// CLAP's 64 bands × 1001 frames of ten seconds at 48 kHz: `ClapFeatureExtractor` of the
+    /// transformers library, for sounds of at most ten seconds.
+    ///
+    /// - `htk`: the filter bank of `"truncation": "fusion"`; else Slaney's, of `"rand_trunc"`
+    /// - `edges`: of the bands, Hz
+    pub fn clap(htk: bool, edges: [f64; 2]) -> Self {
+        let (mel_scale, mel_norm) = if htk {
+            (MelScale::Htk, MelNorm::Peak)
+        } else {
+            (MelScale::Slaney, MelNorm::Slaney)
+        };
+        Self {
+            sample_rate: 48_000,
+            window_samples: 480_000,
+            n_fft: 1024,
+            hop: 480,
+            n_frames: 1001,
+            pad_left: 512,
+            n_mels: 64,
+            f_min: edges[0],
+            f_max: edges[1],
+            mel_scale,
+            mel_norm,
+            compression: Compression::AbsoluteDecibel { amin: 1e-10 },
+            mirrored: true,
+            repeated: true,
+            ..Self::musicnn()
         }
     }
 
@@ -351,6 +396,7 @@ impl MelConfig {
                 positive("amin", amin, 1e-15, 1.0)?;
                 positive("range_db", range_db, 1.0, 1000.0)
             }
+            Compression::AbsoluteDecibel { amin } => positive("amin", amin, 1e-15, 1.0),
             Compression::LogHalf { scale } => positive("scale", scale, 1e-3, 1e9),
         }
     }

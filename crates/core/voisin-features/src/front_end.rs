@@ -116,6 +116,12 @@ impl MelFrontEnd {
             config.pad_left,
             padded,
         );
+        if config.repeated {
+            repeat(padded, config, samples.len());
+        }
+        if config.mirrored {
+            mirror(padded, config);
+        }
         if let Some(level) = config.level_dbfs {
             set_level(padded, config.window_samples, level);
         }
@@ -189,6 +195,31 @@ fn pad(samples: &[f32], pad_left: usize, padded: &mut [f32]) {
         };
     }
     right.fill(0.0);
+}
+
+/// Repeats the first `n` samples of a padded window as often as they fit into it.
+fn repeat(padded: &mut [f32], config: &MelConfig, n: usize) {
+    let start = config.pad_left.min(padded.len());
+    let window = config.window_samples.min(padded.len() - start);
+    for copy in 1..window.checked_div(n).unwrap_or(0) {
+        padded.copy_within(start..start + n, start + copy * n);
+    }
+}
+
+/// Mirrors a padded window at its first and its last sample.
+fn mirror(padded: &mut [f32], config: &MelConfig) {
+    let start = config.pad_left.min(padded.len());
+    let end = (start + config.window_samples).min(padded.len());
+    for i in 1..=start {
+        if start + i < end {
+            padded[start - i] = padded[start + i];
+        }
+    }
+    for i in end..padded.len() {
+        if let Some(from) = (2 * end).checked_sub(i + 2).filter(|from| *from >= start) {
+            padded[i] = padded[from];
+        }
+    }
 }
 
 fn hann(shape: Hann, n: usize) -> Vec<f64> {

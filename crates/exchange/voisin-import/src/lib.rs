@@ -15,11 +15,14 @@
 //! anything is allocated, nesting and counts are bounded. Graphs may have their batch norms as nodes of their own, as
 //! separate multiplications and additions, or folded into the convolutions.
 //!
+//! A folder of a CLAP model as the hub has it is taken in by [`import_clap`].
+//!
 //! For: weights into the names and shapes that the networks here have. Not for: running any other network.
 
 #![forbid(unsafe_code)]
 
 mod canonical;
+mod clap;
 mod constant;
 mod graph;
 mod keras;
@@ -39,6 +42,7 @@ use voisin_features::OpenL3Variant;
 
 use voisin_encoder::read_safetensors;
 
+pub use clap::{ClapError, import_clap, is_clap_folder};
 pub use model::{accept_foreign_weights, import_model};
 pub use voisin_encoder::WeightTensor;
 

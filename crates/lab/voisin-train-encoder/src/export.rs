@@ -219,6 +219,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         pooling: None,
         outputs,
         networks: Vec::new(),
+        clap: None,
     };
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;

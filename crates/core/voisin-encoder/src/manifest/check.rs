@@ -38,6 +38,7 @@ impl ModelManifest {
             &self.weights_sha256,
         )?;
         self.check_layers()?;
+        self.check_clap()?;
         // An older voisin would ignore a field that it does not know, and make other vectors.
         let is_newer = self.layer.is_some()
             || !self.layers.is_empty()
@@ -74,11 +75,11 @@ impl ModelManifest {
             }
         }
         for network in &self.networks {
-            if network.architecture == Architecture::Layers {
-                return Err(
-                    "a further network is of \"layers\": expected openl3, musicnn or vgg"
-                        .to_owned(),
-                );
+            if !Architecture::ALL.contains(&network.architecture) {
+                return Err(format!(
+                    "a further network is of \"{}\": expected openl3, musicnn or vgg",
+                    network.architecture
+                ));
             }
             check_network(
                 network.architecture.input_shape(),
@@ -113,6 +114,33 @@ impl ModelManifest {
             }
         }
         Ok(())
+    }
+
+    /// Whether the sizes of a CLAP model are there where they should be.
+    fn check_clap(&self) -> Result<(), String> {
+        let is_clap = self.architecture == Architecture::Clap;
+        let Some(towers) = &self.clap else {
+            return if is_clap {
+                Err("\"clap\" is missing: expected the sizes of its networks".to_owned())
+            } else {
+                Ok(())
+            };
+        };
+        if !is_clap || self.format < 4 || !self.networks.is_empty() {
+            return Err(
+                "\"clap\" needs \"format\": 4, \"architecture\": \"clap\" and no \"networks\""
+                    .to_owned(),
+            );
+        }
+        if self.dimension != towers.projection {
+            return Err(format!(
+                "\"dimension\" is {}, expected {} of its projection",
+                self.dimension, towers.projection
+            ));
+        }
+        check_file(&towers.tokenizer, &towers.tokenizer_sha256)?;
+        check_file(&towers.captions, &towers.captions_sha256)?;
+        towers.check()
     }
 
     /// Whether the layers fit each other and the front end.

@@ -1,0 +1,286 @@
+//! CLAP: a network that hears music and one that reads sentences, in one space.
+//!
+//! Wu, Chen, Zhang, Hui, Berg-Kirkpatrick, Dubnov, "Large-scale contrastive language-audio
+//! pretraining with feature fusion and keyword-to-caption augmentation", ICASSP 2023, as `ClapModel`
+//! of the transformers library has it: HTSAT ([`audio`]) and `RoBERTa` ([`text`]), each with a
+//! projection of two layers behind it. Weights are read under that library's names.
+//!
+//! Not here: spectrograms ([`MelConfig::clap`](voisin_features::MelConfig::clap)), and reading the
+//! hub's folders (`voisin-import`).
+
+mod audio;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Linear, Module, VarBuilder};
+use serde::{Deserialize, Serialize};
+
+use super::manifest::sha256_hex;
+use super::{EncoderError, ModelManifest, ModelRef};
+use voisin_base::regular_file;
+use voisin_kernels::buffer::map_file;
+
+pub(super) use audio::{ClapAudio, SHAPE};
+pub use text::{ClapText, caption_vectors};
+
+/// The sizes of a CLAP model's two networks, and the files beside its weights. Format 4.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClapTowers {
+    /// The network that hears.
+    pub audio: ClapAudioSizes,
+    /// The network that reads.
+    pub text: ClapTextSizes,
+    /// Hidden layer and output of both projections: the length of a vector.
+    pub projection: usize,
+    /// File name of the tokenizer, beside the manifest.
+    pub tokenizer: String,
+    /// SHA-256 of that file.
+    pub tokenizer_sha256: String,
+    /// File name of the vectors of [`captions`], beside the manifest.
+    pub captions: String,
+    /// SHA-256 of that file.
+    pub captions_sha256: String,
+}
+
+/// Sizes of HTSAT; those that are not listed are the same in every published model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClapAudioSizes {
+    /// Numbers of a patch in the first stage; each stage doubles them.
+    pub channels: usize,
+    /// Blocks of each of the four stages.
+    pub depths: [usize; 4],
+    /// Heads of attention in each stage.
+    pub heads: [usize; 4],
+    /// Hidden layer of a block, as a multiple of its channels.
+    pub mlp_ratio: usize,
+}
+
+/// Sizes of `RoBERTa`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClapTextSizes {
+    /// Numbers of a token.
+    pub hidden: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Heads of attention.
+    pub heads: usize,
+    /// Hidden layer of a block.
+    pub intermediate: usize,
+    /// Tokens that there are.
+    pub vocabulary: usize,
+    /// Positions, those of padding included.
+    pub positions: usize,
+    /// Kinds of tokens.
+    pub types: usize,
+    /// The token that pads; positions are counted from it.
+    pub padding: u32,
+}
+
+impl ClapTowers {
+    /// Whether networks of these sizes can be computed at all.
+    pub(super) fn check(&self) -> Result<(), String> {
+        /// No published size comes near; what is larger would only fail later.
+        const MOST: usize = 1 << 16;
+        let sizes = [
+            ("projection", self.projection),
+            ("audio.channels", self.audio.channels),
+            ("audio.mlp_ratio", self.audio.mlp_ratio),
+            ("text.hidden", self.text.hidden),
+            ("text.layers", self.text.layers),
+            ("text.intermediate", self.text.intermediate),
+            ("text.types", self.text.types),
+        ];
+        let depths = self.audio.depths.map(|depth| ("audio.depths", depth));
+        for (name, found) in sizes.into_iter().chain(depths) {
+            if !(1..=MOST).contains(&found) {
+                return Err(format!("{name} is {found}: expected 1 to {MOST}"));
+            }
+        }
+        let channels = (0..4).map(|stage| self.audio.channels << stage);
+        let heads = channels.zip(self.audio.heads);
+        for (size, heads) in heads.chain([(self.text.hidden, self.text.heads)]) {
+            if heads == 0 || size % heads != 0 {
+                return Err(format!(
+                    "{heads} heads of attention share {size} numbers: expected a divisor"
+                ));
+            }
+        }
+        // A sentence has a beginning, an end, and a word between.
+        if self.text.positions < self.text.padding as usize + 4 {
+            return Err(format!(
+                "text.positions is {}: expected at least {}",
+                self.text.positions,
+                self.text.padding as usize + 4
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The files of a CLAP model.
+#[derive(Clone)]
+pub(super) struct ClapFiles {
+    pub(super) manifest: ModelManifest,
+    pub(super) towers: ClapTowers,
+    /// A file of the folder that they lie in.
+    beside: PathBuf,
+}
+
+impl ClapFiles {
+    /// `None` for a model of another kind.
+    pub(super) fn of(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
+        let Some((manifest, beside)) = model.located()? else {
+            return Ok(None);
+        };
+        let towers = manifest.clap.clone();
+        Ok(towers.map(|towers| Self {
+            manifest,
+            towers,
+            beside,
+        }))
+    }
+
+    /// A file beside the manifest, mapped: a tower reads the tensors that it needs, once.
+    fn map(
+        &self,
+        name: &str,
+        digest: &str,
+    ) -> Result<impl std::ops::Deref<Target = [u8]> + use<>, EncoderError> {
+        let path = self.beside.with_file_name(name);
+        let map = map(&path)?;
+        let found = sha256_hex(&map);
+        if found != digest {
+            return Err(EncoderError::WrongDigest {
+                path,
+                expected: digest.to_owned(),
+                found,
+            });
+        }
+        Ok(map)
+    }
+
+    /// The network that hears.
+    pub(super) fn audio(&self, device: &Device) -> Result<ClapAudio, EncoderError> {
+        let bytes = self.map(&self.manifest.weights, &self.manifest.weights_sha256)?;
+        clap_audio(&bytes, &self.towers, device).map_err(in_file(&self.manifest.weights))
+    }
+}
+
+/// Names the file in a fault of Candle, without the backtrace that may follow it.
+fn in_file(origin: &str) -> impl FnOnce(EncoderError) -> EncoderError + use<> {
+    let origin = origin.to_owned();
+    move |error| match error {
+        EncoderError::Candle(error) => EncoderError::BadWeights {
+            origin,
+            reason: error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        },
+        other => other,
+    }
+}
+
+fn map(path: &Path) -> Result<impl std::ops::Deref<Target = [u8]> + use<>, EncoderError> {
+    let file = regular_file::open(path).map_err(EncoderError::io(path))?;
+    map_file(&file).map_err(EncoderError::io(path))
+}
+
+fn variables<'a>(bytes: &'a [u8], device: &Device) -> Result<VarBuilder<'a>, EncoderError> {
+    Ok(VarBuilder::from_slice_safetensors(
+        bytes,
+        DType::F32,
+        device,
+    )?)
+}
+
+fn clap_audio(
+    bytes: &[u8],
+    towers: &ClapTowers,
+    device: &Device,
+) -> Result<ClapAudio, EncoderError> {
+    ClapAudio::new(towers, &variables(bytes, device)?, device)
+}
+
+/// Reads both networks of a file of weights, as an import does before it keeps it.
+///
+/// # Errors
+/// A tensor is missing or of another shape; the tokenizer cannot be read.
+pub fn open_clap(
+    weights: &Path,
+    tokenizer: &Path,
+    towers: &ClapTowers,
+) -> Result<ClapText, EncoderError> {
+    let bad = |reason: String| EncoderError::BadWeights {
+        origin: weights.display().to_string(),
+        reason,
+    };
+    towers.check().map_err(bad)?;
+    let bytes = map(weights)?;
+    let origin = weights.display().to_string();
+    let audio = clap_audio(&bytes, towers, &Device::Cpu).map_err(in_file(&origin))?;
+    // Weights that are not finite show in whatever is heard.
+    let ramp: Vec<f32> = (0..audio::CELLS)
+        .map(|i| (i * 37 % 101) as f32 - 80.0)
+        .collect();
+    if audio.vector(&ramp)?.iter().any(|x| !x.is_finite()) {
+        return Err(EncoderError::NotFinite { window: 0 });
+    }
+    let tokens = map(tokenizer)?;
+    let open = || {
+        ClapText::new(
+            towers,
+            &variables(&bytes, &Device::Cpu)?,
+            &tokens,
+            tokenizer,
+        )
+    };
+    open().map_err(in_file(&origin))
+}
+
+/// SHA-256 of a file, in lower-case hexadecimal digits, without reading all of it into memory.
+pub fn digest_of_file(path: &Path) -> Result<String, EncoderError> {
+    Ok(sha256_hex(&map(path)?))
+}
+
+/// Captions that a sentence's likeness is held against, one a line: made of voisin's own words and
+/// genres by `research/quality/captions.py`.
+pub fn captions() -> impl Iterator<Item = &'static str> {
+    include_str!("captions.txt").lines()
+}
+
+/// Two linear layers with ReLU between them.
+struct ClapProjection {
+    first: Linear,
+    second: Linear,
+}
+
+impl ClapProjection {
+    fn new(input: usize, output: usize, variables: VarBuilder) -> candle_core::Result<Self> {
+        Ok(Self {
+            first: candle_nn::linear(input, output, variables.pp("linear1"))?,
+            second: candle_nn::linear(output, output, variables.pp("linear2"))?,
+        })
+    }
+
+    /// - `pooled`: `[n, input]`
+    /// - returns: `n` vectors of length 1, one behind the other
+    fn vectors(&self, pooled: &Tensor) -> Result<Vec<Vec<f32>>, EncoderError> {
+        let vectors = self.second.forward(&self.first.forward(pooled)?.relu()?)?;
+        let mut vectors = vectors.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        for vector in &mut vectors {
+            voisin_base::vector::make_unit(vector);
+        }
+        Ok(vectors)
+    }
+}
+
+#[cfg(test)]
+mod tests;

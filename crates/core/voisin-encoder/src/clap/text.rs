@@ -1,0 +1,171 @@
+//! `RoBERTa` with a pooler: what a sentence means, as a vector beside those of music.
+//!
+//! Its blocks are Candle's `XLMRobertaModel`: positions count from the padding token in both.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, IndexOp, Tensor};
+use candle_nn::{Activation, Linear, Module, VarBuilder, linear};
+use candle_transformers::models::xlm_roberta::{Config, XLMRobertaModel};
+use ndarray::Array2;
+use tokenizers::Tokenizer;
+
+use super::{ClapFiles, ClapProjection, ClapTextSizes, ClapTowers};
+use crate::tensor_file::read_safetensors;
+use crate::{EncoderError, ModelRef};
+
+/// Letters of a text that are read; a model hears some three hundred words of them.
+const LONGEST_TEXT: usize = 4096;
+
+/// The network that reads, with its tokenizer. It runs on the CPU: a sentence is little work.
+pub struct ClapText {
+    tokenizer: Tokenizer,
+    model: XLMRobertaModel,
+    pooler: Linear,
+    projection: ClapProjection,
+    /// Most tokens of a text.
+    longest: usize,
+}
+
+impl std::fmt::Debug for ClapText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClapText").finish_non_exhaustive()
+    }
+}
+
+impl ClapText {
+    /// The text tower of a model; `None` for a model without one.
+    pub fn load(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
+        let Some(files) = ClapFiles::of(model)? else {
+            return Ok(None);
+        };
+        let towers = &files.towers;
+        let bytes = files.map(&files.manifest.weights, &files.manifest.weights_sha256)?;
+        let tokens = files.map(&towers.tokenizer, &towers.tokenizer_sha256)?;
+        let variables = super::variables(&bytes, &Device::Cpu)?;
+        Self::new(towers, &variables, &tokens, Path::new(&towers.tokenizer)).map(Some)
+    }
+
+    /// - `path`: of the tokenizer, for messages
+    pub(super) fn new(
+        towers: &ClapTowers,
+        variables: &VarBuilder,
+        tokens: &[u8],
+        path: &Path,
+    ) -> Result<Self, EncoderError> {
+        let bad = |reason: String| EncoderError::BadWeights {
+            origin: path.display().to_string(),
+            reason: format!("expected a tokenizer.json of the tokenizers library: {reason}"),
+        };
+        // The library may panic at what contradicts itself; that must not end the process.
+        let mut tokenizer = std::panic::catch_unwind(|| Tokenizer::from_bytes(tokens))
+            .map_err(|_| bad("it contradicts itself".to_owned()))?
+            .map_err(|error| bad(error.to_string()))?;
+        // A file may ask for texts of one length; here each is read alone.
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| bad(error.to_string()))?;
+        let sizes = &towers.text;
+        let text = variables.pp("text_model");
+        Ok(Self {
+            tokenizer,
+            model: XLMRobertaModel::new(&config(sizes), text.clone())?,
+            pooler: linear(sizes.hidden, sizes.hidden, text.pp("pooler.dense"))?,
+            projection: ClapProjection::new(
+                sizes.hidden,
+                towers.projection,
+                variables.pp("text_projection"),
+            )?,
+            longest: sizes.positions - sizes.padding as usize - 1,
+        })
+    }
+
+    /// The vector of a text, of length 1; all but the beginning of a very long one is left out.
+    ///
+    /// # Errors
+    /// It has no token, or one that the network does not know.
+    pub fn vector(&self, text: &str) -> Result<Vec<f32>, EncoderError> {
+        let pooled = self.pooled(&self.hidden(text)?)?;
+        let vector = self.projection.vectors(&pooled)?.concat();
+        if vector.iter().any(|x| !x.is_finite()) {
+            return Err(EncoderError::NotFinite { window: 0 });
+        }
+        Ok(vector)
+    }
+
+    /// `[1, tokens, hidden]`
+    pub(super) fn hidden(&self, text: &str) -> Result<Tensor, EncoderError> {
+        let text: String = text.chars().take(LONGEST_TEXT).collect();
+        let encoding = self
+            .tokenizer
+            .encode(text.as_str(), true)
+            .map_err(|error| EncoderError::BadWeights {
+                origin: "tokenizer".to_owned(),
+                reason: error.to_string(),
+            })?;
+        let mut ids = encoding.get_ids().to_vec();
+        let Some(&last) = ids.last() else {
+            return Err(EncoderError::BadVector("the text has no tokens"));
+        };
+        if ids.len() > self.longest {
+            ids.truncate(self.longest - 1);
+            ids.push(last);
+        }
+        let n = ids.len();
+        let ids = Tensor::from_vec(ids, (1, n), &Device::Cpu)?;
+        let all = Tensor::ones((1, n), DType::U32, &Device::Cpu)?;
+        let kinds = all.zeros_like()?;
+        Ok(self.model.forward(&ids, &all, &kinds, None, None, None)?)
+    }
+
+    pub(super) fn pooled(&self, hidden: &Tensor) -> Result<Tensor, EncoderError> {
+        Ok(self
+            .pooler
+            .forward(&hidden.i((.., 0))?.contiguous()?)?
+            .tanh()?)
+    }
+}
+
+fn config(sizes: &ClapTextSizes) -> Config {
+    Config {
+        hidden_size: sizes.hidden,
+        // All published models have RoBERTa's.
+        layer_norm_eps: 1e-12,
+        attention_probs_dropout_prob: 0.0,
+        hidden_dropout_prob: 0.0,
+        num_attention_heads: sizes.heads,
+        position_embedding_type: "absolute".to_owned(),
+        intermediate_size: sizes.intermediate,
+        hidden_act: Activation::Gelu,
+        num_hidden_layers: sizes.layers,
+        vocab_size: sizes.vocabulary,
+        max_position_embeddings: sizes.positions,
+        type_vocab_size: sizes.types,
+        pad_token_id: sizes.padding,
+    }
+}
+
+/// The vectors of [`captions`](super::captions) under a model, `[captions, dimension]`; `None` for
+/// a model without a text tower.
+pub fn caption_vectors(model: &ModelRef) -> Result<Option<Array2<f32>>, EncoderError> {
+    let Some(files) = ClapFiles::of(model)? else {
+        return Ok(None);
+    };
+    let towers = &files.towers;
+    let bad = |reason: &str| EncoderError::BadWeights {
+        origin: towers.captions.clone(),
+        reason: reason.to_owned(),
+    };
+    let bytes = files.map(&towers.captions, &towers.captions_sha256)?;
+    let tensor = read_safetensors(&bytes)
+        .map_err(|reason| bad(&reason))?
+        .remove("captions")
+        .ok_or_else(|| bad("expected the tensor captions, found none"))?;
+    let width = towers.projection;
+    let rows = tensor.values.len() / width;
+    let vectors = Array2::from_shape_vec((rows, width), tensor.values);
+    Ok(Some(vectors.map_err(|_| {
+        bad("expected vectors as long as the model's")
+    })?))
+}

@@ -1,0 +1,633 @@
+//! CLAP models as the hub lays them out: a folder of sizes, spectrogram, weights and tokenizer.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use voisin_base::{atomic_file, regular_file};
+use voisin_encoder::{
+    Architecture, ClapAudioSizes, ClapText, ClapTextSizes, ClapTowers, EncoderError, ModelManifest,
+    WeightTensor, Weights, captions, check_model_name, digest_of_file, open_clap,
+};
+use voisin_features::MelConfig;
+
+/// The files that a folder has.
+const CONFIG: &str = "config.json";
+const PREPROCESSOR: &str = "preprocessor_config.json";
+const WEIGHTS: &str = "model.safetensors";
+const TOKENIZER: &str = "tokenizer.json";
+const FILES: [&str; 4] = [CONFIG, PREPROCESSOR, WEIGHTS, TOKENIZER];
+/// The model's card, for the licence.
+const CARD: &str = "README.md";
+/// Largest of the small files, in bytes: the hub's tokenizer has 2 MB.
+const LARGEST_TEXT: u64 = 32 << 20;
+/// Texts whose least likeness is above this are all alike to a model.
+const ALIKE: f32 = 0.99;
+
+/// Why a folder is not taken for a CLAP model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClapError {
+    /// A file is not there.
+    #[error(
+        "{folder}: expected config.json, preprocessor_config.json, model.safetensors and tokenizer.json, as the hub \
+         has them, found no {missing}{instead}: download it from the model's page into this folder",
+        folder = folder.display()
+    )]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
+        /// The files that are missing.
+        missing: String,
+        /// A file in place of one of them.
+        instead: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("{path}: {reason}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A field says that it is another kind of model.
+    #[error("{path}: {field} is {found}, expected {expected} of a CLAP model (clap-htsat-unfused, \
+             larger_clap_music_and_speech)", path = path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// Its value.
+        found: String,
+        /// The value of models that are understood.
+        expected: String,
+    },
+    /// A model that hears several crops of a track at once.
+    #[error(
+        "{path}: enable_fusion is true: a fused model picks crops of a track at random, so that no two runs agree; \
+         expected an unfused one: take clap-htsat-unfused in place of clap-htsat-fused",
+        path = path.display()
+    )]
+    Fused {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A text side that is broken.
+    #[error(
+        "{path}: the text side is broken: {texts} captions are all alike to it (least cosine {least:.3}, expected below \
+         {ALIKE}), as is known of larger_clap_music; take larger_clap_music_and_speech or clap-htsat-unfused",
+        path = path.display()
+    )]
+    Alike {
+        /// The weights.
+        path: PathBuf,
+        /// How many were compared.
+        texts: usize,
+        /// Their least likeness to the first.
+        least: f32,
+    },
+}
+
+impl From<ClapError> for EncoderError {
+    fn from(error: ClapError) -> Self {
+        Self::Import(Box::new(error))
+    }
+}
+
+/// Whether a folder has any of the files of a CLAP model.
+pub fn is_clap_folder(folder: &Path) -> bool {
+    FILES.iter().any(|name| folder.join(name).is_file())
+}
+
+/// Takes a CLAP model into a folder of models: `NAME.safetensors`, `NAME.tokenizer`, `NAME.captions` and `NAME.json`. The
+/// weights are a hard link where the file system can, else a copy.
+///
+/// - `folder`: `config.json`, `preprocessor_config.json`, `model.safetensors`, `tokenizer.json`
+/// - `licence`: by default that of the `README.md` there
+/// - `progress`: is told how many captions were read, and how many there are
+///
+/// # Errors
+/// A file is missing, broken or of another kind of model; the model is fused; its text side is broken.
+pub fn import_clap(
+    folder: &Path,
+    name: &str,
+    licence: Option<&str>,
+    models: &Path,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<ModelManifest, EncoderError> {
+    check_model_name(name, folder, models)?;
+    check_files(folder)?;
+    let mut towers = read_towers(&folder.join(CONFIG))?;
+    let front_end = read_front_end(&folder.join(PREPROCESSOR))?;
+    let weights = folder.join(WEIGHTS);
+    let tower = open_clap(&weights, &folder.join(TOKENIZER), &towers)?;
+    let vectors = read_captions(&tower, &weights, progress)?;
+
+    std::fs::create_dir_all(models).map_err(io(models))?;
+    let file = |ending: &str| format!("{name}.{ending}");
+    let captions = WeightTensor {
+        shape: vec![vectors.len(), towers.projection],
+        values: vectors.concat(),
+    };
+    towers.tokenizer = file("tokenizer");
+    towers.captions = file("captions");
+    Weights::new(name, [("captions".to_owned(), captions)].into())
+        .to_safetensors(&models.join(&towers.captions))?;
+    take(&folder.join(TOKENIZER), &models.join(&towers.tokenizer))?;
+    take(&weights, &models.join(file("safetensors")))?;
+    towers.tokenizer_sha256 = digest_of_file(&models.join(&towers.tokenizer))?;
+    towers.captions_sha256 = digest_of_file(&models.join(&towers.captions))?;
+    let origin = folder.file_name().unwrap_or_default().to_string_lossy();
+    let manifest = ModelManifest {
+        format: 4,
+        name: name.to_owned(),
+        description: "CLAP: hears music and reads sentences".to_owned(),
+        front_end,
+        dimension: towers.projection,
+        licence: licence
+            .map(str::to_owned)
+            .or_else(|| licence_of_card(&folder.join(CARD)))
+            .unwrap_or_else(|| "unknown".to_owned()),
+        provenance: format!("imported from the folder {origin}"),
+        weights: file("safetensors"),
+        weights_sha256: digest_of_file(&models.join(file("safetensors")))?,
+        clap: Some(towers),
+        ..ModelManifest::random(Architecture::Clap, 0)
+    };
+    let card = models.join(file("json"));
+    let text = serde_json::to_string_pretty(&manifest)
+        .map_err(|error| unreadable(&card)(error.to_string()))?;
+    // The card last: a model without its files is never listed.
+    atomic_file::write(&card, text + "\n").map_err(io(&card))?;
+    Ok(manifest)
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> EncoderError {
+    let path = path.to_owned();
+    move |source| EncoderError::Io { path, source }
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(String) -> ClapError {
+    let path = path.to_owned();
+    move |reason| ClapError::Unreadable { path, reason }
+}
+
+fn check_files(folder: &Path) -> Result<(), ClapError> {
+    let missing: Vec<&str> = FILES
+        .into_iter()
+        .filter(|name| !folder.join(name).is_file())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let is_pickled = missing.contains(&WEIGHTS) && folder.join("pytorch_model.bin").is_file();
+    Err(ClapError::Missing {
+        folder: folder.to_owned(),
+        missing: missing.join(", "),
+        instead: if is_pickled {
+            " (but pytorch_model.bin, which is a program as much as a file of weights)"
+        } else {
+            ""
+        },
+    })
+}
+
+/// A file of JSON whose fields have defaults.
+struct JsonFields<'a> {
+    path: &'a Path,
+    place: &'static str,
+    values: Value,
+}
+
+impl<'a> JsonFields<'a> {
+    fn read(path: &'a Path) -> Result<Self, ClapError> {
+        let text = regular_file::read_text(path, LARGEST_TEXT)
+            .map_err(|error| unreadable(path)(error.to_string()))?;
+        let values: Value = serde_json::from_str(&text)
+            .map_err(|error| unreadable(path)(format!("not JSON: {error}")))?;
+        if !values.is_object() {
+            return Err(unreadable(path)("expected an object of JSON".to_owned()));
+        }
+        Ok(Self {
+            path,
+            place: "",
+            values,
+        })
+    }
+
+    fn part(&self, place: &'static str) -> JsonFields<'a> {
+        Self {
+            path: self.path,
+            place,
+            values: self.values.get(place).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn wrong(&self, field: &str, found: &Value, expected: impl ToString) -> ClapError {
+        /// Letters of a value in a message.
+        const SHOWN: usize = 60;
+        let dot = if self.place.is_empty() { "" } else { "." };
+        ClapError::Field {
+            path: self.path.to_owned(),
+            field: format!("{}{dot}{field}", self.place),
+            found: found.to_string().chars().take(SHOWN).collect(),
+            expected: expected.to_string(),
+        }
+    }
+
+    /// The value of a field, or what the transformers library takes where there is none.
+    fn get<T: DeserializeOwned>(
+        &self,
+        field: &str,
+        default: T,
+        kind: &str,
+    ) -> Result<T, ClapError> {
+        match self.values.get(field) {
+            None | Some(Value::Null) => Ok(default),
+            Some(value) => T::deserialize(value).map_err(|_| self.wrong(field, value, kind)),
+        }
+    }
+
+    fn size(&self, field: &str, default: usize) -> Result<usize, ClapError> {
+        self.get(field, default, "a whole number")
+    }
+
+    /// A field that is the same in all models that are understood.
+    fn expect(&self, field: &str, expected: Value) -> Result<(), ClapError> {
+        match self.values.get(field) {
+            None | Some(Value::Null) => Ok(()),
+            // 4 and 4.0 are one number.
+            Some(found)
+                if found == &expected
+                    || found.as_f64().is_some_and(|x| expected.as_f64() == Some(x)) =>
+            {
+                Ok(())
+            }
+            Some(found) => Err(self.wrong(field, found, expected)),
+        }
+    }
+}
+
+fn read_towers(path: &Path) -> Result<ClapTowers, ClapError> {
+    let all = JsonFields::read(path)?;
+    if all.values.get("model_type") != Some(&Value::from("clap")) {
+        let found = all.values.get("model_type").cloned().unwrap_or_default();
+        return Err(all.wrong("model_type", &found, "\"clap\""));
+    }
+    all.expect("projection_hidden_act", "relu".into())?;
+    let audio = all.part("audio_config");
+    if audio.get("enable_fusion", false, "true or false")? {
+        return Err(ClapError::Fused {
+            path: path.to_owned(),
+        });
+    }
+    for (field, expected) in [
+        ("window_size", Value::from(8)),
+        ("num_mel_bins", 64.into()),
+        ("spec_size", 256.into()),
+        ("patch_size", 4.into()),
+        ("patch_stride", vec![4, 4].into()),
+        ("patch_embed_input_channels", 1.into()),
+        ("enable_patch_layer_norm", true.into()),
+        ("qkv_bias", true.into()),
+        ("hidden_act", "gelu".into()),
+        ("layer_norm_eps", 1e-5.into()),
+    ] {
+        audio.expect(field, expected)?;
+    }
+    let text = all.part("text_config");
+    for (field, expected) in [
+        ("hidden_act", Value::from("gelu")),
+        ("position_embedding_type", "absolute".into()),
+        ("layer_norm_eps", 1e-12.into()),
+    ] {
+        text.expect(field, expected)?;
+    }
+    let four = "four whole numbers";
+    let ratio: f64 = audio.get("mlp_ratio", 4.0, "a number")?;
+    Ok(ClapTowers {
+        audio: ClapAudioSizes {
+            channels: audio.size("patch_embeds_hidden_size", 96)?,
+            depths: audio.get("depths", [2, 2, 6, 2], four)?,
+            heads: audio.get("num_attention_heads", [4, 8, 16, 32], four)?,
+            mlp_ratio: ratio as usize,
+        },
+        text: ClapTextSizes {
+            hidden: text.size("hidden_size", 768)?,
+            layers: text.size("num_hidden_layers", 12)?,
+            heads: text.size("num_attention_heads", 12)?,
+            intermediate: text.size("intermediate_size", 3072)?,
+            vocabulary: text.size("vocab_size", 50_265)?,
+            positions: text.size("max_position_embeddings", 514)?,
+            types: text.size("type_vocab_size", 1)?,
+            padding: text.get("pad_token_id", 1, "a whole number")?,
+        },
+        projection: all.size("projection_dim", 512)?,
+        tokenizer: String::new(),
+        tokenizer_sha256: String::new(),
+        captions: String::new(),
+        captions_sha256: String::new(),
+    })
+}
+
+fn read_front_end(path: &Path) -> Result<MelConfig, EncoderError> {
+    let all = JsonFields::read(path)?;
+    for (field, expected) in [
+        ("feature_size", Value::from(64)),
+        ("sampling_rate", 48_000.into()),
+        ("hop_length", 480.into()),
+        ("max_length_s", 10.into()),
+        ("fft_window_size", 1024.into()),
+        ("padding", "repeatpad".into()),
+    ] {
+        all.expect(field, expected)?;
+    }
+    let truncation = all.get("truncation", "fusion".to_owned(), "a word")?;
+    let htk = match truncation.as_str() {
+        "fusion" => true,
+        "rand_trunc" => false,
+        other => {
+            return Err(all
+                .wrong("truncation", &other.into(), "\"rand_trunc\" or \"fusion\"")
+                .into());
+        }
+    };
+    let low = all.get("frequency_min", 0.0, "a number")?;
+    let high = all.get("frequency_max", 14_000.0, "a number")?;
+    let front_end = MelConfig::clap(htk, [low, high]);
+    front_end
+        .validate()
+        .map_err(|error| unreadable(path)(error.to_string()))?;
+    Ok(front_end)
+}
+
+/// The vectors of all captions, and a check that they differ at all.
+fn read_captions(
+    tower: &ClapText,
+    weights: &Path,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Vec<f32>>, EncoderError> {
+    /// Captions after which a broken model is known as one.
+    const ENOUGH: usize = 20;
+    let all: Vec<&str> = captions().collect();
+    let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(all.len());
+    for (at, caption) in all.iter().enumerate() {
+        vectors.push(tower.vector(caption)?);
+        progress(at + 1, all.len());
+        if vectors.len() == ENOUGH {
+            let cosine = |other: &Vec<f32>| voisin_base::vector::dot(&vectors[0], other);
+            let least = vectors.iter().map(cosine).fold(1.0, f32::min);
+            if least > ALIKE {
+                return Err(ClapError::Alike {
+                    path: weights.to_owned(),
+                    texts: ENOUGH,
+                    least,
+                }
+                .into());
+            }
+        }
+    }
+    Ok(vectors)
+}
+
+/// One copy on the disk where that can be: a link to the file itself, which the hub's cache has under another name.
+fn take(source: &Path, target: &Path) -> Result<(), EncoderError> {
+    let source = source.canonicalize().map_err(io(source))?;
+    let part = target.with_extension("part");
+    // Of an import that was killed.
+    let _ = std::fs::remove_file(&part);
+    if std::fs::hard_link(&source, &part).is_err() {
+        std::fs::copy(&source, &part).map_err(io(&part))?;
+    }
+    std::fs::rename(&part, target).map_err(io(target))?;
+    // Where both names were links to one file, renaming changes nothing.
+    let _ = std::fs::remove_file(&part);
+    Ok(())
+}
+
+/// The licence in the head of a model's card: `license: apache-2.0` between two lines of dashes.
+fn licence_of_card(path: &Path) -> Option<String> {
+    let text = regular_file::read_text(path, LARGEST_TEXT).ok()?;
+    let mut lines = text.lines().map(str::trim);
+    if lines.next() != Some("---") {
+        return None;
+    }
+    let licence = lines
+        .take_while(|line| *line != "---")
+        .find_map(|line| line.strip_prefix("license:"))?;
+    let licence = licence.trim().trim_matches(['"', '\'']);
+    (!licence.is_empty() && licence.len() <= 100).then(|| licence.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file's new bytes, or none where it is to be missing.
+    type FileChange<'a> = &'a dyn Fn(Vec<u8>) -> Option<Vec<u8>>;
+
+    /// The small seeded model, with one file changed.
+    fn folder(change: Option<(&str, FileChange<'_>)>) -> tempfile::TempDir {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/data/clap");
+        let to = tempfile::tempdir().unwrap();
+        for name in FILES {
+            let bytes = std::fs::read(from.join(name)).unwrap();
+            let bytes = match change {
+                Some((changed, change)) if changed == name => change(bytes),
+                _ => Some(bytes),
+            };
+            if let Some(bytes) = bytes {
+                std::fs::write(to.path().join(name), bytes).unwrap();
+            }
+        }
+        to
+    }
+
+    fn message(folder: &Path) -> String {
+        let models = tempfile::tempdir().unwrap();
+        let found = import_clap(folder, "clap", None, models.path(), &mut |_, _| ());
+        let files = std::fs::read_dir(models.path()).unwrap().count();
+        assert_eq!(files, 0, "nothing is left of a refused model");
+        voisin_base::text::with_causes(&found.unwrap_err())
+    }
+
+    fn replaced(file: &str, from: &str, to: &str) -> String {
+        let change = |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(text.contains(from), "{from}");
+            Some(text.replacen(from, to, 1).into_bytes())
+        };
+        message(folder(Some((file, &change))).path())
+    }
+
+    #[test]
+    fn missing_files_and_other_kinds_are_named() {
+        for name in FILES {
+            let text = message(folder(Some((name, &|_| None))).path());
+            assert!(
+                text.contains(&format!("found no {name}")) && text.contains("download it"),
+                "{text}"
+            );
+        }
+        let pickled = folder(Some((WEIGHTS, &|_| None)));
+        std::fs::write(pickled.path().join("pytorch_model.bin"), "x").unwrap();
+        assert!(message(pickled.path()).contains("but pytorch_model.bin"));
+        for (file, from, to, expected) in [
+            (
+                CONFIG,
+                "\"model_type\": \"clap\"",
+                "\"model_type\": \"clip\"",
+                "model_type is \"clip\", expected \"clap\"",
+            ),
+            (
+                CONFIG,
+                "\"audio_config\": {",
+                "\"audio_config\": { \"enable_fusion\": true,",
+                "take clap-htsat-unfused",
+            ),
+            (
+                CONFIG,
+                "\"audio_config\": {",
+                "\"audio_config\": { \"window_size\": 7,",
+                "audio_config.window_size is 7, expected 8",
+            ),
+            (
+                CONFIG,
+                "\"depths\": [",
+                "\"depths\": [ 9,",
+                "expected four whole numbers",
+            ),
+            (
+                CONFIG,
+                "\"hidden_size\": 32,\n    \"inter",
+                "\"hidden_size\": 1e99,\n    \"inter",
+                "text_config.hidden_size",
+            ),
+            (
+                PREPROCESSOR,
+                "48000",
+                "16000",
+                "sampling_rate is 16000, expected 48000",
+            ),
+            (
+                PREPROCESSOR,
+                "rand_trunc",
+                "middle",
+                "truncation is \"middle\"",
+            ),
+            (PREPROCESSOR, "14000", "1e300", "f_max"),
+        ] {
+            let text = replaced(file, from, to);
+            assert!(text.contains(expected) && text.len() < 2000, "{text}");
+        }
+    }
+
+    #[test]
+    fn broken_files_are_errors() {
+        for (file, bytes) in [
+            (CONFIG, &b"{"[..]),
+            (CONFIG, b"[]"),
+            (CONFIG, b"\xff\xfe"),
+            (PREPROCESSOR, b"null"),
+            (TOKENIZER, b"{}"),
+            (TOKENIZER, b""),
+            (WEIGHTS, b""),
+            (WEIGHTS, b"\xff\xff\xff\xff\xff\xff\xff\x7f{}"),
+            (WEIGHTS, b"\x02\0\0\0\0\0\0\0{}"),
+        ] {
+            let text = message(folder(Some((file, &|_| Some(bytes.to_vec())))).path());
+            assert!(text.len() < 2000, "{text}");
+        }
+        let cut = |bytes: Vec<u8>| Some(bytes[..bytes.len() / 2].to_vec());
+        for file in FILES {
+            message(folder(Some((file, &cut))).path());
+        }
+        // Sizes beyond those of the weights, and beyond all memory.
+        for size in ["64", "65536", "99999999999", "18446744073709551615"] {
+            for field in [
+                "\"vocab_size\": 400",
+                "\"num_hidden_layers\": 2",
+                "\"hidden_size\": 32,\n    \"inter",
+            ] {
+                let (name, rest) = field.split_once(": ").unwrap();
+                let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+                let text = replaced(CONFIG, field, &format!("{name}: {size}{rest}"));
+                assert!(text.len() < 2000, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_side_to_which_all_is_alike_is_refused() {
+        // Without its second layer a projection gives its bias for whatever it is fed.
+        let flat = |bytes: Vec<u8>| {
+            let mut tensors = voisin_encoder::read_safetensors(&bytes).unwrap();
+            let layer = tensors.get_mut("text_projection.linear2.weight").unwrap();
+            layer.values.fill(0.0);
+            let file = tempfile::NamedTempFile::new().unwrap();
+            Weights::new("flat", tensors)
+                .to_safetensors(file.path())
+                .unwrap();
+            Some(std::fs::read(file.path()).unwrap())
+        };
+        let text = message(folder(Some((WEIGHTS, &flat))).path());
+        assert!(
+            text.contains("all alike") && text.contains("larger_clap_music_and_speech"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_imported_model_hears_reads_and_has_its_licence() {
+        let folder = folder(None);
+        std::fs::write(
+            folder.path().join(CARD),
+            "---\ntags: [audio]\nlicense: apache-2.0\n---\n# CLAP",
+        )
+        .unwrap();
+        let models = tempfile::tempdir().unwrap();
+        let mut last = (0, 0);
+        let manifest = import_clap(
+            folder.path(),
+            "small",
+            None,
+            models.path(),
+            &mut |at, all| last = (at, all),
+        )
+        .unwrap();
+        assert_eq!(
+            (manifest.licence.as_str(), manifest.dimension, last),
+            ("apache-2.0", 32, (1000, 1000))
+        );
+        let model = voisin_encoder::ModelRef::Manifest(models.path().join("small.json"));
+        let tower = ClapText::load(&model).unwrap().expect("it reads");
+        let captions = voisin_encoder::caption_vectors(&model)
+            .unwrap()
+            .expect("they are there");
+        let third = tower.vector(super::captions().nth(2).unwrap()).unwrap();
+        assert_eq!(captions.row(2).to_vec(), third);
+        // Once more over itself, and with a licence that is named.
+        let again = import_clap(
+            folder.path(),
+            "small",
+            Some("MIT"),
+            models.path(),
+            &mut |_, _| (),
+        )
+        .unwrap();
+        assert_eq!(
+            (again.licence.as_str(), again.fingerprint()),
+            ("MIT", manifest.fingerprint())
+        );
+        assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 4);
+        // A file that is changed later is told.
+        std::fs::write(models.path().join("small.tokenizer"), "{}").unwrap();
+        let text = ClapText::load(&model).unwrap_err().to_string();
+        assert!(
+            text.contains("small.tokenizer") && text.contains("SHA-256"),
+            "{text}"
+        );
+    }
+}
