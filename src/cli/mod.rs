@@ -33,6 +33,7 @@ mod seeds;
 mod settings;
 mod source;
 mod trace;
+mod vectors_table;
 mod verbs;
 
 use std::ffi::OsString;

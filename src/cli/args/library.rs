@@ -33,19 +33,27 @@ pub(crate) struct DemoArgs {
 /// Stop it whenever you like: what is done is kept, and the next run goes on.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -\n  voisin add /mnt/nas --shard 0/4"
+    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --vectors-of clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -\n  voisin add /mnt/nas --shard 0/4"
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
     /// Folders, playlists, files, or addresses such as `s3://bucket/music/` (docs/parquet.md); `-` for a list on standard input
-    #[arg(required_unless_present = "from_parquet", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(required_unless_present_any = ["from_parquet", "vectors"], value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathOrAddress>,
     /// Take in what `embed --format parquet` or `export --format parquet` wrote: files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
     pub(crate) from_parquet: Vec<PathOrAddress>,
-    /// With --from-parquet: what the model is called whose vectors the files hold, where it is none of voisin's (CLAP, the
-    /// original OpenL3). Each row needs a `path` and a `vector`; the library then holds vectors of this model
-    #[arg(long, value_name = "NAME", requires = "from_parquet")]
+    /// Take in vectors that another program computed: a .npy file [tracks, numbers] (docs/formats.md)
+    #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = ["paths", "from_parquet", "dry_run", "force", "shard", "take_over"], value_hint = ValueHint::FilePath)]
+    pub(crate) vectors: Option<PathBuf>,
+    /// With --vectors: a table (CSV) with a row for each vector, in their order: the column `path`, and where the files are not
+    /// here `title`, `artist`, `album`, `genre` and `year`
+    #[arg(long, value_name = "FILE", requires = "vectors", value_hint = ValueHint::FilePath)]
+    pub(crate) tracks: Option<PathBuf>,
+    /// With --from-parquet or --vectors: what the model is called whose vectors the files hold, where it is none of voisin's
+    /// (MERT, the original OpenL3). Each row of Parquet needs a `path` and a `vector`; the library then holds vectors of this
+    /// model
+    #[arg(long, value_name = "NAME", conflicts_with = "paths")]
     pub(crate) vectors_of: Option<String>,
     /// Only the files of this share: of four machines that see the same folders each adds one of 0/4 to 3/4
     #[arg(long, value_name = "I/N", conflicts_with = "remove_missing")]

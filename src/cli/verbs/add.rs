@@ -11,6 +11,7 @@ use crate::cli::args::{AddArgs, ReportFormat, WindowCount};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::scan_named;
+use crate::cli::vectors_table;
 use voisin_engine::{AddOptions, AddRun, Engine, WindowPlan, is_unchanged};
 use voisin_library::{DATABASE, Library, OpenMode, scan};
 
@@ -75,6 +76,9 @@ fn suggest_next(context: &Context, engine: &Engine) -> anyhow::Result<()> {
 pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     if !args.from_parquet.is_empty() {
         return columnar::add(context, &args);
+    }
+    if let Some(vectors) = &args.vectors {
+        return vectors_table::add(context, &args, vectors);
     }
     if args.while_input_lasts {
         context.stop_with_input();

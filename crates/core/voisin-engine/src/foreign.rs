@@ -1,14 +1,21 @@
 //! Models described by other libraries, files and databases: believed only as far as all of it fits together.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::add::audio_facts;
 use super::{Engine, EngineError};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::LONGEST_TEXT;
+use voisin_base::track::ContentKind;
+use voisin_base::vector::make_unit;
 use voisin_encoder::{EncoderError, ModelManifest, ModelRef};
-use voisin_library::{Library, MergeOutcome, StoredModel};
+use voisin_library::{
+    AudioFacts, FileRecord, Library, MergeOutcome, StoredModel, TaggedFile, TrackFacts,
+    TrackRecord, TrackTags, TrackWindows, mtime_ns,
+};
 
 /// The manifest of a model that is none of voisin's: all that is known of it.
 #[derive(Serialize, Deserialize)]
@@ -116,6 +123,67 @@ pub fn check_model(model: &StoredModel) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A recording with a vector that was made elsewhere: where the file is there, it says what it is; one that is not is known by
+/// its path.
+///
+/// - `vector`: only its direction counts
+/// - `kind`: how content ids are made
+#[doc(hidden)]
+pub fn foreign_track(
+    path: PathBuf,
+    tags: TrackTags,
+    vector: &[f32],
+    kind: ContentKind,
+) -> TrackRecord {
+    let mut vector = vector.to_vec();
+    // One without a direction is refused by the library, which names its file.
+    make_unit(&mut vector);
+    let (audio, tags) = foreign_audio(&path, tags, kind);
+    let metadata = std::fs::metadata(&path).ok();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let windows = TrackWindows::none(vector.len());
+    let record = FileRecord {
+        size: metadata.as_ref().map_or(0, std::fs::Metadata::len),
+        mtime_ns: metadata.as_ref().map_or(0, mtime_ns),
+        path,
+    };
+    TrackRecord {
+        facts: TrackFacts {
+            audio,
+            added_at: since.map_or(0, |since| since.as_secs() as i64),
+            files: vec![TaggedFile { record, tags }],
+            descriptors: None,
+            label: None,
+        },
+        vector,
+        windows,
+    }
+}
+
+/// A file's facts, and its tags where `tags` are none; one that is not there is known by its path alone.
+#[doc(hidden)]
+pub fn foreign_audio(path: &Path, tags: TrackTags, kind: ContentKind) -> (AudioFacts, TrackTags) {
+    let Ok(info) = voisin_audio::probe_as(path, kind) else {
+        let audio = AudioFacts {
+            content: voisin_audio::content_of_path(path),
+            seconds: 0.0,
+            sample_rate: 0,
+            channels: 0,
+            container: String::new(),
+            codec: String::new(),
+            packets: 0,
+            damaged_packets: 0,
+        };
+        return (audio, tags);
+    };
+    let tags = if tags == TrackTags::default() {
+        voisin_audio::tags::read_tags(path).unwrap_or_default()
+    } else {
+        tags
+    };
+    (audio_facts(info, 0), tags)
 }
 
 /// The part of a text that a message shows.

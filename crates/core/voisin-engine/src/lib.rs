@@ -54,7 +54,7 @@ pub use engine::{Engine, IndexNews, IndexRefresh};
 pub use engine::{INDEX_FILE, held_model, remember_model};
 pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe};
-pub use foreign::{check_model, external_model, is_external};
+pub use foreign::{check_model, external_model, foreign_audio, foreign_track, is_external};
 pub use genre::{
     Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GenreAnswer, GenreHead, GenreNews,
     LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,

@@ -15,7 +15,7 @@ use super::wrong;
 use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::{ContentId, ContentKind};
 use voisin_base::vector::make_unit;
-use voisin_engine::{EngineError, audio_facts};
+use voisin_engine::{EngineError, foreign_audio};
 use voisin_library::{
     AudioFacts, Descriptors, Failure, FileRecord, MusicalKey, Scales, TaggedFile, TrackFacts,
     TrackRecord, TrackTags, TrackWindows, mtime_ns, path_from_bytes,
@@ -243,7 +243,7 @@ impl RecordColumns<'_> {
     fn audio(&self, row: usize, path: &Path) -> Result<(AudioFacts, TrackTags), EngineError> {
         let tags = self.tags(row)?;
         let content = match self.binary("content", row)? {
-            None if self.is_external => return Ok(self.audio_of_file(path, tags)),
+            None if self.is_external => return Ok(foreign_audio(path, tags, self.kind)),
             content => content
                 .and_then(|bytes| bytes.try_into().ok())
                 .map(ContentId),
@@ -267,33 +267,6 @@ impl RecordColumns<'_> {
             damaged_packets: self.needed("damaged_packets", row)?,
         };
         Ok((audio, tags))
-    }
-
-    /// A file's facts, and its tags where the row has none; one that is not there is known by its path alone.
-    fn audio_of_file(&self, path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
-        let Ok(info) = voisin_audio::probe_as(path, self.kind) else {
-            let audio = AudioFacts {
-                content: voisin_audio::content_of_path(path),
-                seconds: 0.0,
-                sample_rate: 0,
-                channels: 0,
-                container: String::new(),
-                codec: String::new(),
-                packets: 0,
-                damaged_packets: 0,
-            };
-            return (audio, tags);
-        };
-        let audio = audio_facts(info, 0);
-        let has_tags = tags != TrackTags::default();
-        (
-            audio,
-            if has_tags {
-                tags
-            } else {
-                voisin_audio::tags::read_tags(path).unwrap_or_default()
-            },
-        )
     }
 
     fn tags(&self, row: usize) -> Result<TrackTags, EngineError> {

@@ -1,7 +1,7 @@
 //! Vectors, labels and groups from files, and predictions to one: the engine for other people's embeddings.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use ndarray_npy::{ReadNpyExt, npy::header::Header};
@@ -9,7 +9,8 @@ use ndarray_npy::{ReadNpyExt, npy::header::Header};
 use super::{LabError, csv_bytes};
 use crate::dataset::{DatasetError, read_cells};
 use voisin_base::output::OutputTarget;
-use voisin_base::regular_file;
+use voisin_base::tags::TrackTags;
+use voisin_base::{address, regular_file};
 use voisin_learn::genre::{
     FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors,
 };
@@ -73,6 +74,64 @@ pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     Array2::<f32>::read_npy(bytes)
         .or_else(|_| Array2::<f64>::read_npy(bytes).map(|m| m.mapv(|v| v as f32)))
         .map_err(|error| error.to_string())
+}
+
+/// A track of a table beside vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorTrack {
+    /// Its file.
+    pub path: PathBuf,
+    /// Tags, as the table has them.
+    pub tags: TrackTags,
+}
+
+/// Reads a table with the column `path` (or `file`, `filename`), and where it has them `title`, `artist`, `album`, `genre` and
+/// `year`: a row for each of `rows` vectors, in their order.
+pub fn read_vector_tracks(path: &Path, rows: usize) -> Result<Vec<VectorTrack>, DatasetError> {
+    let cells = read_cells(path)?;
+    let wrong = |line, problem| DatasetError::table(path, line, problem);
+    let Some(path_at) = cells.column(&["path", "file", "filename", "file path"]) else {
+        let found = cells.header.join(",");
+        return Err(wrong(1, format!("expected the column path, found {found}")));
+    };
+    if cells.rows.len() != rows {
+        let found = cells.rows.len();
+        return Err(wrong(
+            1,
+            format!("expected {rows} rows, one for each vector, found {found}"),
+        ));
+    }
+    let columns = [
+        cells.column(&["title"]),
+        cells.column(&["artist", "author"]),
+        cells.column(&["album"]),
+        cells.column(&["genre"]),
+        cells.column(&["year"]),
+    ];
+    let one = |(line, row): &(u64, Vec<String>)| {
+        let path = PathBuf::from(&row[path_at]);
+        if !path.is_absolute() && address::scheme(&path).is_none() {
+            let found = &row[path_at];
+            return Err(wrong(
+                *line,
+                format!("expected an absolute path, found \"{found}\""),
+            ));
+        }
+        let [title, artist, album, genre, year] =
+            columns.map(|at| at.map(|at| row[at].clone()).filter(|text| !text.is_empty()));
+        Ok(VectorTrack {
+            path,
+            tags: TrackTags {
+                title,
+                artist,
+                album,
+                genres: genre.into_iter().collect(),
+                year: year.and_then(|year| year.parse().ok()),
+                ..TrackTags::default()
+            },
+        })
+    };
+    cells.rows.iter().map(one).collect()
 }
 
 /// Reads a table with the columns `row` and `column`, rows counted from 0: row, text, and the line it is on.
