@@ -95,9 +95,11 @@ class Found:
     """A track that fits words.
 
     track: which. fit: how well, 0 to 1: the geometric mean of the terms. terms: the strength of
-    each, 0 to 1: the share of the library that is less so.
+    each, 0 to 1: the share of the library that is less so. captions: of each sentence, which a
+    CLAP model reads, the share of a thousand captions that the track sounds less like.
     """
 
     track: Track
     fit: float
     terms: dict[str, float]
+    captions: dict[str, float]

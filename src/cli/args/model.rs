@@ -38,14 +38,18 @@ pub(crate) enum ModelCommand {
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
-    /// Take in OpenL3 weights of another program (Keras .h5, TensorFlow .pb, ONNX, torch .pth, safetensors), or the network
-    /// of a run of `voisin train classifier`, up to its inner layer
+    /// Take in a model: a CLAP folder of the hub, OpenL3 weights of another program, or the network of a run
+    ///
+    /// A CLAP folder has `config.json`, `preprocessor_config.json`, `model.safetensors` and `tokenizer.json` of an unfused model
+    /// (clap-htsat-unfused, `larger_clap_music_and_speech`); a library of it answers sentences (`find`). OpenL3's weights may be
+    /// Keras .h5, TensorFlow .pb, ONNX, torch .pth or safetensors. Of a run of `voisin train classifier` it is the network
+    /// up to its inner layer.
     #[command(
-        after_help = "Examples:\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music\n  voisin model import run --name mine && voisin --model mine add ~/Music"
+        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music\n  voisin model import run --name mine && voisin --model mine add ~/Music"
     )]
     Import {
-        /// The weights file, whose contents say what it is, or the run's folder
-        #[arg(value_name = "FILE|RUN", value_hint = ValueHint::AnyPath)]
+        /// The weights file, whose contents say what it is, or the folder of a CLAP model or of a run
+        #[arg(value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
         file: PathBuf,
         /// Name to give the model
         #[arg(long, value_name = "NAME")]
@@ -53,6 +57,9 @@ pub(crate) enum ModelCommand {
         /// Spectrogram to feed it [default: what the file's publisher uses]
         #[arg(long, value_parser = one_of::<OpenL3Variant>(["original", "kapre04", "essentia"]))]
         variant: Option<OpenL3Variant>,
+        /// Licence of a CLAP model's weights [default: what README.md in its folder states]
+        #[arg(long, value_name = "TEXT")]
+        licence: Option<String>,
         /// Replace a model of that name
         #[arg(long)]
         force: bool,

@@ -44,7 +44,13 @@ pub(crate) fn print_found(
                     id(track.id),
                     format!("{:.2}", fitting.fit),
                 ];
-                cells.extend(found.terms.iter().map(|share| rank(*share)));
+                let terms = found.terms.iter().zip(&found.likeness);
+                cells.extend(terms.map(|(share, likeness)| match likeness {
+                    Some(likeness) => {
+                        format!("{}, {:.0} % of captions", rank(*share), 100.0 * likeness)
+                    }
+                    None => rank(*share),
+                }));
                 cells.extend([
                     track.artist.clone().unwrap_or_default(),
                     track.title.clone(),

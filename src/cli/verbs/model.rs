@@ -5,6 +5,7 @@ mod upgrade;
 use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
 use crate::cli::context::{Context, check_model_place, models_dir_for_display, parse_model};
+use crate::cli::meter::Meter;
 use crate::cli::render::{self, Align, Table};
 use voisin_encoder::{Encoder, ModelLocation, ModelRef, models, models_dir};
 use voisin_features::MelConfig;
@@ -18,8 +19,9 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
             file,
             name,
             variant,
+            licence,
             force,
-        } => import(context, file, name, *variant, *force),
+        } => import(context, file, name, *variant, licence.as_deref(), *force),
         ModelCommand::Upgrade {
             name,
             leave_out,
@@ -37,13 +39,31 @@ fn import(
     file: &std::path::Path,
     name: &str,
     variant: Option<voisin_features::OpenL3Variant>,
+    licence: Option<&str>,
     replaces: bool,
 ) -> anyhow::Result<Ending> {
     use anyhow::Context as _;
 
     let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
     check_model_place(&folder, name, replaces)?;
-    let (manifest, notes) = if file.is_dir() {
+    let is_clap = file.is_dir() && voisin_import::is_clap_folder(file);
+    if licence.is_some() && !is_clap {
+        anyhow::bail!("--licence is for the folder of a CLAP model");
+    }
+    let (manifest, notes) = if is_clap {
+        if variant.is_some() {
+            anyhow::bail!("--variant is for OpenL3: a CLAP model's folder names its spectrogram");
+        }
+        let mut meter = Meter::new(context);
+        let mut progress = |at: usize, all: usize| {
+            meter.show(at as f64 / all as f64, || {
+                format!("reads captions: {at} of {all}")
+            });
+        };
+        let manifest = voisin_import::import_clap(file, name, licence, &folder, &mut progress)?;
+        meter.finish();
+        (manifest, Vec::new())
+    } else if file.is_dir() {
         if variant.is_some() {
             anyhow::bail!(
                 "--variant is for files of other programs: a run's network has one spectrogram"
@@ -83,6 +103,8 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
                 name: entry.manifest.name.clone(),
                 architecture: entry.manifest.architecture.to_string(),
                 dimension: entry.manifest.dimension,
+                reads: entry.manifest.clap.is_some(),
+                bytes: entry.bytes(),
                 licence: entry.manifest.licence.clone(),
                 location: match entry.location {
                     ModelLocation::BuiltIn => "built in".to_owned(),
@@ -104,6 +126,8 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
             ("name", Align::Left),
             ("network", Align::Left),
             ("dimensions", Align::Right),
+            ("reads", Align::Left),
+            ("MB", Align::Right),
             ("licence", Align::Left),
             ("where", Align::Left),
             ("description", Align::Left),
@@ -113,6 +137,8 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
                 &model.name,
                 &model.architecture,
                 &model.dimension.to_string(),
+                &(if model.reads { "sentences" } else { "" }).to_owned(),
+                &format!("{:.0}", model.bytes as f64 / 1e6),
                 &model.licence,
                 &model.location,
                 &model.description,

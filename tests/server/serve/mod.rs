@@ -9,4 +9,5 @@ mod changes;
 mod life;
 mod packaging;
 mod replaced;
+mod sentences;
 mod strangers;

@@ -13,6 +13,18 @@ use voisin_index::IndexError;
 use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;
 
+/// How to have sentences understood.
+pub(super) const HOW_TO_READ: &str =
+    "whole sentences are understood in a library of a CLAP model: voisin model import";
+
+fn how_to_read(reads: bool) -> String {
+    if reads {
+        String::new()
+    } else {
+        format!("; {HOW_TO_READ}")
+    }
+}
+
 /// A failure of the engine, or of one of the parts it joins.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -183,7 +195,7 @@ pub enum EngineError {
         problem: String,
     },
     /// Words that mean nothing here.
-    #[error("nothing of \"{text}\" is understood{}", or_did_you_mean(suggestions))]
+    #[error("nothing of \"{text}\" is understood{}{}", or_did_you_mean(suggestions), how_to_read(*reads))]
     Words {
         /// The question's text.
         text: String,
@@ -191,6 +203,8 @@ pub enum EngineError {
         suggestions: Vec<String>,
         /// How many are understood.
         known: usize,
+        /// Whether the library's model reads sentences.
+        reads: bool,
     },
     /// Words need a model with tags.
     #[error("the model {model} has no tags that words could mean; models with tags: {others}")]

@@ -33,6 +33,7 @@ mod passage;
 mod scales;
 mod search;
 mod seed;
+mod sentences;
 mod sound;
 mod space;
 mod steer;

@@ -1,11 +1,15 @@
 //! The model's tags of tracks in words: moods, instruments, voices, from the stored windows.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use ndarray::{Array1, Array2};
 
 use super::artist_limit::ArtistLimit;
+use super::error::HOW_TO_READ;
+use super::sentences::{ReadingSide, Sentence};
 use super::{Engine, EngineError};
 use voisin_base::text::{fold, spelt_alike};
 use voisin_base::track::TrackId;
@@ -59,6 +63,8 @@ pub struct PredictedTags {
     /// Their probabilities, `[tracks, guessed]`.
     guesses: Array2<f32>,
     words: WordTable,
+    /// Where the model reads sentences, too.
+    reading: Option<Arc<ReadingSide>>,
 }
 
 /// The tags that stand out in each of some tracks, strongest first, with their percentiles.
@@ -73,6 +79,9 @@ pub struct FittingTrack {
     pub fit: f32,
     /// The strength of each term, 0 to 1: a percentile of the library; of one that is denied, what is left to 1.
     pub terms: Vec<f32>,
+    /// Of each term that is a sentence, the share of a thousand captions of all kinds of music that the track sounds less
+    /// like, 0 to 1.
+    pub likeness: Vec<Option<f32>>,
 }
 
 /// The answer to a phrase.
@@ -107,10 +116,21 @@ impl Engine {
         among: Option<&[TrackId]>,
     ) -> Result<PredictedTags, EngineError> {
         let library = self.library();
-        let layer = self.tag_layer()?;
+        let layer = match self.tag_layer() {
+            Ok(layer) => Some(layer),
+            Err(EngineError::NoTags { .. }) if self.reads()? => None,
+            Err(error) => return Err(error),
+        };
         let _snapshot = library.snapshot()?;
-        let logits = self.tag_logits(&layer, among)?;
-        let mut names = layer.names().to_vec();
+        // A model that reads has no tags: its words are what is measured, and whole sentences.
+        let (logits, reading) = if let Some(layer) = &layer {
+            (self.tag_logits(layer, among)?, None)
+        } else {
+            let side = ReadingSide::of(self, among)?;
+            let rows = side.ids.iter().map(|id| (*id, Vec::new()));
+            (rows.collect(), Some(Arc::new(side)))
+        };
+        let mut names = layer.map_or_else(Vec::new, |layer| layer.names().to_vec());
         let tags = names.len();
         let guess = DefaultGenres::shipped(&Taxonomy::default())?;
         // Those that a guess is made of come first.
@@ -168,13 +188,30 @@ impl Engine {
             guessed: genres,
             guesses: probabilities,
             words,
+            reading,
         })
+    }
+
+    /// Whether the library's model reads sentences.
+    fn reads(&self) -> Result<bool, EngineError> {
+        let held = self.model()?;
+        let card = ModelManifest::parse(&held.manifest_json, Path::new("its manifest")).ok();
+        Ok(card.is_some_and(|card| card.clap.is_some()))
     }
 
     /// As [`predicted_tags`](Self::predicted_tags); `None` for a model without tags, or one that is not on this machine: what
     /// is stored is told without it.
     #[doc(hidden)]
     pub fn predicted_tags_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
+        if self.library().model()?.is_some() && self.reads()? {
+            return Ok(None);
+        }
+        self.words_if_any()
+    }
+
+    /// As [`predicted_tags_if_any`](Self::predicted_tags_if_any); also for a model that reads sentences and has no tags.
+    #[doc(hidden)]
+    pub fn words_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
         match self.predicted_tags() {
             Ok(heard) => Ok(Some(heard)),
             Err(
@@ -360,13 +397,18 @@ impl Engine {
                 percentile,
                 not,
             } = bound;
-            let meaning = heard
-                .words
-                .meaning(word)
-                .ok_or_else(|| heard.not_understood(word))?;
+            let known = heard.words.meaning(word).cloned();
+            let (heard, meaning) = match (known, &heard.reading) {
+                (Some(meaning), _) => (Cow::Borrowed(&heard), meaning),
+                (None, Some(side)) => {
+                    let (with, meaning) = heard.with_sentence(side.read(word)?);
+                    (Cow::Owned(with), meaning)
+                }
+                (None, None) => return Err(heard.not_understood(word)),
+            };
             for (fits, share) in fits
                 .iter_mut()
-                .zip(words::strength(heard.standard.view(), meaning))
+                .zip(words::strength(heard.standard.view(), &meaning))
             {
                 *fits &= (share >= *percentile) != *not;
             }
@@ -394,7 +436,7 @@ impl Engine {
         limit: usize,
         max_per_artist: Option<usize>,
     ) -> Result<PhraseAnswer, EngineError> {
-        let read = heard.words.read(phrase);
+        let (heard, read, sentences) = heard.understand(phrase)?;
         if read.terms.is_empty() {
             return Err(heard.not_understood(phrase));
         }
@@ -434,9 +476,14 @@ impl Engine {
                 .iter()
                 .map(|(share, not)| if *not { 1.0 - share[row] } else { share[row] })
                 .collect(),
+            likeness: sentences
+                .iter()
+                .map(|sentence| Some(sentence.as_ref()?.likeness(row)))
+                .collect(),
         });
         let tracks: Vec<FittingTrack> = tracks.collect();
         let mut notes = heard.notes(&read, &likeliest);
+        notes.extend(sentence_notes(&read, &tracks));
         notes.extend(self.unlabelled(&read, &likeliest, &tracks)?);
         Ok(PhraseAnswer {
             tracks,
@@ -565,12 +612,12 @@ impl PredictedTags {
     /// # Errors
     /// A word is not understood.
     pub(super) fn strengths(&self, phrase: &str) -> Result<Vec<(Term, Vec<f32>)>, EngineError> {
-        let read = self.words.read(phrase);
+        let (heard, read, _) = self.understand(phrase)?;
         match read.unknown.first() {
             Some(word) => Err(self.not_understood(word)),
             None if read.terms.is_empty() => Err(self.not_understood(phrase)),
             None => {
-                let strength = |term: &Term| words::strength(self.standard.view(), &term.meaning);
+                let strength = |term: &Term| words::strength(heard.standard.view(), &term.meaning);
                 Ok(read
                     .terms
                     .into_iter()
@@ -581,6 +628,52 @@ impl PredictedTags {
                     .collect())
             }
         }
+    }
+
+    /// Reads a phrase; where the model reads, a part of it that today's words do not cover whole is a sentence, which
+    /// becomes a column of its own.
+    ///
+    /// - returns: itself with those columns, the terms, and which of them are sentences
+    fn understand(&self, phrase: &str) -> Result<Understood<'_>, EngineError> {
+        let mut heard = Cow::Borrowed(self);
+        let Some(side) = &self.reading else {
+            let read = self.words.read(phrase);
+            let none = read.terms.iter().map(|_| None).collect();
+            return Ok((heard, read, none));
+        };
+        let mut whole = Phrase::default();
+        let mut sentences = Vec::new();
+        for part in phrase.split([',', ';', '\n']) {
+            let read = self.words.read(part);
+            if read.unknown.is_empty() {
+                sentences.extend(read.terms.iter().map(|_| None));
+                whole.terms.extend(read.terms);
+                continue;
+            }
+            let (negated, text) = words::split_negation(part);
+            let sentence = side.read(text)?;
+            let (with, meaning) = heard.with_sentence(sentence.clone());
+            heard = Cow::Owned(with);
+            sentences.push(Some(sentence));
+            whole.terms.push(Term {
+                text: text.to_owned(),
+                meaning,
+                negated,
+            });
+        }
+        Ok((heard, whole, sentences))
+    }
+
+    /// Itself with a column of how like each track is to a sentence, and the word that means this column.
+    fn with_sentence(&self, sentence: Sentence) -> (Self, WordMeaning) {
+        let mut with = self.clone();
+        let column = with.standard.ncols();
+        with.names.push(format!("sentence:{}", sentence.text));
+        let likeness = sentence.cosines.insert_axis(ndarray::Axis(1));
+        with.standard
+            .append(ndarray::Axis(1), words::standardised(likeness).view())
+            .expect("a sentence has a number for each track");
+        (with, WordMeaning::of_column(sentence.text, column))
     }
 
     fn not_understood(&self, text: &str) -> EngineError {
@@ -596,6 +689,7 @@ impl PredictedTags {
             text: text.to_owned(),
             suggestions,
             known: known.len(),
+            reads: self.reading.is_some(),
         }
     }
 
@@ -627,7 +721,11 @@ impl PredictedTags {
                 "\"{word}\" cannot be told; the nearest word that can is \"{nearest}\""
             ))
         });
-        absent.chain(near).collect()
+        let mut notes: Vec<String> = absent.chain(near).collect();
+        if self.reading.is_none() && !phrase.unknown.is_empty() {
+            notes.push(HOW_TO_READ.to_owned());
+        }
+        notes
     }
 
     /// The names of the tags that a word means.
@@ -635,11 +733,43 @@ impl PredictedTags {
         meaning
             .columns()
             .map(|(column, sign)| {
-                let name = self.names[column].to_lowercase();
+                // A sentence's column was there only while its phrase was answered.
+                let name = self.names.get(column).map_or("sentence", String::as_str);
+                let name = name.to_lowercase();
                 format!("{sign}{}", name.strip_prefix("sound:").unwrap_or(&name))
             })
             .collect()
     }
+}
+
+/// A phrase as far as it was understood: the tags with a column for each sentence, the terms, and which are sentences.
+type Understood<'a> = (Cow<'a, PredictedTags>, Phrase, Vec<Option<Sentence>>);
+
+/// Notes on the sentences of a phrase: whether anything sounds like them, and the language that they are read in.
+fn sentence_notes(phrase: &Phrase, found: &[FittingTrack]) -> Vec<String> {
+    /// A track is nearer to its own caption than to nine of ten others; by choice, not by measurement.
+    const LEAST: f32 = 0.9;
+    let mut notes = Vec::new();
+    for (at, term) in phrase.terms.iter().enumerate() {
+        let likeness = || found.iter().filter_map(|one| one.likeness[at]);
+        let Some(most) = likeness().max_by(f32::total_cmp) else {
+            continue;
+        };
+        if !term.negated && most < LEAST {
+            notes.push(format!(
+                "nothing here sounds like \"{}\": the most alike track is more so than {:.0} % of a thousand captions",
+                term.text,
+                100.0 * most
+            ));
+        }
+    }
+    if found
+        .iter()
+        .any(|one| one.likeness.iter().any(Option::is_some))
+    {
+        notes.push("sentences are understood in English".to_owned());
+    }
+    notes
 }
 
 /// A tag as people say it: "metal", not "style metal".

@@ -33,6 +33,15 @@ pub struct WordMeaning {
 }
 
 impl WordMeaning {
+    /// A word that is as strong as one column.
+    pub fn of_column(word: String, column: usize) -> Self {
+        Self {
+            word,
+            any: vec![column],
+            but: Vec::new(),
+        }
+    }
+
     /// Columns of its tags; those that take away have a minus.
     pub fn columns(&self) -> impl Iterator<Item = (usize, &'static str)> + '_ {
         let any = self.any.iter().map(|&column| (column, ""));
@@ -277,6 +286,18 @@ impl WordTable {
             }
         }
         phrase
+    }
+}
+
+/// A part of a phrase without the "no", "not", "without" or minus before it, and whether there is one.
+pub fn split_negation(part: &str) -> (bool, &str) {
+    let part = part.trim();
+    if let Some(rest) = part.strip_prefix('-') {
+        return (true, rest.trim_start());
+    }
+    match part.split_once(char::is_whitespace) {
+        Some((first, rest)) if NEGATIONS.contains(&fold(first).as_str()) => (true, rest.trim()),
+        _ => (false, part),
     }
 }
 

@@ -551,10 +551,15 @@ impl PyLibrary {
                 .iter()
                 .zip(&found.terms)
                 .try_for_each(|(name, strength)| terms.set_item(name, strength))?;
+            let captions = PyDict::new(py);
+            for (name, likeness) in names.iter().zip(&found.likeness) {
+                likeness.map_or(Ok(()), |share| captions.set_item(name, share))?;
+            }
             let found = answers.make("Found", |fields| {
                 fields.set_item("track", track)?;
                 fields.set_item("fit", found.fit)?;
-                fields.set_item("terms", terms)
+                fields.set_item("terms", terms)?;
+                fields.set_item("captions", captions)
             });
             found.map(Bound::unbind)
         });

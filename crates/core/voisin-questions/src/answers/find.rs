@@ -57,6 +57,9 @@ pub struct FittingJson {
     pub fit: f32,
     /// Strength of each term, 0 to 1.
     pub terms: BTreeMap<String, f32>,
+    /// Of each sentence, the share of a thousand captions that the track sounds less like, 0 to 1.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub captions: BTreeMap<String, f32>,
 }
 
 /// How a term of a phrase is called in answers.
@@ -110,6 +113,11 @@ impl<'a> FoundJson<'a> {
                     .iter()
                     .cloned()
                     .zip(found.terms.iter().copied())
+                    .collect(),
+                captions: names
+                    .iter()
+                    .zip(&found.likeness)
+                    .filter_map(|(name, share)| Some((name.clone(), (*share)?)))
                     .collect(),
             });
         Ok(Self {

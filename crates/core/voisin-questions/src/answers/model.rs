@@ -12,6 +12,10 @@ pub struct ModelJson {
     pub architecture: String,
     /// Numbers in a vector.
     pub dimension: usize,
+    /// Whether it reads sentences, too: `find`.
+    pub reads: bool,
+    /// Size of its weights.
+    pub bytes: u64,
     /// Its licence.
     pub licence: String,
     /// Where its files are.

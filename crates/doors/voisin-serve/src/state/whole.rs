@@ -339,7 +339,7 @@ impl State {
                     ));
                 }
                 let version = state.version()?;
-                Ok((version, context.engine.predicted_tags_if_any()?))
+                Ok((version, context.engine.words_if_any()?))
             },
         );
         Ok(heard.await?.1)

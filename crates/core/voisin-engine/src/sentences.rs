@@ -1,0 +1,114 @@
+//! Sentences beside music: the text tower of a library's model, and how like each track is to what it reads.
+//!
+//! Not here: words of a model with tags ([`words`](super::words)).
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use ndarray::{Array1, Array2, Axis, aview1};
+
+use super::{Engine, EngineError};
+use voisin_base::track::TrackId;
+use voisin_encoder::{ClapText, EncoderError, ModelRef, caption_vectors};
+
+/// The vectors of a library whose model reads. What reads is loaded with the first sentence.
+#[derive(Debug)]
+pub(super) struct ReadingSide {
+    /// The tracks; ascending.
+    pub(super) ids: Vec<TrackId>,
+    /// Theirs, `[tracks, dimension]`, of length 1.
+    vectors: Array2<f32>,
+    /// Those of the captions, of length 1.
+    captions: OnceLock<Array2<f32>>,
+    model: ModelRef,
+    fingerprint: String,
+}
+
+/// A sentence that was read.
+#[derive(Debug, Clone)]
+pub(super) struct Sentence {
+    pub(super) text: String,
+    /// How like each track is to it.
+    pub(super) cosines: Array1<f32>,
+    side: Arc<ReadingSide>,
+}
+
+/// The text tower that was used last, with its model's fingerprint: half a gigabyte, which a server reads once.
+static LAST_READER: Mutex<Option<(String, Arc<ClapText>)>> = Mutex::new(None);
+
+impl ReadingSide {
+    /// - `among`: of these tracks alone; `None`: of all
+    pub(super) fn of(engine: &Engine, among: Option<&[TrackId]>) -> Result<Self, EngineError> {
+        let all = engine.library().vectors()?;
+        let rows: Vec<usize> = (0..all.ids.len())
+            .filter(|&row| among.is_none_or(|those| those.contains(&all.ids[row])))
+            .collect();
+        Ok(Self {
+            ids: rows.iter().map(|&row| all.ids[row]).collect(),
+            vectors: all.values.select(Axis(0), &rows),
+            captions: OnceLock::new(),
+            model: engine.model_ref()?,
+            fingerprint: engine.model()?.fingerprint,
+        })
+    }
+
+    /// How like each track is to a sentence.
+    ///
+    /// # Errors
+    /// The model's files cannot be read, or are of another model than the vectors.
+    pub(super) fn read(self: &Arc<Self>, text: &str) -> Result<Sentence, EngineError> {
+        let text = text.trim().to_owned();
+        let vector = self.reader()?.vector(&text)?;
+        if vector.len() != self.vectors.ncols() {
+            return Err(self.changed());
+        }
+        if self.captions.get().is_none() {
+            let captions = caption_vectors(&self.model)?.ok_or_else(|| self.changed())?;
+            // Another thread may have been quicker, with the same numbers.
+            let _ = self.captions.set(captions);
+        }
+        Ok(Sentence {
+            text,
+            cosines: self.vectors.dot(&aview1(&vector)),
+            side: Arc::clone(self),
+        })
+    }
+
+    fn reader(&self) -> Result<Arc<ClapText>, EngineError> {
+        let mut last = LAST_READER.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, reader)) = last
+            .as_ref()
+            .filter(|(model, _)| *model == self.fingerprint)
+        {
+            return Ok(Arc::clone(reader));
+        }
+        if self.model.manifest()?.fingerprint() != self.fingerprint {
+            return Err(self.changed());
+        }
+        let reader = Arc::new(ClapText::load(&self.model)?.ok_or_else(|| self.changed())?);
+        *last = Some((self.fingerprint.clone(), Arc::clone(&reader)));
+        Ok(reader)
+    }
+
+    fn changed(&self) -> EngineError {
+        EncoderError::BadWeights {
+            origin: self.model.to_string(),
+            reason: "expected the model that the library's vectors are of, found another one of its name: import it again"
+                .to_owned(),
+        }
+        .into()
+    }
+}
+
+impl Sentence {
+    /// The share of captions that a track is less like than this sentence, 0 to 1.
+    ///
+    /// - `row`: of the track
+    pub(super) fn likeness(&self, row: usize) -> f32 {
+        let Some(captions) = self.side.captions.get() else {
+            return 0.0;
+        };
+        let cosines = captions.dot(&self.side.vectors.row(row));
+        let less = cosines.iter().filter(|cosine| **cosine < self.cosines[row]);
+        less.count() as f32 / captions.nrows().max(1) as f32
+    }
+}

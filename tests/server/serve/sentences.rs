@@ -1,0 +1,351 @@
+//! Music found by a sentence, through every door, in a library of the small seeded CLAP (tests/data/clap): the order is that
+//! of transformers' vectors.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use ndarray::Array2;
+use ndarray_npy::WriteNpyExt as _;
+use serde_json::{Value, json};
+use voisin_encoder::{ModelRef, WeightTensor, caption_vectors, read_safetensors};
+
+use crate::common::server::Server;
+use crate::common::{Sandbox, code, fine, fine_json, json as answer_of, six_tracks, text, wav};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clap")
+}
+
+fn answers() -> BTreeMap<String, WeightTensor> {
+    read_safetensors(&fs::read(golden().join("golden.safetensors")).unwrap()).unwrap()
+}
+
+fn array(answers: &BTreeMap<String, WeightTensor>, name: &str) -> Array2<f32> {
+    let tensor = &answers[name];
+    Array2::from_shape_vec((tensor.shape[0], tensor.shape[1]), tensor.values.clone()).unwrap()
+}
+
+fn import(sandbox: &Sandbox) {
+    fine(sandbox.run([
+        "model",
+        "import",
+        golden().to_str().unwrap(),
+        "--name",
+        "small",
+    ]));
+}
+
+/// Takes the reference's 200 tracks in.
+fn add_tracks(sandbox: &Sandbox, tracks: &Array2<f32>) {
+    let vectors = sandbox.path("tracks.npy");
+    tracks.write_npy(File::create(&vectors).unwrap()).unwrap();
+    let mut table = "path,title,artist\n".to_owned();
+    for row in 0..tracks.nrows() {
+        table += &format!("/elsewhere/{row:03}.ogg,Title {row},Artist {}\n", row % 20);
+    }
+    let csv = sandbox.path("tracks.csv");
+    fs::write(&csv, table).unwrap();
+    let [vectors, csv] = [&vectors, &csv].map(|path| path.to_str().unwrap());
+    let added = fine_json(sandbox.run([
+        "--model",
+        "small",
+        "add",
+        "--vectors",
+        vectors,
+        "--tracks",
+        csv,
+        "--format",
+        "json",
+    ]));
+    assert_eq!(added["added"], 200);
+}
+
+/// The rows of tracks in an answer, by their files.
+fn rows(tracks: &Value) -> Vec<usize> {
+    let tracks = tracks
+        .as_array()
+        .unwrap_or_else(|| panic!("no list: {tracks}"));
+    tracks
+        .iter()
+        .map(|track| track["path"].as_str().unwrap()[11..14].parse().unwrap())
+        .collect()
+}
+
+/// Nearer than this, two tracks may change places.
+const TIE: f32 = 2e-6;
+
+fn check_order(found: &[usize], cosines: &[f32], place: &str) {
+    for pair in found.windows(2) {
+        assert!(
+            cosines[pair[0]] > cosines[pair[1]] - TIE,
+            "{place}: {pair:?}"
+        );
+    }
+    let best = cosines.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    assert!(cosines[found[0]] > best - TIE, "{place}");
+}
+
+#[test]
+fn sentences_find_in_the_references_order_through_each_door() {
+    let sandbox = Sandbox::new();
+    import(&sandbox);
+    let answers = answers();
+    let tracks = array(&answers, "tracks");
+    add_tracks(&sandbox, &tracks);
+    let texts: Vec<String> =
+        serde_json::from_slice(&fs::read(golden().join("texts.json")).unwrap()).unwrap();
+    let cosines = tracks.dot(&array(&answers, "text vectors").t());
+    let by = |at: usize| cosines.column(at).to_vec();
+    let model = ModelRef::Manifest(sandbox.path("models").join("small.json"));
+    let captions = caption_vectors(&model).unwrap().unwrap();
+    let server = Server::start(&sandbox, &[]);
+    for (at, sentence) in texts.iter().enumerate() {
+        let query = sentence
+            .replace(' ', "%20")
+            .replace('é', "%C3%A9")
+            .replace('\'', "%27");
+        let found = server.good_get(&format!("/api/v1/find?query={query}&limit=200"));
+        assert_eq!(found["understood"][0]["word"], sentence.as_str());
+        let order = rows(&found["tracks"]);
+        assert_eq!(order.len(), 200);
+        check_order(&order, &by(at), sentence);
+        let row = order[0];
+        let less = captions
+            .dot(&tracks.row(row))
+            .iter()
+            .filter(|cosine| **cosine < cosines[[row, at]])
+            .count();
+        let share = found["tracks"][0]["captions"][sentence].as_f64().unwrap();
+        assert!(
+            (share - less as f64 / 1000.0).abs() < 0.0011,
+            "{share}, {less}"
+        );
+        let notes = found["notes"].to_string();
+        assert!(notes.contains("in English"), "{notes}");
+    }
+    let first =
+        rows(&server.good_get("/api/v1/find?query=rainy%20evening%20synths&limit=5")["tracks"]);
+
+    // On the command line, with a filter, and what must not be.
+    let find = |arguments: &[&str]| {
+        let arguments = [&["find"], arguments, &["--format", "json"]].concat();
+        fine_json(sandbox.run(arguments))
+    };
+    assert_eq!(
+        rows(&find(&["rainy evening synths", "--limit", "5"])["tracks"]),
+        first
+    );
+    let of_one = rows(&find(&["rainy evening synths", "--artist", "Artist 3"])["tracks"]);
+    assert!(
+        of_one.len() == 10 && of_one.iter().all(|row| row % 20 == 3),
+        "{of_one:?}"
+    );
+    check_order(
+        &of_one[..1],
+        &(0..200)
+            .map(|row| if row % 20 == 3 { by(0)[row] } else { -1.0 })
+            .collect::<Vec<_>>(),
+        "filter",
+    );
+    let denied = rows(&find(&["no rainy evening synths", "--limit", "all"])["tracks"]);
+    let negated: Vec<f32> = by(0).iter().map(|cosine| -cosine).collect();
+    check_order(&denied, &negated, "no");
+    let both = find(&["rainy evening synths, not loud metal with drums"]);
+    assert_eq!(both["understood"][1]["denied"], true, "{both}");
+    let table = fine(sandbox.run(["find", "rainy evening synths", "--limit", "3"]));
+    assert!(table.contains("% of captions"), "{table}");
+    // As a saved list, and as a direction of a search.
+    fine(sandbox.run([
+        "lists",
+        "save",
+        "rain",
+        "find",
+        "rainy evening synths",
+        "--limit",
+        "5",
+    ]));
+    let list = server.good_get("/api/v1/lists/rain")["items"].clone();
+    assert_eq!(rows(&list), first);
+    let near = sandbox.run([
+        "similar",
+        "id:1",
+        "--more",
+        "rainy evening synths",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(code(&near), 0, "{}", text(&near.stderr));
+    // An assistant.
+    let mut process = sandbox
+        .command(["mcp"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    for line in [
+        json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18",
+            "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}}),
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call",
+            "params": {"name": "find", "arguments": {"query": "rainy evening synths", "limit": 5}}}),
+    ] {
+        writeln!(stdin, "{line}").unwrap();
+    }
+    drop(stdin);
+    let output = fine(process.wait_with_output().unwrap());
+    let last: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        rows(&last["result"]["structuredContent"]["tracks"]),
+        first,
+        "{last}"
+    );
+}
+
+#[test]
+fn an_imported_clap_hears_short_and_long_files() {
+    let sandbox = Sandbox::new();
+    import(&sandbox);
+    let listed = answer_of(sandbox.run(["model", "list", "--format", "json"]));
+    let listed = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|model| model["name"] == "small")
+        .unwrap();
+    assert!(
+        listed["reads"] == true && listed["bytes"].as_u64().unwrap() > 800_000,
+        "{listed}"
+    );
+    fine(sandbox.run(["model", "check", "small"]));
+    // The reference's clip of 6 s, repeated, and twelve seconds of it: several windows.
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    for (name, seconds) in [("short.wav", 6.01), ("long.wav", 12.0)] {
+        let samples = (0..(seconds * 48_000.0_f64).round() as usize).map(|i| {
+            let t = i as f64 / 48_000.0;
+            let turn = std::f64::consts::TAU;
+            0.3 * (turn * (110.0 + 400.0 * t) * t).sin()
+                + 0.2 * (turn * 3000.0 * t).sin() * (-8.0 * (2.0 * t).fract()).exp()
+        });
+        fs::write(music.join(name), wav(48_000, samples)).unwrap();
+    }
+    fine(sandbox.run(["--model", "small", "add", music.to_str().unwrap()]));
+    let library =
+        voisin_library::Library::open(&sandbox.path("library"), voisin_library::OpenMode::ReadOnly)
+            .unwrap();
+    let expected = &answers()["audio vector"].values;
+    for track in library.tracks().unwrap() {
+        let windows = library.windows(track.id).unwrap().unwrap();
+        let vector = library.vector(track.id).unwrap().unwrap();
+        if track.path.ends_with("short.wav") {
+            assert_eq!(windows.vectors.nrows(), 1);
+            let cosine: f32 = vector.iter().zip(expected).map(|(a, b)| a * b).sum();
+            // Sixteen bits a sample.
+            assert!(cosine > 0.9999, "{cosine}");
+        } else {
+            assert_eq!(windows.vectors.nrows(), 3, "one a second at most");
+        }
+    }
+    let found = fine_json(sandbox.run(["find", "rainy evening synths", "--format", "json"]));
+    assert_eq!(found["tracks"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn without_a_text_tower_a_sentence_is_told_how_to_get_one() {
+    let sandbox = Sandbox::new();
+    let music = six_tracks(&sandbox);
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let found = sandbox.run(["find", "calm evening synths", "--format", "json"]);
+    let notes = answer_of(&found)["notes"].to_string();
+    assert!(notes.contains("voisin model import"), "{notes}");
+    let nothing = text(&sandbox.run(["find", "xyzzy"]).stderr);
+    assert!(nothing.contains("voisin model import"), "{nothing}");
+}
+
+#[test]
+fn vectors_without_parquet_come_in_and_faults_are_named() {
+    let sandbox = Sandbox::new();
+    let music = six_tracks(&sandbox);
+    let here = music.join("metal/muldjord-chaos-god.mp3");
+    let vectors = sandbox.path("x.npy");
+    let csv = sandbox.path("x.csv");
+    let values = ndarray::array![
+        [3.0_f32, 0.0, 0.1],
+        [0.0, 2.0, 0.0],
+        [2.9, 0.1, 0.1],
+        [0.0, 0.0, 0.0]
+    ];
+    values.write_npy(File::create(&vectors).unwrap()).unwrap();
+    let add = |table: &str, more: &[&str]| {
+        fs::write(&csv, table).unwrap();
+        let files = [
+            "add",
+            "--vectors",
+            vectors.to_str().unwrap(),
+            "--tracks",
+            csv.to_str().unwrap(),
+            "--format",
+            "json",
+        ];
+        sandbox.run([&files[..], more].concat())
+    };
+    let elsewhere = ["--vectors-of", "muq"];
+    let table = format!(
+        "path,title\n/a.ogg,A\n/b.ogg,B\n{},\n/zero.ogg,Z\n",
+        here.display()
+    );
+    for (table, more, expected) in [
+        (
+            "path\n/a.ogg\n",
+            &elsewhere[..],
+            "expected 4 rows, one for each vector, found 1",
+        ),
+        (
+            "title\nx\ny\nz\nw\n",
+            &elsewhere,
+            "expected the column path, found title",
+        ),
+        (
+            "path\na.ogg\n/b\n/c\n/d\n",
+            &elsewhere,
+            "expected an absolute path, found \"a.ogg\"",
+        ),
+        (&table, &[], "--vectors-of NAME"),
+        (
+            &table,
+            &["--model", "voisin-3"],
+            "expected vectors of 512 numbers",
+        ),
+        (
+            &table,
+            &["--vectors-of", "voisin-3"],
+            "voisin has a model voisin-3 itself",
+        ),
+    ] {
+        let refused = add(table, more);
+        assert!(
+            code(&refused) == 2 && text(&refused.stderr).contains(expected),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
+    let added = add(&table, &elsewhere);
+    assert_eq!(code(&added), 1, "{}", text(&added.stderr));
+    let added = answer_of(&added);
+    assert_eq!((&added["added"], &added["refused"]), (&json!(3), &json!(1)));
+    assert_eq!(
+        answer_of(add(&table, &[]))["unchanged"],
+        3,
+        "the library knows whose they are"
+    );
+    let near = answer_of(sandbox.run(["similar", "/a.ogg", "--limit", "1", "--format", "json"]));
+    assert_eq!(near["neighbours"][0]["path"], here.to_str().unwrap());
+    assert!(
+        near["neighbours"][0]["seconds"].as_f64().unwrap() > 1.0,
+        "the file says what it is"
+    );
+}
