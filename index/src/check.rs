@@ -33,16 +33,16 @@ impl VectorIndex {
                 .mode(self.lists.is_some(), graph.is_some(), queries)
         };
         let mapped = self.base.codes.file().is_some_and(CheckedFile::is_mapped);
-        let parts = graph.map_or(0, Graph::bytes)
+        let parts = graph.map_or(0, |graph| graph.link_bytes() + graph.block_bytes())
             + self.lists.as_deref().map_or(0, Lists::bytes)
             + self.residuals.as_deref().map_or(0, Residuals::bytes);
         let tail = self.tail.parts();
         let bytes = held(&self.base) + tail.iter().map(held).sum::<usize>() + parts;
         let signs = self.base.sign_bytes() + tail.iter().map(Segment::sign_bytes).sum::<usize>();
-        // The low half of mapped vectors is read for the best candidates alone, and need not stay
-        // in memory.
+        // The low half of mapped vectors is read for the best candidates alone, links to make blocks
+        // of them: neither need stay in memory.
         let on_demand = if mapped {
-            self.base.codes.len() * self.codec.low_width()
+            self.base.codes.len() * self.codec.low_width() + graph.map_or(0, Graph::link_bytes)
         } else {
             0
         };

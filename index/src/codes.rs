@@ -165,6 +165,13 @@ impl Plane {
         bytes
     }
 
+    /// Lets go of the memory that a file's bytes are read into.
+    pub(crate) fn release(&self) {
+        if let Self::Mapped(file, range) = self {
+            file.release(range.clone());
+        }
+    }
+
     /// Keeps in mind that a file is not what it was when it was checked, or never was an index.
     pub(crate) fn report(&self) {
         if let Self::Mapped(file, _) = self {

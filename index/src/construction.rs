@@ -183,7 +183,7 @@ impl VectorIndex {
             graph: graph.map(Arc::new),
             lists: lists.map(Arc::new),
             residuals: residuals.map(Arc::new),
-            ..Self::assemble(options, isa, codec, base, tuning)
+            ..Self::assemble(options, isa, codec, base, &tuning)
         };
         index.measure_speeds(&trials)?;
         Ok(index)
@@ -195,7 +195,7 @@ impl VectorIndex {
         isa: Isa,
         codec: Codec,
         base: Segment,
-        tuning: Tuning,
+        tuning: &Tuning,
     ) -> Self {
         Self {
             options,
@@ -206,7 +206,7 @@ impl VectorIndex {
             lists: None,
             residuals: None,
             reader: None,
-            tuning,
+            tuning: *tuning,
             tail: IndexTail::default(),
             version: next_version(),
             saved: Arc::default(),

@@ -194,9 +194,14 @@ impl Graph {
         words(links).filter(|&link| link != NONE).count()
     }
 
-    /// Bytes in memory or mapped.
-    pub(crate) fn bytes(&self) -> usize {
-        self.slots * (self.stride * WORD + PLACE) + self.blocks.get().map_or(0, Plane::len)
+    /// Bytes of links and places.
+    pub(crate) fn link_bytes(&self) -> usize {
+        self.slots * (self.stride * WORD + PLACE)
+    }
+
+    /// Bytes of the blocks, if they were made.
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.blocks.get().map_or(0, Plane::len)
     }
 
     /// Whether all links and places are such as can be followed; for what is read from a file.
@@ -214,6 +219,13 @@ impl Graph {
             .par_chunks(self.stride * WORD)
             .all(|row| self.are_slots(row))
             && places.par_chunks(PLACE).enumerate().all(is_at)
+    }
+
+    /// Lets go of the memory of what need not stay there: blocks are made of it, or few walks read
+    /// it.
+    pub(crate) fn release(&self) {
+        self.links.release();
+        self.places.release();
     }
 
     fn are_slots(&self, row: &[u8]) -> bool {
@@ -259,6 +271,7 @@ impl Graph {
                 }
             };
             fill(&mut plane.as_mut()[..self.slots * step], step, write_row);
+            self.release();
             plane
         });
     }

@@ -10,6 +10,7 @@ use voisin_base::atomic_file;
 use super::checked_file::CheckedFile;
 use super::codes::Codes;
 use super::file::{BaseFile, BaseParts, BasePlace, Behind, Damage};
+use super::graph::Graph;
 use super::lists::Lists;
 use super::segment::Segment;
 use super::tail::IndexTail;
@@ -248,7 +249,12 @@ impl VectorIndex {
         // Digests first: numbers are only looked at where the bytes are as they were written.
         let is_sane = |lists: &Lists| {
             let graph = self.graph.as_deref();
-            lists.has_every_vector() && graph.is_none_or(|graph| graph.is_sane(lists))
+            let is_sane = |graph: &Graph| {
+                let is_sane = graph.is_sane(lists);
+                graph.release();
+                is_sane
+            };
+            lists.has_every_vector() && graph.is_none_or(is_sane)
         };
         if file.check_long(0..file.bytes().len()) && self.lists.as_deref().is_none_or(is_sane) {
             file.set_whole();
@@ -287,7 +293,7 @@ impl VectorIndex {
                 isa,
                 loaded.codec,
                 loaded.base,
-                loaded.tuning,
+                &loaded.tuning,
             )
         };
         let is_marked = !place.complete || loaded.behind == Behind::Mark;

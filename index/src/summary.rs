@@ -101,8 +101,9 @@ impl VectorIndex {
         Ok(IndexSummary {
             stamp,
             bytes: length,
-            // Without the second half of vectors, with a sign of each component for scans.
-            resident: (length + full * width / 8 + blocks).saturating_sub(full * low_width),
+            // Without links and the second half of vectors, with a sign of each component for scans.
+            resident: (length + full * width / 8 + blocks)
+                .saturating_sub(full * low_width + header.graph_bytes()),
             tracks: (header.n + added).saturating_sub(removed),
             mode,
             batch_mode: mode_for(Queries::Batch),

@@ -9,9 +9,8 @@
 //!       scales of residuals f32 [n]
 //!       zeros to 4 096
 //!       directions u8 [64, 128 or 256, width] · blocks of centres · blocks of lists
-//!       links u32 [n, stride], in the order of the lists · places of slots in blocks and links u32 [n, 2]
-//!       zeros to 64
 //!       hi u8 [n, width] · lo u8 [n, width], or for Euclidean distances the vectors f32 [n, d]
+//!       links u32 [n, stride], in the order of the lists · places of slots in blocks and links u32 [n, 2]
 //! behind it: nothing, what came after, or "voisinTL" alone, once or several times: that is in the file beside it
 //! ```
 //!
@@ -110,6 +109,15 @@ impl Header {
     /// Whether there is a graph, which is over lists.
     pub(crate) fn has_graph(&self) -> bool {
         self.stride > 0 && self.has_lists() && self.version > OLDEST
+    }
+
+    /// Bytes of the graph in the file.
+    pub(crate) fn graph_bytes(&self) -> u64 {
+        if self.has_graph() {
+            (self.n * (self.stride * WORD + PLACE)) as u64
+        } else {
+            0
+        }
     }
 
     /// Bytes of the graph's blocks, which are not in the file.
@@ -217,10 +225,10 @@ struct Sections {
     directions: std::ops::Range<usize>,
     centres: std::ops::Range<usize>,
     blocks: std::ops::Range<usize>,
-    links: std::ops::Range<usize>,
-    places: std::ops::Range<usize>,
     hi: std::ops::Range<usize>,
     lo: std::ops::Range<usize>,
+    links: std::ops::Range<usize>,
+    places: std::ops::Range<usize>,
 }
 
 impl Sections {
@@ -258,12 +266,6 @@ impl Sections {
         let centre = shape.map_or(0, |shape| block_bytes(shape.directions()));
         let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), centre)?;
         let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
-        let linked = if header.has_graph() { n } else { 0 };
-        let links = take(linked, header.stride.checked_mul(WORD)?)?;
-        let places = take(linked, PLACE)?;
-        // Rows begin where a line of the cache does.
-        let pad = places.end.checked_next_multiple_of(ALIGN)? - places.end;
-        take(pad, 1)?;
         let hi = take(
             n,
             residual_bits.map_or(width, |bits| row_bytes(width, bits)),
@@ -274,6 +276,9 @@ impl Sections {
             width
         };
         let lo = take(full, low_width)?;
+        let linked = if header.has_graph() { n } else { 0 };
+        let links = take(linked, header.stride.checked_mul(WORD)?)?;
+        let places = take(linked, PLACE)?;
         Some(Self {
             mean,
             meta,
@@ -283,15 +288,15 @@ impl Sections {
             directions,
             centres,
             blocks,
-            links,
-            places,
             hi,
             lo,
+            links,
+            places,
         })
     }
 
     fn end(&self) -> usize {
-        self.lo.end
+        self.places.end
     }
 }
 

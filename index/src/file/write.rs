@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::IndexError;
 use crate::fields::HeaderFields;
+use crate::graph::Graph;
 use voisin_base::atomic_file::AtomicFile;
 pub use voisin_kernels::dot::short::BLOCK_BYTES;
 
@@ -166,16 +167,13 @@ fn write_body<W: Write>(
         body.write(&lists.centres)?;
         body.write(lists.blocks.raw())?;
     }
-    if let Some(graph) = parts.graph {
-        graph
-            .sections()
-            .into_iter()
-            .try_for_each(|section| body.write(section))?;
-    }
-    body.write(&vec![0; sections.hi.start - sections.places.end])?;
     if let Some(residuals) = parts.residuals {
         return body.write(&residuals.rows.raw()[..sections.hi.len()]);
     }
     body.write(&codes.hi.raw()[..codes.len() * codes.width])?;
-    body.write(&codes.lo.raw()[..codes.len() * codes.low_width])
+    body.write(&codes.lo.raw()[..codes.len() * codes.low_width])?;
+    let graph = parts.graph.map(Graph::sections).into_iter().flatten();
+    graph
+        .into_iter()
+        .try_for_each(|section| body.write(section))
 }
