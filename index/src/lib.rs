@@ -262,11 +262,29 @@ impl VectorIndex {
 
     /// Adds a track. Found by every search from now on.
     pub fn insert(&mut self, track: TrackId, vector: &[f32]) -> Result<(), IndexError> {
-        self.codec.space.check(Some(track), vector)?;
-        let lifted = self.codec.lift(track, vector)?;
+        let lifted = self.lifted(track, vector)?;
         if self.contains(track) {
             return Err(IndexError::Duplicate(track));
         }
+        self.tail.push(track, &self.codec, &lifted);
+        self.version = next_version();
+        Ok(())
+    }
+
+    /// Adds a track, or gives one that is there another vector; whether it was there. Nothing
+    /// changes where there is an error.
+    pub fn upsert(&mut self, track: TrackId, vector: &[f32]) -> Result<bool, IndexError> {
+        let lifted = self.lifted(track, vector)?;
+        let was_there = self.remove(track);
+        self.tail.push(track, &self.codec, &lifted);
+        self.version = next_version();
+        Ok(was_there)
+    }
+
+    /// A vector that there is room for, as it is encoded.
+    fn lifted(&self, track: TrackId, vector: &[f32]) -> Result<Vec<f32>, IndexError> {
+        self.codec.space.check(Some(track), vector)?;
+        let lifted = self.codec.lift(track, vector)?;
         let held = self.base.len() + self.tail.len();
         if held >= MAX_VECTORS {
             return Err(IndexError::TooMany {
@@ -274,9 +292,7 @@ impl VectorIndex {
                 actual: held + 1,
             });
         }
-        self.tail.push(track, &self.codec, &lifted);
-        self.version = next_version();
-        Ok(())
+        Ok(lifted.into_owned())
     }
 
     /// Removes a track; false if it was not there. No search returns it from now on.

@@ -1,6 +1,7 @@
 //! Queries to an index: one vector or many, with filters, and the neighbours of all.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
@@ -187,7 +188,7 @@ impl VectorIndex {
                         top
                     };
                     self.scan_tail(query, &allowed, k, &mut top)?;
-                    self.answers(query, top)
+                    self.answers(query, top, params)
                 };
                 return queries.iter().zip(tops).map(finish).collect();
             }
@@ -198,7 +199,7 @@ impl VectorIndex {
             self.read_all(queries, &allowed.base, &mut tops)?;
             let finish = |(query, mut top): (&PreparedQuery, Top)| {
                 self.exact_tail(query, &allowed, &mut top);
-                self.answers(query, top)
+                self.answers(query, top, params)
             };
             return queries.iter().zip(tops).map(finish).collect();
         }
@@ -252,6 +253,32 @@ impl VectorIndex {
         }
         taken.iter_mut().for_each(|taken| taken.truncate(k));
         Ok(taken)
+    }
+
+    /// The nearest of each group, the `k` nearest of these: the best window of each recording, or the
+    /// best recording of each artist.
+    ///
+    /// - `group`: the group that a track is of
+    pub fn search_groups<G: Eq + Hash>(
+        &self,
+        query: &[f32],
+        k: usize,
+        params: &SearchParams<'_>,
+        group: impl Fn(TrackId) -> G,
+    ) -> Result<Vec<Neighbor>, IndexError> {
+        let query =
+            ArrayView2::from_shape((1, query.len()), query).map_err(|_| IndexError::Dimension {
+                expected: self.dimension(),
+                actual: query.len(),
+            })?;
+        let mut groups = HashSet::new();
+        // Offered nearest first, so the first of a group is its best.
+        let best = |_, mut found: Vec<Neighbor>| {
+            found.retain(|neighbor| groups.insert(group(neighbor.track)));
+            Ok::<_, IndexError>(found)
+        };
+        let mut found = self.search_until(query, k, params, best)?;
+        Ok(found.pop().unwrap_or_default())
     }
 
     /// The `k` nearest other tracks of every track, in the order of [`tracks`](Self::tracks); in

@@ -138,12 +138,36 @@ impl SharedIndex {
     }
 
     fn insert(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<(), IndexError> {
+        self.put(ids, vectors, VectorIndex::insert)
+    }
+
+    fn put<T>(
+        &self,
+        ids: &[TrackId],
+        vectors: ArrayView2<'_, f32>,
+        put: impl Fn(&mut VectorIndex, TrackId, &[f32]) -> Result<T, IndexError>,
+    ) -> Result<(), IndexError> {
         let mut changes = self.changes();
         let mut next = VectorIndex::clone(&self.snapshot());
         for (&track, vector) in ids.iter().zip(vectors.outer_iter()) {
-            next.insert(track, &vector.to_vec())?;
+            put(&mut next, track, &vector.to_vec())?;
         }
         self.publish(&mut changes, next, ids);
+        Ok(())
+    }
+
+    /// As [`add`](Self::add), but tracks that are there get another vector.
+    ///
+    /// # Errors
+    /// [`IndexError::TooFar`] for an inner product that is too long for the index as it was built:
+    /// [`remove`](Self::remove) the track and add it.
+    pub fn upsert(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<(), IndexError> {
+        if ids.len() != vectors.nrows() || self.with(VectorIndex::is_empty) {
+            return self.add(ids, vectors);
+        }
+        self.put(ids, vectors, VectorIndex::upsert)?;
+        // As in `add`.
+        let _ = self.rebuild_where_it_pays();
         Ok(())
     }
 

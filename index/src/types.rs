@@ -87,6 +87,9 @@ pub struct SearchParams<'a> {
     /// Only tracks of this prepared subset are returned: cheaper than `filter` when many searches
     /// share it.
     pub subset: Option<&'a Subset>,
+    /// Only tracks of at least this [similarity](Neighbor::similarity) are returned, `k` of them at
+    /// most; for Euclidean distances a radius, negative.
+    pub least: Option<f32>,
 }
 
 impl std::fmt::Debug for SearchParams<'_> {
@@ -97,6 +100,7 @@ impl std::fmt::Debug for SearchParams<'_> {
             .field("candidates", &self.candidates)
             .field("filter", &self.filter.map(|_| "fn"))
             .field("subset", &self.subset.is_some())
+            .field("least", &self.least)
             .finish()
     }
 }

@@ -150,7 +150,7 @@ impl VectorIndex {
                     );
                 }
                 self.exact_tail(query, &allowed, &mut top);
-                return self.answers(query, top);
+                return self.answers(query, top, params);
             }
             Way::Lists(lists) => self.search_lists(lists, query, k, params, base, &mut top)?,
             Way::Graph(graph, lists) => {
@@ -159,7 +159,7 @@ impl VectorIndex {
             Way::Scan => self.scan(&self.base, query, base, k, &mut top)?,
         }
         self.scan_tail(query, &allowed, k, &mut top)?;
-        self.answers(query, top)
+        self.answers(query, top, params)
     }
 
     /// Results with products instead of cosines, if those are the metric, and if everything that
@@ -168,12 +168,16 @@ impl VectorIndex {
         &self,
         query: &PreparedQuery,
         top: Top,
+        params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
         let mut found = top.into_sorted();
         if self.options.metric == IndexMetric::InnerProduct {
             for neighbor in &mut found {
                 neighbor.similarity *= query.factor;
             }
+        }
+        if let Some(least) = params.least {
+            found.retain(|neighbor| neighbor.similarity >= least);
         }
         self.intact().map(|()| found)
     }

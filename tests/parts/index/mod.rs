@@ -15,8 +15,8 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_base::track::TrackId;
 use voisin_index::{
-    GraphBuilder, IndexError, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams,
-    VectorIndex,
+    GraphBuilder, IndexError, IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode,
+    SearchParams, SharedIndex, VectorIndex,
 };
 
 const MODES: [SearchMode; 4] = [
@@ -317,6 +317,123 @@ fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
     assert_eq!(found[0].track, ids[0]);
 }
 
+fn similarities(found: &[Neighbor]) -> Vec<f32> {
+    found.iter().map(|neighbor| neighbor.similarity).collect()
+}
+
+#[test]
+fn a_least_similarity_bounds_every_way() {
+    let ids = ids(3000);
+    let vectors = clustered(61, 3000, 48, 20);
+    for metric in [
+        IndexMetric::Cosine,
+        IndexMetric::InnerProduct,
+        IndexMetric::Euclidean,
+    ] {
+        let options = IndexOptions {
+            metric,
+            ..graph_options()
+        };
+        let mut index =
+            VectorIndex::build(&ids[..2900], vectors.slice(s![..2900, ..]), &options).unwrap();
+        index
+            .insert(ids[2900], &vectors.row(2900).to_vec())
+            .unwrap();
+        let queries = clustered(62, 20, 48, 20);
+        for mode_ in MODES {
+            for query in queries.outer_iter() {
+                let all = index.search(&query.to_vec(), 40, &mode(mode_)).unwrap();
+                let bound = all[17].similarity;
+                let params = SearchParams {
+                    least: Some(bound),
+                    ..mode(mode_)
+                };
+                let some = index.search(&query.to_vec(), 40, &params).unwrap();
+                let within = all.iter().filter(|found| found.similarity >= bound);
+                assert_eq!(
+                    some,
+                    within.copied().collect::<Vec<_>>(),
+                    "{metric} {mode_}"
+                );
+                let batch = index
+                    .search_batch(query.insert_axis(ndarray::Axis(0)), 40, &params)
+                    .unwrap();
+                assert_eq!(batch[..], *std::slice::from_ref(&some));
+                assert!(some.len() >= 18 && some.len() < 40);
+                let few = index.search(&query.to_vec(), 5, &params).unwrap();
+                assert_eq!(similarities(&few), similarities(&some[..5]));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_upsert_gives_a_track_another_vector() {
+    let ids = ids(400);
+    let vectors = clustered(63, 400, 24, 8);
+    let mut index =
+        VectorIndex::build(&ids[..300], vectors.slice(s![..300, ..]), &graph_options()).unwrap();
+    let nearest = |index: &VectorIndex, row: usize| {
+        index
+            .search(&vectors.row(row).to_vec(), 1, &mode(SearchMode::Exact))
+            .unwrap()[0]
+            .track
+    };
+    // One of the base, one of the tail, one that is new.
+    assert!(index.upsert(ids[7], &vectors.row(350).to_vec()).unwrap());
+    assert!(!index.upsert(ids[390], &vectors.row(351).to_vec()).unwrap());
+    assert!(index.upsert(ids[390], &vectors.row(352).to_vec()).unwrap());
+    assert_eq!(index.len(), 301);
+    assert_eq!(nearest(&index, 350), ids[7]);
+    assert_eq!(nearest(&index, 352), ids[390]);
+    assert_ne!(nearest(&index, 7), ids[7]);
+    // What cannot be put in leaves what was there.
+    let before = index.vector(ids[7]);
+    assert!(index.upsert(ids[7], &[f32::NAN; 24]).is_err());
+    assert!(index.upsert(ids[7], &[1.; 23]).is_err());
+    assert_eq!(index.vector(ids[7]), before);
+    // While others search.
+    let shared = SharedIndex::new(index);
+    shared
+        .upsert(&[ids[7], ids[360]], vectors.slice(s![360..362, ..]))
+        .unwrap();
+    shared.with(|index| {
+        assert_eq!(index.len(), 302);
+        assert_eq!(nearest(index, 360), ids[7]);
+        assert_eq!(nearest(index, 361), ids[360]);
+    });
+    assert!(
+        shared
+            .upsert(&ids[..2], vectors.slice(s![..1, ..]))
+            .is_err()
+    );
+}
+
+#[test]
+fn groups_are_answered_by_their_best() {
+    let ids = ids(2000);
+    let vectors = clustered(64, 2000, 32, 12);
+    let index = VectorIndex::build(&ids, vectors.view(), &graph_options()).unwrap();
+    // Forty tracks a group, and one of all others.
+    let group = |track: TrackId| (track.0 / 120).min(9);
+    for query in clustered(65, 20, 32, 12).outer_iter() {
+        for k in [3, 8, 20] {
+            let found = index
+                .search_groups(&query.to_vec(), k, &mode(SearchMode::Exact), group)
+                .unwrap();
+            let mut want = Vec::new();
+            for (_, track) in brute(&ids, &vectors, query) {
+                if !want.iter().any(|&other| group(other) == group(track)) {
+                    want.push(track);
+                }
+            }
+            want.truncate(k);
+            let tracks: Vec<TrackId> = found.iter().map(|neighbor| neighbor.track).collect();
+            assert_eq!(tracks, want);
+        }
+    }
+}
+
 /// The bytes of a file but for the six speeds that end its header, and the digest of its head.
 fn without_speeds(path: &std::path::Path) -> Vec<u8> {
     let mut bytes = std::fs::read(path).unwrap();
@@ -433,7 +550,7 @@ fn more_candidates_of_the_same_lists_find_more() {
                 ef: Some(index.stats().list_count),
                 candidates: Some(candidates),
                 filter,
-                subset: None,
+                ..SearchParams::default()
             };
             let batch = index.search_batch(queries.view(), 10, &params).unwrap();
             let recalls = queries.outer_iter().zip(&batch).map(|(query, found)| {
