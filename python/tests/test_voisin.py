@@ -293,7 +293,7 @@ def test_an_index_has_the_metric_that_it_is_told(metric):
         index.vector(2000)
     assert index.options == {
         "metric": metric,
-        "graph": False,
+        "graph": None,
         "m": 16,
         "ef_construction": 200,
         "target_recall": 0.99,

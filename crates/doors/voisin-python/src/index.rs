@@ -24,11 +24,11 @@ const ORIGIN: &str = "python";
 
 /// A search index of vectors of any origin, without a library.
 ///
-/// VectorIndex(vectors=None, ids=None, *, metric="cosine", graph=False, m=16, ef_construction=200, target_recall=0.995)
+/// VectorIndex(vectors=None, ids=None, *, metric="cosine", graph=None, m=16, ef_construction=200, target_recall=0.995)
 ///
 /// vectors: float32 [n, dimension]; none: an empty index, which takes the dimension of what comes first. ids: int64 [n], each
 /// once; the row numbers where none are given. metric: "cosine" (lengths play no part; a vector of length 0 is a ValueError),
-/// "ip" (inner product) or "l2" (Euclidean distance, of vectors kept at 32 bits, not 16; 5 bytes a number). graph: an HNSW graph besides the lists, with 2 m links a vector (m: 4 to
+/// "ip" (inner product) or "l2" (Euclidean distance, of vectors kept at 32 bits, not 16; 5 bytes a number). graph: an HNSW graph besides the lists (None: from 5 000 vectors on), with 2 m links a vector (m: 4 to
 /// 32) chosen among ef_construction nearest (16 to 2 000). target_recall: recall@10 against comparing with all that searches
 /// are as wide as needed for, measured when the index is built by queries that the vectors do not answer by themselves:
 /// near copies are hidden, wherever they are. Raises ValueError for other shapes, ids twice and options out of
