@@ -30,6 +30,8 @@ class Filters(TypedDict, total=False):
         than 80 %.
     regex: Only tracks whose artist, title, album or path this regular expression fits;
         `title:(?i)remix`: whose title, without regard to case (several: all of them).
+    scale: Only tracks with these values of a scale, 0 to 100: `energy=60-100`, `energy=60-`,
+        `brightness=-30` (several: all of them).
     tag: Only tracks that are this word or tag, as `find` understands it, more than 80 % of the
         library is; `calm:95`: more than 95 % (several: all of them).
     year: Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965.
@@ -51,6 +53,7 @@ class Filters(TypedDict, total=False):
     min_duration: float
     not_tag: str | Sequence[str]
     regex: str | Sequence[str]
+    scale: str | Sequence[str]
     tag: str | Sequence[str]
     year: str | float
 
@@ -80,20 +83,24 @@ class Steer(TypedDict, total=False):
 class SimilarOptions(Filters, total=False):
     """Of `Library.similar`.
 
+    feel: From 0, alike in sound, to 1, alike in feel: tracks of the seeds' energy come before
+        nearer ones.
     include_seed: Keep the seeds and their duplicates in the answer.
     max_per_artist: At most this many tracks of one artist.
     min_similarity: Only neighbours at least this similar (cosine, -1 to 1).
     search: How the nearest neighbours are found.
-    sort: What the neighbours are sorted by; those of which it is not known come last.
+    sort: What the neighbours are sorted by: similarity, bpm, key, loudness, or a scale such as
+        energy; those of which it is not known come last.
     steer: More of one thing and less of another than in what is nearest.
     unlike_weight: How strongly to stay away, 0 to 1.
     """
 
+    feel: float
     include_seed: bool
     max_per_artist: int
     min_similarity: float
     search: Literal["auto", "exact", "scan", "lists", "hnsw"]
-    sort: Literal["similarity", "bpm", "key", "loudness"]
+    sort: str
     steer: Steer
     unlike_weight: float
 
@@ -149,6 +156,9 @@ class PlaylistOptions(Filters, total=False):
     """Of `Library.playlist`.
 
     cluster: All tracks of this cluster as seeds.
+    curve: How a scale changes along the list: rise, fall, arc (up to a late peak and down) or
+        warm-up (slowly, up to two thirds), between what the tracks near the seeds have least and
+        most of: `energy=arc`.
     diversity: 0: nearest only; 1: as varied as the neighbourhood allows.
     harmonic: Each track's key mixes with that of the one before: the same, a fifth up or down, or
         the relative key.
@@ -166,6 +176,7 @@ class PlaylistOptions(Filters, total=False):
     """
 
     cluster: int
+    curve: str
     diversity: float
     harmonic: bool
     keep_duplicates: bool
@@ -205,12 +216,14 @@ class ListOptions(Filters, total=False):
 
     query: Words that artist, title, album or file name have.
     reverse: The other way round.
-    sort: What the order goes by; what a track lacks puts it last.
+    sort: What the order goes by: id, artist, album, title, genre, year, time, added, path, size,
+        codec, licence, bpm, key, loudness, or a scale such as energy; what a track lacks puts it
+        last.
     """
 
     query: str
     reverse: bool
-    sort: Literal["id", "artist", "album", "title", "genre", "year", "time", "added", "path", "size", "codec", "licence", "bpm", "key", "loudness"]
+    sort: str
 
 
 class ClassifyOptions(TypedDict, total=False):

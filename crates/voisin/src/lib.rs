@@ -106,8 +106,8 @@ pub use voisin_kernels::IsaError;
 // The library: tracks, their files, their vectors.
 pub use voisin_library::{
     AudioFacts, Descriptors, FileRecord, Library, LibraryError, Listened, MusicalKey, OpenMode,
-    Removed, SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter, TrackSet,
-    TrackTags, Upgrade, Vectors, WordBound, default_dir,
+    Removed, ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, TagPattern, Track,
+    TrackFilter, TrackSet, TrackTags, Upgrade, Vectors, WordBound, default_dir,
 };
 
 // The index.

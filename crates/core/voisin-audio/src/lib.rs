@@ -47,7 +47,7 @@ pub use copies::{Fetch, LocalCopy};
 pub use error::AudioError;
 pub use guard::guard;
 pub use guard::is_guarded;
-pub use loudness::{SHORT_TERM_SECONDS, loudness_range, short_term_loudness};
+pub use loudness::{SHORT_TERM_SECONDS, ShortTermMeter, loudness_range};
 pub use resample::WindowResampler;
 
 use voisin_base::track::{ContentId, ContentKind};

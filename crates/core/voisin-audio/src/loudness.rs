@@ -151,13 +151,51 @@ impl LoudnessMeter {
 /// Seconds of a block of short-term loudness.
 pub const SHORT_TERM_SECONDS: u32 = 3;
 
-/// Short-term loudness of the first 3 s of mono samples, LUFS; `None` for silence and less.
-pub fn short_term_loudness(samples: &[f32], rate: u32) -> Option<f64> {
-    let block = samples.get(..(SHORT_TERM_SECONDS * rate) as usize)?;
-    let mut meter = EbuR128::new(1, rate, Mode::S).ok()?;
-    meter.add_frames_f32(block).ok()?;
-    let loudness = meter.loudness_shortterm().ok()?;
-    loudness.is_finite().then_some(loudness)
+/// Measures the short-term loudness of pieces of mono samples.
+pub struct ShortTermMeter {
+    /// `None` for a rate that the standard does not know.
+    meter: Option<EbuR128>,
+    /// Samples of a block as it is measured.
+    block: usize,
+    /// Every second sample is measured.
+    is_halved: bool,
+    halved: Vec<f32>,
+}
+
+impl ShortTermMeter {
+    /// - `rate`: Hz; of 32 kHz and more half is enough, since there is little above 11 kHz that loudness ranges turn on
+    pub fn new(rate: u32) -> Self {
+        let is_halved = rate >= 32_000;
+        let rate = if is_halved { rate / 2 } else { rate };
+        Self {
+            meter: EbuR128::new(1, rate, Mode::S).ok(),
+            block: (SHORT_TERM_SECONDS * rate) as usize,
+            is_halved,
+            halved: Vec::new(),
+        }
+    }
+
+    /// Loudness of the first 3 s of a piece, LUFS; `None` for silence and less.
+    pub fn loudness(&mut self, samples: &[f32]) -> Option<f64> {
+        let meter = self.meter.as_mut()?;
+        let mut piece = samples;
+        if self.is_halved {
+            self.halved.clear();
+            // Binomial taps, as onsets are halved.
+            let pairs = samples
+                .chunks_exact(2)
+                .zip(samples[2.min(samples.len())..].chunks_exact(2));
+            self.halved
+                .extend(pairs.map(|(a, b)| 0.125 * (a[0] + b[1]) + 0.375 * (a[1] + b[0])));
+            // The taps of the last sample reach into the next block.
+            self.halved.extend(self.halved.last().copied());
+            piece = &self.halved;
+        }
+        meter.reset();
+        meter.add_frames_f32(piece.get(..self.block)?).ok()?;
+        let loudness = meter.loudness_shortterm().ok()?;
+        loudness.is_finite().then_some(loudness)
+    }
 }
 
 /// Loudness range (EBU Tech 3342) of blocks of short-term loudness, LU: from the 10th to the 95th percentile of those that
@@ -188,8 +226,13 @@ mod tests {
 
     #[test]
     fn the_loudness_range_is_that_of_the_reference() {
+        for rate in [16_000, 44_100] {
+            compare(rate);
+        }
+    }
+
+    fn compare(rate: u32) {
         // A tone of 60 s that swells and fades, with a silence in it.
-        let rate = 16_000;
         let at = |i: u32| {
             let time = i as f32 / rate as f32;
             let level = if (20.0..27.0).contains(&time) {
@@ -203,16 +246,20 @@ mod tests {
         let mut meter = EbuR128::new(1, rate, Mode::LRA).unwrap();
         meter.add_frames_f32(&samples).unwrap();
         let reference = meter.loudness_range().unwrap();
-        let blocks: Vec<f64> = (0..=57)
-            .filter_map(|second| short_term_loudness(&samples[(second * rate) as usize..], rate))
-            .collect();
+        let mut short_term = ShortTermMeter::new(rate);
+        let block = |second: u32| {
+            let start = (second * rate) as usize;
+            short_term.loudness(&samples[start..start + (3 * rate) as usize])
+        };
+        let blocks: Vec<f64> = (0..=57).filter_map(block).collect();
         let range = loudness_range(&blocks).unwrap();
         assert!(
             (range - reference).abs() < 0.3 && range > 5.0,
             "{range} {reference}"
         );
         assert_eq!(loudness_range(&blocks[..2]), None);
-        assert_eq!(short_term_loudness(&samples[..40_000], rate), None);
-        assert_eq!(short_term_loudness(&vec![0.0; 48_000], rate), None);
+        let silence = vec![0.0; samples.len()];
+        assert_eq!(short_term.loudness(&samples[..40_000]), None);
+        assert_eq!(short_term.loudness(&silence), None);
     }
 }

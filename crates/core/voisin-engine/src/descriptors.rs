@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::scales::measured_scales;
 use voisin_audio::{
-    self, AudioError, AudioInfo, DecodeReport, Loudness, SHORT_TERM_SECONDS, loudness_range,
-    short_term_loudness,
+    self, AudioError, AudioInfo, DecodeReport, Loudness, SHORT_TERM_SECONDS, ShortTermMeter,
+    loudness_range,
 };
 use voisin_features::{KeyFinder, Measures, Onsets};
 use voisin_library::Descriptors;
@@ -87,6 +87,7 @@ struct Measurer {
     piece: Range<i64>,
     samples: Vec<f32>,
     key: KeyFinder,
+    short_term: ShortTermMeter,
     /// Short-term loudness of what is read without a gap, LUFS.
     blocks: Vec<f64>,
     /// Up to where the key was listened for.
@@ -103,6 +104,7 @@ impl Measurer {
             piece: start as i64..(start + length) as i64,
             samples: Vec::with_capacity(length as usize),
             key: KeyFinder::new(rate),
+            short_term: ShortTermMeter::new(rate),
             blocks: Vec::new(),
             heard: i64::MIN,
         }
@@ -124,8 +126,9 @@ impl Measurer {
 
     fn hear_blocks(&mut self, samples: &[f32]) {
         let blocks = samples.chunks((SHORT_TERM_SECONDS * self.rate) as usize);
+        let meter = &mut self.short_term;
         self.blocks
-            .extend(blocks.filter_map(|block| short_term_loudness(block, self.rate)));
+            .extend(blocks.filter_map(|block| meter.loudness(block)));
     }
 
     fn finish(mut self, loudness: Option<Loudness>) -> Descriptors {

@@ -39,7 +39,7 @@ pub struct LearnedScale {
     least: f32,
 }
 
-/// What came of learning.
+/// A scale as it was learned, with the evidence.
 #[derive(Debug, Clone)]
 pub struct ScaleTraining {
     /// The scale.
@@ -55,15 +55,15 @@ impl ScaleTraining {
     }
 }
 
-/// Rows that a scale is computed from.
-struct Rows {
+/// ScaleRows that a scale is computed from.
+struct ScaleRows {
     ids: Vec<TrackId>,
     contents: Vec<ContentId>,
     x: Array2<f32>,
     dimension: usize,
 }
 
-impl Rows {
+impl ScaleRows {
     /// Vectors of some rows about their mean, of length 1.
     fn directions(&self, rows: &[usize], mean: &[f32]) -> Vec<Vec<f32>> {
         let direction = |&row: &usize| {
@@ -87,6 +87,7 @@ impl Engine {
     ///
     /// # Errors
     /// Too few tracks or artists have values.
+    #[doc(hidden)]
     pub fn learn_scale(
         &self,
         given: &BTreeMap<TrackId, f64>,
@@ -145,6 +146,7 @@ impl Engine {
 
     /// Stores the owner's values of a scale and what was learned from them, and gives all other tracks theirs; returns how many
     /// got one.
+    #[doc(hidden)]
     pub fn keep_scale(
         &mut self,
         name: ScaleName,
@@ -168,6 +170,7 @@ impl Engine {
 
     /// Gives tracks that have no value of a learned scale theirs, unless they are unlike all that taught it, or it is of
     /// another model. Returns how many got one.
+    #[doc(hidden)]
     pub fn fill_scales(&mut self) -> Result<u64, EngineError> {
         let mut filled = 0;
         for (name, scale) in self.learned_scales()? {
@@ -179,6 +182,7 @@ impl Engine {
     }
 
     /// The learned scales with their definitions.
+    #[doc(hidden)]
     pub fn learned_scales(&self) -> Result<Vec<(ScaleName, LearnedScale)>, EngineError> {
         let mut found = Vec::new();
         for name in self.library().learned_scales()? {
@@ -191,12 +195,14 @@ impl Engine {
     }
 
     /// Whether a scale is of the library's model.
+    #[doc(hidden)]
     pub fn is_current(&self, scale: &LearnedScale) -> Result<bool, EngineError> {
         let held = self.library().model()?;
         Ok(held.is_some_and(|held| held.fingerprint == scale.model))
     }
 
     /// The owner's own values of a scale.
+    #[doc(hidden)]
     pub fn own_values(&self, name: ScaleName) -> Result<BTreeMap<TrackId, f64>, EngineError> {
         let known = self.library().scales(&self.library().track_ids()?)?;
         let given = known.into_iter().filter_map(|(id, scales)| {
@@ -244,7 +250,7 @@ impl Engine {
         &self,
         among: Option<&BTreeMap<TrackId, f64>>,
         measured: &[ScaleName],
-    ) -> Result<Rows, EngineError> {
+    ) -> Result<ScaleRows, EngineError> {
         let vectors = self.library().vectors()?;
         let is_in = |row: &usize| among.is_none_or(|among| among.contains_key(&vectors.ids[*row]));
         let kept: Vec<usize> = (0..vectors.ids.len()).filter(is_in).collect();
@@ -262,7 +268,7 @@ impl Engine {
                 Some(at) => (value(&ids[row], &measured[at]) / 100.0) as f32,
             }
         });
-        Ok(Rows {
+        Ok(ScaleRows {
             contents: tracks.iter().map(|track| track.audio.content).collect(),
             ids,
             x,

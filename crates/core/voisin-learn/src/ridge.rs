@@ -25,7 +25,7 @@ pub struct Ridge {
     intercept: f64,
 }
 
-/// What held-out groups say of a regression.
+/// Figures of a regression on held-out groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RidgeFigures {
     /// Rows, and groups that they are of.

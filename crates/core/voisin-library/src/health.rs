@@ -544,7 +544,7 @@ fn mend_row(
             let sql = "UPDATE files SET mtime_ns = -1 WHERE track = ?1 AND mtime_ns <> -1";
             report.to_read += tx.execute(sql, [track.0])? as u64;
         }
-        // What can be made again: the next measuring fills it in.
+        // Those that can be made again: the next measuring fills them in.
         ("scales", _, Some(track)) => {
             let damaged = damaged(table);
             let sql = format!(

@@ -64,7 +64,7 @@ impl Library {
                  ON CONFLICT (content) DO NOTHING",
                 ids,
             )?;
-            // What is known of the new audio stands, but for the owner's own values of the old one.
+            // Values of the new audio stand, but for the owner's own values of the old one.
             tx.execute(
                 "INSERT INTO scales (content, scale, value, error, origin)
                  SELECT new.content, s.scale, s.value, s.error, s.origin FROM audio new, audio old, scales s

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use super::read::Refused;
 use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::spans::{Curve, Playtime};
+use super::spans::{Playtime, ScaleCurve};
 use super::values::{Cosine, Fraction, Limit, Positive, at_most, check_scale};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
@@ -105,7 +105,7 @@ pub struct Playlist {
     /// How a scale changes along the list: rise, fall, arc (up to a late peak and down) or warm-up (slowly, up to two
     /// thirds), between what the tracks near the seeds have least and most of: `energy=arc`
     #[arg(long, value_name = "SCALE=SHAPE", conflicts_with = "shuffle")]
-    pub(crate) curve: Option<Curve>,
+    pub(crate) curve: Option<ScaleCurve>,
     /// Leave copies of the same recording in the list
     #[arg(long, conflicts_with = "no_duplicates")]
     #[serde(default)]

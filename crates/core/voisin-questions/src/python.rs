@@ -43,7 +43,7 @@ fn kind(name: &str, schema: &Value) -> String {
         }
         Some("array") => "str | Sequence[str]".to_owned(),
         // Texts; a span of one year or tempo may be a number.
-        _ if ["query", "listener"].contains(&name) => "str".to_owned(),
+        _ if ["query", "listener", "sort", "curve"].contains(&name) => "str".to_owned(),
         _ => "str | float".to_owned(),
     }
 }

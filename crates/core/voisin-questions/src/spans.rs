@@ -17,7 +17,7 @@ text_values! {
     TempoSpan: {"type": "string"};
     LoudnessSpan: {"type": "string"};
     ScaleSpan: {"type": "string"};
-    Curve: {"type": "string"};
+    ScaleCurve: {"type": "string"};
     KeyWish: {"type": "string"};
     Tag: {"type": "string"};
     NotTag: {"type": "string"};
@@ -34,7 +34,7 @@ macro_rules! written_as_shown {
     )*};
 }
 
-written_as_shown! { YearSpan TempoSpan LoudnessSpan ScaleSpan Curve KeyWish Tag NotTag TagRegex }
+written_as_shown! { YearSpan TempoSpan LoudnessSpan ScaleSpan ScaleCurve KeyWish Tag NotTag TagRegex }
 
 /// A time or length in seconds; on the command line `90`, `65.5`, `1:30`, `1:02:03`, `90m`, `1h30m` or `45s`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -415,49 +415,49 @@ impl FromStr for ScaleSpan {
 
 /// How a scale changes along a list: `energy=arc`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Curve {
+pub(crate) struct ScaleCurve {
     pub(crate) scale: ScaleName,
-    shape: Shape,
+    shape: CurveShape,
 }
 
 /// Shapes of a curve by their names.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Shape {
+enum CurveShape {
     Rise,
     Fall,
     Arc,
     WarmUp,
 }
 
-const SHAPES: [(&str, Shape); 4] = [
-    ("rise", Shape::Rise),
-    ("fall", Shape::Fall),
-    ("arc", Shape::Arc),
-    ("warm-up", Shape::WarmUp),
+const SHAPES: [(&str, CurveShape); 4] = [
+    ("rise", CurveShape::Rise),
+    ("fall", CurveShape::Fall),
+    ("arc", CurveShape::Arc),
+    ("warm-up", CurveShape::WarmUp),
 ];
 
-impl Curve {
+impl ScaleCurve {
     /// Where the curve is, from 0 (lowest) to 1, at a place of the list, from 0 to 1.
     pub(crate) fn at(self, place: f64) -> f64 {
         match self.shape {
-            Shape::Rise => place,
-            Shape::Fall => 1.0 - place,
+            CurveShape::Rise => place,
+            CurveShape::Fall => 1.0 - place,
             // The peak comes late, as that of an evening does.
-            Shape::Arc => (place / 0.6).min((1.0 - place) / 0.4),
+            CurveShape::Arc => (place / 0.6).min((1.0 - place) / 0.4),
             // Slowly first, and never to the top: that belongs to who plays next.
-            Shape::WarmUp => 0.7 * place * place,
+            CurveShape::WarmUp => 0.7 * place * place,
         }
     }
 }
 
-impl fmt::Display for Curve {
+impl fmt::Display for ScaleCurve {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = SHAPES.iter().find(|(_, shape)| *shape == self.shape);
         write!(f, "{}={}", self.scale, name.map_or("", |(name, _)| name))
     }
 }
 
-impl FromStr for Curve {
+impl FromStr for ScaleCurve {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
@@ -581,12 +581,10 @@ mod tests {
         assert_eq!((energy.0.from, energy.0.to), (Some(59.5), Some(100.5)));
         assert_eq!(energy.to_string(), "energy=60..100");
         assert_eq!(energy.to_string().parse(), Ok(energy));
-        let arc: Curve = "energy=arc".parse().unwrap();
-        assert_eq!(
-            [0.0, 0.3, 0.6, 0.8, 1.0].map(|place| arc.at(place)),
-            [0.0, 0.5, 1.0, 0.5, 0.0].map(|at: f64| at)
-        );
-        assert!(arc.to_string() == "energy=arc" && "energy=up".parse::<Curve>().is_err());
+        let arc: ScaleCurve = "energy=arc".parse().unwrap();
+        let percent = [0.0, 0.3, 0.6, 0.8, 1.0].map(|place| (100.0 * arc.at(place)).round());
+        assert_eq!(percent, [0.0, 50.0, 100.0, 50.0, 0.0]);
+        assert!(arc.to_string() == "energy=arc" && "energy=up".parse::<ScaleCurve>().is_err());
         for text in [
             "energy",
             "energy=",

@@ -130,7 +130,7 @@ named_values! {
         [("coarse", Detail::Coarse), ("default", Detail::Default), ("fine", Detail::Fine)];
 }
 
-/// What is sorted by: a name of a list, or a scale's.
+/// Orders: names of a list, or scales'.
 macro_rules! orders {
     ($($(#[$comment:meta])* $name:ident($of:ty) = $all:expr, $scale:expr;)*) => {$(
         $(#[$comment])*

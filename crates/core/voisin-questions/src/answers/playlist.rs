@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::graph::{duplicate_groups, neighbours_of_duplicates};
 use super::similar::FarJson;
 use super::track::ListedJson;
-use crate::spans::Curve;
+use crate::spans::ScaleCurve;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_engine::{Collection, Engine, EngineError, FileListener, GraphUse, Standing};
@@ -52,7 +52,7 @@ pub struct PlaylistConstraints<'a> {
     /// Beats a minute from one track to the next.
     pub max_bpm_step: Option<f64>,
     /// How a scale changes along the list.
-    pub(crate) curve: Option<Curve>,
+    pub(crate) curve: Option<ScaleCurve>,
     /// Which tracks may be in it besides those that are named as seeds; `None`: all.
     pub allowed: Option<&'a TrackSet>,
     /// Seconds from which a track is too long for it, as a set of a whole evening, unless it is named as a seed.
@@ -306,17 +306,17 @@ fn listed_among(
 
 /// A curve as values of its scale.
 struct Course {
-    curve: Curve,
+    curve: ScaleCurve,
     /// Tracks of the list.
     count: f64,
-    /// What all but a twentieth of the candidates exceed, and what all but a twentieth stay below.
+    /// All but a twentieth of the candidates have more, and all but a twentieth less.
     lowest: f64,
     highest: f64,
 }
 
 impl Course {
     fn new<'a>(
-        curve: Curve,
+        curve: ScaleCurve,
         count: f64,
         candidates: impl Iterator<Item = &'a Descriptors>,
     ) -> Self {

@@ -56,7 +56,7 @@ export function card(place, id, signal) {
         (answer) => genre.lastChild.append(reason(answer.items[0], track)),
       );
       near.lastChild.before(
-        knobs(Array.isArray(track.words), (steer) => {
+        knobs(Array.isArray(track.words), knobsOf(track), (steer) => {
           latest?.abort();
           latest = new AbortController();
           const either = AbortSignal.any([signal, latest.signal]);
@@ -94,14 +94,25 @@ const KNOBS = [
   ],
 ];
 
+/** With those of scales that were measured. */
+const knobsOf = (track) =>
+  ["energy", "danceability"]
+    .filter((name) => track.scales?.[name] !== undefined)
+    .map((name) => [
+      ["More " + name, { more: [name] }],
+      ["Less", { less: [name] }],
+    ])
+    .concat(KNOBS);
+
 /**
  * Switches that move what is near towards something. Calls `changed` with the question's `steer`, once at the start.
  * - `tells`: whether the library's model has words
+ * - `lines`: the switches, of which those on one line exclude each other
  */
-function knobs(tells, changed) {
-  const pressed = KNOBS.map(() => null);
+function knobs(tells, lines, changed) {
+  const pressed = lines.map(() => null);
   const ask = () => {
-    const wishes = pressed.flatMap((at, line) => (at === null ? [] : [KNOBS[line][at][1]]));
+    const wishes = pressed.flatMap((at, line) => (at === null ? [] : [lines[line][at][1]]));
     const words = (way) => wishes.flatMap((wish) => wish[way] ?? []);
     changed({ ...Object.assign({}, ...wishes), more: words("more"), less: words("less") });
   };
@@ -110,7 +121,7 @@ function knobs(tells, changed) {
   return h(
     "div",
     { class: "part-acts knobs" },
-    KNOBS.map((pair, line) => {
+    lines.map((pair, line) => {
       const buttons = pair.map(([label], at) =>
         h(
           "button",
