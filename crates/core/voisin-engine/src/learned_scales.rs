@@ -55,7 +55,7 @@ impl ScaleTraining {
     }
 }
 
-/// ScaleRows that a scale is computed from.
+/// Rows that a scale is computed from.
 struct ScaleRows {
     ids: Vec<TrackId>,
     contents: Vec<ContentId>,
