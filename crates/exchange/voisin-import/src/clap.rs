@@ -507,8 +507,8 @@ mod tests {
             ),
             (
                 PREPROCESSOR,
-                "48000",
-                "16000",
+                "\"sampling_rate\": 48000",
+                "\"sampling_rate\": 16000",
                 "sampling_rate is 16000, expected 48000",
             ),
             (
