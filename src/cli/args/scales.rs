@@ -1,5 +1,6 @@
 //! Scales: numbers of one's own, learned and listed.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -57,7 +58,7 @@ impl FromStr for ScaleSource {
             return Ok(Self::Tag(name.to_owned(), word));
         }
         let path = PathBuf::from(text);
-        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        let ending = path.extension().map(OsStr::to_ascii_lowercase);
         match ending.as_deref().and_then(|ending| ending.to_str()) {
             _ if text == "rating" => Ok(Self::Rating),
             Some("csv") => Ok(Self::Table(path)),

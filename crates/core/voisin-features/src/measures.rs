@@ -286,7 +286,7 @@ mod tests {
             );
         }
         assert_eq!(fluctuation(&[], 16_000.0), None);
-        assert_eq!(fluctuation(&[f32::NAN; 160_000], 16_000.0), None);
+        assert_eq!(fluctuation(&vec![f32::NAN; 160_000], 16_000.0), None);
     }
 
     #[test]
