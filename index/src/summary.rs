@@ -102,8 +102,11 @@ impl VectorIndex {
             stamp,
             bytes: length,
             // Without links and the second half of vectors, with a sign of each component for scans.
-            resident: (length + full * width / 8 + blocks)
-                .saturating_sub(full * low_width + header.graph_bytes()),
+            resident: length
+                .saturating_add(full.saturating_mul(width) / 8)
+                .saturating_add(blocks)
+                .saturating_sub(full.saturating_mul(low_width))
+                .saturating_sub(header.graph_bytes()),
             tracks: (header.n + added).saturating_sub(removed),
             mode,
             batch_mode: mode_for(Queries::Batch),

@@ -114,7 +114,9 @@ impl Header {
     /// Bytes of the graph in the file.
     pub(crate) fn graph_bytes(&self) -> u64 {
         if self.has_graph() {
-            (self.n * (self.stride * WORD + PLACE)) as u64
+            // A header may claim anything: a summary reads nothing else.
+            let links = self.stride.saturating_mul(WORD);
+            self.n.saturating_mul(links.saturating_add(PLACE)) as u64
         } else {
             0
         }
@@ -122,7 +124,8 @@ impl Header {
 
     /// Bytes of the graph's blocks, which are not in the file.
     pub(crate) fn block_bytes(&self) -> u64 {
-        (self.n * (self.stride / LANES)) as u64 * BLOCK_BYTES as u64
+        let blocks = self.n.saturating_mul(self.stride / LANES);
+        blocks.saturating_mul(BLOCK_BYTES) as u64
     }
 
     pub(crate) fn has_lists(&self) -> bool {

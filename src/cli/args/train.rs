@@ -7,7 +7,7 @@ use super::{TrainClassifierArgs, TrainScaleArgs};
 use voisin_engine::LabelSource;
 use voisin_learn::genre::WELL_KNOWN;
 
-/// Train a genre head on your labels, scales on your numbers, or classifiers of any labelled tracks
+/// Train a genre head, scales or classifiers on labels and numbers of your own
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  voisin train genre\n  voisin train classifier music my-run")]
 pub(crate) struct TrainArgs {

@@ -109,7 +109,7 @@ impl Console {
 
     /// Says something that must be heard.
     pub(crate) fn warn(self, text: &str) {
-        say_marked(&one_line(text), Mark::Warning);
+        say_marked(&one_line(text), Severity::Warning);
     }
 }
 
@@ -146,17 +146,17 @@ fn say(text: &str) {
 
 /// How bad a message is, which its colour shows.
 #[derive(Clone, Copy)]
-enum Mark {
+enum Severity {
     Warning,
     Error,
 }
 
 /// A message that the program's name stands before.
-fn say_marked(text: &str, mark: Mark) {
+fn say_marked(text: &str, severity: Severity) {
     let name = console::style("voisin:").bold();
-    let name = match mark {
-        Mark::Warning => name.yellow(),
-        Mark::Error => name.red(),
+    let name = match severity {
+        Severity::Warning => name.yellow(),
+        Severity::Error => name.red(),
     };
     say_behind(
         &if screen::is_error_coloured() {
@@ -209,12 +209,12 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         }) => format!("expected {expected}, found {found}"),
         _ => advised(error.as_ref()),
     };
-    say_marked(&text, Mark::Error);
+    say_marked(&text, Severity::Error);
 }
 
 /// Prints what is wrong with the arguments.
 pub(crate) fn report_mistake(text: &str) {
-    say_marked(text, Mark::Error);
+    say_marked(text, Severity::Error);
 }
 
 /// Whoever read the results went away (`| head`): [`main`](super::main) ends quietly, as other tools do.

@@ -411,7 +411,7 @@ fn a_playlist_has_a_name_two_tracks_an_artist_and_a_file_that_is_not_overwritten
     );
     assert_eq!(
         code(&sandbox.run([
-            "playlist", "--seed", "id:1", "--format", "json", "--output", "x"
+            "playlist", "--seed", "id:1", "--format", "table", "--output", "x"
         ])),
         2
     );

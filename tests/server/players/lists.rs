@@ -187,8 +187,8 @@ fn a_list_follows_a_recording_that_comes_back() {
         let track = fine(sandbox.run(["show", id, "--format", "json"]));
         let track: Value = serde_json::from_str(&track).unwrap();
         (
-            track["id"].as_i64().unwrap(),
-            track["files"][0]["path"].as_str().unwrap().to_owned(),
+            track["items"][0]["id"].as_i64().unwrap(),
+            track["items"][0]["path"].as_str().unwrap().to_owned(),
         )
     };
     let (_, path) = named("id:1");

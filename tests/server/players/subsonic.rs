@@ -779,17 +779,18 @@ fn audiomuse_answers_as_its_plugins_ask(
             &score["item_id"],
             &score["tempo"],
             &score["key"],
-            &score["scale"],
-            &score["energy"]
+            &score["scale"]
         ),
         (
             &first["id"],
             &own["tempo"],
             &json!(key.trim_end_matches('m')),
-            &json!(scale),
-            &Value::Null
+            &json!(scale)
         )
     );
+    let energy = own["scales"]["energy"].as_f64().unwrap() / 100.0;
+    let answered = score["energy"].as_f64().unwrap();
+    assert!((answered - energy).abs() < 1e-6, "{answered} {energy}");
     let vector =
         server.good_get(&format!("/external/get_embedding?id={}", id(first)))["embedding"].clone();
     let numbers: Vec<f64> = vector

@@ -15,13 +15,13 @@ use serde_json::Value;
 use super::songs::SongRef;
 use voisin_library::Told;
 
-/// One line or item of an export: where it is, counted from 1, and a song with what happened, or what was expected.
-pub(super) type Item = (usize, Result<(SongRef, Told), &'static str>);
+/// One row or item of an export: where it is, counted from 1, and a song with what happened, or what was expected.
+pub(super) type ExportItem = (usize, Result<(SongRef, Told), &'static str>);
 
 /// All items of a file.
 ///
 /// - `name`: the file's name, which tells Last.fm's loved tracks from plays
-pub(super) fn read_export(name: &str, bytes: &[u8]) -> Vec<Item> {
+pub(super) fn read_export(name: &str, bytes: &[u8]) -> Vec<ExportItem> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let file = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let loved = file.to_lowercase().contains("loved");
@@ -168,38 +168,37 @@ fn read_listen(entry: &Value) -> Result<(SongRef, Told), &'static str> {
 }
 
 /// A table of Last.fm's plays or loved tracks, with or without a heading.
-fn read_table(bytes: &[u8], loved: bool) -> Vec<Item> {
+fn read_table(bytes: &[u8], loved: bool) -> Vec<ExportItem> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .from_reader(bytes);
-    let mut columns = Columns::UNNAMED;
+    let mut columns = ExportColumns::UNNAMED;
     let mut items = Vec::new();
     let mut record = csv::ByteRecord::new();
+    let mut row = 0;
     loop {
         match reader.read_byte_record(&mut record) {
             Ok(true) => {}
             Ok(false) | Err(_) => return items,
         }
-        let line = record
-            .position()
-            .map_or(0, |position| position.line() as usize);
+        row += 1;
         let cells: Vec<String> = record
             .iter()
             .map(|cell| String::from_utf8_lossy(cell).trim().to_owned())
             .collect();
         if items.is_empty()
-            && let Some(named) = Columns::named(&cells)
+            && let Some(named) = ExportColumns::named(&cells)
         {
             columns = named;
             continue;
         }
-        items.push((line, columns.read(&cells, loved)));
+        items.push((row, columns.read(&cells, loved)));
     }
 }
 
 /// Where a table has what.
-struct Columns {
+struct ExportColumns {
     artist: usize,
     track: usize,
     album: Option<usize>,
@@ -207,7 +206,7 @@ struct Columns {
     time: Option<usize>,
 }
 
-impl Columns {
+impl ExportColumns {
     /// The order of tables without a heading.
     const UNNAMED: Self = Self {
         artist: 0,
@@ -275,8 +274,8 @@ mod tests {
             .into_iter()
             .map(|(at, item)| {
                 let text = match item {
-                    Ok((song, told)) => format!(
-                        "{} - {} ({}) {told:?}",
+                    Ok((song, event)) => format!(
+                        "{} - {} ({}) {event:?}",
                         song.artist.unwrap_or_default(),
                         song.name,
                         song.album.unwrap_or_default()
