@@ -45,7 +45,16 @@ GENERATED = {"docs/cli.md"}
 # call of hnswlib.
 WIDE_TABLES = {"ARCHITECTURE.md", "index/README.md"}
 # objects whose keys are genres, or another thing that depends on the music
-BY_GENRE = {"probabilities", "basis", "head", "votes", "formats", "licences"}
+BY_GENRE = {
+    "probabilities",
+    "basis",
+    "head",
+    "votes",
+    "formats",
+    "licences",
+    "scales",
+    "captions",
+}
 
 faults = []
 

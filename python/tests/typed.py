@@ -79,7 +79,7 @@ def refused(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.path_between("a", ["b"])  # type: ignore[arg-type]
     library.mix("a", mixing={"varied": 1})  # type: ignore[typeddict-unknown-key]
     library.find(7)  # type: ignore[arg-type]
-    library.tracks(sort="colour")  # type: ignore[arg-type]
+    library.tracks(sort=7)  # type: ignore[arg-type]
     library.clusters(rough=True)  # type: ignore[call-arg]
     library.track("a")  # type: ignore[arg-type]
     library.track(7).title = "b"  # type: ignore[misc]

@@ -2,7 +2,7 @@
 what is not there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,8 @@ class Track:
     are silent. genres: as the library's label source has them. seconds: its length. content: its
     content id, 64 hexadecimal digits, the same for the same audio in every library of this kind.
     codec: how it is compressed. tempo (beats a minute), key (such as "Am"), camelot, loudness
-    (LUFS): as measured, None where they were not. scales: its values by their names, 0 to 100. added: when, in seconds since 1970 UTC.
+    (LUFS): as measured, None where they were not. scales: its values by their names, 0 to 100.
+    added: when, in seconds since 1970 UTC.
     """
 
     id: int
@@ -72,7 +73,7 @@ class Track:
     key: str | None
     camelot: str | None
     loudness: float | None
-    scales: dict[str, float]
+    scales: dict[str, float] = field(hash=False)
     added: int
 
 

@@ -8,8 +8,8 @@ use rand::{Rng as _, SeedableRng as _};
 use voisin::ContentId;
 use voisin_encoder::{Architecture, ModelManifest};
 use voisin_library::{
-    AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, StoredModel, TrackFilter,
-    TrackTags, TrackWindows,
+    AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, ScaleOrigin, ScaleValue,
+    Scales, StoredModel, TrackFilter, TrackTags, TrackWindows,
 };
 
 pub(super) const DIMENSION: usize = 64;
@@ -114,12 +114,23 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
             .then(|| "http://creativecommons.org/licenses/by/4.0/".into()),
         ..TrackTags::default()
     };
+    // The first are as older voisins sent them, which knew no scales.
+    let mut scales = Scales::new();
+    if i >= 40 {
+        let energy = ScaleValue {
+            value: (i % 101) as f64,
+            error: None,
+            origin: ScaleOrigin::Measured,
+        };
+        scales.insert("energy".parse().unwrap(), energy);
+    }
     let descriptors = Descriptors {
         version: 1,
         tempo: Some(60.0 + (i % 120) as f64),
         key: MusicalKey::from_number((i % 24) as u8),
         loudness: Some(-30.0 + (i % 25) as f64),
         loudness_is_exact: true,
+        scales,
     };
     TrackRecord {
         facts: TrackFacts {
