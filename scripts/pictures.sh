@@ -25,7 +25,8 @@ draw() {
 }
 
 draw "$work" svg
-for name in map map-clusters genres dendrogram; do
+# Which of two clusters a track between them is in may differ, too.
+for name in map genres dendrogram; do
     echo "$name"
     grep -o '<text[^>]*>[^<]*<' "$work/$name.svg" | sed 's/^[^>]*>/  /; s/<$//' | sort -u
 done > "$work/pictures.txt"
