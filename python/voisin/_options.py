@@ -89,8 +89,8 @@ class SimilarOptions(Filters, total=False):
     max_per_artist: At most this many tracks of one artist.
     min_similarity: Only neighbours at least this similar (cosine, -1 to 1).
     search: How the nearest neighbours are found.
-    sort: What the neighbours are sorted by: similarity, bpm, key, loudness, or a scale such as
-        energy; those of which it is not known come last.
+    sort: The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; those of
+        which it is not known come last.
     steer: More of one thing and less of another than in what is nearest.
     unlike_weight: How strongly to stay away, 0 to 1.
     """
@@ -216,9 +216,8 @@ class ListOptions(Filters, total=False):
 
     query: Words that artist, title, album or file name have.
     reverse: The other way round.
-    sort: What the order goes by: id, artist, album, title, genre, year, time, added, path, size,
-        codec, licence, bpm, key, loudness, or a scale such as energy; what a track lacks puts it
-        last.
+    sort: The order: id, artist, album, title, genre, year, time, added, path, size, codec, licence,
+        bpm, key, loudness, or a scale such as energy; what a track lacks puts it last.
     """
 
     query: str

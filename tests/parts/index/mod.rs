@@ -387,7 +387,7 @@ fn an_upsert_gives_a_track_another_vector() {
     assert_eq!(nearest(&index, 350), ids[7]);
     assert_eq!(nearest(&index, 352), ids[390]);
     assert_ne!(nearest(&index, 7), ids[7]);
-    // What cannot be put in leaves what was there.
+    // A vector that is refused leaves the former one.
     let before = index.vector(ids[7]);
     assert!(index.upsert(ids[7], &[f32::NAN; 24]).is_err());
     assert!(index.upsert(ids[7], &[1.; 23]).is_err());

@@ -25,7 +25,7 @@ pub struct List {
     /// Which tracks
     #[command(flatten)]
     pub filters: Filters,
-    /// What the order goes by: id, artist, album, title, genre, year, time, added, path, size, codec, licence, bpm, key,
+    /// The order: id, artist, album, title, genre, year, time, added, path, size, codec, licence, bpm, key,
     /// loudness, or a scale such as energy; what a track lacks puts it last
     #[arg(long, short, default_value_t, value_name = "WHAT")]
     pub(crate) sort: ListOrder,

@@ -45,7 +45,7 @@ pub struct Similar {
     /// Only neighbours at least this similar (cosine, -1 to 1)
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<Cosine>,
-    /// What the neighbours are sorted by: similarity, bpm, key, loudness, or a scale such as energy; those of which it is
+    /// The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; those of which it is
     /// not known come last
     #[arg(long, default_value_t, conflicts_with = "from")]
     #[serde(default)]

@@ -24,18 +24,6 @@ text_values! {
     TagRegex: {"type": "string"};
 }
 
-macro_rules! written_as_shown {
-    ($($name:ident)*) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-    )*};
-}
-
-written_as_shown! { YearSpan TempoSpan LoudnessSpan ScaleSpan ScaleCurve KeyWish Tag NotTag TagRegex }
-
 /// A time or length in seconds; on the command line `90`, `65.5`, `1:30`, `1:02:03`, `90m`, `1h30m` or `45s`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]

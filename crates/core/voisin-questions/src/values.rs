@@ -28,9 +28,16 @@ pub(crate) fn refusal<E: serde::de::Error>(refused: &Refused, found: Unexpected<
     E::invalid_value(found, &refused.expected.as_str())
 }
 
-/// Values that are text over a network too, read as [`FromStr`] does. A schema has their names where they have some.
+/// Values that are text over a network too, read as [`FromStr`] does and written as they are shown. A schema has their names
+/// where they have some.
 macro_rules! text_values {
     ($($name:ident: $schema:tt;)*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer)?;
@@ -79,12 +86,6 @@ macro_rules! named_values {
         impl $name {
             fn names() -> Vec<&'static str> {
                 $all.iter().map(|(name, _)| *name).collect()
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
             }
         }
 
@@ -137,12 +138,6 @@ macro_rules! orders {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub(crate) struct $name(pub(crate) $of);
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
         impl FromStr for $name {
             type Err = Refused;
 
@@ -169,14 +164,14 @@ macro_rules! orders {
 }
 
 orders! {
-    /// What neighbours are sorted by; nothing is by similarity, as they come.
+    /// The order of neighbours; nothing is by similarity, as they come.
     NeighbourOrder(Option<SortBy>) = [
         ("similarity", None),
         ("bpm", Some(SortBy::Bpm)),
         ("key", Some(SortBy::Key)),
         ("loudness", Some(SortBy::Loudness)),
     ], Some;
-    /// What a list of tracks is sorted by.
+    /// The order of a list of tracks.
     ListOrder(SortBy) = SortBy::ALL, std::convert::identity;
 }
 

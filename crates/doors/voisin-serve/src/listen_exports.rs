@@ -65,7 +65,9 @@ fn flatten(value: Value, loved: bool, entries: &mut Vec<(Value, bool)>) {
                     return flatten(page, loved, entries);
                 }
             }
-            if let Some(tracks) = object.get_mut("track").filter(|tracks| tracks.is_array()) {
+            // A page of one track has it without a list.
+            let is_page = |tracks: &&mut Value| tracks.is_array() || tracks["name"].is_string();
+            if let Some(tracks) = object.get_mut("track").filter(is_page) {
                 return flatten(tracks.take(), loved, entries);
             }
             entries.push((Value::Object(object), loved));
@@ -332,6 +334,8 @@ mod tests {
             assert_eq!(found, heard, "{document}");
         }
         let loved = format!(r#"{{"lovedtracks":{{"track":[{one}]}}}}"#);
+        let single = format!(r#"{{"recenttracks":{{"track":{two},"@attr":{{"page":"1"}}}}}}"#);
+        assert_eq!(items("a.json", &single), [(1, heard[1].to_owned())]);
         assert_eq!(
             items("a.json", &loved)[0].1,
             "Cher - Believe (A) Liked(Some(true))"
