@@ -12,7 +12,17 @@ const LOCK_FILE: &str = "voisin.lock";
 /// Held by the process that is adding to a library. The system releases it when the process ends.
 #[derive(Debug)]
 pub struct WriterLock {
-    _file: Option<File>,
+    file: Option<File>,
+}
+
+impl Drop for WriterLock {
+    /// Closing the file is not enough: a program that another thread is just starting has a copy of it until it runs, and the
+    /// lock with it.
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            let _ = file.unlock();
+        }
+    }
 }
 
 impl WriterLock {
@@ -45,7 +55,7 @@ impl WriterLock {
                 let _ = file
                     .set_len(0)
                     .and_then(|()| writeln!(file, "{}", std::process::id()));
-                Ok(Self { _file: Some(file) })
+                Ok(Self { file: Some(file) })
             }
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
@@ -59,7 +69,7 @@ impl WriterLock {
             }
             // A file system without locks: SQLite's own remain.
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-                Ok(Self { _file: None })
+                Ok(Self { file: None })
             }
             Err(TryLockError::Error(source)) => Err(LibraryError::Io {
                 action: "lock",
@@ -80,5 +90,23 @@ impl WriterLock {
                 result => return result,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_let_go_is_free_although_a_copy_of_its_file_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = WriterLock::try_take(folder.path()).unwrap();
+        assert!(matches!(
+            WriterLock::try_take(folder.path()),
+            Err(LibraryError::WriterBusy { .. })
+        ));
+        let _copy = lock.file.as_ref().map(|file| file.try_clone().unwrap());
+        drop(lock);
+        WriterLock::try_take(folder.path()).unwrap();
     }
 }
