@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ndarray::Array2;
-use voisin_index::{IndexOptions, IndexStamp, SearchParams, TrackId, VectorIndex};
+use voisin_index::{Id, IndexOptions, IndexStamp, SearchParams, VectorIndex};
 use voisin_kernels::buffer::{ask_for, let_go, map_file};
 
 /// Queries whose reads and waiting are measured with a cold cache.
@@ -81,13 +81,13 @@ fn kilobytes() -> f64 {
 fn read_from(
     path: &Path,
     width: usize,
-) -> Result<impl Fn(&[TrackId], &mut [f32]) -> std::io::Result<()> + use<>, Failure> {
+) -> Result<impl Fn(&[Id], &mut [f32]) -> std::io::Result<()> + use<>, Failure> {
     let map = map_file(&File::open(path)?)?;
     // Before anything is read of it, lest the system reads on.
     let_go(&map, &(0..map.len()));
     let header = 10 + usize::from(u16::from_le_bytes([map[8], map[9]]));
-    Ok(move |tracks: &[TrackId], vectors: &mut [f32]| {
-        let place = |track: &TrackId| header + track.0 as usize * width * 4;
+    Ok(move |tracks: &[Id], vectors: &mut [f32]| {
+        let place = |track: &Id| header + track.0 as usize * width * 4;
         tracks
             .iter()
             .for_each(|track| ask_for(&map, &(place(track)..place(track) + width * 4)));
@@ -120,7 +120,7 @@ fn main() -> Result<(), Failure> {
     let base = Arc::new(rows(&vectors, f32::from_le_bytes)?);
     let queries = rows(&folder.join("queries.npy"), f32::from_le_bytes)?;
     let truth = rows(&folder.join("truth.npy"), i32::from_le_bytes)?;
-    let ids: Vec<TrackId> = (0..base.nrows() as i64).map(TrackId).collect();
+    let ids: Vec<Id> = (0..base.nrows() as i64).map(Id).collect();
     let params = SearchParams::default();
     for bits in arguments {
         let start = Instant::now();
@@ -158,8 +158,8 @@ fn main() -> Result<(), Failure> {
                 for (query, truth) in queries.outer_iter().zip(truth.outer_iter()) {
                     let found = index.search(query.to_slice().unwrap_or_default(), k, &params)?;
                     let near =
-                        |track: TrackId| truth.iter().take(k).any(|&row| i64::from(row) == track.0);
-                    hits += found.iter().filter(|neighbor| near(neighbor.track)).count();
+                        |track: Id| truth.iter().take(k).any(|&row| i64::from(row) == track.0);
+                    hits += found.iter().filter(|neighbor| near(neighbor.id)).count();
                 }
                 best = best.min((micros() - before) / queries.nrows() as f64);
             }

@@ -10,7 +10,7 @@
 use ndarray::{Array2, s};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_index::{
-    IndexMetric, IndexOptions, IndexStamp, SearchParams, SharedIndex, TrackId, VectorIndex,
+    Id, IndexMetric, IndexOptions, IndexStamp, SearchParams, SharedIndex, VectorIndex,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         vector += &centres.row(i % 50);
     }
     // Ids are numbers of one's own.
-    let ids: Vec<TrackId> = (0..6000).map(|i| TrackId(10 * i)).collect();
+    let ids: Vec<Id> = (0..6000).map(|i| Id(10 * i)).collect();
 
     // Cosines unless another metric is asked for. From 5 000 vectors on there are lists; fewer are
     // scanned.
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Filters are applied inside the search, so the list is full whatever they leave: a function,
     // or a bitmap that is made once for many searches.
-    let hundreds = |id: TrackId| id.0 % 100 == 0;
+    let hundreds = |id: Id| id.0 % 100 == 0;
     let by_function = SearchParams {
         filter: Some(&hundreds),
         ..SearchParams::default()
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("meanwhile: {found:?}");
         adding.join().expect("no panic")
     })?;
-    shared.remove(TrackId(0));
+    shared.remove(Id(0))?;
     println!(
         "now: {:?}",
         shared.with(|index| index.search(&query, 1, &SearchParams::default()))?

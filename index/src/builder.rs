@@ -1,5 +1,5 @@
-//! Builds the graph: every slot's nearest come from the lists (or from a graph that `hnsw_rs`
-//! inserts into), those that no nearer one stands for are linked, both ways.
+//! Builds the graph: every slot's nearest come from the lists, those that no nearer one stands for
+//! are linked, both ways; or `hnsw_rs` makes the links.
 
 use rayon::prelude::*;
 
@@ -46,28 +46,7 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
             );
         }),
         #[cfg(feature = "hnsw_rs")]
-        GraphBuilder::HnswRs => {
-            // The insertion of `hnsw_rs` only leads the walk; the candidates for links are those
-            // that a wide walk finds.
-            use super::trials::Hidden;
-
-            let first = super::hnsw::insert_all(source, stride, options);
-            let first = Graph::new(stride, &first, lists);
-            link(source, &order, stride, |slots, then| {
-                for slot in slots {
-                    first.walk(
-                        lists,
-                        source,
-                        &query(slot),
-                        width,
-                        &Hidden::beside(*slot..slot + 1),
-                        |found| {
-                            then(*slot, found);
-                        },
-                    );
-                }
-            })
-        }
+        GraphBuilder::HnswRs => super::hnsw::links(source, stride, options),
     };
     Graph::new(stride, &links, lists)
 }

@@ -10,14 +10,14 @@ use super::search::batch;
 use super::segment::Segment;
 use super::tuning::Queries;
 use super::types::{IndexStats, Neighbor, SearchMode, SearchParams, SelfCheck};
-use super::{IndexError, TrackId, VectorIndex};
+use super::{Id, IndexError, VectorIndex};
 
 /// Similarities that differ by less are equal.
 const EQUAL: f32 = 1e-6;
-/// The same of vectors that are read: a track's own is rounded to 16 bits where it is searched for.
+/// The same of vectors that are read: an item's own is rounded to 16 bits where it is searched for.
 const EQUAL_READ: f32 = 2e-5;
 
-/// Tracks that are searched for by their own vector where vectors are read.
+/// Items that are searched for by their own vector where vectors are read.
 const READ_AT_MOST: usize = 10_000;
 
 impl VectorIndex {
@@ -47,7 +47,7 @@ impl VectorIndex {
             0
         };
         IndexStats {
-            tracks: self.len(),
+            items: self.len(),
             dimension: self.dimension(),
             mode: mode(Queries::Alone),
             batch_mode: mode(Queries::Batch),
@@ -72,11 +72,11 @@ impl VectorIndex {
         }
     }
 
-    /// Searches every track by its own vector (where vectors are read one by one, at most 10 000
-    /// evenly spread), and compares the ten nearest of `sample` evenly spread tracks with the exact
+    /// Searches every item by its own vector (where vectors are read one by one, at most 10 000
+    /// evenly spread), and compares the ten nearest of `sample` evenly spread items with the exact
     /// search; in parallel on rayon's current pool.
     pub fn self_check(&self, sample: usize) -> Result<SelfCheck, IndexError> {
-        let tracks = self.tracks();
+        let tracks = self.ids();
         let params = SearchParams::default();
         let equal = if self.residuals.is_some() {
             EQUAL_READ
@@ -92,7 +92,7 @@ impl VectorIndex {
             let to_itself = similarity * query.factor;
             let found = self.search_query(&query, 10, &params)?;
             // Ten copies of one recording may stand before it: each of them is as good.
-            let is_among_them = found.iter().any(|neighbor| neighbor.track == track)
+            let is_among_them = found.iter().any(|neighbor| neighbor.id == track)
                 || found.len() == 10
                     && found
                         .iter()
@@ -109,17 +109,17 @@ impl VectorIndex {
             .step_by(every)
             .map(finds_itself)
             .collect::<Result<_, _>>()?;
-        // Evenly spread over the ids, because tracks that were added together are alike.
+        // Evenly spread over the ids, because items that were added together are alike.
         let step = tracks.len().div_ceil(sample.max(1)).max(1);
-        let tracks: Vec<TrackId> = tracks.into_iter().step_by(step).collect();
+        let tracks: Vec<Id> = tracks.into_iter().step_by(step).collect();
         let exact = SearchParams {
             mode: SearchMode::Exact,
             ..params
         };
         // Vectors that are not in the index are read once for many.
-        let compare = |tracks: &[TrackId]| {
-            let truths = self.search_tracks(tracks, 10, &exact)?;
-            let founds = self.search_tracks(tracks, 10, &params)?;
+        let compare = |tracks: &[Id]| {
+            let truths = self.search_ids(tracks, 10, &exact)?;
+            let founds = self.search_ids(tracks, 10, &params)?;
             let share = |(truth, found): (&Vec<Neighbor>, &Vec<Neighbor>)| {
                 let Some(last) = truth.last() else { return 1. };
                 // By similarity and not by name: equal ones may come in either order.
@@ -134,7 +134,7 @@ impl VectorIndex {
             .collect::<Result<_, IndexError>>()?;
         let shares = parts.concat();
         Ok(SelfCheck {
-            tracks: self.len(),
+            items: self.len(),
             lost: lost.into_iter().flatten().collect(),
             sample: shares.len(),
             recall_at_10: if shares.is_empty() {

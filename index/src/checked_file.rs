@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use memmap2::Mmap;
 use rayon::prelude::*;
@@ -23,7 +23,7 @@ const TOGETHER: usize = 64;
 
 /// A file's bytes.
 pub(crate) struct FileBytes {
-    pub(crate) map: Mmap,
+    pub(crate) map: Arc<Mmap>,
     /// Whether they are a copy of the file, whose memory is not given back.
     pub(crate) is_copy: bool,
 }

@@ -25,7 +25,7 @@ use super::checked_file::{CHANGED, CheckedFile};
 use super::error::IndexError;
 use super::metric::{FARTHEST, IndexMetric, Sphere, at_length_1, distance};
 use super::rotation::rotate;
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::{ALIGN, Quantised, QueryCode};
@@ -281,7 +281,7 @@ impl Codec {
     pub(crate) fn fit<'a>(
         metric: IndexMetric,
         dimension: usize,
-        rows: impl ExactSizeIterator<Item = (TrackId, &'a [f32])> + Clone,
+        rows: impl ExactSizeIterator<Item = (Id, &'a [f32])> + Clone,
     ) -> Result<Self, IndexError> {
         let (space, centre) = Sphere::fit(metric, dimension, rows.clone().map(|(_, row)| row));
         if let Some(centre) = centre {
@@ -308,22 +308,18 @@ impl Codec {
     }
 
     /// A checked vector as it is encoded.
-    pub(crate) fn lift<'a>(
-        &self,
-        track: TrackId,
-        vector: &'a [f32],
-    ) -> Result<Cow<'a, [f32]>, IndexError> {
+    pub(crate) fn lift<'a>(&self, id: Id, vector: &'a [f32]) -> Result<Cow<'a, [f32]>, IndexError> {
         if self.space.is_euclidean() {
             let length = self.length(vector);
             if length > FARTHEST {
                 return Err(IndexError::TooFar {
-                    track,
+                    id,
                     length: length * self.space.radius,
                     limit: FARTHEST * self.space.radius,
                 });
             }
         }
-        self.space.lift(track, vector)
+        self.space.lift(id, vector)
     }
 
     /// Distance of a Euclidean vector from the mean, in radii.

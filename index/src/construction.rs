@@ -16,7 +16,7 @@ use super::subset::next_version;
 use super::tail::IndexTail;
 use super::trials::Trials;
 use super::tuning::{self, Tuning};
-use super::{IndexError, IndexOptions, TrackId, VectorIndex, builder};
+use super::{Component, Id, IndexError, IndexOptions, VectorIndex, builder};
 use voisin_kernels::{Isa, isa};
 
 /// Slots are numbered by 31 bits.
@@ -28,23 +28,24 @@ impl VectorIndex {
     /// Builds an index of `vectors` (`[ids.len(), dimension]`, of any length), in parallel on
     /// rayon's current pool.
     ///
-    /// Lists are made from [`IndexOptions::lists_from`] tracks on, a graph (and lists, if need be)
+    /// Lists are made from [`IndexOptions::lists_from`] items on, a graph (and lists, if need be)
     /// from [`IndexOptions::graph_from`] on. The result depends only on the vectors and the options
     /// (with [`GraphBuilder::HnswRs`](super::GraphBuilder::HnswRs), only with a pool of one
     /// thread), but for the speeds that are measured of graph and lists, and which of the two
     /// [`SearchMode::Auto`](super::SearchMode::Auto) therefore takes.
     #[allow(clippy::needless_pass_by_value)] // a view is a reference
-    pub fn build(
-        ids: &[TrackId],
-        vectors: ArrayView2<'_, f32>,
+    pub fn build<T: Component>(
+        ids: &[Id],
+        vectors: ArrayView2<'_, T>,
         options: &IndexOptions,
     ) -> Result<Self, IndexError> {
-        Self::build_spilled(ids, vectors, options, Spill::of(options))
+        let rows = T::rows(vectors);
+        Self::build_spilled(ids, rows.view(), options, Spill::of(options))
     }
 
     /// As [`build`](Self::build).
     pub(crate) fn build_spilled(
-        ids: &[TrackId],
+        ids: &[Id],
         vectors: ArrayView2<'_, f32>,
         options: &IndexOptions,
         spill: Option<Spill>,
@@ -52,7 +53,7 @@ impl VectorIndex {
         let vectors = vectors.as_standard_layout();
         let (order, codec) = Self::fit(ids, vectors.view(), options)?;
         let mut codes = Codes::zeroed(&codec, order.len());
-        // Slots are in the order of ids, so that a track is found by binary search.
+        // Slots are in the order of ids, so that an item is found by binary search.
         let row = |slot: usize| vectors.row(order[slot]).to_slice().unwrap_or_default();
         codes.encode(&codec, 0..order.len(), |slot| {
             codec.lift(ids[order[slot]], row(slot))
@@ -63,7 +64,7 @@ impl VectorIndex {
 
     /// The same of vectors that are given away: their memory is given back as they are encoded.
     pub fn build_from(
-        ids: &[TrackId],
+        ids: &[Id],
         vectors: Array2<f32>,
         options: &IndexOptions,
     ) -> Result<Self, IndexError> {
@@ -99,7 +100,7 @@ impl VectorIndex {
 
     /// Checks what an index is to be built of: the order of the ids, and how vectors are encoded.
     fn fit(
-        ids: &[TrackId],
+        ids: &[Id],
         vectors: ArrayView2<'_, f32>,
         options: &IndexOptions,
     ) -> Result<(Vec<usize>, Codec), IndexError> {
@@ -216,7 +217,7 @@ impl VectorIndex {
     /// Every vector with its id, and these.
     pub(super) fn gathered(
         &self,
-        ids: &[TrackId],
+        ids: &[Id],
         vectors: ArrayView2<'_, f32>,
     ) -> Result<Gathered, IndexError> {
         if self.is_empty() {
@@ -247,7 +248,7 @@ impl VectorIndex {
 
 /// The vectors and options to build an index of.
 pub(super) struct Gathered {
-    ids: Vec<TrackId>,
+    ids: Vec<Id>,
     vectors: Array2<f32>,
     options: IndexOptions,
     reader: Option<Arc<VectorReader>>,
@@ -307,7 +308,7 @@ mod tests {
     #[test]
     fn vectors_given_away_make_the_same_index() {
         let vectors = of_all_lengths(70_000, 8, 4);
-        let ids: Vec<TrackId> = (0..70_000).map(|id| TrackId(2 * id)).collect();
+        let ids: Vec<Id> = (0..70_000).map(|id| Id(2 * id)).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.bin");
         let stamp = IndexStamp {
@@ -329,7 +330,7 @@ mod tests {
             let lent = file(&VectorIndex::build(&ids, vectors.view(), &options).unwrap());
             let given = file(&VectorIndex::build_from(&ids, vectors.clone(), &options).unwrap());
             assert!(lent == given, "{metric}");
-            let backwards: Vec<TrackId> = ids.iter().rev().copied().collect();
+            let backwards: Vec<Id> = ids.iter().rev().copied().collect();
             let turned = vectors.slice(ndarray::s![..;-1, ..]).to_owned();
             assert!(
                 lent == file(&VectorIndex::build_from(&backwards, turned, &options).unwrap()),

@@ -439,8 +439,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, TrackId,
-        VectorIndex,
+        Id, IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, VectorIndex,
     };
 
     const N: usize = 3000;
@@ -471,7 +470,7 @@ pub(crate) mod tests {
     }
 
     fn index(vectors: &Array2<f32>, metric: IndexMetric) -> VectorIndex {
-        let ids: Vec<TrackId> = (0..N as i64).map(TrackId).collect();
+        let ids: Vec<Id> = (0..N as i64).map(Id).collect();
         let options = IndexOptions {
             lists_from: 0,
             graph_from: 0,
@@ -538,7 +537,7 @@ pub(crate) mod tests {
                 let hits: usize = pairs
                     .map(|(found, truth)| {
                         let is_found = |neighbor: &&Neighbor| {
-                            found.iter().any(|other| other.track == neighbor.track)
+                            found.iter().any(|other| other.id == neighbor.id)
                         };
                         truth.iter().filter(is_found).count()
                     })

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 
 /// Why an index operation failed.
 ///
@@ -21,21 +21,21 @@ pub enum IndexError {
     },
     /// A vector has a NaN or an infinite component.
     NotFinite {
-        /// The track, if it has an id.
-        track: Option<TrackId>,
+        /// Its id, if it has one.
+        id: Option<Id>,
         /// Position of the first such component.
         position: usize,
     },
     /// A vector has no direction, which cosines are about.
     NoDirection {
-        /// The track, if it has an id.
-        track: Option<TrackId>,
+        /// Its id, if it has one.
+        id: Option<Id>,
     },
     /// A vector is much longer, or much farther from the others, than those that the index was
     /// built of.
     TooFar {
-        /// The track.
-        track: TrackId,
+        /// Its id.
+        id: Id,
         /// Its distance from the middle of the index.
         length: f64,
         /// The largest that has a place.
@@ -48,10 +48,10 @@ pub enum IndexError {
         /// Number of vectors.
         vectors: usize,
     },
-    /// A track is in the index already.
-    Duplicate(TrackId),
-    /// A track is not in the index.
-    Unknown(TrackId),
+    /// An item is in the index already.
+    Duplicate(Id),
+    /// An item is not in the index.
+    Unknown(Id),
     /// The instruction set asked for cannot be had.
     Isa(voisin_kernels::IsaError),
     /// An option is outside its range.
@@ -65,16 +65,16 @@ pub enum IndexError {
     },
     /// A graph search was asked of an index without a graph.
     NoGraph {
-        /// Tracks in the index.
-        tracks: usize,
-        /// From how many tracks on a graph is built.
+        /// Items in the index.
+        items: usize,
+        /// From how many items on a graph is built.
         graph_from: usize,
     },
     /// A search of the lists was asked of an index without lists.
     NoLists {
-        /// Tracks in the index.
-        tracks: usize,
-        /// From how many tracks on lists are made.
+        /// Items in the index.
+        items: usize,
+        /// From how many items on lists are made.
         lists_from: usize,
     },
     /// A prepared subset belongs to another state of the index.
@@ -92,6 +92,13 @@ pub enum IndexError {
         limit: usize,
         /// The value that was given.
         actual: usize,
+    },
+    /// A query of a batch is none.
+    Query {
+        /// Its row.
+        number: usize,
+        /// The reason.
+        error: Box<IndexError>,
     },
     /// The file is shorter, longer or different from what was written.
     Damaged {
@@ -115,25 +122,25 @@ pub enum IndexError {
         /// The file's version.
         actual: u32,
     },
-    /// The file belongs to another generation of the library.
+    /// The file is of another generation than expected.
     Stale {
         /// The file.
         path: PathBuf,
-        /// The library's generation.
+        /// The generation that is expected.
         expected: u64,
         /// The file's generation.
         actual: u64,
     },
-    /// The file holds another model's vectors.
+    /// The file holds vectors of another origin.
     OtherModel {
         /// The file.
         path: PathBuf,
-        /// The library's model fingerprint.
+        /// The origin that is expected.
         expected: String,
         /// The file's.
         actual: String,
     },
-    /// The file holds other vectors than the library.
+    /// The file holds other vectors than expected.
     OtherVectors {
         /// The file.
         path: PathBuf,
@@ -154,40 +161,41 @@ impl std::fmt::Display for IndexError {
         match self {
             Self::Dimension { expected, actual } => write!(
                 f,
-                "vector has {actual} dimensions, the index holds {expected}: embed it with the model of this index"
+                "vector has {actual} dimensions, expected {expected} as the index has"
             ),
-            Self::NotFinite { track, position } => write!(
+            Self::NotFinite { id, position } => write!(
                 f,
-                "vector{} has a component that is not finite (position {position}): leave this track out",
-                label(*track)
+                "vector{} has a component that is not finite (position {position}): leave it out",
+                label(*id)
             ),
-            Self::NoDirection { track } => {
-                write!(f, "vector{} has length 0, expected a direction: leave it out", label(*track))
+            Self::NoDirection { id } => {
+                write!(f, "vector{} has length 0, and cosines are of directions: leave it out", label(*id))
             }
-            Self::TooFar { track, length, limit } => write!(
+            Self::Query { number, error } => write!(f, "query {number} of the batch: {error}"),
+            Self::TooFar { id, length, limit } => write!(
                 f,
-                "vector of track {track} is {length} from the middle of the index, which has room up to {limit}: \
+                "vector of id {id} is {length} from the middle of the index, which has room up to {limit}: \
                  build the index again with it"
             ),
             Self::Count { ids, vectors } => {
                 write!(f, "{ids} ids came with {vectors} vectors, expected one id per vector")
             }
-            Self::Duplicate(track) => write!(f, "track {track} is in the index already: remove it first"),
-            Self::Unknown(track) => {
-                write!(f, "track {track} is not in the index: bring the index up to date with the library")
+            Self::Duplicate(id) => write!(f, "id {id} is there twice, or in the index already: remove it first, or use `upsert`"),
+            Self::Unknown(id) => {
+                write!(f, "id {id} is not in the index")
             }
             Self::Isa(error) => error.fmt(f),
             Self::Option { name, expected, actual } => {
                 write!(f, "index option {name} is {actual}, expected {expected}")
             }
-            Self::NoGraph { tracks, graph_from } => write!(
+            Self::NoGraph { items, graph_from } => write!(
                 f,
-                "this index has no HNSW graph ({tracks} tracks, built from {graph_from} on): use another way of \
+                "this index has no HNSW graph ({items} items, built from {graph_from} on): use another way of \
                  searching, or build with `graph_from: 0`"
             ),
-            Self::NoLists { tracks, lists_from } => write!(
+            Self::NoLists { items, lists_from } => write!(
                 f,
-                "this index has no lists ({tracks} tracks, made from {lists_from} on): use the scan, or build with \
+                "this index has no lists ({items} items, made from {lists_from} on): use the scan, or build with \
                  `lists_from: 0`"
             ),
             Self::SubsetOutdated => f.write_str(
@@ -215,17 +223,17 @@ impl std::fmt::Display for IndexError {
             ),
             Self::Stale { path, expected, actual } => write!(
                 f,
-                "index file {} is of generation {actual}, the library is at {expected}: bring it up to date",
+                "index file {} is of generation {actual}, expected {expected}: bring it up to date",
                 path.display()
             ),
             Self::OtherModel { path, expected, actual } => write!(
                 f,
-                "index file {} was built by model {actual}, this library's vectors are from {expected}: rebuild it",
+                "index file {} holds vectors of {actual}, expected those of {expected}: rebuild it",
                 path.display()
             ),
             Self::OtherVectors { path } => write!(
                 f,
-                "index file {} was made of other vectors than this library holds: rebuild it",
+                "index file {} was made of other vectors than expected: rebuild it",
                 path.display()
             ),
             Self::Io { path, doing, .. } => write!(f, "{doing} index file {} failed", path.display()),
@@ -248,6 +256,6 @@ impl From<voisin_kernels::IsaError> for IndexError {
     }
 }
 
-fn label(track: Option<TrackId>) -> String {
-    track.map_or_else(String::new, |track| format!(" of track {track}"))
+fn label(id: Option<Id>) -> String {
+    id.map_or_else(String::new, |id| format!(" of id {id}"))
 }

@@ -232,11 +232,11 @@ pub(crate) mod tests {
     use crate::codes::Plane;
     use crate::directions::tests::sparse;
     use crate::lists::{BLOCK_BYTES, LANES, NOBODY, code, read, write};
-    use crate::{IndexMetric, IndexOptions, SearchMode, SearchParams, TrackId, VectorIndex};
+    use crate::{Id, IndexMetric, IndexOptions, SearchMode, SearchParams, VectorIndex};
 
     /// An index all of whose vectors are in two lists.
     pub(crate) fn spilled(vectors: &Array2<f32>, options: &IndexOptions) -> VectorIndex {
-        let ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
+        let ids: Vec<Id> = (0..vectors.nrows() as i64).map(Id).collect();
         let spill = Spill {
             recall: 0.99,
             pays: f64::INFINITY,
@@ -256,7 +256,7 @@ pub(crate) mod tests {
                 metric,
                 ..IndexOptions::default()
             };
-            let ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
+            let ids: Vec<Id> = (0..vectors.nrows() as i64).map(Id).collect();
             let once = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
             for built in [once, spilled(&vectors, &options)] {
                 let lists = built.lists.as_ref().unwrap();
@@ -318,20 +318,20 @@ pub(crate) mod tests {
                 .search(&query, 100, &params(SearchMode::Lists))
                 .unwrap();
             assert_eq!(found, together);
-            let found: HashSet<TrackId> = found.iter().map(|neighbor| neighbor.track).collect();
+            let found: HashSet<Id> = found.iter().map(|neighbor| neighbor.id).collect();
             assert_eq!(found.len(), 100);
             hits += exact
                 .iter()
-                .filter(|neighbor| found.contains(&neighbor.track))
+                .filter(|neighbor| found.contains(&neighbor.id))
                 .count();
             // Every vector that passes is compared once.
-            let odd = |track: TrackId| track.0 % 2 == 1;
+            let odd = |track: Id| track.0 % 2 == 1;
             let filter = SearchParams {
                 filter: Some(&odd),
                 ..params(SearchMode::Lists)
             };
             let filtered = built.search(&query, 20, &filter).unwrap();
-            let found: HashSet<TrackId> = filtered.iter().map(|neighbor| neighbor.track).collect();
+            let found: HashSet<Id> = filtered.iter().map(|neighbor| neighbor.id).collect();
             assert!(found.len() == 20 && found.iter().all(|track| odd(*track)));
         }
         assert!(hits >= 3960, "{hits} of 4000");

@@ -17,7 +17,7 @@
 //!   when the index is built.
 //! - *hnsw*: a graph whose links are chosen among each vector's nearest in the lists (or by
 //!   `hnsw_rs`) as HNSW chooses them (Malkov and Yashunin 2018), walked by codes of 64 bytes that
-//!   stand beside each other; the best go on to 8 and 16 bits. Filters that leave few tracks are
+//!   stand beside each other; the best go on to 8 and 16 bits. Filters that leave few items are
 //!   scanned instead.
 //!
 //! An index with [`IndexOptions::residual_bits`] has lists and no vectors: those that the lists
@@ -28,13 +28,13 @@
 //!
 //! ```
 //! use ndarray::array;
-//! use voisin_index::{IndexOptions, SearchParams, TrackId, VectorIndex};
+//! use voisin_index::{IndexOptions, SearchParams, Id, VectorIndex};
 //!
-//! let ids = [TrackId(1), TrackId(2), TrackId(3)];
+//! let ids = [Id(1), Id(2), Id(3)];
 //! let vectors = array![[1.0_f32, 0.0], [0.6, 0.8], [0.0, 1.0]];
 //! let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default())?;
 //! let nearest = index.search(&[0.8, 0.6], 2, &SearchParams::default())?;
-//! assert_eq!(nearest[0].track, TrackId(2));
+//! assert_eq!(nearest[0].id, Id(2));
 //! assert!((nearest[0].similarity - 0.96).abs() < 1e-5);
 //! # Ok::<(), voisin_index::IndexError>(())
 //! ```
@@ -44,9 +44,11 @@
 
 mod best;
 mod builder;
+mod change_log;
 mod check;
 mod checked_file;
 mod codes;
+mod component;
 mod construction;
 mod directions;
 mod error;
@@ -83,7 +85,7 @@ use std::sync::{Arc, Mutex};
 
 use ndarray::{Array2, aview1};
 
-pub use voisin_base::track::TrackId;
+pub use voisin_base::track::Id;
 
 use codes::{Codec, Codes};
 use construction::MAX_VECTORS;
@@ -97,7 +99,10 @@ use tail::IndexTail;
 use tuning::Tuning;
 use voisin_kernels::Isa;
 
+pub use component::Component;
 pub use error::IndexError;
+#[cfg(feature = "hnsw_rs")]
+pub use hnsw::HnswRs;
 pub use metric::IndexMetric;
 pub use shared::SharedIndex;
 pub use subset::Subset;
@@ -140,12 +145,12 @@ impl VectorIndex {
         self.options
     }
 
-    /// Number of tracks.
+    /// Number of items.
     pub fn len(&self) -> usize {
         self.base.live.count + self.tail.live()
     }
 
-    /// Whether there is no track.
+    /// Whether there is no item.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -155,9 +160,9 @@ impl VectorIndex {
         self.codec.space.dimension
     }
 
-    /// Whether `track` is in the index.
-    pub fn contains(&self, track: TrackId) -> bool {
-        self.slot(track).is_some()
+    /// Whether `id` is in the index.
+    pub fn contains(&self, id: Id) -> bool {
+        self.slot(id).is_some()
     }
 
     /// Whether there is a graph to walk; small indexes are scanned.
@@ -165,9 +170,9 @@ impl VectorIndex {
         self.graph.is_some()
     }
 
-    /// All tracks, in ascending order.
-    pub fn tracks(&self) -> Vec<TrackId> {
-        let live_ids = |segment: &Segment| -> Vec<TrackId> {
+    /// All items, in ascending order.
+    pub fn ids(&self) -> Vec<Id> {
+        let live_ids = |segment: &Segment| -> Vec<Id> {
             segment
                 .live
                 .slots()
@@ -183,39 +188,39 @@ impl VectorIndex {
         all
     }
 
-    /// The vector of `track` as the index holds it, at length 1 for cosines: each component within
+    /// The vector of `id` as the index holds it, at length 1 for cosines: each component within
     /// 5e-5 of the one given (of the longest vector's length for inner products), and as it was
     /// given for Euclidean distances. `None` where there is none, or not whole in the index's file,
     /// or where it cannot be read.
-    pub fn vector(&self, track: TrackId) -> Option<Vec<f32>> {
+    pub fn vector(&self, id: Id) -> Option<Vec<f32>> {
         let vector = self
-            .with_codes(track, |codes, slot| self.codec.lowered(codes, slot))
+            .with_codes(id, |codes, slot| self.codec.lowered(codes, slot))
             .ok()?;
         self.intact().is_ok().then_some(vector)
     }
 
     /// Says how vectors are read that the index does not hold ([`IndexOptions::residual_bits`]):
-    /// `reader` writes those of some tracks, as they were when the index was built, one after the
+    /// `reader` writes those of some items, as they were when the index was built, one after the
     /// other. It is called by several threads at once.
     #[allow(clippy::type_complexity)] // a name of its own would say less
     pub fn read_vectors_with(
         &mut self,
-        reader: Arc<dyn Fn(&[TrackId], &mut [f32]) -> std::io::Result<()> + Send + Sync>,
+        reader: Arc<dyn Fn(&[Id], &mut [f32]) -> std::io::Result<()> + Send + Sync>,
     ) {
         self.reader = Some(reader);
     }
 
-    /// Whether the index was made of this vector of `track`, as far as the codes that it holds
+    /// Whether the index was made of this vector of `id`, as far as the codes that it holds
     /// show; for cosines.
     #[doc(hidden)]
-    pub fn is_of(&self, track: TrackId, vector: &[f32]) -> Result<bool, IndexError> {
+    pub fn is_of(&self, id: Id, vector: &[f32]) -> Result<bool, IndexError> {
         /// The index keeps 16 bits a component.
         const ERROR: f32 = 1e-3;
-        let (segment, slot) = self.slot(track).ok_or(IndexError::Unknown(track))?;
-        self.codec.space.check(Some(track), vector)?;
+        let (segment, slot) = self.slot(id).ok_or(IndexError::Unknown(id))?;
+        self.codec.space.check(Some(id), vector)?;
         if let (Some(lists), true) = (&self.lists, self.is_outside(segment)) {
             let mut codes = Codes::empty(&self.codec);
-            codes.push(&self.codec, &self.codec.lift(track, vector)?);
+            codes.push(&self.codec, &self.codec.lift(id, vector)?);
             let is_held = lists.holds(self.isa, slot as u32, &self.codec.stored_at(&codes, 0));
             return self.intact().map(|()| is_held);
         }
@@ -233,58 +238,58 @@ impl VectorIndex {
         self.residuals.is_some() && std::ptr::eq(segment, &raw const self.base)
     }
 
-    /// Hands on codes with those of a track, and its place in them.
+    /// Hands on codes with those of an item, and its place in them.
     fn with_codes<R>(
         &self,
-        track: TrackId,
+        id: Id,
         work: impl FnOnce(&Codes, usize) -> R,
     ) -> Result<R, IndexError> {
-        let (segment, slot) = self.slot(track).ok_or(IndexError::Unknown(track))?;
+        let (segment, slot) = self.slot(id).ok_or(IndexError::Unknown(id))?;
         if !self.is_outside(segment) {
             return Ok(work(&segment.codes, slot));
         }
         let mut codes = Codes::empty(&self.codec);
-        codes.push(&self.codec, &self.codec.lift(track, &self.read(&[track])?)?);
+        codes.push(&self.codec, &self.codec.lift(id, &self.read(&[id])?)?);
         Ok(work(&codes, 0))
     }
 
-    /// The vectors of some tracks that are not in the index, one after the other.
-    fn read(&self, tracks: &[TrackId]) -> Result<Vec<f32>, IndexError> {
-        residual::read(self.reader.as_ref(), &self.codec.space, tracks)
+    /// The vectors of some items that are not in the index, one after the other.
+    fn read(&self, ids: &[Id]) -> Result<Vec<f32>, IndexError> {
+        residual::read(self.reader.as_ref(), &self.codec.space, ids)
     }
 
-    fn slot(&self, track: TrackId) -> Option<(&Segment, usize)> {
+    fn slot(&self, id: Id) -> Option<(&Segment, usize)> {
         self.base
-            .slot(track)
+            .slot(id)
             .map(|slot| (&self.base, slot))
-            .or_else(|| self.tail.slot(track))
+            .or_else(|| self.tail.slot(id))
     }
 
-    /// Adds a track. Found by every search from now on.
-    pub fn insert(&mut self, track: TrackId, vector: &[f32]) -> Result<(), IndexError> {
-        let lifted = self.lifted(track, vector)?;
-        if self.contains(track) {
-            return Err(IndexError::Duplicate(track));
+    /// Adds an item. Found by every search from now on.
+    pub fn insert<T: Component>(&mut self, id: Id, vector: &[T]) -> Result<(), IndexError> {
+        let lifted = self.lifted(id, &T::vector(vector))?;
+        if self.contains(id) {
+            return Err(IndexError::Duplicate(id));
         }
-        self.tail.push(track, &self.codec, &lifted);
+        self.tail.push(id, &self.codec, &lifted);
         self.version = next_version();
         Ok(())
     }
 
-    /// Adds a track, or gives one that is there another vector; whether it was there. Nothing
+    /// Adds an item, or gives one that is there another vector; whether it was there. Nothing
     /// changes where there is an error.
-    pub fn upsert(&mut self, track: TrackId, vector: &[f32]) -> Result<bool, IndexError> {
-        let lifted = self.lifted(track, vector)?;
-        let was_there = self.remove(track);
-        self.tail.push(track, &self.codec, &lifted);
+    pub fn upsert<T: Component>(&mut self, id: Id, vector: &[T]) -> Result<bool, IndexError> {
+        let lifted = self.lifted(id, &T::vector(vector))?;
+        let was_there = self.remove(id);
+        self.tail.push(id, &self.codec, &lifted);
         self.version = next_version();
         Ok(was_there)
     }
 
     /// A vector that there is room for, as it is encoded.
-    fn lifted(&self, track: TrackId, vector: &[f32]) -> Result<Vec<f32>, IndexError> {
-        self.codec.space.check(Some(track), vector)?;
-        let lifted = self.codec.lift(track, vector)?;
+    fn lifted(&self, id: Id, vector: &[f32]) -> Result<Vec<f32>, IndexError> {
+        self.codec.space.check(Some(id), vector)?;
+        let lifted = self.codec.lift(id, vector)?;
         let held = self.base.len() + self.tail.len();
         if held >= MAX_VECTORS {
             return Err(IndexError::TooMany {
@@ -295,17 +300,17 @@ impl VectorIndex {
         Ok(lifted.into_owned())
     }
 
-    /// Removes a track; false if it was not there. No search returns it from now on.
-    pub fn remove(&mut self, track: TrackId) -> bool {
-        let removed = self.base.remove(track) || self.tail.remove(track);
+    /// Removes an item; false if it was not there. No search returns it from now on.
+    pub fn remove(&mut self, id: Id) -> bool {
+        let removed = self.base.remove(id) || self.tail.remove(id);
         if removed {
             self.version = next_version();
         }
         removed
     }
 
-    /// Finds the tracks that pass `filter` once, for many searches with [`SearchParams::subset`].
-    pub fn subset(&self, filter: &(dyn Fn(TrackId) -> bool + Sync)) -> Subset {
+    /// Finds the items that pass `filter` once, for many searches with [`SearchParams::subset`].
+    pub fn subset(&self, filter: &(dyn Fn(Id) -> bool + Sync)) -> Subset {
         Subset {
             base: self.base.live.restrict(&self.base.ids, filter),
             tail: self
@@ -318,33 +323,33 @@ impl VectorIndex {
         }
     }
 
-    /// Those of `tracks` that are in the index, as a set for many searches with
+    /// Those of `ids` that are in the index, as a set for many searches with
     /// [`SearchParams::subset`]; quickest where they are in ascending order.
-    pub fn subset_of(&self, tracks: &[TrackId]) -> Subset {
+    pub fn subset_of(&self, ids: &[Id]) -> Subset {
         let parts = self.tail.parts();
         let mut base = Bitmap::empty(self.base.len());
         let mut tail: Vec<Bitmap> = parts.iter().map(|part| Bitmap::empty(part.len())).collect();
-        let ids = &self.base.ids;
+        let held = &self.base.ids;
         let mut at = 0;
-        for &track in tracks {
+        for &id in ids {
             // The next one is near the last one: steps that double find the span that it is in.
-            if at > 0 && ids[at - 1] >= track {
+            if at > 0 && held[at - 1] >= id {
                 at = 0;
             }
             let mut from = at;
             let mut step = 1;
-            while ids.get(from + step - 1).is_some_and(|&id| id < track) {
+            while held.get(from + step - 1).is_some_and(|&it| it < id) {
                 from += step;
                 step *= 2;
             }
-            let span = &ids[from..ids.len().min(from + step)];
-            at = from + span.partition_point(|&id| id < track);
-            if ids.get(at) == Some(&track) && self.base.live.contains(at) {
+            let span = &held[from..held.len().min(from + step)];
+            at = from + span.partition_point(|&it| it < id);
+            if held.get(at) == Some(&id) && self.base.live.contains(at) {
                 base.set(at);
             } else if let Some((part, slot)) = parts
                 .iter()
                 .zip(&mut tail)
-                .find_map(|(part, set)| Some((set, part.slot(track)?)))
+                .find_map(|(part, set)| Some((set, part.slot(id)?)))
             {
                 part.set(slot);
             }
@@ -361,19 +366,19 @@ impl VectorIndex {
         subset.version == self.version
     }
 
-    /// All vectors as the index holds them, with their tracks in ascending order.
+    /// All vectors as the index holds them, with their items in ascending order.
     ///
     /// # Errors
     /// [`IndexError::NoVectors`], [`IndexError::Reading`]
-    pub fn vectors(&self) -> Result<(Vec<TrackId>, Array2<f32>), IndexError> {
-        let tracks = self.tracks();
-        let mut vectors = Array2::zeros((tracks.len(), self.dimension()));
-        for (track, mut row) in tracks.iter().zip(vectors.outer_iter_mut()) {
-            row.assign(&aview1(&self.with_codes(*track, |codes, slot| {
-                self.codec.lowered(codes, slot)
-            })?));
+    pub fn vectors(&self) -> Result<(Vec<Id>, Array2<f32>), IndexError> {
+        let ids = self.ids();
+        let mut vectors = Array2::zeros((ids.len(), self.dimension()));
+        for (id, mut row) in ids.iter().zip(vectors.outer_iter_mut()) {
+            row.assign(&aview1(
+                &self.with_codes(*id, |codes, slot| self.codec.lowered(codes, slot))?,
+            ));
         }
-        Ok((tracks, vectors))
+        Ok((ids, vectors))
     }
 }
 
@@ -383,13 +388,45 @@ mod tests {
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
     #[test]
+    fn a_batch_names_its_first_query_that_is_none() {
+        let vectors = Array2::from_shape_fn((50, 2), |(row, at)| (row + at) as f32 - 20.2);
+        let ids: Vec<Id> = (0..50).map(Id).collect();
+        let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
+        let mut rows = Array2::<f32>::ones((3000, 2));
+        rows.row_mut(2900).fill(f32::NAN);
+        rows.row_mut(1431).fill(0.);
+        rows.row_mut(1432).fill(0.);
+        let params = SearchParams::default();
+        let refused = index.search_batch(rows.view(), 1, &params).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "query 1431 of the batch: vector has length 0, and cosines are of directions: leave it out"
+        );
+    }
+
+    #[test]
+    fn an_empty_index_has_no_dimension_to_refuse_queries_by() {
+        let none = Array2::<f32>::zeros((0, 1));
+        let mut index = VectorIndex::build(&[], none.view(), &IndexOptions::default()).unwrap();
+        let params = SearchParams::default();
+        let queries = Array2::<f32>::ones((3, 7));
+        let found = index.search_batch(queries.view(), 5, &params).unwrap();
+        assert_eq!(found, vec![Vec::new(); 3]);
+        assert_eq!(index.search(&[1_f32; 7], 5, &params).unwrap(), []);
+        let groups = index.search_groups(&[1.; 7], 5, &params, |id| id);
+        assert_eq!(groups.unwrap(), []);
+        index.insert(Id(1), &[2.]).unwrap();
+        assert!(index.search(&[1_f32; 7], 5, &params).is_err());
+    }
+
+    #[test]
     fn every_instruction_set_returns_the_same_results() {
         let mut rng = StdRng::seed_from_u64(6);
         let mut vectors = Array2::from_shape_simple_fn((3000, 200), || rng.random::<f32>() - 0.3);
         for mut row in vectors.outer_iter_mut() {
             row /= row.dot(&row).sqrt();
         }
-        let ids: Vec<TrackId> = (0..3000).map(TrackId).collect();
+        let ids: Vec<Id> = (0..3000).map(Id).collect();
         let options = IndexOptions {
             graph_from: 0,
             lists_from: 0,
@@ -437,7 +474,7 @@ mod tests {
     fn every_metric_finds_what_comparing_all_finds() {
         let vectors = of_all_lengths(6000, 40, 1);
         let queries = of_all_lengths(60, 40, 2);
-        let ids: Vec<TrackId> = (0..6000).map(|id| TrackId(3 * id)).collect();
+        let ids: Vec<Id> = (0..6000).map(|id| Id(3 * id)).collect();
         for metric in IndexMetric::ALL {
             let options = IndexOptions {
                 metric,
@@ -499,7 +536,7 @@ mod tests {
                             IndexMetric::Euclidean => -distance.sqrt(),
                         }
                     };
-                    let mut truth: Vec<(f64, TrackId)> = vectors
+                    let mut truth: Vec<(f64, Id)> = vectors
                         .outer_iter()
                         .zip(&ids)
                         .map(|(row, &id)| (value(&row), id))
@@ -507,13 +544,11 @@ mod tests {
                     truth.sort_by(|a, b| b.0.total_cmp(&a.0));
                     right += found
                         .iter()
-                        .filter(|neighbor| {
-                            truth[..10].iter().any(|other| other.1 == neighbor.track)
-                        })
+                        .filter(|neighbor| truth[..10].iter().any(|other| other.1 == neighbor.id))
                         .count();
                     assert!(found.is_sorted_by(|a, b| a.similarity >= b.similarity));
                     for neighbor in found {
-                        let truth = value(&vectors.row(neighbor.track.0 as usize / 3));
+                        let truth = value(&vectors.row(neighbor.id.0 as usize / 3));
                         let error =
                             (f64::from(neighbor.similarity) - truth).abs() / truth.abs().max(1.);
                         assert!(
@@ -614,7 +649,7 @@ mod tests {
             truth.sort_unstable_by(f64::total_cmp);
             let last = truth[found.len() - 1] * (1. + 1e-7);
             for neighbor in found {
-                let distance = far(rows.row(neighbor.track.0 as usize));
+                let distance = far(rows.row(neighbor.id.0 as usize));
                 right += usize::from(distance <= last);
                 let error = (f64::from(neighbor.similarity) + distance).abs();
                 assert!(
@@ -633,7 +668,7 @@ mod tests {
         for (name, set) in hard_distances() {
             let rows = set.slice(ndarray::s![..6000, ..]).to_owned();
             let queries = set.slice(ndarray::s![6000.., ..]).to_owned();
-            let ids: Vec<TrackId> = (0..6000).map(TrackId).collect();
+            let ids: Vec<Id> = (0..6000).map(Id).collect();
             let options = IndexOptions {
                 metric: IndexMetric::Euclidean,
                 graph_from: 0,
@@ -646,8 +681,8 @@ mod tests {
                 index.insert(ids[row], &rows.row(row).to_vec()).unwrap();
             }
             let far = vec![1e5_f32; rows.ncols()];
-            index.insert(TrackId(-1), &far).unwrap();
-            assert!(index.remove(TrackId(-1)));
+            index.insert(Id(-1), &far).unwrap();
+            assert!(index.remove(Id(-1)));
             for mode in [
                 SearchMode::Exact,
                 SearchMode::Scan,
@@ -675,7 +710,7 @@ mod tests {
     #[test]
     fn a_set_of_ids_filters_as_a_callback_does() {
         let vectors = of_all_lengths(3000, 20, 5);
-        let ids: Vec<TrackId> = (0..3000).map(TrackId).collect();
+        let ids: Vec<Id> = (0..3000).map(Id).collect();
         let mut index = VectorIndex::build(
             &ids[..2900],
             vectors.slice(ndarray::s![..2900, ..]),
@@ -685,14 +720,10 @@ mod tests {
         (2900..3000).for_each(|row| index.insert(ids[row], &vectors.row(row).to_vec()).unwrap());
         (0..3000)
             .step_by(30)
-            .for_each(|id| assert!(index.remove(TrackId(id))));
-        let pass = |track: TrackId| track.0 % 7 == 0;
+            .for_each(|id| assert!(index.remove(Id(id))));
+        let pass = |track: Id| track.0 % 7 == 0;
         // Some twice, some that are not there.
-        let some: Vec<TrackId> = (0..900)
-            .rev()
-            .chain(0..10)
-            .map(|id| TrackId(7 * id))
-            .collect();
+        let some: Vec<Id> = (0..900).rev().chain(0..10).map(|id| Id(7 * id)).collect();
         let set = index.subset_of(&some);
         let by_callback = index.subset(&pass);
         assert_eq!(
@@ -724,7 +755,7 @@ mod tests {
             .unwrap()
         );
         assert!(
-            found.iter().flatten().all(|neighbor| pass(neighbor.track))
+            found.iter().flatten().all(|neighbor| pass(neighbor.id))
                 && found.iter().all(|found| found.len() == 10)
         );
         // A set is of one index in one state, and of no other index, were it of the same vectors.

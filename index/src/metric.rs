@@ -13,7 +13,7 @@
 
 use std::borrow::Cow;
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 use voisin_base::vector::{NORM_TOLERANCE, dot_in_lanes, norm};
 
 use super::IndexError;
@@ -156,7 +156,7 @@ impl Sphere {
 
     /// Whether `vector` has the right number of components, all finite, and a direction where that
     /// is what counts.
-    pub(crate) fn check(&self, track: Option<TrackId>, vector: &[f32]) -> Result<(), IndexError> {
+    pub(crate) fn check(&self, id: Option<Id>, vector: &[f32]) -> Result<(), IndexError> {
         if vector.len() != self.dimension {
             return Err(IndexError::Dimension {
                 expected: self.dimension,
@@ -164,24 +164,20 @@ impl Sphere {
             });
         }
         if let Some(position) = vector.iter().position(|x| !x.is_finite()) {
-            return Err(IndexError::NotFinite { track, position });
+            return Err(IndexError::NotFinite { id, position });
         }
         // Without a length a vector has no direction; as a stored vector it still has products, all
         // 0.
         let needs_direction = self.metric == IndexMetric::Cosine
-            || self.metric == IndexMetric::InnerProduct && track.is_none();
+            || self.metric == IndexMetric::InnerProduct && id.is_none();
         if needs_direction && !is_about_1(vector) && !norm(vector).is_normal() {
-            return Err(IndexError::NoDirection { track });
+            return Err(IndexError::NoDirection { id });
         }
         Ok(())
     }
 
     /// A checked vector on the sphere; a Euclidean one as it is.
-    pub(crate) fn lift<'a>(
-        &self,
-        track: TrackId,
-        vector: &'a [f32],
-    ) -> Result<Cow<'a, [f32]>, IndexError> {
+    pub(crate) fn lift<'a>(&self, id: Id, vector: &'a [f32]) -> Result<Cow<'a, [f32]>, IndexError> {
         match self.metric {
             IndexMetric::Cosine => return Ok(at_length_1(vector)),
             IndexMetric::Euclidean => return Ok(vector.into()),
@@ -191,7 +187,7 @@ impl Sphere {
         let share = length / self.radius;
         if share > LARGEST {
             return Err(IndexError::TooFar {
-                track,
+                id,
                 length,
                 limit: LARGEST * self.radius,
             });
@@ -298,7 +294,7 @@ mod tests {
             let (space, _) = Sphere::fit(metric, 3, rows.iter().map(|row| &row[..]));
             assert!(space.is_sane());
             for row in &rows {
-                let lifted = space.lift(TrackId(1), row).unwrap();
+                let lifted = space.lift(Id(1), row).unwrap();
                 assert_eq!(lifted.len(), space.lifted_dimension());
                 assert!(
                     space.is_euclidean() || (norm(&lifted) - 1.).abs() < 1e-6,
@@ -318,7 +314,7 @@ mod tests {
                     );
                 }
             }
-            let far = space.lift(TrackId(9), &[1e6, 0., 0.]);
+            let far = space.lift(Id(9), &[1e6, 0., 0.]);
             assert_eq!(
                 matches!(far, Err(IndexError::TooFar { .. })),
                 metric == IndexMetric::InnerProduct
@@ -338,7 +334,7 @@ mod tests {
         let (lifted, factor) = space.lift_query(&query);
         assert!((norm(&lifted) - 1.).abs() < 1e-6);
         for row in &rows {
-            let product = dot(&space.lift(TrackId(1), row).unwrap(), &lifted) * factor;
+            let product = dot(&space.lift(Id(1), row).unwrap(), &lifted) * factor;
             assert!((product - dot(row, &query)).abs() < 1e-4, "{product}");
         }
     }

@@ -7,25 +7,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use voisin_base::atomic_file;
 
-use super::checked_file::CheckedFile;
+use super::change_log::LogEnd;
+use super::checked_file::{CheckedFile, DIGEST};
 use super::codes::Codes;
 use super::file::{BaseFile, BaseParts, BasePlace, Behind, Damage};
 use super::graph::Graph;
 use super::lists::Lists;
 use super::segment::Segment;
 use super::tail::IndexTail;
-use super::{IndexError, IndexStamp, VectorIndex, file, tail_file};
+use super::{IndexError, IndexStamp, VectorIndex, change_log, file, tail_file};
 
 /// Files of fewer bytes are copied into memory where all of them are read in any case: nobody can
 /// change a copy.
 const COPIED: u64 = 256 << 20;
 
-/// A tail of more than this share of the tracks is built in. It is scanned beside the lists, so
+/// A tail of more than this share of the items is built in. It is scanned beside the lists, so
 /// every search pays for it, while building pays once.
 const TAIL_SHARE: f64 = 0.04;
-/// A tail of up to this many tracks is never too long.
+/// A tail of up to this many items is never too long.
 const TAIL_FREE: usize = 1000;
-/// More removed tracks than this share are thrown out: they still take up memory and places in the
+/// More removed items than this share are thrown out: they still take up memory and places in the
 /// lists.
 const TOMBSTONE_SHARE: f64 = 0.2;
 
@@ -35,9 +36,19 @@ impl VectorIndex {
     /// It is written under a temporary name, flushed, and renamed: a reader, or a crash at any
     /// moment, finds the old state or the new one.
     pub fn save(&self, path: &Path, stamp: &IndexStamp) -> Result<(), IndexError> {
-        self.save_base(path, stamp, |file| self.write_parts(file, stamp))?;
+        self.save_root(path, stamp).map(drop)
+    }
+
+    /// As [`save`](Self::save); returns the digest of the head.
+    pub(crate) fn save_root(
+        &self,
+        path: &Path,
+        stamp: &IndexStamp,
+    ) -> Result<[u8; DIGEST], IndexError> {
+        let place = self.save_base(path, stamp, |file| self.write_parts(file, stamp))?;
         // The changes of the index that was here before mean nothing any more.
-        tail_file::remove(path)
+        tail_file::remove(path)?;
+        Ok(place.root)
     }
 
     /// As [`save`](Self::save), to whatever takes it; for [`from_bytes`](Self::from_bytes).
@@ -201,9 +212,20 @@ impl VectorIndex {
         path: &Path,
         expected: &IndexStamp,
     ) -> Result<(Self, u64), IndexError> {
+        Self::load_of(path, expected, 0)
+    }
+
+    /// [`load_any_generation`](Self::load_any_generation) for programs that run for long: as with
+    /// [`open`](Self::open), nothing that is done to a file of less than 256 MiB can change what is
+    /// found, and all who load it share one copy.
+    pub fn load_copied(path: &Path, expected: &IndexStamp) -> Result<(Self, u64), IndexError> {
+        Self::load_of(path, expected, COPIED)
+    }
+
+    fn load_of(path: &Path, expected: &IndexStamp, copied: u64) -> Result<(Self, u64), IndexError> {
         // Any change of the vectors would show in the digests, so comparing names and sizes is
         // enough here.
-        let (index, stamp) = Self::with_changes(file::load(path, 0)?, Some(path))?;
+        let (index, stamp, _) = Self::with_changes(file::load(path, copied)?, Some(path))?;
         if stamp.model_fingerprint != expected.model_fingerprint {
             return Err(IndexError::OtherModel {
                 path: path.to_owned(),
@@ -224,16 +246,22 @@ impl VectorIndex {
     /// checked first. A file of less than 256 MiB is copied into memory, so that nothing that is
     /// done to it later can change what is found; a larger one is mapped.
     pub fn open(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
-        Self::opened(file::load(path, COPIED)?, Some(path))
+        let (index, stamp, _) = Self::open_with_log(path)?;
+        Ok((index, stamp))
+    }
+
+    /// As [`open`](Self::open); also where the file ends, if it is the only one.
+    pub(crate) fn open_with_log(
+        path: &Path,
+    ) -> Result<(Self, IndexStamp, Option<LogEnd>), IndexError> {
+        let opened = Self::with_changes(file::load(path, COPIED)?, Some(path))?;
+        opened.0.check()?;
+        Ok(opened)
     }
 
     /// As [`open`](Self::open), of the bytes of a file.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, IndexStamp), IndexError> {
-        Self::opened(file::load_bytes(bytes)?, None)
-    }
-
-    fn opened(loaded: BaseFile, path: Option<&Path>) -> Result<(Self, IndexStamp), IndexError> {
-        let (index, stamp) = Self::with_changes(loaded, path)?;
+        let (index, stamp, _) = Self::with_changes(file::load_bytes(bytes)?, None)?;
         index.check()?;
         Ok((index, stamp))
     }
@@ -276,10 +304,12 @@ impl VectorIndex {
     /// An index of what is in its file, and beside it.
     ///
     /// - `path`: of the file, if it is one
+    ///
+    /// Returns where changes are to be written behind it, unless they are beside it.
     fn with_changes(
         loaded: BaseFile,
         path: Option<&Path>,
-    ) -> Result<(Self, IndexStamp), IndexError> {
+    ) -> Result<(Self, IndexStamp, Option<LogEnd>), IndexError> {
         let mut stamp = loaded.stamp;
         let isa = voisin_kernels::isa()?;
         let place = loaded.place;
@@ -298,8 +328,20 @@ impl VectorIndex {
         };
         let is_marked = !place.complete || loaded.behind == Behind::Mark;
         let name = path.unwrap_or(Path::new(file::BYTES));
+        let mut log = None;
+        let mut start = place.end;
         let (bytes, damage) = match (loaded.behind, path) {
-            (Behind::Changes(bytes), _) => (Some(bytes), Damage(name.to_owned())),
+            (Behind::Changes(mut bytes), _) => {
+                let damage = Damage(name.to_owned());
+                let end = tail_file::length(&damage, &bytes, &index.codec);
+                log = Some(end.map_or(Vec::new(), |end| bytes.split_off(end)));
+                start += bytes.len() as u64;
+                (Some(bytes), damage)
+            }
+            (Behind::Log(bytes), _) => {
+                log = Some(bytes);
+                (None, Damage(name.to_owned()))
+            }
             (_, None) => (None, Damage(name.to_owned())),
             (_, Some(path)) => (
                 tail_file::read(path, u64::MAX)?,
@@ -311,7 +353,8 @@ impl VectorIndex {
         };
         match bytes.map_or(Ok(None), decode)? {
             None if is_marked => return Err(tail_file::missing(name)),
-            None => {}
+            // Nothing is beside it that belongs to it.
+            None => _ = log.get_or_insert_default(),
             Some(changes) => {
                 stamp.generation = changes.generation;
                 let live = Arc::make_mut(&mut index.base.live);
@@ -319,7 +362,7 @@ impl VectorIndex {
                     .removed
                     .iter()
                     .for_each(|&slot| live.unset(slot as usize));
-                let twice = |track| damage.error(format!("track {track} twice"));
+                let twice = |track| damage.error(format!("id {track} twice"));
                 if let Some(&track) = changes
                     .ids
                     .iter()
@@ -328,7 +371,7 @@ impl VectorIndex {
                     return Err(twice(track));
                 }
                 let codes = Codes::of_rows(&index.codec, changes.hi, changes.lo, changes.meta);
-                // Sorted by id, so that a track that stands twice is found by its neighbour.
+                // Sorted by id, so that an item that stands twice is found by its neighbour.
                 let tail = Segment::merged(&[Segment::new(changes.ids, codes)], &index.codec);
                 if let Some(pair) = tail.ids.windows(2).find(|pair| pair[0] == pair[1]) {
                     return Err(twice(pair[0]));
@@ -336,11 +379,38 @@ impl VectorIndex {
                 index.tail = IndexTail::of(tail);
             }
         }
-        Ok((index, stamp))
+        let mut end = None;
+        if let Some(bytes) = log {
+            let damage = Damage(name.to_owned());
+            let dimension = index.dimension();
+            let (records, read) = change_log::decode(&damage, &bytes, place.root, dimension)?;
+            for record in records {
+                index
+                    .replay(&record)
+                    .map_err(|error| damage.error(format!("a change: {error}")))?;
+            }
+            end = Some(LogEnd {
+                at: start + read.at,
+                ..read
+            });
+        }
+        Ok((index, stamp, end))
     }
 
-    /// Whether building again would make searches cheaper: the tail or the removed tracks have
-    /// become too many, or there are enough tracks for lists or a graph.
+    /// Changes the index as it was changed before.
+    fn replay(&mut self, record: &change_log::Record) -> Result<(), IndexError> {
+        let dimension = self.dimension();
+        for (at, &id) in record.ids.iter().enumerate() {
+            match &record.vectors {
+                Some(vectors) => _ = self.upsert(id, &vectors[at * dimension..][..dimension])?,
+                None => _ = self.remove(id),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether building again would make searches cheaper: the tail or the removed items have
+    /// become too many, or there are enough items for lists or a graph.
     pub fn needs_rebuild(&self) -> bool {
         let base = self.base.len() as f64;
         let tail = self.tail.len();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 
 use super::IndexError;
 use super::codes::{CodeSource, Plane, PreparedQuery};
@@ -161,14 +161,14 @@ impl Residuals {
     }
 }
 
-/// Writes the vectors of some tracks, as they were given to the index, one after the other.
-pub(crate) type VectorReader = dyn Fn(&[TrackId], &mut [f32]) -> std::io::Result<()> + Send + Sync;
+/// Writes the vectors of some items, as they were given to the index, one after the other.
+pub(crate) type VectorReader = dyn Fn(&[Id], &mut [f32]) -> std::io::Result<()> + Send + Sync;
 
-/// The vectors of some tracks, checked, one after the other.
+/// The vectors of some items, checked, one after the other.
 pub(crate) fn read(
     reader: Option<&Arc<VectorReader>>,
     space: &Sphere,
-    tracks: &[TrackId],
+    tracks: &[Id],
 ) -> Result<Vec<f32>, IndexError> {
     let reader = reader.ok_or(IndexError::NoVectors)?;
     let mut vectors = vec![0_f32; tracks.len() * space.dimension];
@@ -202,8 +202,8 @@ mod tests {
         })
     }
 
-    fn ids(n: i64) -> Vec<TrackId> {
-        (0..n).map(|id| TrackId(2 * id + 1)).collect()
+    fn ids(n: i64) -> Vec<Id> {
+        (0..n).map(|id| Id(2 * id + 1)).collect()
     }
 
     fn options(residual_bits: Option<usize>, metric: IndexMetric) -> IndexOptions {
@@ -245,7 +245,7 @@ mod tests {
     fn shared(found: &[Vec<Neighbor>], truth: &[Vec<Neighbor>]) -> f64 {
         let pairs = found.iter().zip(truth);
         let is_of = |neighbor: &Neighbor, truth: &[Neighbor]| {
-            truth.iter().any(|other| other.track == neighbor.track)
+            truth.iter().any(|other| other.id == neighbor.id)
         };
         let hits = pairs.map(|(found, truth)| {
             found
@@ -327,11 +327,11 @@ mod tests {
             let mut whole = built(&vectors, None, metric);
             for row in 5900..6000_i64 {
                 index
-                    .insert(TrackId(2 * row + 1), &vectors.row(row as usize).to_vec())
+                    .insert(Id(2 * row + 1), &vectors.row(row as usize).to_vec())
                     .unwrap();
             }
             for row in (0..6000).step_by(7) {
-                assert!(index.remove(TrackId(2 * row + 1)) && whole.remove(TrackId(2 * row + 1)));
+                assert!(index.remove(Id(2 * row + 1)) && whole.remove(Id(2 * row + 1)));
             }
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("index.bin");
@@ -340,7 +340,7 @@ mod tests {
             index.read_vectors_with(reader(&vectors));
             let queries = vectors.slice(s![..400;8, ..]);
             // By chance; what is not near the query; few; hardly any.
-            let filters: [&(dyn Fn(TrackId) -> bool + Sync); 5] = [
+            let filters: [&(dyn Fn(Id) -> bool + Sync); 5] = [
                 &|_| true,
                 &|track| track.0 % 5 != 1,
                 &|track| track.0 / 2 % 31 > 20,
@@ -366,7 +366,7 @@ mod tests {
                 let all = shared(&index.search_batch(queries, 10, &exact).unwrap(), &truth);
                 assert!(all > 0.999, "{bits} bits, filter {at}: {all}");
             }
-            for track in [TrackId(31), TrackId(2 * 5951 + 1)] {
+            for track in [Id(31), Id(2 * 5951 + 1)] {
                 let pair = index
                     .vector(track)
                     .unwrap()
@@ -393,7 +393,7 @@ mod tests {
             assert_eq!(
                 near[40],
                 index
-                    .search_track(index.tracks()[40], 5, &SearchParams::default())
+                    .search_id(index.ids()[40], 5, &SearchParams::default())
                     .unwrap()
             );
         }
@@ -409,7 +409,7 @@ mod tests {
         assert!(
             matches!(ask(&index), Err(IndexError::Reading { source }) if source.to_string() == "locked")
         );
-        assert!(index.vector(TrackId(1)).is_none() && index.vectors().is_err());
+        assert!(index.vector(Id(1)).is_none() && index.vectors().is_err());
         index.read_vectors_with(Arc::new(|_, vectors| {
             vectors.fill(f32::NAN);
             Ok(())

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 
 use super::codes::{CodeSource, PreparedQuery};
 use super::lists::CACHED;
@@ -16,34 +16,43 @@ use super::tuning::Queries;
 use super::ways::Way;
 use voisin_kernels::dot::best::Scored;
 
-use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
+use super::{Component, IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
 
 impl VectorIndex {
-    /// The `k` tracks most similar to `query`: nearest first, equals by id, none twice.
+    /// The `k` items most similar to `query`: nearest first, equals by id, none twice.
     ///
-    /// Fewer than `k` only if fewer tracks pass the filter.
-    pub fn search(
+    /// Fewer than `k` only if fewer items pass the filter; none in an empty index, whose dimension
+    /// its first vectors decide.
+    pub fn search<T: Component>(
         &self,
-        query: &[f32],
+        query: &[T],
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        self.search_query(&self.codec.query(self.isa, query)?, k, params)
+        if self.is_open_to(query.len()) {
+            return Ok(Vec::new());
+        }
+        let query = self.codec.query(self.isa, &T::vector(query))?;
+        self.search_query(&query, k, params)
     }
 
-    /// The `k` tracks most similar to a track of the index, itself left out.
-    pub fn search_track(
+    /// Whether there is nothing yet that vectors of another dimension could be unlike.
+    fn is_open_to(&self, dimension: usize) -> bool {
+        self.is_empty() && dimension != self.dimension()
+    }
+
+    /// The `k` items most similar to an item of the index, itself left out.
+    pub fn search_id(
         &self,
-        track: TrackId,
+        id: Id,
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        let query = self.with_codes(track, |codes, slot| {
-            self.codec.query_at(self.isa, codes, slot)
-        })?;
-        // One more, because the track itself is among them.
+        let query =
+            self.with_codes(id, |codes, slot| self.codec.query_at(self.isa, codes, slot))?;
+        // One more, because the item itself is among them.
         let mut found = self.search_query(&query, k.saturating_add(1), params)?;
-        found.retain(|neighbor| neighbor.track != track);
+        found.retain(|neighbor| neighbor.id != id);
         found.truncate(k);
         Ok(found)
     }
@@ -51,14 +60,18 @@ impl VectorIndex {
     /// Searches for each row of `queries`, in parallel on rayon's current pool: lists are read once
     /// for many queries. By one [mode](SearchParams::mode) the answers are the same as one by one;
     /// [`SearchMode::Auto`] may choose another way for a query alone, whose recall is as high.
-    pub fn search_batch(
+    pub fn search_batch<T: Component>(
         &self,
-        queries: ArrayView2<'_, f32>,
+        queries: ArrayView2<'_, T>,
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+        let queries = T::rows(queries);
         let queries = queries.as_standard_layout();
         let dimension = queries.ncols();
+        if self.is_open_to(dimension) {
+            return Ok(vec![Vec::new(); queries.nrows()]);
+        }
         if dimension != self.dimension() {
             return Err(IndexError::Dimension {
                 expected: self.dimension(),
@@ -66,30 +79,36 @@ impl VectorIndex {
             });
         }
         let rows = queries.as_slice().unwrap_or_default();
-        let search = |rows: &[f32]| {
-            let rows = rows.chunks_exact(dimension);
+        let together = batch(queries.nrows());
+        let search = |(part, rows): (usize, &[f32])| {
+            let prepare = |(at, query): (usize, &[f32])| {
+                let named = |error| IndexError::Query {
+                    number: part * together + at,
+                    error: Box::new(error),
+                };
+                self.codec.query(self.isa, query).map_err(named)
+            };
             // A whole batch's queries are prepared together: their projections are made four at a
             // time.
-            let queries: Result<Vec<_>, _> = rows
-                .map(|query| self.codec.query(self.isa, query))
-                .collect();
+            let rows = rows.chunks_exact(dimension).enumerate();
+            let queries: Result<Vec<_>, _> = rows.map(prepare).collect();
             self.search_all(&queries?, k, params)
         };
-        let found: Vec<_> = rows
-            .par_chunks(batch(queries.nrows()) * dimension)
-            .map(search)
-            .collect::<Result<_, _>>()?;
+        let parts = rows.par_chunks(together * dimension).enumerate();
+        let found: Vec<Result<_, _>> = parts.map(search).collect();
+        // Not the first that was met, but the first in the batch is named.
+        let found: Vec<_> = found.into_iter().collect::<Result<_, IndexError>>()?;
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// As [`search_track`](Self::search_track) for each of `tracks`, on this thread.
-    pub(super) fn search_tracks(
+    /// As [`search_id`](Self::search_id) for each of `ids`, on this thread.
+    pub(super) fn search_ids(
         &self,
-        tracks: &[TrackId],
+        tracks: &[Id],
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        let query = |&track: &TrackId| {
+        let query = |&track: &Id| {
             self.with_codes(track, |codes, slot| {
                 self.codec.query_at(self.isa, codes, slot)
             })
@@ -98,10 +117,10 @@ impl VectorIndex {
             .iter()
             .map(query)
             .collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
-        // One more, because the track itself is among them.
+        // One more, because the item itself is among them.
         let mut all = self.search_all(&queries, k.saturating_add(1), params)?;
         for (&track, found) in tracks.iter().zip(&mut all) {
-            found.retain(|neighbor| neighbor.track != track);
+            found.retain(|neighbor| neighbor.id != track);
             found.truncate(k);
         }
         Ok(all)
@@ -212,7 +231,7 @@ impl VectorIndex {
     /// For each row of `queries`, searches for ever more neighbours until `choose` has taken `k` of
     /// them or all have been offered. The rows are searched for [together](Self::search_batch).
     ///
-    /// For conditions on the list as a whole (at most two tracks an artist, no duplicates):
+    /// For conditions on the list as a whole (at most two items an artist, no duplicates):
     /// `choose` is given the row, sees each neighbour once, in lists that are nearest first, and
     /// returns those that belong in the result. So what it needs to know of them can be read once
     /// for a whole list.
@@ -240,7 +259,7 @@ impl VectorIndex {
                 for (row, mut found) in left.into_iter().zip(all) {
                     let is_all = found.len() < width;
                     // Wider searches return the earlier neighbours again; each is offered once.
-                    found.retain(|neighbor| offered[row - start].insert(neighbor.track));
+                    found.retain(|neighbor| offered[row - start].insert(neighbor.id));
                     taken[row].extend(choose(row, found)?);
                     if !is_all && taken[row].len() < k {
                         unfinished.push(row);
@@ -258,14 +277,17 @@ impl VectorIndex {
     /// The nearest of each group, the `k` nearest of these: the best window of each recording, or the
     /// best recording of each artist.
     ///
-    /// - `group`: the group that a track is of
+    /// - `group`: the group that an item is of
     pub fn search_groups<G: Eq + Hash>(
         &self,
         query: &[f32],
         k: usize,
         params: &SearchParams<'_>,
-        group: impl Fn(TrackId) -> G,
+        group: impl Fn(Id) -> G,
     ) -> Result<Vec<Neighbor>, IndexError> {
+        if self.is_open_to(query.len()) {
+            return Ok(Vec::new());
+        }
         let query =
             ArrayView2::from_shape((1, query.len()), query).map_err(|_| IndexError::Dimension {
                 expected: self.dimension(),
@@ -274,14 +296,14 @@ impl VectorIndex {
         let mut groups = HashSet::new();
         // Offered nearest first, so the first of a group is its best.
         let best = |_, mut found: Vec<Neighbor>| {
-            found.retain(|neighbor| groups.insert(group(neighbor.track)));
+            found.retain(|neighbor| groups.insert(group(neighbor.id)));
             Ok::<_, IndexError>(found)
         };
         let mut found = self.search_until(query, k, params, best)?;
         Ok(found.pop().unwrap_or_default())
     }
 
-    /// The `k` nearest other tracks of every track, in the order of [`tracks`](Self::tracks); in
+    /// The `k` nearest other items of every item, in the order of [`ids`](Self::ids); in
     /// parallel on rayon's current pool, as a [batch](Self::search_batch).
     pub fn knn_graph(
         &self,
@@ -289,10 +311,10 @@ impl VectorIndex {
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
         self.check()?;
-        let tracks = self.tracks();
+        let tracks = self.ids();
         let mut order: Vec<usize> = (0..tracks.len()).collect();
         if let Way::Lists(lists) = self.way(params.mode, Queries::Batch)? {
-            // Tracks of one list are near each other: their searches read the same lists.
+            // Items of one list are near each other: their searches read the same lists.
             let mut place = vec![0; self.base.len()];
             lists
                 .order()
@@ -305,8 +327,8 @@ impl VectorIndex {
             });
         }
         let search = |part: &[usize]| {
-            let part: Vec<TrackId> = part.iter().map(|&at| tracks[at]).collect();
-            self.search_tracks(&part, k, params)
+            let part: Vec<Id> = part.iter().map(|&at| tracks[at]).collect();
+            self.search_ids(&part, k, params)
         };
         let parts: Vec<_> = order
             .par_chunks(batch(order.len()))

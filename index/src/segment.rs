@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::slice::{from_mut, from_ref};
 use std::sync::{Arc, OnceLock};
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 
 use super::codes::{CodeSource, Codec, Codes, Meta, PreparedQuery};
 use super::fill::fill;
@@ -68,7 +68,7 @@ impl SignModel {
 /// A copy shares everything until one of both changes: then what changes is copied.
 #[derive(Clone)]
 pub(crate) struct Segment {
-    pub(crate) ids: Arc<Vec<TrackId>>,
+    pub(crate) ids: Arc<Vec<Id>>,
     pub(crate) codes: Arc<Codes>,
     pub(crate) live: Arc<Bitmap>,
     /// Whether ids ascend.
@@ -96,7 +96,7 @@ thread_local! {
 }
 
 impl Segment {
-    pub(crate) fn new(ids: Vec<TrackId>, codes: Codes) -> Self {
+    pub(crate) fn new(ids: Vec<Id>, codes: Codes) -> Self {
         let live = Arc::new(Bitmap::full(ids.len()));
         let is_sorted = ids.is_sorted_by(|a, b| a < b);
         Self {
@@ -121,7 +121,7 @@ impl Segment {
                 .map(|slot| slot as usize)
                 .collect::<Vec<_>>()
         };
-        let mut rows: Vec<(TrackId, &Self, usize)> = segments
+        let mut rows: Vec<(Id, &Self, usize)> = segments
             .iter()
             .flat_map(|segment| {
                 live(segment)
@@ -147,7 +147,7 @@ impl Segment {
         self.ids.len()
     }
 
-    pub(crate) fn push(&mut self, id: TrackId, codec: &Codec, vector: &[f32]) {
+    pub(crate) fn push(&mut self, id: Id, codec: &Codec, vector: &[f32]) {
         Arc::make_mut(&mut self.codes).push(codec, vector);
         self.is_sorted &= self.ids.last().is_none_or(|&last| last < id);
         Arc::make_mut(&mut self.live).push_set(self.ids.len());
@@ -158,7 +158,7 @@ impl Segment {
     }
 
     /// The slot of a live vector.
-    pub(crate) fn slot(&self, id: TrackId) -> Option<usize> {
+    pub(crate) fn slot(&self, id: Id) -> Option<usize> {
         let is_live = |&slot: &usize| self.live.contains(slot);
         if self.is_sorted {
             return self.ids.binary_search(&id).ok().filter(is_live);
@@ -168,7 +168,7 @@ impl Segment {
     }
 
     /// Whether there was a live vector, which no search returns from now on.
-    pub(crate) fn remove(&mut self, id: TrackId) -> bool {
+    pub(crate) fn remove(&mut self, id: Id) -> bool {
         let slot = self.slot(id);
         if let Some(slot) = slot {
             Arc::make_mut(&mut self.live).unset(slot);
@@ -483,7 +483,7 @@ fn rerank(
     ranked: &mut [Scored],
     error8: f32,
     top: &mut Top,
-    exact: impl Fn(usize) -> (f32, TrackId),
+    exact: impl Fn(usize) -> (f32, Id),
 ) -> Option<usize> {
     const FIRST: usize = 64;
     // The first few decide the worst of the top; the others are compared only if none of these was

@@ -1,12 +1,14 @@
 //! An index that threads search while others change it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ndarray::ArrayView2;
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 
-use super::{IndexError, VectorIndex};
+use super::change_log::{KeptFile, LoggedChange};
+use super::{Component, IndexError, VectorIndex};
 
 /// A [`VectorIndex`] that is searched while it changes. Searches work on a snapshot: nothing that
 /// changes meanwhile holds them up, and they hold up nothing. [`add`](Self::add) and
@@ -33,9 +35,11 @@ type BuildIn = Box<dyn Fn(&mut (dyn FnMut() + Send)) + Send + Sync>;
 struct ChangeLog {
     builds: usize,
     /// Put in or taken out since the first of these builds began.
-    tracks: Vec<TrackId>,
+    tracks: Vec<Id>,
     /// How often another index took this one's place.
     replaced: usize,
+    /// Where it is kept, if it keeps itself.
+    file: Option<KeptFile>,
 }
 
 /// A build that is going on.
@@ -79,6 +83,30 @@ impl SharedIndex {
         }
     }
 
+    /// Opens the index that was saved at `path`, and keeps it there: what [`add`](Self::add),
+    /// [`upsert`](Self::upsert) and [`remove`](Self::remove) took is in the file, and on the disk,
+    /// when they return. They write what changed behind what is there, and the whole file anew only
+    /// where they build, or where that has become the larger part of it; it can be
+    /// [opened](VectorIndex::open) at any moment. An index in two files becomes one.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`] where another process keeps an index in the file
+    pub fn open(path: &Path) -> Result<Self, IndexError> {
+        Self::open_building_in(path, Box::new(|build| build()))
+    }
+
+    /// As [`open`](Self::open), building as [`building_in`](Self::building_in) does.
+    #[allow(clippy::type_complexity)] // a name of its own would say less
+    pub fn open_building_in(
+        path: &Path,
+        build_in: Box<dyn Fn(&mut (dyn FnMut() + Send)) + Send + Sync>,
+    ) -> Result<Self, IndexError> {
+        let (index, file) = KeptFile::open(path)?;
+        let shared = Self::building_in(index, build_in);
+        shared.changes().file = Some(file);
+        Ok(shared)
+    }
+
     /// The index as it is now. It stays like that, whatever is put in and taken out later.
     pub fn snapshot(&self) -> Arc<VectorIndex> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
@@ -93,8 +121,17 @@ impl SharedIndex {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the next state in the place of the present one.
-    fn publish(&self, changes: &mut ChangeLog, index: VectorIndex, changed: &[TrackId]) {
+    /// Puts the next state in the place of the present one, once it is kept.
+    fn publish(
+        &self,
+        changes: &mut ChangeLog,
+        index: VectorIndex,
+        changed: &[Id],
+        change: &LoggedChange<'_>,
+    ) -> Result<(), IndexError> {
+        if let Some(file) = &mut changes.file {
+            file.write(change, &index)?;
+        }
         if changes.builds > 0 {
             changes.tracks.extend(changed);
         }
@@ -105,11 +142,18 @@ impl SharedIndex {
         };
         // Freeing memory takes longer than what searches may wait.
         drop(last);
+        Ok(())
     }
 
     /// Puts vectors in (`[ids.len(), dimension]`): all of them, or none where there is an error.
     /// The first vectors of an empty index decide its dimension.
-    pub fn add(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<(), IndexError> {
+    pub fn add<T: Component>(
+        &self,
+        ids: &[Id],
+        vectors: ArrayView2<'_, T>,
+    ) -> Result<(), IndexError> {
+        let vectors = T::rows(vectors);
+        let vectors = vectors.view();
         if ids.len() != vectors.nrows() {
             return Err(IndexError::Count {
                 ids: ids.len(),
@@ -137,31 +181,36 @@ impl SharedIndex {
         }
     }
 
-    fn insert(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<(), IndexError> {
+    fn insert(&self, ids: &[Id], vectors: ArrayView2<'_, f32>) -> Result<(), IndexError> {
         self.put(ids, vectors, VectorIndex::insert)
     }
 
     fn put<T>(
         &self,
-        ids: &[TrackId],
+        ids: &[Id],
         vectors: ArrayView2<'_, f32>,
-        put: impl Fn(&mut VectorIndex, TrackId, &[f32]) -> Result<T, IndexError>,
+        put: impl Fn(&mut VectorIndex, Id, &[f32]) -> Result<T, IndexError>,
     ) -> Result<(), IndexError> {
         let mut changes = self.changes();
         let mut next = VectorIndex::clone(&self.snapshot());
         for (&track, vector) in ids.iter().zip(vectors.outer_iter()) {
             put(&mut next, track, &vector.to_vec())?;
         }
-        self.publish(&mut changes, next, ids);
-        Ok(())
+        self.publish(&mut changes, next, ids, &LoggedChange::Put(ids, vectors))
     }
 
-    /// As [`add`](Self::add), but tracks that are there get another vector.
+    /// As [`add`](Self::add), but items that are there get another vector.
     ///
     /// # Errors
     /// [`IndexError::TooFar`] for an inner product that is too long for the index as it was built:
-    /// [`remove`](Self::remove) the track and add it.
-    pub fn upsert(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<(), IndexError> {
+    /// [`remove`](Self::remove) the item and add it.
+    pub fn upsert<T: Component>(
+        &self,
+        ids: &[Id],
+        vectors: ArrayView2<'_, T>,
+    ) -> Result<(), IndexError> {
+        let vectors = T::rows(vectors);
+        let vectors = vectors.view();
         if ids.len() != vectors.nrows() || self.with(VectorIndex::is_empty) {
             return self.add(ids, vectors);
         }
@@ -172,20 +221,23 @@ impl SharedIndex {
     }
 
     /// Takes a vector out; false if it was not there.
-    pub fn remove(&self, track: TrackId) -> bool {
+    ///
+    /// # Errors
+    /// [`IndexError::Io`] where that cannot be kept
+    pub fn remove(&self, id: Id) -> Result<bool, IndexError> {
         {
             let mut changes = self.changes();
             let current = self.snapshot();
-            if !current.contains(track) {
-                return false;
+            if !current.contains(id) {
+                return Ok(false);
             }
             let mut next = VectorIndex::clone(&current);
-            next.remove(track);
-            self.publish(&mut changes, next, &[track]);
+            next.remove(id);
+            self.publish(&mut changes, next, &[id], &LoggedChange::Removed(id))?;
         }
         // If building fails, the index as it was still serves, only slower.
         let _ = self.rebuild_where_it_pays();
-        true
+        Ok(true)
     }
 
     fn rebuild_where_it_pays(&self) -> Result<(), IndexError> {
@@ -201,10 +253,14 @@ impl SharedIndex {
     }
 
     /// Puts another index in this one's place.
-    pub fn replace(&self, index: VectorIndex) {
+    ///
+    /// # Errors
+    /// [`IndexError::Io`] where it cannot be kept
+    pub fn replace(&self, index: VectorIndex) -> Result<(), IndexError> {
         let mut changes = self.changes();
+        self.publish(&mut changes, index, &[], &LoggedChange::Whole)?;
         changes.replaced += 1;
-        self.publish(&mut changes, index, &[]);
+        Ok(())
     }
 
     /// Builds again from the vectors as the index holds them, while the old index is searched and
@@ -217,7 +273,7 @@ impl SharedIndex {
 
     /// Builds of everything and these; false where another index took this one's place, or one that
     /// others built has no room for what was put in since.
-    fn build(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<bool, IndexError> {
+    fn build(&self, ids: &[Id], vectors: ArrayView2<'_, f32>) -> Result<bool, IndexError> {
         let build = {
             let mut changes = self.changes();
             changes.builds += 1;
@@ -242,7 +298,7 @@ impl SharedIndex {
         if let Some(&track) = ids.iter().find(|&&track| current.contains(track)) {
             return Err(IndexError::Duplicate(track));
         }
-        let changed: BTreeSet<TrackId> = changes.tracks[build.changes..].iter().copied().collect();
+        let changed: BTreeSet<Id> = changes.tracks[build.changes..].iter().copied().collect();
         // Changes made while it was built are not in it yet.
         for track in changed.into_iter().filter(|track| !ids.contains(track)) {
             new.remove(track);
@@ -253,7 +309,7 @@ impl SharedIndex {
                 }
             }
         }
-        self.publish(&mut changes, new, ids);
+        self.publish(&mut changes, new, ids, &LoggedChange::Whole)?;
         Ok(true)
     }
 }
@@ -269,8 +325,8 @@ mod tests {
     use std::sync::mpsc::RecvTimeoutError;
     use std::time::{Duration, Instant};
 
-    fn ids(range: std::ops::Range<i64>) -> Vec<TrackId> {
-        range.map(TrackId).collect()
+    fn ids(range: std::ops::Range<i64>) -> Vec<Id> {
+        range.map(Id).collect()
     }
 
     fn random(n: usize, dimension: usize) -> Array2<f32> {
@@ -294,7 +350,7 @@ mod tests {
             shared
                 .with(|index| index.search(&query, 1, &SearchParams::default()))
                 .unwrap()[0]
-                .track
+                .id
         };
         std::thread::scope(|scope| {
             let searching: Vec<_> = (0..2)
@@ -303,7 +359,7 @@ mod tests {
                         let mut n = 0_i64;
                         while !done.load(Ordering::Relaxed) || n == 0 {
                             // The first five hundred are never taken out.
-                            assert_eq!(finds(n % 500), TrackId(n % 500));
+                            assert_eq!(finds(n % 500), Id(n % 500));
                             n += 1;
                         }
                     })
@@ -314,10 +370,10 @@ mod tests {
                 shared
                     .add(&ids(from as i64..from as i64 + 500), rows)
                     .unwrap();
-                assert_eq!(finds(from as i64 + 499), TrackId(from as i64 + 499));
+                assert_eq!(finds(from as i64 + 499), Id(from as i64 + 499));
             }
             for id in 500..700 {
-                assert!(shared.remove(TrackId(id)) && !shared.remove(TrackId(id)));
+                assert!(shared.remove(Id(id)).unwrap() && !shared.remove(Id(id)).unwrap());
             }
             done.store(true, Ordering::Relaxed);
             searching
@@ -327,7 +383,7 @@ mod tests {
         let (len, lists) = shared.with(|index| (index.len(), index.stats().list_count));
         // Lists were made on the way.
         assert!(len == 8800 && lists > 10, "{len} {lists}");
-        assert!((500..700).all(|id| finds(id) != TrackId(id)));
+        assert!((500..700).all(|id| finds(id) != Id(id)));
     }
 
     #[test]
@@ -343,26 +399,23 @@ mod tests {
             let builder = scope.spawn(|| shared.rebuild().unwrap());
             for id in 19_000..19_500 {
                 shared
-                    .add(
-                        &[TrackId(id)],
-                        vectors.slice(s![id as usize..=id as usize, ..]),
-                    )
+                    .add(&[Id(id)], vectors.slice(s![id as usize..=id as usize, ..]))
                     .unwrap();
-                assert!(shared.remove(TrackId(id - 19_000)));
+                assert!(shared.remove(Id(id - 19_000)).unwrap());
             }
             // One that goes and comes back as another.
-            shared.remove(TrackId(700));
+            shared.remove(Id(700)).unwrap();
             shared
-                .add(&[TrackId(700)], vectors.slice(s![19_999.., ..]))
+                .add(&[Id(700)], vectors.slice(s![19_999.., ..]))
                 .unwrap();
             builder.join().unwrap();
         });
         shared.with(|index| {
-            assert_eq!(index.tracks(), ids(500..19_500));
+            assert_eq!(index.ids(), ids(500..19_500));
             let found = index
                 .search(&vectors.row(19_999).to_vec(), 1, &SearchParams::default())
                 .unwrap();
-            assert_eq!(found[0].track, TrackId(700));
+            assert_eq!(found[0].id, Id(700));
         });
     }
 
@@ -381,27 +434,26 @@ mod tests {
         let before = shared.snapshot();
         for id in 2300..3000 {
             shared
-                .add(
-                    &[TrackId(id)],
-                    vectors.slice(s![id as usize..=id as usize, ..]),
-                )
+                .add(&[Id(id)], vectors.slice(s![id as usize..=id as usize, ..]))
                 .unwrap();
-            assert!(shared.remove(TrackId(id - 1000)) && !shared.remove(TrackId(id - 1000)));
+            assert!(
+                shared.remove(Id(id - 1000)).unwrap() && !shared.remove(Id(id - 1000)).unwrap()
+            );
         }
         let after = shared.snapshot();
-        assert_eq!((before.tracks(), after.len()), (ids(0..2300), 2300));
+        assert_eq!((before.ids(), after.len()), (ids(0..2300), 2300));
         assert!(
             Arc::ptr_eq(&before.base.codes, &after.base.codes)
                 && Arc::ptr_eq(&before.base.ids, &after.base.ids)
         );
-        let left: Vec<TrackId> = ids(0..1300).into_iter().chain(ids(2000..3000)).collect();
-        assert_eq!(after.tracks(), left);
+        let left: Vec<Id> = ids(0..1300).into_iter().chain(ids(2000..3000)).collect();
+        assert_eq!(after.ids(), left);
         for (row, query) in vectors.outer_iter().enumerate() {
             let nearest = |index: &VectorIndex| {
                 index
                     .search(&query.to_vec(), 1, &SearchParams::default())
                     .unwrap()[0]
-                    .track
+                    .id
                     .0
             };
             assert_eq!(nearest(&before) == row as i64, row < 2300, "{row}");
@@ -479,9 +531,12 @@ mod tests {
                         break;
                     }
                     if id % 10 == 0 {
-                        shared.add(&[TrackId(id)], row_of(id as usize)).unwrap();
+                        shared.add(&[Id(id)], row_of(id as usize)).unwrap();
                     }
-                    assert_eq!(shared.remove(TrackId(id - 50)), id < 6050 || id % 10 == 0);
+                    assert_eq!(
+                        shared.remove(Id(id - 50)).unwrap(),
+                        id < 6050 || id % 10 == 0
+                    );
                     moved.fetch_add(1, Ordering::Relaxed);
                     std::thread::sleep(Duration::from_micros(50));
                 }
@@ -493,16 +548,16 @@ mod tests {
                     shared.with(|index| index.search_batch(query, 3, &SearchParams::default()));
                 for (at, found) in found.unwrap().iter().enumerate() {
                     // Up to 5950 they are never taken out.
-                    assert_eq!(found[0].track, TrackId((row + at) as i64));
+                    assert_eq!(found[0].id, Id((row + at) as i64));
                 }
-                let id = TrackId(OF_TASK * (task as i64 + 1) + round as i64);
+                let id = Id(OF_TASK * (task as i64 + 1) + round as i64);
                 match task {
                     0 => shared.add(&[id], row_of(row)).unwrap(),
                     1 => {
                         // Farther away from round to round.
                         let far = (1. + (round % 8) as f32) * &row_of(row);
                         shared.add(&[id], far.view()).unwrap();
-                        assert!(shared.remove(id));
+                        assert!(shared.remove(id).unwrap());
                     }
                     // Not at once: on a loaded machine that alone takes the time there is.
                     2 if round % 50 == 5 => shared.rebuild().unwrap(),
@@ -522,10 +577,10 @@ mod tests {
             }
             assert!(rounds > 3, "{rounds}");
             let added = (0..rounds as i64)
-                .all(|round| shared.with(|index| index.contains(TrackId(OF_TASK + round))));
+                .all(|round| shared.with(|index| index.contains(Id(OF_TASK + round))));
             assert!(added, "something that was put in is not there");
         });
-        let tracks = shared.with(VectorIndex::tracks);
+        let tracks = shared.with(VectorIndex::ids);
         assert!(tracks.iter().filter(|track| track.0 < 5950).count() == 5950);
         assert!(
             !tracks.iter().any(|track| track.0 >= 2 * OF_TASK),
@@ -540,31 +595,204 @@ mod tests {
             ..IndexOptions::default()
         };
         let shared = SharedIndex::new(
-            VectorIndex::build(&[], Array2::zeros((0, 1)).view(), &options).unwrap(),
+            VectorIndex::build(&[], Array2::<f32>::zeros((0, 1)).view(), &options).unwrap(),
         );
         let vectors = random(30, 5);
         shared
             .add(&ids(0..10), vectors.slice(s![..10, ..]))
             .unwrap();
         let again = shared.add(&ids(9..12), vectors.slice(s![9..12, ..]));
-        assert!(matches!(again, Err(IndexError::Duplicate(TrackId(9)))));
-        let twice = [TrackId(10), TrackId(11), TrackId(10)];
+        assert!(matches!(again, Err(IndexError::Duplicate(Id(9)))));
+        let twice = [Id(10), Id(11), Id(10)];
         assert!(shared.add(&twice, vectors.slice(s![10..13, ..])).is_err());
         assert!(matches!(
             shared.add(&ids(10..12), vectors.slice(s![..1, ..])),
             Err(IndexError::Count { .. })
         ));
-        assert_eq!(shared.with(VectorIndex::tracks), ids(0..10));
+        assert_eq!(shared.with(VectorIndex::ids), ids(0..10));
         // A hundred times as far out as anything before.
         let far = 100. * &vectors.slice(s![20.., ..]);
         shared.add(&ids(20..30), far.view()).unwrap();
         let found =
             shared.with(|index| index.search(&far.row(3).to_vec(), 1, &SearchParams::default()));
         let nearest = found.unwrap()[0];
-        assert_eq!(
-            (nearest.track, shared.with(VectorIndex::len)),
-            (TrackId(23), 20)
-        );
+        assert_eq!((nearest.id, shared.with(VectorIndex::len)), (Id(23), 20));
         assert!(nearest.similarity.abs() < 1e-2, "{}", nearest.similarity);
+    }
+
+    /// Its ids and, for these, its answers.
+    fn state(index: &VectorIndex) -> (Vec<Id>, Vec<Option<Vec<f32>>>) {
+        let ids = index.ids();
+        let vectors = ids.iter().map(|&id| index.vector(id)).collect();
+        (ids, vectors)
+    }
+
+    fn saved(folder: &Path, n: i64, vectors: &Array2<f32>) -> std::path::PathBuf {
+        let path = folder.join("x.index");
+        let rows = vectors.slice(s![..n as usize, ..]);
+        let index = VectorIndex::build(&ids(0..n), rows, &IndexOptions::default()).unwrap();
+        index.save(&path, &stamp(vectors.ncols())).unwrap();
+        path
+    }
+
+    fn stamp(dimension: usize) -> crate::IndexStamp {
+        crate::IndexStamp {
+            generation: 3,
+            model_fingerprint: "made".to_owned(),
+            dimension,
+        }
+    }
+
+    #[test]
+    fn each_change_is_in_the_file_when_it_was_taken() {
+        let vectors = random(700, 24);
+        let folder = tempfile::tempdir().unwrap();
+        let path = saved(folder.path(), 500, &vectors);
+        let shared = SharedIndex::open(&path).unwrap();
+        let held = SharedIndex::open(&path);
+        assert!(matches!(
+            held,
+            Err(IndexError::Io {
+                doing: "locking",
+                ..
+            })
+        ));
+        let mut lengths = vec![path.metadata().unwrap().len()];
+        let mut states = vec![state(&shared.snapshot())];
+        let changes: [&dyn Fn(); 5] = [
+            &|| {
+                shared
+                    .add(&ids(500..600), vectors.slice(s![500..600, ..]))
+                    .unwrap();
+            },
+            &|| assert!(shared.remove(Id(7)).unwrap()),
+            &|| {
+                shared
+                    .upsert(&ids(590..610), vectors.slice(s![..20, ..]))
+                    .unwrap();
+            },
+            &|| assert!(shared.remove(Id(600)).unwrap() && !shared.remove(Id(600)).unwrap()),
+            &|| {
+                shared
+                    .add(&[Id(7)], vectors.slice(s![650..651, ..]))
+                    .unwrap();
+            },
+        ];
+        for change in changes {
+            change();
+            let now = shared.snapshot();
+            // Another process may read it meanwhile.
+            let (read, read_stamp) = VectorIndex::open(&path).unwrap();
+            assert_eq!((state(&read), read_stamp), (state(&now), stamp(24)));
+            lengths.push(path.metadata().unwrap().len());
+            states.push(state(&now));
+        }
+        assert!(shared.add(&[Id(7)], vectors.slice(s![..1, ..])).is_err());
+        drop(shared);
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(
+            bytes.len() as u64,
+            lengths[5],
+            "what is refused is not written"
+        );
+        // However much of the last change was written, and whatever of it.
+        for length in lengths[0]..lengths[5] {
+            // Each byte of the short ones, some of the long ones.
+            if length > lengths[0] + 100 && length < lengths[1] && length % 97 > 0 {
+                continue;
+            }
+            std::fs::write(&path, &bytes[..length as usize]).unwrap();
+            let whole = lengths.iter().rposition(|&end| end <= length).unwrap();
+            assert!(
+                state(&VectorIndex::open(&path).unwrap().0) == states[whole],
+                "{length}"
+            );
+        }
+        let mut room = bytes[..lengths[4] as usize].to_vec();
+        room.resize(bytes.len(), 0);
+        std::fs::write(&path, &room).unwrap();
+        let again = SharedIndex::open(&path).unwrap();
+        assert!(state(&again.snapshot()) == states[4]);
+        again
+            .add(&[Id(7)], vectors.slice(s![650..651, ..]))
+            .unwrap();
+        drop(again);
+        assert!(std::fs::read(&path).unwrap() == bytes);
+        // Damage of a change that others follow is no change that was being written.
+        let mut wrong = bytes.clone();
+        wrong[lengths[0] as usize + 60] ^= 1;
+        std::fs::write(&path, &wrong).unwrap();
+        assert!(matches!(
+            VectorIndex::open(&path),
+            Err(IndexError::Damaged { .. })
+        ));
+        let without_one = [&bytes[..lengths[1] as usize], &bytes[lengths[2] as usize..]].concat();
+        std::fs::write(&path, &without_one).unwrap();
+        assert!(matches!(
+            SharedIndex::open(&path),
+            Err(IndexError::Damaged { .. })
+        ));
+    }
+
+    #[test]
+    fn an_index_that_keeps_itself_is_written_whole_where_it_builds() {
+        let vectors = random(9000, 16);
+        let folder = tempfile::tempdir().unwrap();
+        let path = saved(folder.path(), 3000, &vectors);
+        // In two files at first.
+        let (mut index, _) = VectorIndex::open(&path).unwrap();
+        index.insert(Id(3000), &vectors.row(3000).to_vec()).unwrap();
+        index.save_changes(&path, &stamp(16)).unwrap();
+        let beside = folder.path().join("x.index.tail");
+        assert!(beside.exists());
+        let shared = SharedIndex::open(&path).unwrap();
+        assert!(!beside.exists() && shared.with(VectorIndex::len) == 3001);
+        for from in (3001..8001).step_by(1000) {
+            let rows = vectors.slice(s![from..from + 1000, ..]);
+            shared
+                .add(&ids(from as i64..from as i64 + 1000), rows)
+                .unwrap();
+            let read = VectorIndex::open(&path).unwrap().0;
+            assert_eq!(read.ids(), shared.with(VectorIndex::ids));
+        }
+        let lists = |index: &VectorIndex| index.stats().list_count;
+        let built = shared.with(lists);
+        let read = VectorIndex::open(&path).unwrap().0;
+        assert!(built > 0 && lists(&read) == built);
+        assert!(state(&read) == state(&shared.snapshot()));
+        let other = VectorIndex::build(
+            &ids(0..10),
+            vectors.slice(s![..10, ..3]),
+            &IndexOptions::default(),
+        );
+        shared.replace(other.unwrap()).unwrap();
+        drop(shared);
+        assert_eq!(
+            SharedIndex::open(&path)
+                .unwrap()
+                .with(|index| (index.len(), index.dimension())),
+            (10, 3)
+        );
+    }
+
+    #[test]
+    fn a_file_of_changes_does_not_grow_for_ever() {
+        let vectors = random(1200, 16);
+        let folder = tempfile::tempdir().unwrap();
+        let path = saved(folder.path(), 300, &vectors);
+        let whole = path.metadata().unwrap().len();
+        let shared = SharedIndex::open(&path).unwrap();
+        let mut lengths = Vec::new();
+        for round in 0..9 {
+            let rows = vectors.slice(s![round * 100..round * 100 + 100, ..]);
+            shared.upsert(&ids(0..100), rows).unwrap();
+            lengths.push(path.metadata().unwrap().len());
+        }
+        assert!(
+            lengths.iter().all(|&length| length < 3 * whole),
+            "{lengths:?}"
+        );
+        assert!(!lengths.is_sorted(), "{lengths:?}");
+        assert!(state(&VectorIndex::open(&path).unwrap().0) == state(&shared.snapshot()));
     }
 }

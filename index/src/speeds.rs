@@ -7,7 +7,7 @@ use super::segment::nearest16;
 use super::trials::{Trial, Trials};
 use super::tuning::Queries;
 use super::types::{GraphAndLists, SearchMode, SearchParams, WaySpeeds};
-use super::{IndexError, TrackId, VectorIndex};
+use super::{Id, IndexError, VectorIndex};
 use voisin_base::random::hash;
 use voisin_kernels::dot::best::Scored;
 
@@ -31,7 +31,7 @@ impl VectorIndex {
         }
         let all = trials.all();
         let queries: Vec<PreparedQuery> = all.iter().map(|trial| trial.query.clone()).collect();
-        let half = self.subset(&|track: TrackId| hash(track.0 as u64).is_multiple_of(2));
+        let half = self.subset(&|track: Id| hash(track.0 as u64).is_multiple_of(2));
         let by = |mode| SearchParams {
             mode,
             ..SearchParams::default()

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 
 /// A number that no other state of an index in this process has.
 pub(crate) fn next_version() -> u64 {
@@ -63,11 +63,7 @@ impl Bitmap {
     }
 
     /// The set slots of `self` whose id passes.
-    pub(crate) fn restrict(
-        &self,
-        ids: &[TrackId],
-        pass: &(dyn Fn(TrackId) -> bool + Sync),
-    ) -> Self {
+    pub(crate) fn restrict(&self, ids: &[Id], pass: &(dyn Fn(Id) -> bool + Sync)) -> Self {
         let mut count = 0;
         let bytes = ids.chunks(8).zip(&self.bytes).map(|(ids, &byte)| {
             let mut kept = 0_u8;
@@ -98,7 +94,7 @@ impl Bitmap {
     }
 }
 
-/// Tracks that pass a filter, a bitmap made once for many searches: see
+/// Items that pass a filter, a bitmap made once for many searches: see
 /// [`VectorIndex::subset`](super::VectorIndex::subset) and
 /// [`subset_of`](super::VectorIndex::subset_of).
 #[derive(Debug, Clone)]
@@ -111,12 +107,12 @@ pub struct Subset {
 }
 
 impl Subset {
-    /// Number of tracks.
+    /// Number of items.
     pub fn len(&self) -> usize {
         self.base.count + self.tail.iter().map(|part| part.count).sum::<usize>()
     }
 
-    /// Whether no track passed.
+    /// Whether no item passed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -62,10 +62,14 @@ impl VectorIndex {
         let tail = match behind {
             Behind::Changes(bytes) => tail_file::summary(&damage, &bytes, root)?,
             // Changes behind the base are newer than any beside it.
-            Behind::Mark | Behind::Nothing => match tail_file::read(path, tail_file::HEAD)? {
-                Some(bytes) => tail_file::summary(&Damage(tail_file::path_of(path)), &bytes, root)?,
-                None => None,
-            },
+            Behind::Mark | Behind::Nothing | Behind::Log(_) => {
+                match tail_file::read(path, tail_file::HEAD)? {
+                    Some(bytes) => {
+                        tail_file::summary(&Damage(tail_file::path_of(path)), &bytes, root)?
+                    }
+                    None => None,
+                }
+            }
         };
         if tail.is_none() && is_marked {
             return Err(tail_file::missing(path));
@@ -107,7 +111,7 @@ impl VectorIndex {
                 .saturating_add(blocks)
                 .saturating_sub(full.saturating_mul(low_width))
                 .saturating_sub(header.graph_bytes()),
-            tracks: (header.n + added).saturating_sub(removed),
+            items: (header.n + added).saturating_sub(removed),
             mode,
             batch_mode: mode_for(Queries::Batch),
             speeds: header.tuning.measured_speeds(),

@@ -1,6 +1,6 @@
 //! Vectors that were put into an index since it was built.
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 
 use super::codes::Codec;
 use super::segment::Segment;
@@ -39,17 +39,17 @@ impl IndexTail {
     }
 
     /// Where a live vector is.
-    pub(crate) fn slot(&self, id: TrackId) -> Option<(&Segment, usize)> {
+    pub(crate) fn slot(&self, id: Id) -> Option<(&Segment, usize)> {
         self.parts
             .iter()
             .find_map(|part| Some((part, part.slot(id)?)))
     }
 
-    pub(crate) fn remove(&mut self, id: TrackId) -> bool {
+    pub(crate) fn remove(&mut self, id: Id) -> bool {
         self.parts.iter_mut().any(|part| part.remove(id))
     }
 
-    pub(crate) fn push(&mut self, id: TrackId, codec: &Codec, vector: &[f32]) {
+    pub(crate) fn push(&mut self, id: Id, codec: &Codec, vector: &[f32]) {
         // Copies of the index share full parts; only the last is copied when it grows.
         if self.parts.last().is_none_or(|part| part.len() >= FEW) {
             self.merge(codec);

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 
 use super::codes::{Codec, Meta};
 use super::fields::{FieldResult, HeaderFields};
@@ -58,7 +58,7 @@ impl TailHeader {
 pub(crate) struct TailChanges {
     pub(crate) generation: u64,
     pub(crate) removed: Vec<u32>,
-    pub(crate) ids: Vec<TrackId>,
+    pub(crate) ids: Vec<Id>,
     pub(crate) meta: Vec<Meta>,
     pub(crate) hi: Vec<u8>,
     pub(crate) lo: Vec<u8>,
@@ -143,6 +143,22 @@ pub(crate) fn encode(
     let digest = blake3::hash(&bytes);
     bytes.extend_from_slice(digest.as_bytes());
     Ok(bytes)
+}
+
+/// Bytes of the changes that others follow; `None` where none do.
+pub(crate) fn length(damage: &Damage, bytes: &[u8], codec: &Codec) -> Option<usize> {
+    let header_end =
+        PREFIX.checked_add(u32::from_le_bytes(array(bytes.get(12..PREFIX)?)) as usize)?;
+    let header = TailHeader::read(damage, bytes.get(PREFIX..header_end)?).ok()?;
+    let added = header
+        .added
+        .checked_mul(16 + codec.width + codec.low_width())?;
+    let end = header.removed.checked_mul(4)?.checked_add(added)?;
+    let end = end.checked_add(header_end + DIGEST)?;
+    bytes
+        .get(end..)
+        .filter(|rest| !rest.is_empty())
+        .map(|_| end)
 }
 
 /// The header of the tail of the base with digest `root`, unchecked but for its form; `None` if it
@@ -273,9 +289,9 @@ pub(crate) fn decode(
     if removed.iter().any(|&slot| slot as usize >= n) {
         return Err(damage.error("removed slot out of range"));
     }
-    let ids: Vec<TrackId> = ids
+    let ids: Vec<Id> = ids
         .chunks_exact(8)
-        .map(|id| TrackId(i64::from_le_bytes(array(id))))
+        .map(|id| Id(i64::from_le_bytes(array(id))))
         .collect();
     let meta = pairs(meta, |scale, offset| Meta { scale, offset });
     if !meta.iter().all(|meta| meta.is_sane(&codec.space)) {

@@ -1,6 +1,6 @@
 //! The best of a stream of results.
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 use voisin_kernels::dot::best::Scored;
 
 use super::types::Neighbor;
@@ -47,11 +47,11 @@ impl Top {
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, similarity: f32, track: TrackId) {
+    pub(crate) fn push(&mut self, similarity: f32, id: Id) {
         if self.k == 0 || similarity < self.worst {
             return;
         }
-        let neighbor = Neighbor { track, similarity };
+        let neighbor = Neighbor { id, similarity };
         // Above `SORTED`, inserting in order moves too much; results pile up and are selected now
         // and then.
         if self.k > SORTED {
@@ -100,7 +100,7 @@ pub(crate) fn nearer(a: &Neighbor, b: &Neighbor) -> std::cmp::Ordering {
         // Higher similarity and then lower id as one number: sorting then needs no branches. The
         // sign bit orders negative ids first.
         u128::from(Scored::new(neighbor.similarity, 0).key()) << 64
-            | u128::from(neighbor.track.0 as u64 ^ 1 << 63)
+            | u128::from(neighbor.id.0 as u64 ^ 1 << 63)
     };
     key(a).cmp(&key(b))
 }
@@ -125,7 +125,7 @@ mod tests {
         ];
         for (a, b) in values.iter().flat_map(|&a| values.map(|b| (a, b))) {
             let named = |similarity, id| Neighbor {
-                track: TrackId(id),
+                id: Id(id),
                 similarity,
             };
             for (i, j) in [(0, 0), (1, 2), (7, 1 << 31), (-5, 3), (i64::MIN, i64::MAX)] {

@@ -8,6 +8,7 @@
 //! - *similar*: a vector, with its near copies hidden wherever they are;
 //! - *between*: the middle of two vectors.
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -39,10 +40,8 @@ const DEPTH: usize = 100;
 const COPIES: usize = 128;
 /// Behind the last near copy the squared distance is so many times as large.
 const GAP: f64 = 2.;
-/// Nearest that are hidden where there is no such gap.
+/// Nearest that are hidden beside the vector where there is no such gap.
 const NEAREST: usize = 10;
-/// As many as are hidden then, perhaps with the vector itself.
-const LIKE_NONE: [usize; 2] = [NEAREST + 1, NEAREST + 2];
 /// Squared distances below this share of the farthest one that is looked at are rounding.
 const SAME: f64 = 1e-3;
 
@@ -84,6 +83,8 @@ pub(crate) struct Trial {
     pub(crate) query: PreparedQuery,
     pub(crate) hidden: Hidden,
     pub(crate) nearest: Vec<u32>,
+    /// Whether near copies of the query are hidden.
+    has_copies: bool,
 }
 
 /// Trials by kind.
@@ -94,6 +95,8 @@ pub(crate) struct Trials {
     between: Vec<Trial>,
     /// Whether most vectors have near copies.
     pub(crate) has_copies: bool,
+    /// Groups of near copies that trials of the second kind were taken from.
+    groups: usize,
 }
 
 impl Trials {
@@ -110,13 +113,18 @@ impl Trials {
         let pairs = strangers.iter().enumerate().step_by(SIMILAR / BETWEEN);
         let pairs: Vec<(u32, u32)> = pairs.map(|(at, &slot)| (slot, opposite(at))).collect();
         let similar = in_parts(&strangers, |slots| similar(source, base, slots));
-        let hidden = similar.iter().map(|trial| trial.hidden.similar.len());
-        let copied = hidden
-            .filter(|&hidden| !LIKE_NONE.contains(&hidden))
-            .count();
+        let copied = similar.iter().filter(|trial| trial.has_copies).count();
+        let mut seen: HashSet<u32> = HashSet::new();
+        let mut is_first_of_group = |(slot, trial): &(&u32, &Trial)| {
+            let is_first = !seen.contains(*slot);
+            seen.extend(&trial.hidden.similar);
+            is_first
+        };
+        let of_slots = strangers.iter().zip(&similar);
         Self {
             beside: beside(source, base),
             has_copies: 2 * copied > similar.len(),
+            groups: of_slots.filter(|pair| is_first_of_group(pair)).count(),
             similar,
             between: in_parts(&pairs, |pairs| between(source, base, pairs)),
         }
@@ -124,6 +132,17 @@ impl Trials {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.beside.is_empty()
+    }
+
+    /// The share that may be missed though no trial missed any: near copies are found or missed
+    /// together, so that trials of a group tell no more than one, and the next group may be the
+    /// first to be missed (Laplace's rule of succession).
+    pub(crate) fn unknown(&self) -> f64 {
+        if self.has_copies {
+            1. / (self.groups as f64 + 1.)
+        } else {
+            0.
+        }
     }
 
     /// Those kinds that there are.
@@ -189,7 +208,7 @@ fn nearest(
     base.exact(source.isa, source.codec, queries, &base.live, &mut tops);
     let slots = |top: Top| {
         let slot = |found: Neighbor| {
-            let slot = base.ids.binary_search(&found.track).ok()? as u32;
+            let slot = base.ids.binary_search(&found.id).ok()? as u32;
             Some((slot, found))
         };
         top.into_sorted().into_iter().filter_map(slot).collect()
@@ -205,6 +224,7 @@ fn trial(query: PreparedQuery, hidden: Hidden, found: &[(u32, Neighbor)]) -> Tri
         query,
         hidden,
         nearest,
+        has_copies: false,
     }
 }
 
@@ -247,27 +267,31 @@ fn similar(source: CodeSource<'_>, base: &Segment, slots: &[u32]) -> Vec<Trial> 
     };
     let made = |((query, &slot), found): ((PreparedQuery, &u32), &Vec<(u32, Neighbor)>)| {
         let squares: Vec<f64> = found.iter().map(squared).collect();
-        let copies = found[..near_copies(&squares)].iter();
-        let mut hidden: Vec<u32> = copies.map(|&(slot, _)| slot).collect();
+        let copies = near_copies(&squares);
+        let hidden = found[..copies.unwrap_or(NEAREST + 1)].iter();
+        let mut hidden: Vec<u32> = hidden.map(|&(slot, _)| slot).collect();
         // Copies of it may all come before it.
         if !hidden.contains(&slot) {
             hidden.push(slot);
         }
-        trial(query, Hidden::similar(hidden), found)
+        Trial {
+            has_copies: copies.is_some(),
+            ..trial(query, Hidden::similar(hidden), found)
+        }
     };
     let queries = queries.into_iter().zip(slots);
     queries.zip(&found).map(made).collect()
 }
 
-/// How many of the nearest are near copies of a vector, itself among them: all before the last gap,
-/// or the nearest few where there is none.
+/// How many of the nearest are near copies of a vector, itself among them: all before the last gap;
+/// `None` where there is none.
 ///
 /// - `squares`: squared distances, ascending
-fn near_copies(squares: &[f64]) -> usize {
+fn near_copies(squares: &[f64]) -> Option<usize> {
     let least = SAME * squares.last().copied().unwrap_or(0.);
     let is_gap = |at: &usize| squares[at + 1] >= GAP * squares[*at].max(least);
     let last = (1..COPIES.min(squares.len() - 1)).rev().find(is_gap);
-    last.unwrap_or(NEAREST) + 1
+    last.map(|last| last + 1)
 }
 
 /// The middles of pairs of slots; those without a direction are left out.
@@ -299,10 +323,10 @@ mod tests {
         };
         // Itself, two copies to the bit, and nine that were changed.
         let changed = [0.1, 0.11, 0.12, 0.13, 0.14, 0.15, 0.16, 0.17, 0.18];
-        assert_eq!(set(&[&[0., 1e-7, 3e-7][..], &changed].concat()), 12);
-        assert_eq!(set(&[0., 0.2]), 2);
-        // Nothing is near: the nearest few are taken.
-        assert_eq!(set(&[0.]), NEAREST + 1);
-        assert_eq!(set(&[0., 0.55]), NEAREST + 1);
+        assert_eq!(set(&[&[0., 1e-7, 3e-7][..], &changed].concat()), Some(12));
+        assert_eq!(set(&[0., 0.2]), Some(2));
+        // Nothing is near.
+        assert_eq!(set(&[0.]), None);
+        assert_eq!(set(&[0., 0.55]), None);
     }
 }

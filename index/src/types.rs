@@ -1,15 +1,15 @@
 //! Arguments and results of searches.
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 
 use super::metric::IndexMetric;
 use super::subset::Subset;
 
-/// A track near the query.
+/// An item near the query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Neighbor {
-    /// The track.
-    pub track: TrackId,
+    /// Its id.
+    pub id: Id,
     /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 5e-5 of 64-bit
     /// arithmetic; some 3e-6 at 512 dimensions. With [`IndexMetric::InnerProduct`] the product;
     /// with [`IndexMetric::Euclidean`] the distance, negative, of 64-bit differences.
@@ -20,7 +20,7 @@ pub struct Neighbor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SearchMode {
     /// The graph or the lists, whichever [`WaySpeeds`] of the build say for a query alone, for one
-    /// with a filter or for a batch; the scan where a filter leaves few tracks, and for small
+    /// with a filter or for a batch; the scan where a filter leaves few items, and for small
     /// indexes.
     #[default]
     Auto,
@@ -82,12 +82,12 @@ pub struct SearchParams<'a> {
     /// the recall needs that the index was built for, whatever `ef` is. Some tens do for a recall
     /// of 0.95.
     pub candidates: Option<usize>,
-    /// Only tracks for which this is true are returned. Called up to once per track and search.
-    pub filter: Option<&'a (dyn Fn(TrackId) -> bool + Sync)>,
-    /// Only tracks of this prepared subset are returned: cheaper than `filter` when many searches
+    /// Only items for which this is true are returned. Called up to once per item and search.
+    pub filter: Option<&'a (dyn Fn(Id) -> bool + Sync)>,
+    /// Only items of this prepared subset are returned: cheaper than `filter` when many searches
     /// share it.
     pub subset: Option<&'a Subset>,
-    /// Only tracks of at least this [similarity](Neighbor::similarity) are returned, `k` of them at
+    /// Only items of at least this [similarity](Neighbor::similarity) are returned, `k` of them at
     /// most; for Euclidean distances a radius, negative.
     pub least: Option<f32>,
 }
@@ -114,14 +114,14 @@ pub struct IndexOptions {
     pub m: usize,
     /// Nearest vectors that a point's links are chosen among. 16 to 2 000.
     pub ef_construction: usize,
-    /// A graph is built from this many tracks on, over lists; [`usize::MAX`]: none. It answers
-    /// unless the lists were found faster when it was built, and takes 136 bytes a track in the
+    /// A graph is built from this many items on, over lists; [`usize::MAX`]: none. It answers
+    /// unless the lists were found faster when it was built, and takes 136 bytes an item in the
     /// file, in the memory of a process that walks it often 2.4 kilobytes more.
     pub graph_from: usize,
-    /// A graph is built up to this many tracks: a process that walks one of so many holds 3.6
+    /// A graph is built up to this many items: a process that walks one of so many holds 3.6
     /// gigabytes of it, and to build it takes more.
     pub graph_to: usize,
-    /// Lists are made from this many tracks on; below, the scan is as fast and exact.
+    /// Lists are made from this many items on; below, the scan is as fast and exact.
     pub lists_from: usize,
     /// Recall@10 against the exact search that the default width of a search is chosen for. 0 to 1.
     ///
@@ -149,7 +149,8 @@ pub enum GraphBuilder {
     /// From the lists: quicker, and the same graph on any number of threads.
     #[default]
     Lists,
-    /// By `hnsw_rs` (Malkov and Yashunin 2018); with the feature of that name.
+    /// By `hnsw_rs` (Malkov and Yashunin 2018), whose lowest layer is the graph; with the feature of
+    /// that name.
     #[cfg(feature = "hnsw_rs")]
     HnswRs,
 }
@@ -161,6 +162,28 @@ impl GraphBuilder {
         #[cfg(feature = "hnsw_rs")]
         Self::HnswRs,
     ];
+
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lists => "voisin",
+            #[cfg(feature = "hnsw_rs")]
+            Self::HnswRs => "hnsw_rs",
+        }
+    }
+}
+
+impl std::str::FromStr for GraphBuilder {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let names = Self::ALL.iter().map(|builder| builder.name());
+        let found = Self::ALL.iter().find(|builder| builder.name() == s);
+        found.copied().ok_or_else(|| {
+            let names: Vec<&str> = names.collect();
+            format!("unknown builder \"{s}\": expected {}", names.join(" or "))
+        })
+    }
 }
 
 impl Default for IndexOptions {
@@ -181,10 +204,10 @@ impl Default for IndexOptions {
 }
 
 impl IndexOptions {
-    /// Whether an index of so many tracks has a graph.
-    pub(crate) fn wants_graph(&self, tracks: usize) -> bool {
+    /// Whether an index of so many items has a graph.
+    pub(crate) fn wants_graph(&self, items: usize) -> bool {
         // A graph is of vectors that an index holds.
-        self.residual_bits.is_none() && (self.graph_from.max(2)..=self.graph_to).contains(&tracks)
+        self.residual_bits.is_none() && (self.graph_from.max(2)..=self.graph_to).contains(&items)
     }
 }
 
@@ -194,7 +217,7 @@ impl IndexOptions {
 pub struct WaySpeeds {
     /// Of a query alone.
     pub alone: GraphAndLists,
-    /// Of a query alone with a filter that half of the tracks pass.
+    /// Of a query alone with a filter that half of the items pass.
     pub filtered: GraphAndLists,
     /// Of queries in batches.
     pub batches: GraphAndLists,
@@ -209,12 +232,12 @@ pub struct GraphAndLists {
     pub lists: f64,
 }
 
-/// Which state of which library an index file belongs to.
+/// Which state of which set of vectors an index file belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexStamp {
-    /// The library's generation: it grows with each change of vectors.
+    /// A number that grows with each change of vectors.
     pub generation: u64,
-    /// The origin of the vectors: the fingerprint of the model, and whatever else they depend on.
+    /// The origin of the vectors: of the model that made them, and whatever else they depend on.
     pub model_fingerprint: String,
     /// Dimensions of the vectors.
     pub dimension: usize,
@@ -223,10 +246,10 @@ pub struct IndexStamp {
 /// Figures of an index file, from [`VectorIndex::summary`](super::VectorIndex::summary).
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexSummary {
-    /// Which state of which library it belongs to.
+    /// Which state of which set of vectors it belongs to.
     pub stamp: IndexStamp,
-    /// Tracks that a search can return.
-    pub tracks: usize,
+    /// Items that a search can return.
+    pub items: usize,
     /// Bytes of the file.
     pub bytes: u64,
     /// Those that searches keep in memory; the rest, the second half of the vectors, is read as it
@@ -239,9 +262,9 @@ pub struct IndexSummary {
     pub batch_mode: SearchMode,
     /// Both were chosen by these; `None` where nothing was measured.
     pub speeds: Option<WaySpeeds>,
-    /// From how many tracks on a build makes a graph.
+    /// From how many items on a build makes a graph.
     pub graph_from: usize,
-    /// From how many tracks on a build makes lists.
+    /// From how many items on a build makes lists.
     pub lists_from: usize,
     /// Default width of a graph search for ten neighbours; `None` without a graph.
     pub ef: Option<usize>,
@@ -251,9 +274,9 @@ pub struct IndexSummary {
     pub lists: Option<ListStats>,
     /// Bits a component that it holds beside short codes, if it holds no vectors.
     pub residual_bits: Option<usize>,
-    /// Tracks added since the last build.
+    /// Items added since the last build.
     pub tail: usize,
-    /// Tracks removed since the last build.
+    /// Items removed since the last build.
     pub tombstones: usize,
 }
 
@@ -277,8 +300,8 @@ pub struct ListStats {
 /// Figures of an index, for `status`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexStats {
-    /// Tracks that a search can return.
-    pub tracks: usize,
+    /// Items that a search can return.
+    pub items: usize,
     /// Dimensions.
     pub dimension: usize,
     /// How [`SearchMode::Auto`] searches now for a query alone: [`SearchMode::Scan`],
@@ -290,16 +313,16 @@ pub struct IndexStats {
     pub speeds: Option<WaySpeeds>,
     /// Default width of a graph search for ten neighbours.
     pub ef: usize,
-    /// Recall@10 of [`SearchMode::Auto`] as measured when the index was built; `None` where all are
-    /// scanned.
+    /// Recall@10 of [`SearchMode::Auto`] as measured when the index was built, where there are near
+    /// copies no more than so many groups of them bear; `None` where all are scanned.
     pub recall: Option<f64>,
     /// Reach of a search of the lists for ten neighbours; `None` without lists.
     pub lists: Option<ListStats>,
     /// Number of lists.
     pub list_count: usize,
-    /// Tracks added since the last build: scanned beside the lists or the graph.
+    /// Items added since the last build: scanned beside the lists or the graph.
     pub tail: usize,
-    /// Removed tracks that still take up room.
+    /// Removed items that still take up room.
     pub tombstones: usize,
     /// Links in the graph.
     pub links: usize,
@@ -317,12 +340,12 @@ pub struct IndexStats {
 /// Result of [`VectorIndex::self_check`](super::VectorIndex::self_check).
 #[derive(Debug, Clone, PartialEq)]
 pub struct SelfCheck {
-    /// Tracks searched by their own vector.
-    pub tracks: usize,
-    /// Tracks that did not find themselves among their nearest (an equal similarity counts as
+    /// Items searched by their own vector.
+    pub items: usize,
+    /// Items that did not find themselves among their nearest (an equal similarity counts as
     /// found).
-    pub lost: Vec<TrackId>,
-    /// Tracks whose neighbours were compared with the exact search.
+    pub lost: Vec<Id>,
+    /// Items whose neighbours were compared with the exact search.
     pub sample: usize,
     /// Mean share of the ten exact neighbours that the default search returns.
     pub recall_at_10: f64,

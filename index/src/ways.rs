@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice::{from_mut, from_ref};
 
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 use voisin_base::vector::dot_in_lanes;
 
 use super::checked_file::CHANGED;
@@ -198,7 +198,7 @@ impl VectorIndex {
     ) -> Result<(), IndexError> {
         // In the order of ids, which is mostly the order on disk.
         slots.sort_unstable();
-        let tracks: Vec<TrackId> = slots
+        let tracks: Vec<Id> = slots
             .iter()
             .map(|&slot| self.base.ids[slot as usize])
             .collect();
@@ -269,13 +269,13 @@ impl VectorIndex {
             // Asked for by name, a way that is not there is an error; `Auto` takes what there is.
             (SearchMode::Hnsw, ..) => {
                 return Err(IndexError::NoGraph {
-                    tracks: self.len(),
+                    items: self.len(),
                     graph_from: self.options.graph_from,
                 });
             }
             (SearchMode::Lists, None, _) => {
                 return Err(IndexError::NoLists {
-                    tracks: self.len(),
+                    items: self.len(),
                     lists_from: self.options.lists_from,
                 });
             }
@@ -515,7 +515,7 @@ impl VectorIndex {
                 self.tuning.error8,
                 |found| {
                     top.start(found.iter().map(|candidate| Neighbor {
-                        track: self.base.ids[candidate.name() as usize],
+                        id: self.base.ids[candidate.name() as usize],
                         similarity: candidate.score(),
                     }));
                 },

@@ -12,6 +12,7 @@
 //!       hi u8 [n, width] · lo u8 [n, width], or for Euclidean distances the vectors f32 [n, d]
 //!       links u32 [n, stride], in the order of the lists · places of slots in blocks and links u32 [n, 2]
 //! behind it: nothing, what came after, or "voisinTL" alone, once or several times: that is in the file beside it
+//! behind that: [changes one by one](super::change_log)
 //! ```
 //!
 //! A base that was written with changes says so in its header, and one that was written without
@@ -53,7 +54,7 @@ use super::residual::{RESIDUAL_BITS, Residuals};
 use super::segment::Segment;
 use super::tuning::Tuning;
 use super::types::{GraphBuilder, IndexOptions};
-use super::{IndexError, IndexStamp, tail_file};
+use super::{IndexError, IndexStamp, change_log, tail_file};
 
 pub(crate) use read::{load, load_bytes};
 pub(crate) use write::{replace, write};
@@ -335,7 +336,10 @@ pub(crate) enum Behind {
     Nothing,
     /// A sign that changes are in a file beside it.
     Mark,
+    /// Changes, and what [came one by one](change_log) after these.
     Changes(Vec<u8>),
+    /// That alone.
+    Log(Vec<u8>),
 }
 
 impl Behind {
@@ -345,6 +349,7 @@ impl Behind {
         match bytes {
             [] => Self::Nothing,
             bytes if bytes.chunks(tail_file::MAGIC.len()).all(is_mark) => Self::Mark,
+            bytes if change_log::is_log(bytes) => Self::Log(bytes.to_vec()),
             bytes => Self::Changes(bytes.to_vec()),
         }
     }

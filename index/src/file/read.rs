@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::iter::once;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use memmap2::Mmap;
 
@@ -16,7 +16,7 @@ use crate::graph::Graph;
 use crate::lists::{Lists, are_all_places};
 use crate::residual::Residuals;
 use crate::segment::Segment;
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 use voisin_kernels::buffer::{copy, map_file, read_file};
 use voisin_kernels::dot::ProductRows;
 use voisin_kernels::dot::short::{LANES, block_bytes};
@@ -45,9 +45,9 @@ pub(crate) fn load(path: &Path, copied: u64) -> Result<BaseFile, IndexError> {
     // takes this one's place.
     let is_copy = cfg!(windows) || length < copied;
     let map = if is_copy {
-        read_file(&file).map_err(io("reading"))
+        shared_copy(&file).map_err(io("reading"))
     } else {
-        map_file(&file).map_err(io("mapping"))
+        map_file(&file).map(Arc::new).map_err(io("mapping"))
     };
     load_map(path, map?, is_copy)
 }
@@ -60,10 +60,50 @@ pub(crate) fn load_bytes(bytes: &[u8]) -> Result<BaseFile, IndexError> {
         doing: "copying",
         source,
     };
-    load_map(path, copy(bytes, bytes.len()).map_err(io)?, true)
+    let bytes = copy(bytes, bytes.len()).map_err(io)?;
+    load_map(path, Arc::new(bytes), true)
 }
 
-fn load_map(path: &Path, map: Mmap, is_copy: bool) -> Result<BaseFile, IndexError> {
+/// A state of a file: which it is, how long, and when it was written.
+type CopyState = (u64, u64, u64, i64, i64);
+
+/// Copies that are in use: all who open one state of a file share one.
+static COPIES: Mutex<Vec<(CopyState, Weak<Mmap>)>> = Mutex::new(Vec::new());
+
+fn shared_copy(file: &File) -> std::io::Result<Arc<Mmap>> {
+    let Some(state) = state_of(file)? else {
+        return read_file(file).map(Arc::new);
+    };
+    let mut copies = COPIES.lock().unwrap_or_else(PoisonError::into_inner);
+    copies.retain(|(_, copy)| copy.strong_count() > 0);
+    let known = copies.iter().find(|(known, _)| *known == state);
+    if let Some(copy) = known.and_then(|(_, copy)| copy.upgrade()) {
+        return Ok(copy);
+    }
+    let copy = Arc::new(read_file(file)?);
+    copies.push((state, Arc::downgrade(&copy)));
+    Ok(copy)
+}
+
+#[cfg(unix)]
+fn state_of(file: &File) -> std::io::Result<Option<CopyState>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = file.metadata()?;
+    Ok(Some((
+        found.dev(),
+        found.ino(),
+        found.len(),
+        found.mtime(),
+        found.mtime_nsec(),
+    )))
+}
+
+#[cfg(not(unix))]
+fn state_of(_: &File) -> std::io::Result<Option<CopyState>> {
+    Ok(None)
+}
+
+fn load_map(path: &Path, map: Arc<Mmap>, is_copy: bool) -> Result<BaseFile, IndexError> {
     let damage = Damage(path.to_owned());
     damage.check(map.len() >= PAGE, "shorter than its head")?;
     let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
@@ -121,8 +161,8 @@ fn parse(
     )?;
     let ids = body[sections.ids.clone()]
         .chunks_exact(8)
-        .map(|id| TrackId(i64::from_le_bytes(array(id))));
-    let ids: Vec<TrackId> = ids.collect();
+        .map(|id| Id(i64::from_le_bytes(array(id))));
+    let ids: Vec<Id> = ids.collect();
     damage.check(ids.is_sorted_by(|a, b| a < b), "ids out of order")?;
     let plane = |range: &std::ops::Range<usize>| Plane::Mapped(Arc::clone(file), range.clone());
     let whole = (LANES..=8 * LANES).contains(&header.stride) && header.stride.is_multiple_of(LANES);

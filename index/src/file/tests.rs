@@ -5,7 +5,7 @@ use crate::directions::tests::sparse;
 use crate::grouping::tests::spilled;
 use crate::{SearchMode, SearchParams, VectorIndex};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin_base::track::TrackId;
+use voisin_base::track::Id;
 
 fn vectors(rng: &mut StdRng, n: usize, dimension: usize) -> ndarray::Array2<f32> {
     let mut all =
@@ -57,7 +57,7 @@ fn without_vectors() -> IndexOptions {
 #[test]
 fn a_flipped_byte_in_any_section_is_told() {
     let vectors = vectors(&mut StdRng::seed_from_u64(8), 600, 70);
-    let ids: Vec<TrackId> = (0..600).map(TrackId).collect();
+    let ids: Vec<Id> = (0..600).map(Id).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let stamp = IndexStamp {
@@ -111,7 +111,7 @@ fn a_flipped_byte_in_any_section_is_told() {
 fn a_search_checked_as_it_reads_is_right_or_reports_damage() {
     let mut rng = StdRng::seed_from_u64(9);
     let vectors = vectors(&mut rng, 6000, 70);
-    let ids: Vec<TrackId> = (0..6000).map(TrackId).collect();
+    let ids: Vec<Id> = (0..6000).map(Id).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let stamp = IndexStamp {
@@ -200,7 +200,7 @@ fn a_search_checked_as_it_reads_is_right_or_reports_damage() {
 #[test]
 fn forged_files_with_right_checksums_are_refused_or_searched() {
     let some = vectors(&mut StdRng::seed_from_u64(7), 300, 20);
-    let ids: Vec<TrackId> = (0..300).map(TrackId).collect();
+    let ids: Vec<Id> = (0..300).map(Id).collect();
     for options in [
         IndexOptions {
             m: 16,
@@ -228,7 +228,7 @@ fn forge(index: &VectorIndex) {
         dimension,
     };
     index.save(&path, &stamp).unwrap();
-    let reader = |_: &[TrackId], vectors: &mut [f32]| {
+    let reader = |_: &[Id], vectors: &mut [f32]| {
         vectors.fill(0.5);
         Ok(())
     };

@@ -17,6 +17,10 @@ use super::opus::Opus;
 /// Float files may overshoot full scale; beyond this (48 dB) a sample is garbage and is limited.
 const LOUDEST: f32 = 256.0;
 
+/// Samples of a packet in all channels: readers believe a header, and decoders allocate that many before the first
+/// packet. FLAC's longest packets have 65 535 frames.
+const MOST_SAMPLES: u64 = 1 << 24;
+
 /// Turns the packets of one track into mono samples.
 pub(super) enum Decoder {
     Symphonia(Box<dyn AudioDecoder>),
@@ -29,6 +33,11 @@ impl Decoder {
         if params.codec == CODEC_ID_OPUS {
             return Opus::new(params.extra_data.as_deref().unwrap_or_default())
                 .map(|opus| Self::Opus(Box::new(opus)));
+        }
+        let frames = params.max_frames_per_packet.unwrap_or(0);
+        let channels = params.channels.as_ref().map_or(0, Channels::count);
+        if frames.saturating_mul(channels as u64) > MOST_SAMPLES {
+            return Err(format!("packets of {frames} frames in {channels} channels"));
         }
         // Trimming is done by position, in one place for all formats.
         let options = AudioDecoderOptions::default().gapless(false);
@@ -328,6 +337,24 @@ mod tests {
             0.3f32.to_bits()
         );
         assert_eq!(mixed(Channels::Discrete(2), &[0.5, -0.25]), 0.125);
+    }
+
+    #[test]
+    fn packets_longer_than_any_are_refused() {
+        use symphonia::core::codecs::audio::well_known::CODEC_ID_PCM_S16BE;
+        let mut params = AudioCodecParameters::new();
+        params
+            .for_codec(CODEC_ID_PCM_S16BE)
+            .with_sample_rate(8000)
+            .with_channels(Channels::Discrete(2))
+            .with_max_frames_per_packet(1 << 23);
+        assert!(Decoder::new(&params).is_ok());
+        params.with_max_frames_per_packet(u64::from(u32::MAX));
+        let refused = Decoder::new(&params).err();
+        assert_eq!(
+            refused.as_deref(),
+            Some("packets of 4294967295 frames in 2 channels")
+        );
     }
 
     #[test]

@@ -1,40 +1,18 @@
-//! Panics in other people's code, turned into errors.
+//! Panics of codecs and tag readers, turned into errors of their file.
 
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::AudioError;
-
-thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
+pub use voisin_base::guard::is_guarded;
 
 /// Runs third-party code on a file; a panic in it becomes [`AudioError::Panicked`].
 ///
 /// Values that `work` changed must not be used after a panic: callers give the whole file up.
 pub fn guard<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, AudioError> {
-    let outer = GUARDED.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(work));
-    GUARDED.set(outer);
-    result.map_err(|payload| {
-        let message = payload
-            .downcast_ref::<&str>()
-            .map(|message| (*message).to_owned())
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "panic without a message".to_owned());
-        AudioError::Panicked {
-            path: path.to_owned(),
-            message,
-        }
+    voisin_base::guard::guard(work).map_err(|message| AudioError::Panicked {
+        path: path.to_owned(),
+        message,
     })
-}
-
-/// Whether this thread is inside a codec or a tag reader whose panics are caught and reported as errors.
-///
-/// A program's panic hook may ask this to keep such panics off the terminal.
-pub fn is_guarded() -> bool {
-    GUARDED.get()
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 
 pub mod abandoned;
 pub mod atomic_file;
+pub mod guard;
 #[cfg(feature = "music")]
 mod music;
+mod parts;
 pub mod random;
 pub mod track;
 pub mod vector;

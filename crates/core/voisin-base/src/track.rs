@@ -1,15 +1,22 @@
 //! The identities of a track: its key inside one library, the digest of its audio, and the likeness of its vector.
 
-/// Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index.
+/// Key of a vector in an index: any number of its owner's, each once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "music",
     derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
-    serde(transparent)
+    serde(transparent),
+    schemars(
+        rename = "TrackId",
+        description = "Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index."
+    )
 )]
-pub struct TrackId(pub i64);
+pub struct Id(pub i64);
 
-impl std::fmt::Display for TrackId {
+/// Key of a track inside one library: the rowid of its audio in SQLite, and its label in the index.
+pub use self::Id as TrackId;
+
+impl std::fmt::Display for Id {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
     }
@@ -23,17 +30,6 @@ pub fn is_same_recording(similarity: f32) -> bool {
 
 /// Least similarity of vectors of one recording.
 pub const SAME_RECORDING: f32 = 0.999_9;
-
-/// Whether recordings of like titles by one artist sound so alike that they are versions of one song.
-///
-/// - `similarity`: of vectors as the model gives them, which depends on no library
-/// - `is_named_alike`: whether no more than one title has unknown words behind the name
-///
-/// Of 66 altered copies of six recordings (pitch, speed, echo, cut, other mixes) 64 have 0.75 and more with their
-/// original; of pairs of different recordings 4 % have, of one artist's own 49 %.
-pub fn is_version(similarity: f32, is_named_alike: bool) -> bool {
-    similarity >= if is_named_alike { 0.75 } else { 0.9 }
-}
 
 /// Identity of a recording: BLAKE3 of its compressed packets.
 ///

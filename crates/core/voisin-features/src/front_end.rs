@@ -7,7 +7,7 @@ use ndarray::Array2;
 use super::compress::compress;
 use super::mel::Triangles;
 use super::stft::{Stft, StftScratch};
-use super::{FeaturesError, Hann, MelConfig, Spectrum};
+use super::{FeaturesError, Hann, MelConfig, Preemphasis, Spectrum};
 use voisin_kernels::{Isa, isa};
 
 /// One window's mel spectrogram, with what it was made by.
@@ -57,7 +57,8 @@ impl MelFrontEnd {
 
     fn with_isa(config: MelConfig, isa: Isa) -> Result<Self, FeaturesError> {
         config.validate()?;
-        let stft = Stft::new(hann(config.hann, config.n_fft));
+        let frame = config.frame.unwrap_or(config.n_fft);
+        let stft = Stft::new(hann(config.hann, frame), config.n_fft);
         Ok(Self {
             mel: Triangles::new(&config),
             config: Arc::new(config),
@@ -119,22 +120,39 @@ impl MelFrontEnd {
         if config.repeated {
             repeat(padded, config, samples.len());
         }
+        let emphasis = match config.preemphasis {
+            Some(Preemphasis::Window(c)) => Some(c),
+            _ => None,
+        };
+        if let Some(c) = emphasis {
+            emphasise(padded, config, c as f32);
+        }
         if config.mirrored {
-            mirror(padded, config);
+            let lost = usize::from(emphasis.is_some());
+            mirror(padded, config, config.window_samples - lost);
         }
         if let Some(level) = config.level_dbfs {
             set_level(padded, config.window_samples, level);
         }
-        self.stft
-            .bands(self.isa, config, &self.mel, padded, &mut scratch.stft, out);
-        compress(
-            self.isa,
-            config.compression,
-            config.spectrum == Spectrum::RootOfPower,
-            out,
-        );
+        if config.is_samples() {
+            out.copy_from_slice(&padded[config.pad_left..][..config.n_frames]);
+        } else {
+            self.stft
+                .bands(self.isa, config, &self.mel, padded, &mut scratch.stft, out);
+            compress(
+                self.isa,
+                config.compression,
+                config.spectrum == Spectrum::RootOfPower,
+                out,
+            );
+        }
         if config.standardised {
             standardise(out);
+        }
+        if config.mean.is_some() || config.deviation.is_some() {
+            let mean = config.mean.unwrap_or(0.0) as f32;
+            let deviation = config.deviation.unwrap_or(1.0) as f32;
+            out.iter_mut().for_each(|x| *x = (*x - mean) / deviation);
         }
     }
 }
@@ -206,10 +224,22 @@ fn repeat(padded: &mut [f32], config: &MelConfig, n: usize) {
     }
 }
 
-/// Mirrors a padded window at its first and its last sample.
-fn mirror(padded: &mut [f32], config: &MelConfig) {
+/// Each sample less a part of the one before it; the first, which has none, goes.
+fn emphasise(padded: &mut [f32], config: &MelConfig, c: f32) {
     let start = config.pad_left.min(padded.len());
     let end = (start + config.window_samples).min(padded.len());
+    for i in start + 1..end {
+        padded[i - 1] = padded[i] - c * padded[i - 1];
+    }
+    if let Some(last) = padded[start..end].last_mut() {
+        *last = 0.0;
+    }
+}
+
+/// Mirrors a padded window of `n` samples at its first and its last.
+fn mirror(padded: &mut [f32], config: &MelConfig, n: usize) {
+    let start = config.pad_left.min(padded.len());
+    let end = (start + n).min(padded.len());
     for i in 1..=start {
         if start + i < end {
             padded[start - i] = padded[start + i];
@@ -383,6 +413,61 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// As `tests/data/features/front_ends.py` computes them.
+    #[test]
+    fn spectrograms_of_other_programs_are_theirs() {
+        #[derive(serde::Deserialize)]
+        struct GoldenMel {
+            of: usize,
+            frames: Vec<usize>,
+            cells: Vec<Vec<f32>>,
+        }
+        let text = include_str!("../../../../tests/data/features/front_ends.json");
+        let golden: std::collections::BTreeMap<String, GoldenMel> =
+            serde_json::from_str(text).unwrap();
+        for (name, config) in [
+            ("ast", MelConfig::ast()),
+            ("discogs", MelConfig::discogs()),
+            ("vggish", MelConfig::vggish()),
+            ("efficientat", MelConfig::efficientat()),
+        ] {
+            let quarter: Vec<f32> = noise(config.window_samples, 7)
+                .iter()
+                .map(|x| x * 0.25)
+                .collect();
+            let mel = MelFrontEnd::new(config).unwrap().compute(&quarter).values;
+            let golden = &golden[name];
+            assert_eq!(mel.ncols(), golden.of, "{name}");
+            let frames = golden.frames.iter().zip(&golden.cells);
+            for (frame, (&at, cells)) in frames.enumerate() {
+                let found = mel.column(at);
+                let pairs = found.iter().zip(cells);
+                let off = pairs.fold(0.0, |most: f32, (a, b)| most.max((a - b).abs()));
+                assert!(
+                    found.len() == cells.len() && off < 1e-4,
+                    "{name} {frame}: {off:e}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn samples_pass_as_they_are() {
+        let config = MelConfig {
+            standardised: true,
+            ..MelConfig::samples(16_000, 4000)
+        };
+        let plain = MelFrontEnd::new(MelConfig::samples(16_000, 4000)).unwrap();
+        let heard = noise(3000, 5);
+        let found = plain.compute(&heard).values;
+        assert_eq!(found.dim(), (1, 4000));
+        assert_eq!(found.as_slice().unwrap()[..3000], heard);
+        assert!(found.iter().skip(3000).all(|x| *x == 0.0));
+        let scaled = MelFrontEnd::new(config).unwrap().compute(&heard).values;
+        let squares: f32 = scaled.iter().map(|x| x * x).sum();
+        assert!((squares / 4000.0 - 1.0).abs() < 1e-4);
     }
 
     #[test]

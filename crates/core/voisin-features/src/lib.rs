@@ -40,7 +40,9 @@ mod views;
 pub mod windows;
 
 pub use change::SpectralChange;
-pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum};
+pub use config::{
+    Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Preemphasis, Spectrum,
+};
 pub use descriptors::{DESCRIPTOR_HOP, DESCRIPTOR_RATE, DescriptorSet};
 pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
 pub use key::{KeyFinder, chroma_sequence};

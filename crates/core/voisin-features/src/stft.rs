@@ -10,7 +10,7 @@ use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
 use super::MelConfig;
-use super::config::Spectrum;
+use super::config::{Preemphasis, Spectrum};
 use super::mel::Triangles;
 use voisin_kernels::Isa;
 pub use voisin_kernels::simd::{Work, vectorised};
@@ -36,9 +36,9 @@ pub(super) struct StftScratch {
 }
 
 impl Stft {
-    pub(super) fn new(hann: Vec<f64>) -> Self {
+    pub(super) fn new(hann: Vec<f64>, n_fft: usize) -> Self {
         Self {
-            fft: RealFftPlanner::new().plan_fft_forward(hann.len()),
+            fft: RealFftPlanner::new().plan_fft_forward(n_fft),
             hann,
         }
     }
@@ -48,7 +48,7 @@ impl Stft {
             frame: self.fft.make_input_vec(),
             bins: self.fft.make_output_vec(),
             fft: self.fft.make_scratch_vec(),
-            spectra: vec![[0.0; GROUP]; self.hann.len() / 2 + 1],
+            spectra: vec![[0.0; GROUP]; self.fft.len() / 2 + 1],
         }
     }
 
@@ -70,7 +70,7 @@ impl Stft {
     ) {
         assert_eq!(
             scratch.frame.len(),
-            self.hann.len(),
+            self.fft.len(),
             "scratch of another front end"
         );
         vectorised(
@@ -126,6 +126,11 @@ impl Work for Bands<'_> {
                 for ((value, &sample), hann) in frame.iter_mut().zip(samples).zip(&stft.hann) {
                     *value = f64::from(sample) * hann;
                 }
+                if let Some(Preemphasis::Frame(c)) = config.preemphasis {
+                    emphasise(&samples[..stft.hann.len()], c, &stft.hann, frame);
+                }
+                // The transform leaves its input in any state.
+                frame[stft.hann.len()..].fill(0.0);
                 stft.fft
                     .process_with_scratch(frame, bins, fft)
                     .expect("buffers were made by this plan");
@@ -142,5 +147,16 @@ impl Work for Bands<'_> {
                 }
             });
         }
+    }
+}
+
+/// A frame without its mean, filtered, then weighed by the window function.
+fn emphasise(samples: &[f32], c: f64, hann: &[f64], frame: &mut [f64]) {
+    let mean = samples.iter().map(|&x| f64::from(x)).sum::<f64>() / samples.len() as f64;
+    let mut before = f64::from(samples[0]) - mean;
+    for ((value, &sample), hann) in frame.iter_mut().zip(samples).zip(hann) {
+        let sample = f64::from(sample) - mean;
+        *value = (sample - c * before) * hann;
+        before = sample;
     }
 }

@@ -183,6 +183,34 @@ pub fn map_file(file: &File) -> io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
+/// Has the process end with a sentence and exit code 1 where it reads a part of a mapped file that is
+/// no longer there: another program has cut the file, or its disk failed. Without it a signal ends
+/// the process, and nothing tells why. For programs, once; other systems than Linux keep their own
+/// way.
+pub fn explain_cut_files() {
+    #[cfg(target_os = "linux")]
+    {
+        let action = libc::sigaction {
+            sa_sigaction: end_for_cut_file as extern "C" fn(libc::c_int) as libc::sighandler_t,
+            // SAFETY: a set of no signals is all zeros, and so is what the kernel fills in.
+            ..unsafe { std::mem::zeroed() }
+        };
+        // SAFETY: the handler calls nothing but `write` and `_exit`, which handlers may call.
+        unsafe { libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut()) };
+    }
+}
+
+#[cfg(target_os = "linux")]
+extern "C" fn end_for_cut_file(_: libc::c_int) {
+    const WHY: &str = "voisin: another program has cut a file that was in use, or its disk failed: \
+                       run the command again (an index that was cut is built anew)\n";
+    // SAFETY: both are safe in a handler, and the bytes are there.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, WHY.as_ptr().cast(), WHY.len());
+        libc::_exit(1)
+    }
+}
+
 /// A copy of a file in memory: nothing that is done to the file changes it, nor keeps the file from
 /// being replaced.
 pub fn read_file(file: &File) -> io::Result<Mmap> {
@@ -268,6 +296,34 @@ mod tests {
         assert_eq!(map_file(&file).unwrap()[..], bytes);
         assert_eq!(read_file(&file).unwrap()[..], bytes);
         assert_eq!(copy(&bytes[..], 500).unwrap()[..], bytes[..500]);
+    }
+
+    /// The signal would end the tests: a process of its own gets it.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_mapped_file_that_is_cut_ends_with_a_sentence() {
+        const CHILD: &str = "VOISIN_TEST_CUT_FILE";
+        if std::env::var_os(CHILD).is_some() {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(1 << 20).unwrap();
+            explain_cut_files();
+            let map = map_file(&file).unwrap();
+            file.set_len(0).unwrap();
+            println!("{}", map[1 << 19]);
+            return;
+        }
+        let name = "buffer::tests::a_mapped_file_that_is_cut_ends_with_a_sentence";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let why = String::from_utf8(child.stderr).unwrap();
+        assert_eq!(child.status.code(), Some(1), "{why}");
+        assert!(
+            why.ends_with("(an index that was cut is built anew)\n"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -183,6 +183,7 @@ fn key(field: TagField) -> &'static str {
         TagField::Key => "KEY",
         TagField::ReplayGain => "REPLAYGAIN_TRACK_GAIN",
         TagField::Energy => super::ENERGY,
+        TagField::Mood => "Mood",
     }
 }
 

@@ -79,6 +79,18 @@ pub(super) fn texts(list: &[u8]) -> Vec<(String, &[u8])> {
     named.collect()
 }
 
+/// How many comments have no name, or are announced and not there.
+pub(super) fn unread(list: &[u8]) -> u32 {
+    let Some((comments, is_whole)) = follow(list) else {
+        return u32::from(!list.is_empty());
+    };
+    let nameless = comments
+        .items
+        .iter()
+        .filter(|item| !list[item.start + 4..item.end].contains(&b'='));
+    nameless.count() as u32 + u32::from(!is_whole)
+}
+
 const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
 const GAIN_OF_OPUS: &str = "R128_TRACK_GAIN";
 
@@ -91,6 +103,7 @@ fn names(field: TagField, opus: bool) -> &'static [&'static str] {
         TagField::ReplayGain if opus => &[GAIN_OF_OPUS, GAIN],
         TagField::ReplayGain => &[GAIN, GAIN_OF_OPUS],
         TagField::Energy => &[super::ENERGY],
+        TagField::Mood => &[super::MOOD],
     }
 }
 

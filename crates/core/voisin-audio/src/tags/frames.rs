@@ -4,7 +4,7 @@
 
 use super::id3::{self, Frame, HEADER};
 use super::patch::{Splice, TagItem, growth, replace};
-use super::{ENERGY, TagEdit, TagField, TrackTags, carried};
+use super::{ENERGY, MOOD, TagEdit, TagField, TrackTags, carried};
 use voisin_base::text::LONGEST_TEXT;
 
 /// In the header's flags.
@@ -152,6 +152,7 @@ fn field(version: u8, flags: u8, name: &str, frame: &Frame<'_>) -> Option<TagFie
         "TCON" | "TCO" => Some(TagField::Genre),
         "TBPM" | "TBP" => Some(TagField::Bpm),
         "TKEY" | "TKE" => Some(TagField::Key),
+        "TMOO" => Some(TagField::Mood),
         "TXXX" | "TXX" => {
             let content = frame.content(version, flags & UNSYNCHRONISED != 0, LONGEST_TEXT)?;
             let (&encoding, text) = content.split_first()?;
@@ -173,7 +174,11 @@ fn field(version: u8, flags: u8, name: &str, frame: &Frame<'_>) -> Option<TagFie
                     .collect(),
             };
             let description = String::from_utf16_lossy(&description);
-            let described = [(GAIN, TagField::ReplayGain), (ENERGY, TagField::Energy)];
+            let described = [
+                (GAIN, TagField::ReplayGain),
+                (ENERGY, TagField::Energy),
+                (MOOD, TagField::Mood),
+            ];
             let known = described
                 .into_iter()
                 .find(|(name, _)| description.eq_ignore_ascii_case(name));
@@ -229,12 +234,15 @@ fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
         TagField::Genre => ["TCO", "TCON"],
         TagField::Bpm => ["TBP", "TBPM"],
         TagField::Key => ["TKE", "TKEY"],
-        TagField::ReplayGain | TagField::Energy => ["TXX", "TXXX"],
+        // Its frame came with version 2.4.
+        TagField::Mood if version == 4 => ["TXX", "TMOO"],
+        TagField::ReplayGain | TagField::Energy | TagField::Mood => ["TXX", "TXXX"],
     };
     let mut body = Vec::new();
     let description = match edit.field {
         TagField::ReplayGain => Some(GAIN),
         TagField::Energy => Some(ENERGY),
+        TagField::Mood if version < 4 => Some(MOOD),
         _ => None,
     };
     if let Some(description) = description {

@@ -10,7 +10,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::values::year;
+use super::values::{REPLACEMENT, year};
 use crate::fill::read_up_to;
 use voisin_base::encoding::{self, OldEncoding, Utf16};
 use voisin_base::text::LONGEST_TEXT;
@@ -190,13 +190,15 @@ fn in_chunks(
 /// texts in an encoding of the tag's version, frames of one name together, years as numbers, nothing that is compressed
 /// or holds other frames. What cannot be made so is left out alone. What is compressed is inflated, as far as `room`
 /// (bytes, of all tags) and [`LONGEST_TEXT`] allow.
-pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
+///
+/// - `unread`: how many frames were left out, or have characters that make no sense, counted on
+pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
     // Lists of pairs, of which one that is odd spoils the tag, and the address of a podcast, which programs write as one
     // of two kinds of frame: voisin reads none of them.
     const LEFT_OUT: [&[u8]; 6] = [b"TIPL", b"TMCL", b"WFED", b"WFD", b"WXXX", b"WXX"];
     let is_read = |id: &[u8]| matches!(id[0], b'T' | b'W' | b'U') && !LEFT_OUT.contains(&id);
-    let Some((version, frames)) = contents(tag, room, |id| is_read(id).then_some(LONGEST_TEXT))
-    else {
+    let wanted = |id: &[u8]| is_read(id).then_some(LONGEST_TEXT);
+    let Some((version, frames)) = contents(tag, room, unread, wanted) else {
         return Vec::new();
     };
     let unmarked = frames.iter().filter(|(id, _)| id[0] == b'T');
@@ -210,7 +212,9 @@ pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
     for (id, content) in &frames {
         match id[0] {
             b'T' => {
-                let Some(text) = PlainText::read(version, id, content, old) else {
+                let text = PlainText::read(version, id, content, old);
+                *unread += u32::from(text.as_ref().is_none_or(PlainText::is_damaged));
+                let Some(text) = text.filter(PlainText::is_wanted) else {
                     continue;
                 };
                 let same = texts.iter_mut().find(|other| other.is_of_one_kind(&text));
@@ -219,11 +223,16 @@ pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
                     None => texts.push(text),
                 }
             }
-            b'W' => others.extend(address(content).map(|text| (id.clone(), text))),
+            b'W' => {
+                let text = address(content);
+                *unread += u32::from(text.is_none());
+                others.extend(text.map(|text| (id.clone(), text)));
+            }
             // An owner's name of one letter or more, its NUL, and an identifier.
             _ if id.starts_with(b"UFI") && content.iter().position(|&byte| byte == 0) > Some(0) => {
                 others.push((id.clone(), content.clone()));
             }
+            _ if id.starts_with(b"UFI") => *unread += 1,
             _ => {}
         }
     }
@@ -238,7 +247,8 @@ pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
 /// As [`plain`], of the pictures alone.
 pub(super) fn pictures(tag: &[u8], room: &mut usize) -> Vec<u8> {
     let is_picture = |id: &[u8]| id == b"APIC" || id == b"PIC";
-    let found = contents(tag, room, |id| is_picture(id).then_some(MOST_OF_A_PICTURE));
+    let wanted = |id: &[u8]| is_picture(id).then_some(MOST_OF_A_PICTURE);
+    let found = contents(tag, room, &mut 0, wanted);
     found.map_or(Vec::new(), |(version, frames)| assembled(version, &frames))
 }
 
@@ -251,11 +261,8 @@ struct PlainText {
 }
 
 impl PlainText {
+    /// `None` where the frame makes no sense.
     fn read(version: u8, id: &[u8], content: &[u8], old: OldEncoding) -> Option<Self> {
-        // Days and times of day, which make no year, and times of encoding and tagging.
-        const LEFT_OUT: [&[u8]; 8] = [
-            b"TDAT", b"TIME", b"TRDA", b"TDA", b"TIM", b"TRD", b"TDEN", b"TDTG",
-        ];
         const YEARS: [&[u8]; 7] = [b"TDRC", b"TDRL", b"TDOR", b"TYER", b"TORY", b"TYE", b"TOR"];
         let (&encoding, text) = content.split_first()?;
         let decode = |bytes: &[u8]| match encoding {
@@ -287,11 +294,25 @@ impl PlainText {
             (4, b"TORY") => b"TDOR",
             _ => id,
         };
-        (!values.is_empty() && !LEFT_OUT.contains(&id)).then(|| Self {
+        Some(Self {
             id: id.to_vec(),
             description,
             values,
         })
+    }
+
+    /// Whether it says something that is read.
+    fn is_wanted(&self) -> bool {
+        // Days and times of day, which make no year, and times of encoding and tagging.
+        const LEFT_OUT: [&[u8]; 8] = [
+            b"TDAT", b"TIME", b"TRDA", b"TDA", b"TIM", b"TRD", b"TDEN", b"TDTG",
+        ];
+        !self.values.is_empty() && !LEFT_OUT.contains(&self.id.as_slice())
+    }
+
+    fn is_damaged(&self) -> bool {
+        let mut texts = self.values.iter().chain(&self.description);
+        texts.any(|text| text.contains(REPLACEMENT))
     }
 
     fn is_of_one_kind(&self, other: &Self) -> bool {
@@ -330,10 +351,13 @@ fn address(content: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The tag's version, and the content of those of its frames for whose name `wanted` gives how long they may be (bytes).
+///
+/// - `unread`: how many of those are cut off, too long, damaged or encrypted, counted on
 #[expect(clippy::type_complexity, reason = "a name and a content, twice")]
 fn contents(
     tag: &[u8],
     room: &mut usize,
+    unread: &mut u32,
     wanted: impl Fn(&[u8]) -> Option<usize>,
 ) -> Option<(u8, Vec<(Vec<u8>, Vec<u8>)>)> {
     let body = body_size(tag)?;
@@ -349,12 +373,12 @@ fn contents(
             continue;
         };
         let most = longest.min(*room);
-        let Some(content) = frame.content(version, flags & 0x80 != 0, most) else {
+        let content = frame.content(version, flags & 0x80 != 0, most);
+        let content = content.filter(|content| content.len() <= most);
+        *unread += u32::from(content.is_none() || frame.is_cut);
+        let Some(content) = content.filter(|content| !content.is_empty()) else {
             continue;
         };
-        if content.is_empty() || content.len() > most {
-            continue;
-        }
         *room -= content.len();
         frames.push((id.to_vec(), content));
     }
@@ -667,7 +691,12 @@ mod tests {
             &[0; 40],
         ]
         .concat();
-        assert_eq!(plain(&tag(&full), &mut MOST.clone()), tag(&title));
+        let mut unread = 0;
+        assert_eq!(
+            plain(&tag(&full), &mut MOST.clone(), &mut unread),
+            tag(&title)
+        );
+        assert_eq!(unread, 0);
     }
 
     #[test]
@@ -677,7 +706,7 @@ mod tests {
         let both = tag(&[bomb, small].concat());
         let mut room = 1 << 10;
         assert_eq!(
-            plain(&both, &mut room),
+            plain(&both, &mut room, &mut 0),
             tag(&frame(b"TIT2", 0, b"\x03A song"))
         );
         assert_eq!(room, (1 << 10) - 7);
@@ -723,7 +752,7 @@ mod tests {
         fn any_bytes_make_a_plain_tag(version in 2_u8..5, flags: u8, body in proptest::collection::vec(any::<u8>(), 0..400)) {
             let mut whole = tag(&body);
             (whole[3], whole[5]) = (version, flags);
-            let made = plain(&whole, &mut 4096);
+            let made = plain(&whole, &mut 4096, &mut 0);
             prop_assert!(body_size(&made) == Some(made.len() - HEADER));
         }
     }

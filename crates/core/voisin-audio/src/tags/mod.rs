@@ -62,16 +62,19 @@ pub enum TagField {
     ReplayGain,
     /// Energy, 1 to 10, as Mixed In Key writes it.
     Energy,
+    /// Moods, as Picard and beets write them: `calm`.
+    Mood,
 }
 
 impl TagField {
     /// All fields, in the order in which they are listed.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Genre,
         Self::Bpm,
         Self::Key,
         Self::ReplayGain,
         Self::Energy,
+        Self::Mood,
     ];
 
     /// The field's name, as options and reports have it.
@@ -82,6 +85,7 @@ impl TagField {
             Self::Key => "key",
             Self::ReplayGain => "replay-gain",
             Self::Energy => "energy",
+            Self::Mood => "mood",
         }
     }
 
@@ -94,6 +98,7 @@ impl TagField {
             Self::Key => one(tags.musical_key.clone()),
             Self::ReplayGain => one(tags.replay_gain.map(|gain| format!("{gain:.2} dB"))),
             Self::Energy => read_named(path, ENERGY).unwrap_or_default(),
+            Self::Mood => read_named(path, MOOD).unwrap_or_default(),
         }
     }
 
@@ -126,6 +131,8 @@ impl std::str::FromStr for TagField {
 
 /// The name of [`TagField::Energy`].
 const ENERGY: &str = "ENERGYLEVEL";
+/// The name of [`TagField::Mood`] in tags that name their fields.
+const MOOD: &str = "MOOD";
 
 /// A tag's new values; none take it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +167,24 @@ pub fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
 /// counts and the others fill its gaps; genres all come from one kind.
 pub fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
     read::read_tags(path)
+}
+
+/// A file's tags, and how they could be read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FileTags {
+    /// Those that a library keeps.
+    pub tags: TrackTags,
+    /// The year of the release that the file is of, where it has one besides that of the recording.
+    pub release_year: Option<i32>,
+    /// Kinds of that release as `MusicBrainz` names them, in lower case: `album`, `audiobook`.
+    pub release_types: Vec<String>,
+    /// How many frames, comments and items could not be read, or not whole.
+    pub unread: u32,
+}
+
+/// As [`read_tags`], with what a library does not keep.
+pub fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
+    read::read_file_tags(path)
 }
 
 /// Reads which works, by their ids at `MusicBrainz` (UUIDs in lower case), a file is a recording of; none where its tags do

@@ -355,6 +355,7 @@ fn field(kind: [u8; 4], name: &str) -> Option<TagField> {
             Some(TagField::ReplayGain)
         }
         (b"----", Some(":ENERGYLEVEL")) => Some(TagField::Energy),
+        (b"----", Some(":MOOD")) => Some(TagField::Mood),
         _ => None,
     }
 }
@@ -403,6 +404,7 @@ fn item(edit: &TagEdit) -> Vec<u8> {
         TagField::Key => named("initialkey"),
         TagField::ReplayGain => named("replaygain_track_gain"),
         TagField::Energy => named(super::ENERGY),
+        TagField::Mood => named(super::MOOD),
     }
 }
 

@@ -13,7 +13,7 @@ use lofty::probe::Probe;
 use lofty::tag::{ItemKey, Tag, TagType};
 
 use super::values::{R128_OFFSET, decibels, within, year};
-use super::{TrackTags, id3, texts};
+use super::{FileTags, TrackTags, id3, texts};
 use crate::AudioError;
 use crate::guard::guard;
 use crate::source::open;
@@ -28,22 +28,42 @@ pub(super) fn options() -> ParseOptions {
 }
 
 pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
+    read_file_tags(path).map(|read| read.tags)
+}
+
+pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
     let io = |error| AudioError::from_io(path, error);
     if let Place::Part(part) = Place::of(path).map_err(io)? {
-        return Ok(of_part(*part));
+        return Ok(FileTags {
+            tags: of_part(*part),
+            ..FileTags::default()
+        });
     }
     let mut file = open(path)?;
     let found = id3::find(&mut file).map_err(io)?;
     // A panic or an error in damaged tags leaves the file without tags, not the run without the file.
     let read = guard(path, || {
-        let (mut all, is_opus) = texts::read(&mut file, found.audio)?;
+        let texts::FileTexts {
+            tags: mut all,
+            is_opus,
+            mut unread,
+        } = texts::read(&mut file, found.audio)?;
         let rest = all.split_off(rank_of_id3(&all));
-        all.extend(id3_tags(&found));
+        all.extend(id3_tags(&found, &mut unread));
         all.extend(rest);
-        Ok::<_, io::Error>(from_all(&all, is_opus))
+        unread += u32::from(found.is_too_large);
+        Ok::<_, io::Error>(FileTags {
+            unread,
+            ..from_all(&all, is_opus)
+        })
+    });
+    read.unwrap_or_else(|_| {
+        Ok(FileTags {
+            unread: 1,
+            ..FileTags::default()
+        })
     })
-    .ok();
-    read.transpose().map_err(io).map(Option::unwrap_or_default)
+    .map_err(io)
 }
 
 /// How many of a file's other tags are richer than its `ID3v2` tags, which are foreign to their formats.
@@ -53,10 +73,10 @@ fn rank_of_id3(others: &[Tag]) -> usize {
 }
 
 /// A file's `ID3v2` tags, the first first.
-fn id3_tags(found: &id3::Id3Tags) -> Vec<Tag> {
+fn id3_tags(found: &id3::Id3Tags, unread: &mut u32) -> Vec<Tag> {
     let mut room = id3::MOST;
     let read = |tag: &Vec<u8>| {
-        let mut plain = id3::plain(tag, &mut room);
+        let mut plain = id3::plain(tag, &mut room, unread);
         // Room for the tags that a reader looks for at the end.
         plain.resize(plain.len() + 256, 0);
         let probe = Probe::with_file_type(Cursor::new(plain), FileType::Mpeg).options(options());
@@ -115,8 +135,9 @@ pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
     let mut file = open(path)?;
     let found = id3::find(&mut file).map_err(|error| AudioError::from_io(path, error))?;
     let works = guard(path, || {
-        let (mut all, _) = texts::read(&mut file, found.audio).unwrap_or_default();
-        all.extend(id3_tags(&found));
+        let texts = texts::read(&mut file, found.audio).unwrap_or_default();
+        let mut all = texts.tags;
+        all.extend(id3_tags(&found, &mut 0));
         let texts = all
             .iter()
             .flat_map(|tag| tag.get_strings(ItemKey::MusicBrainzWorkId));
@@ -139,7 +160,7 @@ pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioEr
         let mut texts = texts::named(&mut file, found.audio, name).unwrap_or_default();
         let mut room = id3::MOST;
         for tag in &found.tags {
-            let mut plain = id3::plain(tag, &mut room);
+            let mut plain = id3::plain(tag, &mut room, &mut 0);
             plain.resize(plain.len() + 256, 0);
             let Ok(file) = MpegFile::read_from(&mut Cursor::new(plain), options()) else {
                 continue;
@@ -220,9 +241,19 @@ impl<R: Seek> Seek for Bounded<R> {
 }
 
 /// Merges the tags of a file, which fill each other's gaps.
-fn from_all(all: &[Tag], is_opus: bool) -> TrackTags {
+fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
     let mut merged = TrackTags::default();
+    let mut release_year = None;
+    let mut release_types = Vec::new();
     for tag in all {
+        release_year = release_year.or(first_year(tag, &RELEASE_DATES));
+        if release_types.is_empty() {
+            let kinds = tag.get_strings(ItemKey::MusicBrainzReleaseType);
+            // Several stand in one text, with a sign between them.
+            let kinds = kinds.flat_map(|kinds| kinds.split(['\0', ';', '/', ',', '+']));
+            let kinds = kinds.map(|kind| kind.trim().to_lowercase());
+            release_types.extend(kinds.filter(|kind| !kind.is_empty()));
+        }
         let tags = from_one(tag, is_opus);
         merged.title = merged.title.or(tags.title);
         merged.artist = merged.artist.or(tags.artist);
@@ -242,7 +273,22 @@ fn from_all(all: &[Tag], is_opus: bool) -> TrackTags {
             merged.genres = tags.genres;
         }
     }
-    merged
+    FileTags {
+        release_year: release_year.filter(|_| release_year != merged.year),
+        tags: merged,
+        release_types,
+        unread: 0,
+    }
+}
+
+/// Where the year of a release stands.
+const RELEASE_DATES: [ItemKey; 3] = [ItemKey::RecordingDate, ItemKey::Year, ItemKey::ReleaseDate];
+
+/// The first year in these fields.
+fn first_year(tag: &Tag, dates: &[ItemKey]) -> Option<i32> {
+    dates
+        .iter()
+        .find_map(|key| tag.get_strings(*key).find_map(year))
 }
 
 fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
@@ -259,13 +305,6 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
         (!parts.is_empty()).then(|| parts.join("; "))
     };
     let number = |key| tag.get_strings(key).find_map(leading_number);
-    // The recording's year before that of a reissue.
-    let dates = [
-        ItemKey::OriginalReleaseDate,
-        ItemKey::RecordingDate,
-        ItemKey::Year,
-        ItemKey::ReleaseDate,
-    ];
     TrackTags {
         title: joined(ItemKey::TrackTitle),
         artist: joined(ItemKey::TrackArtist),
@@ -273,9 +312,9 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
         album_artist: joined(ItemKey::AlbumArtist),
         composer: joined(ItemKey::Composer),
         genres: tag.get_strings(ItemKey::Genre).flat_map(values).collect(),
-        year: dates
-            .into_iter()
-            .find_map(|key| tag.get_strings(key).find_map(year)),
+        // The recording's year before that of a reissue.
+        year: first_year(tag, &[ItemKey::OriginalReleaseDate])
+            .or_else(|| first_year(tag, &RELEASE_DATES)),
         track_number: number(ItemKey::TrackNumber),
         disc_number: number(ItemKey::DiscNumber),
         mbid: tag
@@ -388,10 +427,68 @@ mod tests {
     }
 
     fn tags_of(bytes: &[u8]) -> TrackTags {
+        file_tags_of(bytes).tags
+    }
+
+    fn file_tags_of(bytes: &[u8]) -> FileTags {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, bytes).unwrap();
-        read_tags(&path).unwrap()
+        read_file_tags(&path).unwrap()
+    }
+
+    #[test]
+    fn tags_that_cannot_be_read_are_counted() {
+        let whole = frame(4, "TIT2", &text("Title"));
+        let unread = |frames: &[Vec<u8>]| {
+            let read = file_tags_of(&file(4, frames));
+            assert_eq!(read.tags.title.as_deref(), Some("Title"));
+            read.unread
+        };
+        assert_eq!(unread(std::slice::from_ref(&whole)), 0);
+        assert_eq!(
+            unread(&[whole.clone(), frame(4, "TALB", b"\0\0")]),
+            0,
+            "empty"
+        );
+        for bad in [
+            frame(4, "TCOM", b"\x09of no encoding"),
+            frame(4, "TXXX", b"\x03no NUL"),
+            frame(4, "TCOM", b"\x01\xff\xfe\x00\xd8A\0"),
+            frame(4, "UFID", b"no NUL"),
+            frame(4, "WOAF", b"\xe4\xf6"),
+        ] {
+            assert_eq!(unread(&[whole.clone(), bad.clone()]), 1, "{bad:?}");
+        }
+        let mut cut = frame(4, "TCOM", &text("Composer"));
+        cut[7] += 100;
+        assert_eq!(unread(&[whole.clone(), cut]), 1, "longer than its tag");
+        let list = comment_list(&[b"TITLE=x", b"without a name", b"ALBUM=cut off"]);
+        assert_eq!(file_tags_of(&flac_of(&list)).unread, 1);
+        assert_eq!(file_tags_of(&flac_of(&list[..list.len() - 3])).unread, 2);
+    }
+
+    #[test]
+    fn a_release_has_a_year_and_kinds_of_its_own() {
+        let frames = [
+            frame(4, "TDRC", &text("2008")),
+            frame(4, "TDOR", &text("1969-01-05")),
+            frame(
+                4,
+                "TXXX",
+                &text("MusicBrainz Album Type\0audiobook/Spokenword"),
+            ),
+        ];
+        let read = file_tags_of(&file(4, &frames));
+        assert_eq!(
+            (read.tags.year, read.release_year),
+            (Some(1969), Some(2008))
+        );
+        assert_eq!(read.release_types, ["audiobook", "spokenword"]);
+        let list = comment_list(&[b"DATE=2008", b"RELEASETYPE=Audio Drama"]);
+        let read = file_tags_of(&flac_of(&list));
+        assert_eq!((read.tags.year, read.release_year), (Some(2008), None));
+        assert_eq!(read.release_types, ["audio drama"]);
     }
 
     fn frame(version: u8, id: &str, content: &[u8]) -> Vec<u8> {
@@ -616,6 +713,13 @@ mod tests {
         list
     }
 
+    /// A file of a list of comments, without sound.
+    fn flac_of(list: &[u8]) -> Vec<u8> {
+        let size = (list.len() as u32).to_be_bytes();
+        let info = [&[0, 0, 0, 34][..], &[0; 34]].concat();
+        [b"fLaC", &info[..], &[0x84], &size[1..], list].concat()
+    }
+
     #[test]
     fn a_bad_comment_hides_no_other() {
         let mut list = comment_list(&[
@@ -628,10 +732,7 @@ mod tests {
             b"ALBUM=cut off",
         ]);
         list.truncate(list.len() - 3);
-        let size = (list.len() as u32).to_be_bytes();
-        let info = [&[0, 0, 0, 34][..], &[0; 34]].concat();
-        let flac = [b"fLaC", &info[..], &[0x84], &size[1..], &list].concat();
-        let tags = tags_of(&flac);
+        let tags = tags_of(&flac_of(&list));
         assert_eq!(tags.title.as_deref(), Some("Café"));
         assert_eq!(tags.artist.as_deref(), Some("A; B"));
         assert_eq!((tags.year, tags.album), (Some(2001), None));

@@ -10,6 +10,7 @@ use lofty::tag::{ItemKey, ItemValue, Tag, TagItem, TagType};
 use voisin_base::encoding::OldEncoding;
 use voisin_base::text::LONGEST_TEXT;
 
+use super::values::REPLACEMENT;
 use super::{ape, comments, flac, id3, mp4, ogg, riff};
 use crate::fill::read_up_to;
 use crate::mkv;
@@ -17,18 +18,36 @@ use crate::mkv;
 /// Names and values as they lie in a file.
 pub(super) type NamedTexts = Vec<(String, Vec<u8>)>;
 
-/// The tags of a file besides its `ID3v2` tags, the richest first, and whether they are those of an Opus stream.
+/// The tags of a file besides its `ID3v2` tags.
+#[derive(Default)]
+pub(super) struct FileTexts {
+    /// The richest first.
+    pub(super) tags: Vec<Tag>,
+    /// Whether they are those of an Opus stream.
+    pub(super) is_opus: bool,
+    /// How many could not be read, or not whole.
+    pub(super) unread: u32,
+}
+
+/// Reads what is no `ID3v2` tag.
 ///
 /// - `start`: where the file begins behind `ID3v2` tags
-pub(super) fn read(file: &mut File, start: u64) -> io::Result<(Vec<Tag>, bool)> {
-    let (all, is_opus) = raw(file, start)?;
-    let tags = all.iter().map(|(kind, texts)| tag(*kind, texts));
-    Ok((tags.collect(), is_opus))
+pub(super) fn read(file: &mut File, start: u64) -> io::Result<FileTexts> {
+    let mut unread = 0;
+    let (all, is_opus) = raw(file, start, &mut unread)?;
+    let tags = all
+        .iter()
+        .map(|(kind, texts)| tag(*kind, texts, &mut unread));
+    Ok(FileTexts {
+        tags: tags.collect(),
+        is_opus,
+        unread,
+    })
 }
 
 /// The texts of this name, whatever program it is of, besides those of `ID3v2` tags.
 pub(super) fn named(file: &mut File, start: u64, name: &str) -> io::Result<Vec<String>> {
-    let (all, _) = raw(file, start)?;
+    let (all, _) = raw(file, start, &mut 0)?;
     let mut found = Vec::new();
     for (_, texts) in all {
         let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
@@ -44,16 +63,23 @@ pub(super) fn named(file: &mut File, start: u64, name: &str) -> io::Result<Vec<S
 }
 
 /// All texts, by kind.
-fn raw(file: &mut File, start: u64) -> io::Result<(Vec<(TagType, NamedTexts)>, bool)> {
+///
+/// - `unread`: how many there are besides, cut off or without a name
+fn raw(
+    file: &mut File,
+    start: u64,
+    unread: &mut u32,
+) -> io::Result<(Vec<(TagType, NamedTexts)>, bool)> {
     let mut head = [0; 12];
     file.seek(SeekFrom::Start(start))?;
     let n = read_up_to(file, &mut head)?;
     let one = |kind: TagType, texts: NamedTexts| Ok((vec![(kind, texts)], false));
     match &head[..n] {
-        [b'f', b'L', b'a', b'C', ..] => one(TagType::VorbisComments, of_flac(file, start)),
+        [b'f', b'L', b'a', b'C', ..] => one(TagType::VorbisComments, of_flac(file, start, unread)),
         [b'O', b'g', b'g', b'S', ..] => {
             let (packet, is_opus) = ogg::comments_packet(file, start)?;
-            Ok((vec![(TagType::VorbisComments, of_ogg(&packet))], is_opus))
+            let texts = of_ogg(&packet, unread);
+            Ok((vec![(TagType::VorbisComments, texts)], is_opus))
         }
         [b'R', b'I', b'F', b'F', ..] | [b'R', b'F', b'6', b'4', ..] => {
             one(TagType::RiffInfo, of_riff(file)?)
@@ -78,23 +104,32 @@ fn raw(file: &mut File, start: u64) -> io::Result<(Vec<(TagType, NamedTexts)>, b
 }
 
 /// A tag of these texts, each in UTF-8 or in the encoding that all of them together are most likely in.
-fn tag(kind: TagType, texts: &[(String, Vec<u8>)]) -> Tag {
+///
+/// - `unread`: how many could not be read, counted on
+fn tag(kind: TagType, texts: &[(String, Vec<u8>)], unread: &mut u32) -> Tag {
     let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
     let mut tag = Tag::new(kind);
-    for (name, text) in texts.iter().filter(|(_, text)| text.len() <= LONGEST_TEXT) {
-        if let Some(key) = number(name).or_else(|| ItemKey::from_key(kind, name)) {
-            tag.push_unchecked(TagItem::new(key, ItemValue::Text(old.decode(text))));
+    for (name, text) in texts {
+        if let Some(key) = key(name).or_else(|| ItemKey::from_key(kind, name)) {
+            if text.len() > LONGEST_TEXT {
+                *unread += 1;
+                continue;
+            }
+            let text = old.decode(text);
+            *unread += u32::from(text.contains(REPLACEMENT));
+            tag.push_unchecked(TagItem::new(key, ItemValue::Text(text)));
         }
     }
     tag
 }
 
-/// Numbers of tracks and discs: in some kinds of tags a field has the number and the total, and lofty takes its name for
-/// that of the total.
-fn number(name: &str) -> Option<ItemKey> {
+/// Fields that lofty takes for others: in some kinds of tags one has a track's number and the total, and it is taken for
+/// the total; the kind of a release has two names.
+fn key(name: &str) -> Option<ItemKey> {
     match name.to_ascii_lowercase().as_str() {
         "trkn" | "track" | "tracknumber" => Some(ItemKey::TrackNumber),
         "disk" | "disc" | "discnumber" => Some(ItemKey::DiscNumber),
+        "releasetype" | "musicbrainz_albumtype" => Some(ItemKey::MusicBrainzReleaseType),
         _ => None,
     }
 }
@@ -104,7 +139,7 @@ fn owned(texts: Vec<(String, &[u8])>) -> NamedTexts {
     texts.into_iter().map(owned).collect()
 }
 
-fn of_flac(file: &mut File, start: u64) -> NamedTexts {
+fn of_flac(file: &mut File, start: u64, unread: &mut u32) -> NamedTexts {
     // Of blocks that cannot be followed to the last, those before are still true.
     let blocks = flac::follow(file, start).map_or(Vec::new(), |(blocks, _)| blocks);
     let comments = blocks.iter().filter(|block| block.kind == flac::COMMENTS);
@@ -112,13 +147,14 @@ fn of_flac(file: &mut File, start: u64) -> NamedTexts {
     for list in comments.filter_map(|block| block.read(file).ok()) {
         // Programs that write into each of several lists mean one comment.
         let earlier: HashSet<_> = all.iter().cloned().collect();
+        *unread += comments::unread(&list);
         let texts = owned(comments::texts(&list)).into_iter();
         all.extend(texts.filter(|text| !earlier.contains(text)));
     }
     all
 }
 
-fn of_ogg(packet: &[u8]) -> NamedTexts {
+fn of_ogg(packet: &[u8], unread: &mut u32) -> NamedTexts {
     let list = [ogg::mark(true), ogg::mark(false)]
         .iter()
         .find_map(|mark| packet.strip_prefix(*mark));
@@ -127,7 +163,9 @@ fn of_ogg(packet: &[u8]) -> NamedTexts {
         [kind, _, _, _, list @ ..] if kind & 0x7f == flac::COMMENTS => Some(list),
         _ => None,
     });
-    owned(comments::texts(list.unwrap_or_default()))
+    let list = list.unwrap_or_default();
+    *unread += comments::unread(list);
+    owned(comments::texts(list))
 }
 
 fn of_riff(file: &mut File) -> io::Result<NamedTexts> {

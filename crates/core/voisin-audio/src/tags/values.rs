@@ -1,5 +1,8 @@
 //! Numbers as tags have them: years, decibels, and others within bounds.
 
+/// Stands for bytes that make no character.
+pub(super) const REPLACEMENT: char = '\u{fffd}';
+
 /// A number between two bounds. Programs that found no tempo write 0.
 pub(super) fn within(text: &str, least: f64, most: f64) -> Option<f64> {
     let text = text.trim_matches(['\0', ' ']).replace(',', ".");

@@ -1,4 +1,5 @@
-//! The file that a playlist means, although its name was written on another system.
+//! The file that a list means, although its name was written on another system: on the disk ([`MeantFiles`]) or among
+//! files that are known ([`KnownFiles`]).
 //!
 //! For: names in other code pages, in other letters, with accents put together otherwise, with a drive, a host or a folder
 //! that is not here. Not for: names that are right as they stand, which are looked up before.
@@ -54,7 +55,7 @@ impl MeantFiles {
 
     /// The file that is there and fits best: the whole name in any of its forms, else the longest end of it.
     pub fn find(&mut self, name: &[u8]) -> Option<PathBuf> {
-        let forms = self.forms(name);
+        let forms = NameForm::all(name, Some(self.encoding));
         let whole = forms.iter().find_map(|form| {
             let start = match form.root {
                 NameRoot::List => self.base.clone(),
@@ -64,21 +65,6 @@ impl MeantFiles {
             self.file(start, &form.steps)
         });
         whole.or_else(|| forms.iter().find_map(|form| self.tail(&form.steps)))
-    }
-
-    /// Readings of the bytes, the likeliest first.
-    fn forms(&self, name: &[u8]) -> Vec<NameForm> {
-        let mut texts: Vec<String> = Vec::new();
-        for bytes in [name.to_vec(), percent_decoded(name)] {
-            let encodings = [self.encoding].into_iter().chain(OldEncoding::COMMON);
-            for encoding in encodings {
-                let text = encoding.decode(&bytes);
-                if !texts.contains(&text) && !text.contains('\0') {
-                    texts.push(text);
-                }
-            }
-        }
-        texts.iter().map(|text| NameForm::parse(text)).collect()
     }
 
     /// The file at the end of these steps.
@@ -110,9 +96,7 @@ impl MeantFiles {
 
     /// The file that the most of the last steps lead to, from the list's folder or one above it.
     fn tail(&mut self, steps: &[String]) -> Option<PathBuf> {
-        let behind = steps.iter().rposition(|step| step == "..");
-        let first = behind.map_or(0, |at| at + 1);
-        let steps = &steps[first.max(steps.len().saturating_sub(DEEPEST))..];
+        let steps = last_steps(steps);
         let folders: Vec<PathBuf> = self
             .base
             .ancestors()
@@ -134,6 +118,71 @@ impl MeantFiles {
         }
         None
     }
+}
+
+/// Files that are known, by the ends of their paths.
+pub struct KnownFiles<T> {
+    /// By their names, folded; with the folded steps of the path, the last first.
+    by_name: HashMap<String, Vec<(Vec<String>, T)>>,
+}
+
+impl<T: Copy> KnownFiles<T> {
+    /// Files with what is known of each.
+    pub fn new<'a>(files: impl IntoIterator<Item = (&'a Path, T)>) -> Self {
+        let mut by_name: HashMap<String, Vec<(Vec<String>, T)>> = HashMap::new();
+        for (path, known) in files {
+            let mut steps = NameForm::parse(&path.to_string_lossy()).folded();
+            steps.reverse();
+            if let Some(name) = steps.first() {
+                by_name
+                    .entry(name.clone())
+                    .or_default()
+                    .push((steps, known));
+            }
+        }
+        Self { by_name }
+    }
+
+    /// The files whose path ends in most of the last steps of a name, whatever stands before; several where they end in as
+    /// many. Names of folders and files are compared without case.
+    ///
+    /// A file's name alone counts only where nothing stands before it.
+    pub fn find(&self, name: &[u8]) -> Vec<T> {
+        let forms = NameForm::all(name, None);
+        let best = forms.iter().map(|form| {
+            let mut steps = form.folded();
+            steps.reverse();
+            self.best(&steps)
+        });
+        best.into_iter()
+            .find(|found| !found.is_empty())
+            .unwrap_or_default()
+    }
+
+    fn best(&self, steps: &[String]) -> Vec<T> {
+        let known = steps.first().and_then(|name| self.by_name.get(name));
+        let mut best = Vec::new();
+        let mut most = steps.len().min(2);
+        for (path, known) in known.into_iter().flatten() {
+            let pairs = path.iter().zip(steps);
+            let alike = pairs.take_while(|(one, other)| one == other).count();
+            if alike > most {
+                best.clear();
+                most = alike;
+            }
+            if alike == most {
+                best.push(*known);
+            }
+        }
+        best
+    }
+}
+
+/// The steps behind the last that leads upwards, as many as are looked for.
+fn last_steps(steps: &[String]) -> &[String] {
+    let behind = steps.iter().rposition(|step| step == "..");
+    let first = behind.map_or(0, |at| at + 1);
+    &steps[first.max(steps.len().saturating_sub(DEEPEST))..]
 }
 
 fn listing(folder: &Path) -> Vec<ListedName> {
@@ -175,6 +224,30 @@ struct NameForm {
 }
 
 impl NameForm {
+    /// Readings of the bytes of a name, the likeliest first.
+    ///
+    /// - `encoding`: that of names that are not UTF-8, where it is known
+    fn all(name: &[u8], encoding: Option<OldEncoding>) -> Vec<Self> {
+        let mut texts: Vec<String> = Vec::new();
+        for bytes in [name.to_vec(), percent_decoded(name)] {
+            for encoding in encoding.into_iter().chain(OldEncoding::COMMON) {
+                let text = encoding.decode(&bytes);
+                if !texts.contains(&text) && !text.contains('\0') {
+                    texts.push(text);
+                }
+            }
+        }
+        texts.iter().map(|text| Self::parse(text)).collect()
+    }
+
+    /// The last steps as file systems compare them that take letters of both cases for one.
+    fn folded(&self) -> Vec<String> {
+        last_steps(&self.steps)
+            .iter()
+            .map(|step| folded(step))
+            .collect()
+    }
+
     fn parse(text: &str) -> Self {
         let text = text.trim().replace('\\', "/");
         let mut root = NameRoot::List;
@@ -217,6 +290,34 @@ pub fn percent_decoded(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_other_systems_lead_to_known_files() {
+        let paths = [
+            "/music/Björk/Début/01 Human.mp3",
+            "/music/Other/Début/01 Human.mp3",
+            "/music/Other/Home/Intro.mp3",
+            "/music/Кино/Звезда.mp3",
+        ];
+        let known = KnownFiles::new(paths.iter().zip(1..).map(|(path, n)| (Path::new(path), n)));
+        for (name, expected) in [
+            ("D:\\Musik\\BJÖRK\\Début\\01 human.MP3", vec![1]),
+            (
+                "//nas/share/Bjo\u{308}rk/De\u{301}but/01 Human.mp3",
+                vec![1],
+            ),
+            ("/data/Bj%C3%B6rk/D%C3%A9but/01%20Human.mp3", vec![1]),
+            ("Début/01 Human.mp3", vec![1, 2]),
+            ("../Other/Début/01 Human.mp3", vec![2]),
+            ("Intro.mp3", vec![3]),
+            ("/elsewhere/Nobody/Intro.mp3", vec![]),
+            ("/elsewhere/Nobody.mp3", vec![]),
+        ] {
+            assert_eq!(known.find(name.as_bytes()), expected, "{name}");
+        }
+        let old = b"E:\\\xca\xe8\xed\xee\\\xc7\xe2\xe5\xe7\xe4\xe0.mp3";
+        assert_eq!(known.find(old), [4], "Windows-1251");
+    }
 
     #[test]
     fn names_of_other_systems_lead_to_the_files_here() {

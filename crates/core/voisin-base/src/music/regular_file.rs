@@ -67,6 +67,18 @@ fn open_at_once(path: &Path, follows: bool) -> io::Result<File> {
 fn open_at_once(path: &Path, _: bool) -> io::Result<File> {
     File::open(path)
 }
+/// When a file was changed last, whatever time it was given since (`ctime`), in seconds since 1970 UTC; 0 where the system
+/// does not tell.
+pub fn changed_at(metadata: &std::fs::Metadata) -> i64 {
+    #[cfg(unix)]
+    let changed = std::os::unix::fs::MetadataExt::ctime(metadata);
+    #[cfg(not(unix))]
+    let changed = {
+        let _ = metadata;
+        0
+    };
+    changed
+}
 
 /// Modification time in nanoseconds since 1970 UTC, 0 where the file system has none.
 pub fn mtime_ns(metadata: &Metadata) -> i64 {

@@ -232,14 +232,19 @@ impl FastChain {
         }
     }
 
-    /// Numbers of what comes out of an example.
-    pub fn dimension(&self) -> usize {
+    /// Channels, rows and columns of what comes out of an example.
+    pub fn output(&self) -> [usize; 3] {
         let last = self.blocks.last().expect("there is a block").shapes.a;
         if self.plan.tail == Tail::Maximum {
-            last.c
+            [last.c, 1, 1]
         } else {
-            last.c * last.h * last.w
+            [last.c, last.h, last.w]
         }
+    }
+
+    /// Numbers of what comes out of an example.
+    pub fn dimension(&self) -> usize {
+        self.output().iter().product()
     }
 
     /// Results of `n` examples `[n][row][column]`, one after the other in `out`. An example's

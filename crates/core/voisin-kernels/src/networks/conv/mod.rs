@@ -18,20 +18,11 @@ mod grad_kernels;
 mod layer;
 mod norm_kernels;
 mod norm_pass;
-mod openl3;
-mod openl3_train;
 mod sums;
 mod train_chain;
 mod weight_grad;
-mod weights;
 mod winograd;
 
 pub use chain::{BlockPlan, BlockTensors, ChainPlan, NormPlace, Tail, affine};
 pub use forward::FastChain;
-pub use openl3::{FRAMES, MELS, WINDOW};
-pub use openl3_train::{OpenL3Train, Parameter};
 pub use train_chain::{BlockGradients, BlockMask, TrainChain};
-pub use weights::is_pooled;
-pub use weights::{
-    BATCH_NORM_EPS, ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError,
-};

@@ -212,14 +212,9 @@ impl Stats {
             self.shift[i] = (f64::from(beta[i]) - mean * scale) as f32;
             // PyTorch keeps the unbiased variance for later use, and normalises by the biased one.
             let unbiased = var * count / (count - 1.0).max(1.0);
-            self.move_running(i, mean as f32, unbiased as f32);
+            self.running_mean[i] += MOMENTUM * (mean as f32 - self.running_mean[i]);
+            self.running_var[i] += MOMENTUM * (unbiased as f32 - self.running_var[i]);
         }
-    }
-
-    /// Moves the running statistics of channel `i` by a batch's mean and unbiased variance.
-    pub(super) fn move_running(&mut self, i: usize, mean: f32, variance: f32) {
-        self.running_mean[i] += MOMENTUM * (mean - self.running_mean[i]);
-        self.running_var[i] += MOMENTUM * (variance - self.running_var[i]);
     }
 }
 

@@ -275,7 +275,7 @@ impl TrainChain {
     }
 
     /// The same, to be filled by who computes them elsewhere.
-    pub(super) fn gradients_mut(&mut self) -> &mut [f32] {
+    pub fn gradients_mut(&mut self) -> &mut [f32] {
         &mut self.grads
     }
 
@@ -295,12 +295,14 @@ impl TrainChain {
         }
     }
 
-    /// Statistics of the image's batch norm, or of a block's.
-    pub(super) fn stats_mut(&mut self, block: Option<usize>) -> &mut Stats {
-        match block {
+    /// Takes over the running mean and variance of the image's batch norm, or of a block's.
+    pub fn set_running(&mut self, block: Option<usize>, mean: Vec<f32>, variance: Vec<f32>) {
+        let stats = match block {
             Some(block) => &mut self.blocks[block].stats,
             None => &mut self.input_stats,
-        }
+        };
+        stats.running_mean = mean;
+        stats.running_var = variance;
     }
 
     /// Running mean and variance of the image's batch norm, or of a block's, moved by the last

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::front::{self, BAND_BINS, BAND_ROW, Kernel, PAIRS, ROW, Roots, TIME_BINS, Vector};
 use super::pack::{Packed, PackedMatrix};
-use super::{BANDS, FRAMES, MIDDLE, Outputs, PENULTIMATE, TAGS};
+use super::{BANDS, FRAMES, MIDDLE, MusicnnTensors, Outputs, PENULTIMATE, TAGS};
 use crate::Isa;
 use crate::buffer::{Buffer, SharedSlice};
 use crate::networks::team::{Team, with_team};
@@ -88,21 +88,15 @@ impl MusicnnScratch {
 }
 
 impl FastMusicnn {
-    /// - `values(name, shape)`: the weights of the tensor of this name, or an error if it is
-    ///   missing or of another shape
-    /// - `hears_mean`: see [`super::convolutions`]
-    pub fn new<'w, E>(
-        values: impl Fn(&str, &[usize]) -> Result<&'w [f32], E>,
-        hears_mean: bool,
-        isa: Isa,
-    ) -> Result<Self, E> {
-        let packed = Packed::new(&values, hears_mean, isa.lanes())?;
-        Ok(Self {
+    /// # Panics
+    /// If there are other tensors than the network has, or of other lengths.
+    pub fn new(tensors: &MusicnnTensors<'_>, isa: Isa) -> Self {
+        Self {
             isa,
-            packed,
+            packed: Packed::new(tensors, isa.lanes()),
             roots: Roots::new(),
             idle: Mutex::default(),
-        })
+        }
     }
 
     /// - `mels`: `[n][96][187]`

@@ -7,38 +7,21 @@
 //! next layer's bias instead of being computed.
 
 use super::front::{BAND_BINS, TAPS, TIME_BINS};
-use super::{BANDS, DENSE, EPSILON, FRAMES, FRONT, JOINED, MIDDLE, NORMS, PENULTIMATE, TAGS};
+use super::{BANDS, EPSILON, FRAMES, FRONT, JOINED, MIDDLE, MusicnnTensors, PENULTIMATE, TAGS};
 use crate::buffer::Buffer;
 
 /// Below this, a filter's weights change no output by more than rounding does (spectrograms are
 /// below 10).
 const NOTHING: f64 = 1e-10;
 
-/// The weights of a name and shape; an error of the caller's where there are none.
-type Values<'f, 'w, E> = &'f dyn Fn(&str, &[usize]) -> Result<&'w [f32], E>;
-
-struct NamedWeights<'f, 'w, E>(Values<'f, 'w, E>);
-
-impl<'w, E> NamedWeights<'_, 'w, E> {
-    fn values(&self, layer: &str, field: &str, shape: &[usize]) -> Result<&'w [f32], E> {
-        (self.0)(&format!("{layer}.{field}"), shape)
-    }
-
-    /// Batch norm as `scale · x + shift`.
-    fn norm(&self, index: usize) -> Result<Vec<(f64, f64)>, E> {
-        let (name, channels) = NORMS[index];
-        let field = |field| self.values(name, field, &[channels]);
-        let gamma = field("weight")?;
-        let beta = field("bias")?;
-        let mean = field("running_mean")?;
-        let variance = field("running_var")?;
-        Ok((0..channels)
-            .map(|c| {
-                let scale = f64::from(gamma[c]) / (f64::from(variance[c]) + EPSILON).sqrt();
-                (scale, f64::from(beta[c]) - scale * f64::from(mean[c]))
-            })
-            .collect())
-    }
+/// Batch norm as `scale · x + shift`.
+fn norm([gamma, beta, mean, variance]: [&[f32]; 4]) -> Vec<(f64, f64)> {
+    (0..gamma.len())
+        .map(|c| {
+            let scale = f64::from(gamma[c]) / (f64::from(variance[c]) + EPSILON).sqrt();
+            (scale, f64::from(beta[c]) - scale * f64::from(mean[c]))
+        })
+        .collect()
 }
 
 /// A convolution with the batch norm after it.
@@ -126,22 +109,16 @@ pub(super) struct Packed {
 type Column = Option<usize>;
 
 impl Packed {
-    /// - `values(name, shape)`: the weights of a tensor
-    /// - `hears_mean`: see [`super::convolutions`]
-    pub(super) fn new<E>(
-        values: Values<'_, '_, E>,
-        hears_mean: bool,
-        lanes: usize,
-    ) -> Result<Self, E> {
-        let source = NamedWeights(values);
-        let mut layers = Vec::new();
-        for (i, layer) in super::convolutions(hears_mean).iter().enumerate() {
-            layers.push(NormedConvolution {
-                weight: source.values(layer.name, "weight", layer.shape)?,
-                bias: source.values(layer.name, "bias", &layer.shape[..1])?,
-                norm: source.norm(i + 1)?,
-            });
-        }
+    pub(super) fn new(tensors: &MusicnnTensors<'_>, lanes: usize) -> Self {
+        let layers: Vec<NormedConvolution> = tensors
+            .convolutions
+            .iter()
+            .map(|layer| NormedConvolution {
+                weight: layer.weight,
+                bias: layer.bias,
+                norm: norm(layer.norm.expect("each convolution has a batch norm")),
+            })
+            .collect();
 
         // The front: columns of computed filters, and constants for the rest.
         let mut constants = vec![None; JOINED];
@@ -225,18 +202,17 @@ impl Packed {
         for stage in 1..3 {
             columns.extend(order.iter().map(|&f| Some(FRONT + MIDDLE * stage + f)));
         }
-        Ok(Self {
-            input: source
-                .norm(0)
-                .map(|norm| (norm[0].0 as f32, norm[0].1 as f32))?,
-            hears_mean,
+        let (scale, shift) = norm(tensors.input)[0];
+        Self {
+            input: (scale as f32, shift as f32),
+            hears_mean: tensors.hears_mean,
             banks,
             front_width,
             middle,
-            dense: pack_dense(&source, &columns, &constants, lanes)?,
-            logits: pack_logits(&source, lanes)?,
+            dense: pack_dense(tensors, &columns, &constants, lanes),
+            logits: pack_logits(tensors.tags, lanes),
             bias_rows: (0..FRAMES).map(bias_row).collect(),
-        })
+        }
     }
 }
 
@@ -401,17 +377,16 @@ fn pack_middle(
 /// Batch norm of the pools, dense layer, and the penultimate layer's batch norm.
 ///
 /// Inputs are the maxima of all columns, then their means.
-fn pack_dense<E>(
-    source: &NamedWeights<'_, '_, E>,
+fn pack_dense(
+    tensors: &MusicnnTensors<'_>,
     columns: &[Column],
     constants: &[Option<f64>],
     lanes: usize,
-) -> Result<PackedMatrix, E> {
-    let (name, outputs, inputs) = DENSE[0];
-    let weight = source.values(name, "weight", &[outputs, inputs])?;
-    let bias = source.values(name, "bias", &[outputs])?;
-    let pools = source.norm(9)?;
-    let after = source.norm(10)?;
+) -> PackedMatrix {
+    let (weight, bias) = tensors.dense;
+    let inputs = 2 * JOINED;
+    let pools = norm(tensors.pools);
+    let after = norm(tensors.penultimate);
     let mut matrix = PackedMatrix::new(2 * columns.len(), PENULTIMATE, 1, lanes);
     for o in 0..PENULTIMATE {
         // `2 · channel` is a channel's maximum, `2 · channel + 1` its mean.
@@ -441,19 +416,16 @@ fn pack_dense<E>(
         matrix.scale.as_mut_slice()[o] = after[o].0 as f32;
         matrix.shift.as_mut_slice()[o] = after[o].1 as f32;
     }
-    Ok(matrix)
+    matrix
 }
 
-fn pack_logits<E>(source: &NamedWeights<'_, '_, E>, lanes: usize) -> Result<PackedMatrix, E> {
-    let (name, outputs, inputs) = DENSE[1];
-    let weight = source.values(name, "weight", &[outputs, inputs])?;
-    let bias = source.values(name, "bias", &[outputs])?;
-    let mut matrix = PackedMatrix::new(inputs, TAGS, 1, lanes);
-    for o in 0..outputs {
-        for i in 0..inputs {
-            matrix.set(i, o, f64::from(weight[o * inputs + i]), lanes);
+fn pack_logits((weight, bias): (&[f32], &[f32]), lanes: usize) -> PackedMatrix {
+    let mut matrix = PackedMatrix::new(PENULTIMATE, TAGS, 1, lanes);
+    for o in 0..TAGS {
+        for i in 0..PENULTIMATE {
+            matrix.set(i, o, f64::from(weight[o * PENULTIMATE + i]), lanes);
         }
         matrix.bias.as_mut_slice()[o] = bias[o];
     }
-    Ok(matrix)
+    matrix
 }
