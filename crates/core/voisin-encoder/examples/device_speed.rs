@@ -13,11 +13,11 @@ use std::time::Instant;
 use ndarray::{Array2, s};
 use rayon::prelude::*;
 use voisin_base::random::Random;
+use voisin_encoder::openl3::{OpenL3Train, OpenL3TrainOnDevice, OpenL3Weights, WINDOW};
 use voisin_encoder::{
-    Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelRef, OpenL3TrainOnDevice,
-    Precision, VectorsOnDevice,
+    Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelRef, Precision,
+    VectorsOnDevice,
 };
-use voisin_kernels::conv::{OpenL3Train, OpenL3Weights, WINDOW};
 
 /// Median seconds of a few repetitions after one that does not count.
 fn seconds(

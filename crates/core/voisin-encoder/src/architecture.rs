@@ -30,17 +30,20 @@ pub enum Architecture {
     /// sizes are in [`ModelManifest::clap`](crate::ModelManifest::clap). Only as a model of one
     /// network.
     Clap,
+    /// A network of another program as an ONNX file ([`ModelManifest::onnx`](crate::ModelManifest::onnx)). Only as a
+    /// model of one network.
+    Onnx,
 }
 
 impl Architecture {
     /// Every architecture whose layers are given.
     pub const ALL: [Self; 3] = [Self::OpenL3, Self::Musicnn, Self::Vgg];
 
-    /// Length of an embedding; of [`Layers`](Self::Layers) and [`Clap`](Self::Clap) 0, since their
-    /// manifest says.
+    /// Length of an embedding; of [`Layers`](Self::Layers), [`Clap`](Self::Clap) and [`Onnx`](Self::Onnx) 0, since
+    /// their manifest says.
     pub fn dimension(self) -> usize {
         match self {
-            Self::Layers | Self::Clap => 0,
+            Self::Layers | Self::Clap | Self::Onnx => 0,
             Self::OpenL3 => 512,
             Self::Musicnn => 200,
             Self::Vgg => VGG_PENULTIMATE,
@@ -52,7 +55,7 @@ impl Architecture {
     pub fn front_end(self) -> MelConfig {
         match self {
             Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
-            Self::Musicnn | Self::Vgg | Self::Layers => MelConfig::musicnn(),
+            Self::Musicnn | Self::Vgg | Self::Layers | Self::Onnx => MelConfig::musicnn(),
             Self::Clap => MelConfig::clap(false, [50.0, 14_000.0]),
         }
     }
@@ -64,15 +67,15 @@ impl Architecture {
             Self::OpenL3 => &["audio_embedding_layer"],
             Self::Musicnn => &["penultimate"],
             Self::Vgg => &["pool5"],
-            Self::Layers | Self::Clap => &[],
+            Self::Layers | Self::Clap | Self::Onnx => &[],
         }
     }
 
     /// `[n_mels, n_frames]` of a window: the only input size that the network takes; of
-    /// [`Layers`](Self::Layers) zeros, since they take what their front end makes.
+    /// [`Layers`](Self::Layers) and [`Onnx`](Self::Onnx) zeros, since they take what their front end makes.
     pub fn input_shape(self) -> [usize; 2] {
         match self {
-            Self::Layers => [0, 0],
+            Self::Layers | Self::Onnx => [0, 0],
             Self::Clap => crate::clap::SHAPE,
             Self::OpenL3 => [128, 199],
             Self::Musicnn | Self::Vgg => [96, 187],
@@ -88,6 +91,7 @@ impl fmt::Display for Architecture {
             Self::Vgg => "vgg",
             Self::Layers => "layers",
             Self::Clap => "clap",
+            Self::Onnx => "onnx",
         })
     }
 }

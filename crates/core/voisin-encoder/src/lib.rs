@@ -22,29 +22,22 @@
 mod architecture;
 mod backend;
 mod batcher;
-#[cfg(any(test, feature = "cuda"))]
-mod channels_last;
 mod clap;
 mod device;
 mod embedding;
 mod error;
-#[cfg(any(test, feature = "cuda"))]
-mod gpu_networks;
 #[cfg(feature = "cuda")]
 mod launch;
-mod layers;
 mod manifest;
 mod models;
-mod musicnn;
 mod network;
-mod openl3;
-mod openl3_train;
+mod networks;
+mod onnx;
+pub mod openl3;
 mod projection;
 mod stack;
 mod tensor_file;
-mod tensors;
 mod vectors;
-mod vgg;
 mod weights;
 
 pub use architecture::Architecture;
@@ -62,7 +55,7 @@ pub use models::{
     read_foreign_weights_by,
 };
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
-pub use openl3_train::OpenL3TrainOnDevice;
+pub use onnx::{OnnxAxis, OnnxSettings, OnnxText, onnx_is_missing, onnx_vector_length};
 pub use projection::TagLayer;
 pub use stack::{
     FinishedStack, FirstWeights, Stack, StackLayer, StackShape, StackTensor, StackTrain,

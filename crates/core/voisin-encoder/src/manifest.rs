@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Architecture, ClapTowers, EncoderError};
+use super::{Architecture, ClapTowers, EncoderError, OnnxSettings};
 use voisin_features::MelConfig;
 
 /// The card of a model.
@@ -17,7 +17,7 @@ use voisin_features::MelConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelManifest {
-    /// Version of this layout: 1, or 2 to 4 where one of the fields is used that came with it.
+    /// Version of this layout: 1, or 2 to 5 where one of the fields is used that came with it.
     pub format: u32,
     /// Short name, as `--model` takes it.
     pub name: String,
@@ -65,6 +65,10 @@ pub struct ModelManifest {
     #[doc(hidden)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clap: Option<ClapTowers>,
+    /// How a network of [`Architecture::Onnx`] is fed. Format 5.
+    #[doc(hidden)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onnx: Option<OnnxSettings>,
 }
 
 /// How a track's vector is made of the vectors of its windows.
@@ -165,7 +169,7 @@ impl ModelManifest {
     /// Layout of a manifest that uses none of the later fields: every voisin reads it.
     pub const FORMAT: u32 = 1;
     /// Newest layout that this version of voisin reads.
-    pub const NEWEST_FORMAT: u32 = 4;
+    pub const NEWEST_FORMAT: u32 = 5;
 
     /// Identity of the vectors that this model makes: 32 hexadecimal digits.
     ///
@@ -196,6 +200,10 @@ impl ModelManifest {
             let ends = [sizes.channels, sizes.mlp_ratio, towers.projection];
             hasher.update(format!("clap {stages:?} {ends:?}\0"));
         }
+        if let Some(settings) = &self.onnx {
+            hasher.update(settings.fingerprint());
+            hasher.update([0]);
+        }
         // Fields that only name a default (the first layer, the mean) change no vector, and outputs
         // never do.
         for network in &self.networks {
@@ -223,9 +231,18 @@ impl ModelManifest {
     pub fn own_dimension(&self) -> usize {
         match self.architecture {
             // Its last layer decides, which only the manifest lists.
-            Architecture::Layers | Architecture::Clap => self.dimension,
+            Architecture::Layers | Architecture::Clap | Architecture::Onnx => self.dimension,
             fixed => fixed.dimension(),
         }
+    }
+
+    /// Whether there is a network that reads sentences.
+    pub fn reads(&self) -> bool {
+        let text = self
+            .onnx
+            .as_ref()
+            .and_then(|settings| settings.text.as_ref());
+        self.clap.is_some() || text.is_some()
     }
 
     /// Numbers of a window's vector, from the first, of networks that hear every window.
@@ -238,7 +255,9 @@ impl ModelManifest {
     /// `[n_mels, n_frames]` that its own network takes.
     pub fn input_shape(&self) -> [usize; 2] {
         match self.architecture {
-            Architecture::Layers => [self.front_end.n_mels(), self.front_end.n_frames()],
+            Architecture::Layers | Architecture::Onnx => {
+                [self.front_end.n_mels(), self.front_end.n_frames()]
+            }
             fixed => fixed.input_shape(),
         }
     }
@@ -289,6 +308,7 @@ impl ModelManifest {
             outputs: Vec::new(),
             networks: Vec::new(),
             clap: None,
+            onnx: None,
         }
     }
 }
@@ -333,6 +353,7 @@ mod tests {
             outputs: Vec::new(),
             networks: Vec::new(),
             clap: None,
+            onnx: None,
         }
     }
 
@@ -390,6 +411,81 @@ mod tests {
             })
             .contains("update voisin")
         );
+    }
+
+    #[test]
+    fn an_onnx_network_says_how_it_is_fed() {
+        use crate::OnnxAxis::{Batch, Mel, Time};
+        let fed = |axes: &[crate::OnnxAxis]| {
+            Some(OnnxSettings {
+                input: "mel".into(),
+                axes: axes.to_vec(),
+                text: None,
+            })
+        };
+        let onnx = ModelManifest {
+            format: 5,
+            architecture: Architecture::Onnx,
+            dimension: 384,
+            onnx: fed(&[Batch, Time, Mel]),
+            ..manifest()
+        };
+        let json = serde_json::to_string(&onnx).unwrap();
+        assert_eq!(
+            ModelManifest::parse(&json, Path::new("m.json")).unwrap(),
+            onnx
+        );
+        for (changed, expected) in [
+            (
+                ModelManifest {
+                    onnx: None,
+                    ..onnx.clone()
+                },
+                "\"onnx\" is missing",
+            ),
+            (
+                ModelManifest {
+                    format: 4,
+                    ..onnx.clone()
+                },
+                "\"format\": 5",
+            ),
+            (
+                ModelManifest {
+                    dimension: 0,
+                    ..onnx.clone()
+                },
+                "\"dimension\" is 0",
+            ),
+            (
+                ModelManifest {
+                    onnx: fed(&[Batch, Time]),
+                    ..onnx.clone()
+                },
+                "\"axes\" of",
+            ),
+            (
+                ModelManifest {
+                    onnx: fed(&[Time, Mel, Time]),
+                    ..onnx.clone()
+                },
+                "\"axes\" of",
+            ),
+            (
+                ModelManifest {
+                    onnx: fed(&[Time, Mel]),
+                    ..manifest()
+                },
+                "\"architecture\": \"onnx\"",
+            ),
+        ] {
+            assert!(reason(&changed).contains(expected), "{}", reason(&changed));
+        }
+        let turned = ModelManifest {
+            onnx: fed(&[Batch, Mel, Time]),
+            ..onnx.clone()
+        };
+        assert_ne!(turned.fingerprint(), onnx.fingerprint());
     }
 
     #[test]

@@ -8,12 +8,11 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use super::manifest::sha256_hex;
-use super::openl3::fast_weights;
+use super::openl3::OpenL3Weights;
 use super::tensor_file::WeightTensor;
 use super::{EncoderError, ModelManifest, Weights};
 use voisin_base::{atomic_file, directories, regular_file};
 use voisin_features::{MelConfig, OpenL3Variant};
-use voisin_kernels::conv::OpenL3Weights;
 
 /// The model used when none is named.
 pub const DEFAULT_MODEL: &str = voisin_models::NAMES[0];
@@ -253,7 +252,7 @@ impl ModelRef {
         }
         // Names and shapes decide: another network's tensors are reported as missing.
         model.weights.check(super::Architecture::OpenL3)?;
-        fast_weights(&model.weights)
+        OpenL3Weights::of(&model.weights)
     }
 
     /// The card and a file of the folder that the model's files lie in; `None` for a model that is built in, or weights
@@ -457,6 +456,7 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         outputs: Vec::new(),
         networks: Vec::new(),
         clap: None,
+        onnx: None,
     };
     Ok(Found {
         manifest,

@@ -1,6 +1,5 @@
 //! The encoder: a model on a device.
 
-use candle_core::{DType, Tensor};
 use ndarray::{Array2, Axis, concatenate, s};
 
 use super::architecture::VGG_TAGS;
@@ -8,11 +7,13 @@ use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
 use super::clap::ClapFiles;
 use super::models::Found;
+use super::networks::{InCandle, NetworkWay};
+use super::onnx::OnnxFiles;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
-use super::{musicnn, openl3, vgg};
 use voisin_features::MelConfig;
-use voisin_kernels::{Precision, conv, isa};
+use voisin_kernels::Precision;
+use voisin_kernels::musicnn::TAGS;
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
@@ -95,169 +96,6 @@ pub struct Tagged {
     pub logits: Array2<f32>,
 }
 
-impl Backend for conv::FastChain {
-    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
-        let mut embeddings = vec![0.0; n * self.dimension()];
-        self.forward(mels, n, &mut embeddings);
-        Ok(Pass {
-            embeddings,
-            logits: Vec::new(),
-        })
-    }
-
-    fn precision(&self) -> Precision {
-        self.precision()
-    }
-}
-
-impl Backend for musicnn::FastMusicnn {
-    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
-        let outputs = self.forward(mels, n);
-        Ok(Pass {
-            embeddings: outputs.penultimate,
-            logits: outputs.logits,
-        })
-    }
-}
-
-/// A network in Candle.
-struct InCandle<N> {
-    network: N,
-    device: candle_core::Device,
-    shape: [usize; 2],
-    precision: Precision,
-}
-
-/// The type of Candle's tensors.
-fn dtype(precision: Precision) -> DType {
-    match precision {
-        Precision::F32 => DType::F32,
-        Precision::Bf16 => DType::BF16,
-    }
-}
-
-impl<N> InCandle<N> {
-    fn input(&self, mels: &[f32], n: usize) -> Result<Tensor, EncoderError> {
-        let input = Tensor::from_slice(mels, (n, 1, self.shape[0], self.shape[1]), &self.device)?;
-        Ok(input.to_dtype(dtype(self.precision))?)
-    }
-}
-
-fn values(tensor: &Tensor) -> Result<Vec<f32>, EncoderError> {
-    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
-}
-
-impl Backend for InCandle<openl3::OpenL3> {
-    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
-        let embeddings = values(&self.network.forward(&self.input(mels, n)?)?)?;
-        Ok(Pass {
-            embeddings,
-            logits: Vec::new(),
-        })
-    }
-
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-}
-
-impl Backend for InCandle<musicnn::Musicnn> {
-    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
-        let (penultimate, logits) = self.network.forward(&self.input(mels, n)?)?;
-        Ok(Pass {
-            embeddings: values(&penultimate)?,
-            logits: values(&logits)?,
-        })
-    }
-
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-}
-
-impl Backend for InCandle<vgg::Vgg> {
-    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
-        let (penultimate, logits) = self.network.forward(&self.input(mels, n)?)?;
-        Ok(Pass {
-            embeddings: values(&penultimate)?,
-            logits: values(&logits)?,
-        })
-    }
-
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-}
-
-/// The network in Candle, on a device of Candle's.
-pub(super) fn in_candle(
-    architecture: Architecture,
-    weights: &Weights,
-    device: &candle_core::Device,
-    precision: Precision,
-) -> Result<Box<dyn Backend>, EncoderError> {
-    let variables = weights.var_builder(device, dtype(precision))?;
-    let device = device.clone();
-    let shape = architecture.input_shape();
-    Ok(match architecture {
-        Architecture::OpenL3 => {
-            let network = openl3::OpenL3::new(&weights.openl3_channels(), &variables)?;
-            Box::new(InCandle {
-                network,
-                device,
-                shape,
-                precision,
-            })
-        }
-        Architecture::Musicnn => {
-            let network = musicnn::Musicnn::new(&variables, super::weights::hears_mean(weights))?;
-            Box::new(InCandle {
-                network,
-                device,
-                shape,
-                precision,
-            })
-        }
-        Architecture::Layers | Architecture::Clap => return Err(needs_manifest(weights)),
-        Architecture::Vgg => Box::new(InCandle {
-            network: vgg::Vgg::new(&variables)?,
-            device,
-            shape,
-            precision,
-        }),
-    })
-}
-
-/// The network on a GPU.
-#[cfg(feature = "cuda")]
-fn on_gpu(
-    architecture: Architecture,
-    weights: &Weights,
-    device: &candle_core::Device,
-    precision: Precision,
-) -> Result<Box<dyn Backend>, EncoderError> {
-    Ok(Box::new(super::gpu_networks::GpuNetwork::new(
-        architecture,
-        weights,
-        device,
-        precision,
-    )?))
-}
-
-/// Without the feature there is none.
-#[cfg(not(feature = "cuda"))]
-use in_candle as on_gpu;
-
-impl Backend for Box<dyn Backend> {
-    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
-        self.as_ref().forward(mels, n)
-    }
-
-    fn precision(&self) -> Precision {
-        self.as_ref().precision()
-    }
-}
-
 impl Encoder {
     /// Finds the model, checks its weights against its manifest, and prepares the network on
     /// `device`.
@@ -278,13 +116,20 @@ impl Encoder {
                 manifest: files.manifest,
             });
         }
+        if let Some(files) = OnnxFiles::of(model)? {
+            return Ok(Self {
+                networks: vec![Network::onnx(&files, options)?],
+                device: device.clone(),
+                manifest: files.manifest,
+            });
+        }
         let Found {
             manifest,
             weights,
             others,
         } = model.find()?;
-        let mut networks = vec![Network::of(&manifest, &weights, device, options)?];
-        for (network, weights) in manifest.networks.iter().zip(&others) {
+        let mut networks = vec![Network::of(&manifest, weights, device, options)?];
+        for (network, weights) in manifest.networks.iter().zip(others) {
             let dimension = network.dimension();
             let further = Network::new(network.architecture, dimension, weights, device, options)?;
             networks.push(Network {
@@ -362,7 +207,7 @@ impl Encoder {
                 name: manifest.name,
             });
         }
-        let network = Network::of(&manifest, weights, device, options)?;
+        let network = Network::of(&manifest, weights.clone(), device, options)?;
         Ok(Self {
             manifest,
             device: device.clone(),
@@ -515,57 +360,42 @@ impl Encoder {
     }
 }
 
+/// The network on its device; on a GPU it is built on a thread of its own.
+fn start<B: Backend + 'static>(
+    device: &Device,
+    batch: usize,
+    build: impl FnOnce() -> Result<B, EncoderError> + Send + 'static,
+) -> Result<Box<dyn Backend>, EncoderError> {
+    Ok(if device.is_gpu() {
+        Box::new(Batcher::start(build, batch)?)
+    } else {
+        Box::new(build()?)
+    })
+}
+
 impl Network {
     /// A model's own.
     fn of(
         manifest: &ModelManifest,
-        weights: &Weights,
+        weights: Weights,
         device: &Device,
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
-        if manifest.architecture == Architecture::Layers {
-            let shape = manifest.input_shape();
-            let dimension = manifest.dimension;
-            let layers = manifest.layers.clone();
-            let in_candle = options.engine == CpuPath::Candle;
-            // In a closure, because a GPU's network is built on a thread of its own.
-            let build = {
-                let weights = weights.clone();
-                let device = device.clone();
-                move || {
-                    super::stack::LayersEncoder::new(
-                        &layers, shape, dimension, &weights, &device, in_candle,
-                    )
-                }
-            };
-            let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
-            let backend: Box<dyn Backend> = if device.is_gpu() {
-                Box::new(Batcher::start(
-                    move || Ok(Box::new(build()?) as Box<dyn Backend>),
-                    batch,
-                )?)
-            } else {
-                Box::new(build()?)
-            };
-            let projection = Projection::default();
-            return Ok(Self {
-                shape,
-                dimension,
-                every: 1,
-                backend,
-                projection,
-                untold: 0,
-                tags: 0,
-                batch,
-            });
+        if manifest.architecture != Architecture::Layers {
+            let dimension = manifest.own_dimension();
+            return Self::new(manifest.architecture, dimension, weights, device, options);
         }
-        Self::new(
-            manifest.architecture,
-            manifest.own_dimension(),
-            weights,
-            device,
-            options,
-        )
+        let shape = manifest.input_shape();
+        let dimension = manifest.dimension;
+        let layers = manifest.layers.clone();
+        let in_candle = options.engine == CpuPath::Candle;
+        let on = device.clone();
+        let build = move || {
+            super::stack::LayersEncoder::new(&layers, shape, dimension, &weights, &on, in_candle)
+        };
+        let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
+        let backend = start(device, batch, build)?;
+        Ok(Self::bare(shape, dimension, backend, batch))
     }
 
     /// CLAP's, which hears.
@@ -578,93 +408,77 @@ impl Network {
             .batch
             .unwrap_or_else(|| default_batch(Architecture::Clap, device, true))
             .max(1);
-        let backend: Box<dyn Backend> = if device.is_gpu() {
-            let files = files.clone();
-            let on = device.candle().clone();
-            Box::new(Batcher::start(move || files.audio(&on), batch)?)
-        } else {
-            Box::new(files.audio(device.candle())?)
-        };
-        Ok(Self {
-            shape: Architecture::Clap.input_shape(),
-            dimension: files.towers.projection,
+        let shape = Architecture::Clap.input_shape();
+        let dimension = files.towers.projection;
+        let files = files.clone();
+        let on = device.candle().clone();
+        let backend = start(device, batch, move || files.audio(&on))?;
+        Ok(Self::bare(shape, dimension, backend, batch))
+    }
+
+    /// Another program's, on a CPU.
+    fn onnx(files: &OnnxFiles, options: &EncoderOptions) -> Result<Self, EncoderError> {
+        let manifest = &files.manifest;
+        let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
+        let shape = manifest.input_shape();
+        Ok(Self::bare(shape, manifest.dimension, files.audio()?, batch))
+    }
+
+    /// One that hears every window and has nothing behind it.
+    fn bare(shape: [usize; 2], dimension: usize, backend: Box<dyn Backend>, batch: usize) -> Self {
+        Self {
+            shape,
+            dimension,
             every: 1,
             backend,
             projection: Projection::default(),
             untold: 0,
             tags: 0,
             batch,
-        })
+        }
     }
 
     /// - `dimension`: of its search vector
     fn new(
         architecture: Architecture,
         dimension: usize,
-        weights: &Weights,
+        weights: Weights,
         device: &Device,
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {
         weights.check(architecture)?;
-        let projection = if options.raw {
-            Projection::default()
+        let bare = architecture.dimension();
+        let (dimension, projection) = if options.raw {
+            (bare, Projection::default())
         } else {
-            Projection::read(weights, architecture.dimension(), dimension)?
+            (dimension, Projection::read(&weights, bare, dimension)?)
         };
         let candle = options.engine == CpuPath::Candle;
         let mut batch = options
             .batch
             .unwrap_or_else(|| default_batch(architecture, device, candle))
             .max(1);
-        let backend: Box<dyn Backend> = if device.is_gpu() {
+        if device.is_gpu() {
             // Candle counts a tensor's numbers in 32 bits, so the card's memory is not the only
             // limit.
             batch = batch.min((LARGEST_ON_GPU - 1) / columns(architecture));
-            let weights = weights.clone();
-            let on = device.candle().clone();
-            let precision = options.precision;
-            let build = move || {
-                let network = if candle { in_candle } else { on_gpu };
-                network(architecture, &weights, &on, precision)
-            };
-            Box::new(Batcher::start(build, batch)?)
-        } else if candle {
-            // Candle's products on a CPU know no bf16.
-            in_candle(architecture, weights, device.candle(), Precision::F32)?
-        } else {
-            match architecture {
-                Architecture::OpenL3 => Box::new(conv::FastChain::openl3(
-                    &openl3::fast_weights(weights)?,
-                    isa()?,
-                    options.precision,
-                )),
-                Architecture::Musicnn => Box::new(musicnn::fast(weights, isa()?)?),
-                Architecture::Vgg => Box::new(vgg::FastVgg::new(weights, isa()?)?),
-                Architecture::Layers | Architecture::Clap => return Err(needs_manifest(weights)),
-            }
-        };
+        }
+        let on = device.candle().clone();
+        let way = NetworkWay::of(options.engine, &on)?;
+        let precision = options.precision;
+        let build = move || InCandle::new(architecture, &weights, &on, way, precision);
+        let backend = start(device, batch, build)?;
         // Only now, as OpenL3's tags are in the layer behind the network.
         let tags = match architecture {
-            Architecture::Musicnn => musicnn::TAGS,
+            Architecture::Musicnn => TAGS,
             Architecture::Vgg => VGG_TAGS,
             Architecture::OpenL3 => projection.tags(),
-            Architecture::Layers | Architecture::Clap => 0,
+            Architecture::Layers | Architecture::Clap | Architecture::Onnx => 0,
         } + projection.vector_tags();
-        let dimension = if options.raw {
-            architecture.dimension()
-        } else {
-            dimension
-        };
-        let shape = architecture.input_shape();
         Ok(Self {
-            shape,
-            dimension,
-            every: 1,
-            backend,
             projection,
-            untold: 0,
             tags,
-            batch,
+            ..Self::bare(architecture.input_shape(), dimension, backend, batch)
         })
     }
 
@@ -720,13 +534,6 @@ impl Network {
 /// Windows that go through a network of layers at once.
 const LAYERS_BATCH: usize = 8;
 
-/// Weights alone do not describe a network of layers.
-fn needs_manifest(weights: &Weights) -> EncoderError {
-    EncoderError::UnknownArchitecture {
-        origin: weights.origin().to_owned(),
-    }
-}
-
 /// Numbers that a tensor on a GPU may have: Candle counts them in 32 bits, and does not come to an
 /// end beyond.
 pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
@@ -740,7 +547,7 @@ fn columns(architecture: Architecture) -> usize {
         Architecture::Musicnn => 187 * 59 * 7 * 38,
         // Scores of attention in the first stage, at the largest published size.
         Architecture::Clap => 64 * 4 * 64 * 64,
-        Architecture::Layers => 1 << 26,
+        Architecture::Layers | Architecture::Onnx => 1 << 26,
     }
 }
 

@@ -319,7 +319,9 @@ impl TagsOfPart {
         let linear = match architecture {
             Architecture::Musicnn => Linear::read(weights, "dense_1", dimension)?,
             Architecture::OpenL3 => Linear::read(weights, "tags", dimension)?,
-            Architecture::Vgg | Architecture::Layers | Architecture::Clap => None,
+            Architecture::Vgg | Architecture::Layers | Architecture::Clap | Architecture::Onnx => {
+                None
+            }
         };
         let Some(linear) = linear else {
             return Ok(None);

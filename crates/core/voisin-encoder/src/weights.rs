@@ -8,11 +8,9 @@ use candle_nn::VarBuilder;
 use safetensors::Dtype;
 
 use super::tensor_file::{WeightTensor, read_safetensors};
-use super::tensors::{OPENL3_CHANNELS, musicnn_tensors, openl3_layer, openl3_tensors};
-use super::{Architecture, EncoderError};
+use super::{Architecture, EncoderError, networks};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
-use voisin_kernels::musicnn::CONVOLUTIONS;
 
 /// The tensors of a model under the names that the architecture uses.
 ///
@@ -146,14 +144,8 @@ impl Weights {
 
     /// Checks that every tensor of `architecture` is there, in its shape, and finite.
     pub fn check(&self, architecture: Architecture) -> Result<(), EncoderError> {
-        let tensors = match architecture {
-            Architecture::OpenL3 => openl3_tensors(&self.openl3_channels()),
-            Architecture::Musicnn => musicnn_tensors(hears_mean(self)),
-            Architecture::Vgg => architecture.tensors(),
-            // Only a manifest knows those; they are looked at when the network is made.
-            Architecture::Layers | Architecture::Clap => Vec::new(),
-        };
-        for (name, shape) in tensors {
+        // Of a network that only a manifest knows there are none; they are looked at when it is made.
+        for (name, shape) in networks::tensors(architecture, Some(self)) {
             if self
                 .values(&name, &shape, architecture)?
                 .iter()
@@ -168,41 +160,13 @@ impl Weights {
         Ok(())
     }
 
-    /// Channels before and after each convolution of an OpenL3-shaped network: its own, where the
-    /// eight filter banks fit each other, have multiples of 16 channels, and end in 512; else
-    /// OpenL3's, for a check to say what does not fit.
-    pub(crate) fn openl3_channels(&self) -> [usize; 9] {
-        let mut channels = OPENL3_CHANNELS;
-        for i in 0..8 {
-            let shape = self
-                .tensor(&format!("{}.weight", openl3_layer(i)))
-                .map(|tensor| tensor.shape.as_slice());
-            match shape {
-                Some(&[out, input, 3, 3])
-                    if input == channels[i]
-                        && (16..=1024).contains(&out)
-                        && out.is_multiple_of(16) =>
-                {
-                    channels[i + 1] = out;
-                }
-                _ => return OPENL3_CHANNELS,
-            }
-        }
-        if channels[8] == OPENL3_CHANNELS[8] {
-            channels
-        } else {
-            OPENL3_CHANNELS
-        }
-    }
-
     /// Seeded random weights: kernels uniform with the variance of He et al. (2015), and batch-norm
     /// statistics that are not trivial, so that a test sees a mistake in any of them.
     ///
     /// The numbers come from a formula that other languages can repeat exactly (`uniform`); the
     /// golden tests' generator does.
     pub fn random(architecture: Architecture, seed: u64) -> Self {
-        let tensors = architecture
-            .tensors()
+        let tensors = networks::tensors(architecture, None)
             .into_iter()
             .map(|(name, shape)| {
                 let count = shape.iter().product();
@@ -263,13 +227,4 @@ pub(crate) fn uniform(name: &str, seed: u64, count: usize) -> impl Iterator<Item
     });
     let mut random = Random::new(fnv.wrapping_add(seed));
     (0..count).map(move |_| f64::from(random.f32()))
-}
-
-/// Whether the temporal kernels of these weights have no axis for the bands: they hear the mean of
-/// the bands, as in Won, Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging
-/// models", SMC 2020.
-pub(super) fn hears_mean(weights: &Weights) -> bool {
-    weights
-        .tensor(&format!("{}.weight", CONVOLUTIONS[2].name))
-        .is_some_and(|tensor| tensor.shape.len() == 3)
 }

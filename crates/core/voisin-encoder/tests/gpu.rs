@@ -12,12 +12,12 @@
 
 use ndarray::{Array2, ArrayView2};
 use voisin_base::random::Random;
+use voisin_encoder::openl3::{OpenL3Train, OpenL3TrainOnDevice, OpenL3Weights};
 use voisin_encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Encoder, EncoderOptions, FirstWeights, ModelRef,
-    OpenL3TrainOnDevice, Precision, Stack, StackShape, StackTrain, VectorsOnDevice, models,
+    Precision, Stack, StackShape, StackTrain, VectorsOnDevice, models,
 };
 use voisin_features::MelFrontEnd;
-use voisin_kernels::conv::{OpenL3Train, OpenL3Weights};
 
 fn cpu() -> Device {
     DeviceChoice::Cpu.resolve().unwrap()

@@ -174,13 +174,10 @@ fn every_stage_of_reading_is_that_of_transformers() {
     let tower = open_clap(&weights, &folder.join("tokenizer.json"), &towers()).unwrap();
     let texts: Vec<String> =
         serde_json::from_slice(&std::fs::read(folder.join("texts.json")).unwrap()).unwrap();
-    let hidden = tower.hidden(&texts[0]).unwrap();
+    let [hidden, pooled] = tower.stages(&texts[0]).unwrap();
     let off = error(&flat(&hidden), &answers["text hidden"]);
     assert!(off < 1e-4, "hidden: {off:e}");
-    let off = error(
-        &flat(&tower.pooled(&hidden).unwrap()),
-        &answers["text pooled"],
-    );
+    let off = error(&flat(&pooled), &answers["text pooled"]);
     assert!(off < 1e-4, "pooled: {off:e}");
     let vectors: Vec<f32> = texts
         .iter()

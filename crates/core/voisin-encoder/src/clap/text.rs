@@ -11,6 +11,11 @@ use ndarray::Array2;
 use tokenizers::Tokenizer;
 
 use super::{ClapFiles, ClapProjection, ClapTextSizes, ClapTowers};
+use crate::onnx::OnnxFiles;
+#[cfg(feature = "onnx")]
+use crate::onnx::OnnxText;
+#[cfg(feature = "onnx")]
+use crate::onnx::running::OnnxReader;
 use crate::tensor_file::read_safetensors;
 use crate::{EncoderError, ModelRef};
 
@@ -20,11 +25,23 @@ const LONGEST_TEXT: usize = 4096;
 /// The network that reads, with its tokenizer. It runs on the CPU: a sentence is little work.
 pub struct ClapText {
     tokenizer: Tokenizer,
+    tower: TextTower,
+    /// Most tokens of a text.
+    longest: usize,
+}
+
+/// Who computes.
+enum TextTower {
+    Roberta(Box<Roberta>),
+    /// Another program's network, and the token that pads.
+    #[cfg(feature = "onnx")]
+    Onnx(OnnxReader, u32),
+}
+
+struct Roberta {
     model: XLMRobertaModel,
     pooler: Linear,
     projection: ClapProjection,
-    /// Most tokens of a text.
-    longest: usize,
 }
 
 impl std::fmt::Debug for ClapText {
@@ -37,13 +54,72 @@ impl ClapText {
     /// The text tower of a model; `None` for a model without one.
     pub fn load(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
         let Some(files) = ClapFiles::of(model)? else {
-            return Ok(None);
+            return Self::of_onnx(model);
         };
         let towers = &files.towers;
         let bytes = files.map(&files.manifest.weights, &files.manifest.weights_sha256)?;
         let tokens = files.map(&towers.tokenizer, &towers.tokenizer_sha256)?;
         let variables = super::variables(&bytes, &Device::Cpu)?;
         Self::new(towers, &variables, &tokens, Path::new(&towers.tokenizer)).map(Some)
+    }
+
+    /// Of an ONNX model.
+    fn of_onnx(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
+        let Some(files) = OnnxFiles::of(model)? else {
+            return Ok(None);
+        };
+        let Some(text) = &files.settings.text else {
+            return Ok(None);
+        };
+        #[cfg(not(feature = "onnx"))]
+        return Err(crate::onnx_is_missing(Path::new(&text.weights)));
+        #[cfg(feature = "onnx")]
+        {
+            let bytes = files.map(&text.weights, &text.weights_sha256)?;
+            let tokens = files.map(&text.tokenizer, &text.tokenizer_sha256)?;
+            let reader = OnnxReader::new(&bytes, text)?;
+            Self::reading(reader, text.tokens, &tokens, Path::new(&text.tokenizer)).map(Some)
+        }
+    }
+
+    /// The network that reads, of an import: its file, cut to one output, and its tokenizer.
+    ///
+    /// - returns: the network, and the length of its vectors
+    #[cfg(feature = "onnx")]
+    pub fn open_onnx(
+        bytes: &[u8],
+        text: &OnnxText,
+        tokenizer: &[u8],
+    ) -> Result<(Self, usize), EncoderError> {
+        let reader = OnnxReader::new(bytes, text)?;
+        let length = reader.dimension().ok_or_else(|| EncoderError::BadWeights {
+            origin: text.weights.clone(),
+            reason: "expected a vector for each text: name another output with --text-output"
+                .to_owned(),
+        })?;
+        let path = Path::new(&text.tokenizer);
+        Ok((Self::reading(reader, text.tokens, tokenizer, path)?, length))
+    }
+
+    #[cfg(feature = "onnx")]
+    fn reading(
+        reader: OnnxReader,
+        longest: usize,
+        tokens: &[u8],
+        path: &Path,
+    ) -> Result<Self, EncoderError> {
+        // RoBERTa's, BERT's and CLIP's.
+        const PADDINGS: [&str; 3] = ["<pad>", "[PAD]", "<|endoftext|>"];
+        let tokenizer = open_tokenizer(tokens, path)?;
+        let padding = PADDINGS
+            .into_iter()
+            .find_map(|token| tokenizer.token_to_id(token))
+            .unwrap_or(0);
+        Ok(Self {
+            tokenizer,
+            tower: TextTower::Onnx(reader, padding),
+            longest,
+        })
     }
 
     /// - `path`: of the tokenizer, for messages
@@ -53,23 +129,10 @@ impl ClapText {
         tokens: &[u8],
         path: &Path,
     ) -> Result<Self, EncoderError> {
-        let bad = |reason: String| EncoderError::BadWeights {
-            origin: path.display().to_string(),
-            reason: format!("expected a tokenizer.json of the tokenizers library: {reason}"),
-        };
-        // The library may panic at what contradicts itself; that must not end the process.
-        let mut tokenizer = std::panic::catch_unwind(|| Tokenizer::from_bytes(tokens))
-            .map_err(|_| bad("it contradicts itself".to_owned()))?
-            .map_err(|error| bad(error.to_string()))?;
-        // A file may ask for texts of one length; here each is read alone.
-        tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(None)
-            .map_err(|error| bad(error.to_string()))?;
+        let tokenizer = open_tokenizer(tokens, path)?;
         let sizes = &towers.text;
         let text = variables.pp("text_model");
-        Ok(Self {
-            tokenizer,
+        let roberta = Roberta {
             model: XLMRobertaModel::new(&config(sizes), text.clone())?,
             pooler: linear(sizes.hidden, sizes.hidden, text.pp("pooler.dense"))?,
             projection: ClapProjection::new(
@@ -77,6 +140,10 @@ impl ClapText {
                 towers.projection,
                 variables.pp("text_projection"),
             )?,
+        };
+        Ok(Self {
+            tokenizer,
+            tower: TextTower::Roberta(Box::new(roberta)),
             longest: sizes.positions - sizes.padding as usize - 1,
         })
     }
@@ -86,16 +153,22 @@ impl ClapText {
     /// # Errors
     /// It has no token, or one that the network does not know.
     pub fn vector(&self, text: &str) -> Result<Vec<f32>, EncoderError> {
-        let pooled = self.pooled(&self.hidden(text)?)?;
-        let vector = self.projection.vectors(&pooled)?.concat();
+        let ids = self.tokens(text)?;
+        let vector = match &self.tower {
+            TextTower::Roberta(roberta) => {
+                let pooled = roberta.pooled(&roberta.hidden(ids)?)?;
+                roberta.projection.vectors(&pooled)?.concat()
+            }
+            #[cfg(feature = "onnx")]
+            TextTower::Onnx(reader, padding) => reader.vector(&ids, *padding)?,
+        };
         if vector.iter().any(|x| !x.is_finite()) {
             return Err(EncoderError::NotFinite { window: 0 });
         }
         Ok(vector)
     }
 
-    /// `[1, tokens, hidden]`
-    pub(super) fn hidden(&self, text: &str) -> Result<Tensor, EncoderError> {
+    fn tokens(&self, text: &str) -> Result<Vec<u32>, EncoderError> {
         let text: String = text.chars().take(LONGEST_TEXT).collect();
         let encoding = self
             .tokenizer
@@ -112,6 +185,27 @@ impl ClapText {
             ids.truncate(self.longest - 1);
             ids.push(last);
         }
+        Ok(ids)
+    }
+
+    /// The stages of a text, for tests: `[1, tokens, hidden]`, `[1, hidden]`.
+    #[cfg(test)]
+    pub(super) fn stages(&self, text: &str) -> Result<[Tensor; 2], EncoderError> {
+        match &self.tower {
+            TextTower::Roberta(roberta) => {
+                let hidden = roberta.hidden(self.tokens(text)?)?;
+                let pooled = roberta.pooled(&hidden)?;
+                Ok([hidden, pooled])
+            }
+            #[cfg(feature = "onnx")]
+            TextTower::Onnx(..) => Err(EncoderError::BadVector("no stages")),
+        }
+    }
+}
+
+impl Roberta {
+    /// `[1, tokens, hidden]`
+    fn hidden(&self, ids: Vec<u32>) -> Result<Tensor, EncoderError> {
         let n = ids.len();
         let ids = Tensor::from_vec(ids, (1, n), &Device::Cpu)?;
         let all = Tensor::ones((1, n), DType::U32, &Device::Cpu)?;
@@ -119,12 +213,30 @@ impl ClapText {
         Ok(self.model.forward(&ids, &all, &kinds, None, None, None)?)
     }
 
-    pub(super) fn pooled(&self, hidden: &Tensor) -> Result<Tensor, EncoderError> {
+    fn pooled(&self, hidden: &Tensor) -> Result<Tensor, EncoderError> {
         Ok(self
             .pooler
             .forward(&hidden.i((.., 0))?.contiguous()?)?
             .tanh()?)
     }
+}
+
+/// A tokenizer that reads each text alone, whatever its file asks for.
+fn open_tokenizer(tokens: &[u8], path: &Path) -> Result<Tokenizer, EncoderError> {
+    let bad = |reason: String| EncoderError::BadWeights {
+        origin: path.display().to_string(),
+        reason: format!("expected a tokenizer.json of the tokenizers library: {reason}"),
+    };
+    // The library may panic at what contradicts itself; that must not end the process.
+    let mut tokenizer = std::panic::catch_unwind(|| Tokenizer::from_bytes(tokens))
+        .map_err(|_| bad("it contradicts itself".to_owned()))?
+        .map_err(|error| bad(error.to_string()))?;
+    // A file may ask for texts of one length; here each is read alone.
+    tokenizer.with_padding(None);
+    tokenizer
+        .with_truncation(None)
+        .map_err(|error| bad(error.to_string()))?;
+    Ok(tokenizer)
 }
 
 fn config(sizes: &ClapTextSizes) -> Config {
@@ -149,23 +261,31 @@ fn config(sizes: &ClapTextSizes) -> Config {
 /// The vectors of [`captions`](super::captions) under a model, `[captions, dimension]`; `None` for
 /// a model without a text tower.
 pub fn caption_vectors(model: &ModelRef) -> Result<Option<Array2<f32>>, EncoderError> {
-    let Some(files) = ClapFiles::of(model)? else {
+    if let Some(files) = ClapFiles::of(model)? {
+        let towers = &files.towers;
+        let bytes = files.map(&towers.captions, &towers.captions_sha256)?;
+        return read_captions(&bytes, &towers.captions, towers.projection).map(Some);
+    }
+    let Some(files) = OnnxFiles::of(model)? else {
         return Ok(None);
     };
-    let towers = &files.towers;
+    let Some(text) = &files.settings.text else {
+        return Ok(None);
+    };
+    let bytes = files.map(&text.captions, &text.captions_sha256)?;
+    read_captions(&bytes, &text.captions, files.manifest.dimension).map(Some)
+}
+
+fn read_captions(bytes: &[u8], origin: &str, width: usize) -> Result<Array2<f32>, EncoderError> {
     let bad = |reason: &str| EncoderError::BadWeights {
-        origin: towers.captions.clone(),
+        origin: origin.to_owned(),
         reason: reason.to_owned(),
     };
-    let bytes = files.map(&towers.captions, &towers.captions_sha256)?;
-    let tensor = read_safetensors(&bytes)
+    let tensor = read_safetensors(bytes)
         .map_err(|reason| bad(&reason))?
         .remove("captions")
         .ok_or_else(|| bad("expected the tensor captions, found none"))?;
-    let width = towers.projection;
     let rows = tensor.values.len() / width;
-    let vectors = Array2::from_shape_vec((rows, width), tensor.values);
-    Ok(Some(vectors.map_err(|_| {
-        bad("expected vectors as long as the model's")
-    })?))
+    Array2::from_shape_vec((rows, width), tensor.values)
+        .map_err(|_| bad("expected vectors as long as the model's"))
 }

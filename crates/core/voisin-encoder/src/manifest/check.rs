@@ -39,6 +39,7 @@ impl ModelManifest {
         )?;
         self.check_layers()?;
         self.check_clap()?;
+        self.check_onnx()?;
         // An older voisin would ignore a field that it does not know, and make other vectors.
         let is_newer = self.layer.is_some()
             || !self.layers.is_empty()
@@ -141,6 +142,39 @@ impl ModelManifest {
         check_file(&towers.tokenizer, &towers.tokenizer_sha256)?;
         check_file(&towers.captions, &towers.captions_sha256)?;
         towers.check()
+    }
+
+    /// Whether it is said how an ONNX network is fed, and only where there is one.
+    fn check_onnx(&self) -> Result<(), String> {
+        let is_onnx = self.architecture == Architecture::Onnx;
+        let Some(settings) = &self.onnx else {
+            return if is_onnx {
+                Err("\"onnx\" is missing: expected the axes of its input".to_owned())
+            } else {
+                Ok(())
+            };
+        };
+        if !is_onnx || self.format < 5 || !self.networks.is_empty() {
+            return Err(
+                "\"onnx\" needs \"format\": 5, \"architecture\": \"onnx\" and no \"networks\""
+                    .to_owned(),
+            );
+        }
+        if !(1..=LONGEST).contains(&self.dimension) {
+            return Err(format!(
+                "\"dimension\" is {}: expected 1 to {LONGEST}",
+                self.dimension
+            ));
+        }
+        if let Some(text) = &settings.text {
+            check_file(&text.weights, &text.weights_sha256)?;
+            check_file(&text.tokenizer, &text.tokenizer_sha256)?;
+            check_file(&text.captions, &text.captions_sha256)?;
+            if !(3..=4096).contains(&text.tokens) {
+                return Err(format!("\"tokens\" is {}: expected 3 to 4096", text.tokens));
+            }
+        }
+        settings.check(&self.front_end)
     }
 
     /// Whether the layers fit each other and the front end.

@@ -1,9 +1,11 @@
 //! The layers in Candle. Where Candle's own operation has a wrong gradient or none, another one is
 //! taken: see `tests/parts/conv/traps.rs`.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Module, Result, Tensor};
+use candle_nn::VarBuilder;
 use candle_nn::ops::sigmoid;
 use rayon::prelude::*;
 
@@ -34,22 +36,64 @@ pub(super) struct Observed {
     pub(super) count: usize,
 }
 
-/// Output of layers for the input of the first of them, `[n, …]`.
-///
-/// - `range`: the layers
-/// - `tensor`: by layer and name
-/// - `observed`: takes the moments that batch norms see in training
-pub(super) fn forward(
-    stack: &Stack,
-    range: Range<usize>,
-    tensor: &dyn Fn(usize, &str) -> Tensor,
-    mut x: Tensor,
-    pass: PassMode,
-    observed: &mut Vec<Observed>,
-) -> Result<Tensor> {
-    for (at, (layer, _)) in stack.layers().enumerate().take(range.end).skip(range.start) {
-        let layer_tensor = |name: &str| tensor(at, name);
-        x = match layer {
+/// Layers of a network as a module of Candle.
+#[derive(Debug)]
+pub(super) struct CandleLayers(Vec<CandleLayer>);
+
+#[derive(Debug)]
+struct CandleLayer {
+    /// Its place in the network.
+    at: usize,
+    layer: StackLayer,
+    tensors: HashMap<&'static str, Tensor>,
+}
+
+impl CandleLayers {
+    /// - `range`: which of the network's layers
+    /// - `vb`: has their tensors under `layers.N`
+    pub(super) fn new(stack: &Stack, range: Range<usize>, vb: &VarBuilder) -> Result<Self> {
+        let layers = stack.layers().enumerate().take(range.end).skip(range.start);
+        let layers = layers.map(|(at, (layer, from))| {
+            let vb = vb.pp(format!("layers.{at}"));
+            let plans = layer.tensors(from, stack.classes()).into_iter();
+            let tensors = plans.map(|plan| Ok((plan.name, vb.get(plan.shape, plan.name)?)));
+            Ok(CandleLayer {
+                at,
+                layer,
+                tensors: tensors.collect::<Result<_>>()?,
+            })
+        });
+        layers.collect::<Result<_>>().map(Self)
+    }
+
+    /// Output of the layers for the input of the first of them, `[n, …]`.
+    ///
+    /// - `observed`: takes the moments that batch norms see in training
+    pub(super) fn forward_t(
+        &self,
+        x: &Tensor,
+        pass: PassMode,
+        observed: &mut Vec<Observed>,
+    ) -> Result<Tensor> {
+        let mut x = x.clone();
+        for layer in &self.0 {
+            x = layer.forward_t(x, pass, observed)?;
+        }
+        Ok(x)
+    }
+}
+
+impl Module for CandleLayers {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_t(x, PassMode::Judging, &mut Vec::new())
+    }
+}
+
+impl CandleLayer {
+    fn forward_t(&self, x: Tensor, pass: PassMode, observed: &mut Vec<Observed>) -> Result<Tensor> {
+        let at = self.at;
+        let layer_tensor = |name: &str| self.tensors[name].clone();
+        Ok(match self.layer {
             StackLayer::Convolution {
                 kernel: [rows, columns],
                 same,
@@ -133,9 +177,8 @@ pub(super) fn forward(
             StackLayer::Linear(_) => x
                 .matmul(&layer_tensor("weight").t()?)?
                 .broadcast_add(&layer_tensor("bias"))?,
-        };
+        })
     }
-    Ok(x)
 }
 
 /// Zeros on both sides of an axis, so that a kernel keeps its length.

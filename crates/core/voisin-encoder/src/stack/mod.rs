@@ -7,8 +7,8 @@
 //! ```
 //!
 //! For: classifiers of the laboratory, and the models that their inner layers make. Not for:
-//! networks whose weights come from elsewhere, which have backends of their own, and not for
-//! reading audio.
+//! networks whose weights come from elsewhere ([`networks`](super::networks)), and not for reading
+//! audio.
 
 mod block;
 mod encoder;

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Module, Tensor, Var};
+use candle_nn::VarBuilder;
 
 use super::block::{StepBlock, StepBlockPass};
-use super::forward::{self, Observed, PassMode};
+use super::forward::{self, CandleLayers, Observed, PassMode};
 use super::front::{Front, FrontTrain, find};
 use super::layer::{StackLayer, StackShape};
 use super::list::{FirstWeights, Stack, StackTensor};
@@ -223,30 +224,19 @@ impl StackTrain {
                     if let Some(var) = &var {
                         input = var.as_tensor().clone();
                     }
-                    let parameters = self.tensors.iter().enumerate();
-                    let parameters = parameters
-                        .filter(|(_, one)| one.is_parameter() && range.contains(&one.layer()));
-                    let var_of = |(at, one): (usize, &StackTensor)| {
-                        Ok((
-                            at,
-                            Var::from_slice(&one.values, one.shape.as_slice(), device)?,
-                        ))
-                    };
-                    let vars = parameters
-                        .map(var_of)
-                        .collect::<Result<Vec<_>, EncoderError>>()?;
-                    let by_name = |layer: usize, name: &str| {
-                        let number = find(&self.tensors, layer, name);
-                        let found = vars.iter().find(|(at, _)| *at == number);
-                        found
-                            .expect("statistics are not asked for in training")
-                            .1
-                            .as_tensor()
-                            .clone()
-                    };
-                    let range = range.clone();
-                    let outputs =
-                        forward::forward(&self.stack, range, &by_name, input, pass, &mut observed)?;
+                    let mut vars = Vec::new();
+                    let mut named = HashMap::new();
+                    let tensors = self.tensors.iter().enumerate();
+                    for (number, one) in tensors.filter(|(_, one)| range.contains(&one.layer())) {
+                        let var = Var::from_slice(&one.values, one.shape.as_slice(), device)?;
+                        named.insert(one.name.clone(), var.as_tensor().clone());
+                        if one.is_parameter() {
+                            vars.push((number, var));
+                        }
+                    }
+                    let vb = VarBuilder::from_tensors(named, DType::F32, device);
+                    let layers = CandleLayers::new(&self.stack, range.clone(), &vb)?;
+                    let outputs = layers.forward_t(&input, pass, &mut observed)?;
                     x = numbers(&outputs)?;
                     StackPartPass::Candle {
                         input: var,
@@ -359,8 +349,8 @@ pub struct FinishedStack {
     stack: Stack,
     device: Device,
     tensors: Vec<StackTensor>,
-    /// Those of Candle's parts once more.
-    in_candle: HashMap<String, Tensor>,
+    /// Candle's parts, by the first of their layers.
+    in_candle: HashMap<usize, CandleLayers>,
     front: Option<(Front, FastChain)>,
     parts: Vec<StackPart>,
 }
@@ -383,20 +373,21 @@ impl FinishedStack {
             front.as_ref().map_or(0, |(front, _)| front.layers()),
             isa,
         );
-        let is_candles = |one: &&StackTensor| {
-            parts.iter().any(
-                |part| matches!(part, StackPart::Candle(range) if range.contains(&one.layer())),
-            )
-        };
-        let tensor = |one: &StackTensor| {
-            let values = Tensor::from_slice(&one.values, one.shape.as_slice(), device.candle())?;
-            Ok::<_, EncoderError>((one.name.clone(), values))
-        };
-        let in_candle = tensors
-            .iter()
-            .filter(is_candles)
-            .map(tensor)
-            .collect::<Result<_, _>>()?;
+        let mut in_candle = HashMap::new();
+        for part in &parts {
+            let StackPart::Candle(range) = part else {
+                continue;
+            };
+            let mut named = HashMap::new();
+            for one in tensors.iter().filter(|one| range.contains(&one.layer())) {
+                let shape = one.shape.as_slice();
+                let tensor = Tensor::from_slice(&one.values, shape, device.candle())?;
+                named.insert(one.name.clone(), tensor);
+            }
+            let vb = VarBuilder::from_tensors(named, DType::F32, device.candle());
+            let layers = CandleLayers::new(&stack, range.clone(), &vb)?;
+            in_candle.insert(range.start, layers);
+        }
         Ok(Self {
             stack,
             device,
@@ -422,8 +413,6 @@ impl FinishedStack {
         }
         let tensor =
             |layer: usize, name: &str| &*self.tensors[find(&self.tensors, layer, name)].values;
-        let by_name =
-            |layer: usize, name: &str| self.in_candle[&format!("layers.{layer}.{name}")].clone();
         let pass = PassMode::Judging;
         for part in &self.parts {
             x = match part {
@@ -431,17 +420,8 @@ impl FinishedStack {
                 StackPart::Lstm(memory) => memory.forward(&x, &tensor).0,
                 StackPart::Candle(range) => {
                     let axes = self.stack.axes(range.start);
-                    let range = range.clone();
                     let input = forward::batch(&x, n, &axes, self.device.candle())?;
-                    let mut seen = Vec::new();
-                    numbers(&forward::forward(
-                        &self.stack,
-                        range,
-                        &by_name,
-                        input,
-                        pass,
-                        &mut seen,
-                    )?)?
+                    numbers(&self.in_candle[&range.start].forward(&input)?)?
                 }
             };
         }

@@ -1,0 +1,149 @@
+//! A convolution with what follows it, in Candle's own operations.
+
+use candle_core::{D, DType, Module, ModuleT as _, Result, Tensor};
+use candle_nn::{BatchNorm, VarBuilder};
+use voisin_kernels::conv::NormPlace;
+
+/// Height and width.
+pub(crate) type Size = [usize; 2];
+
+/// Epsilon of every batch norm of the published networks (Keras' default); OpenL3's in f32.
+pub(crate) const EPSILON: f64 = 1e-3;
+
+/// A convolution of stride 1, ReLU and batch norm in the order of `place`, and the largest of each pool; without a batch
+/// norm no ReLU either.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// `[outputs, inputs, rows, columns]`
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Tensor,
+    pub(crate) norm: Option<BatchNorm>,
+    pub(crate) place: NormPlace,
+    /// Zeros around the image keep so much of its height and width. Of an odd number the odd zero comes last, as
+    /// TensorFlow has it.
+    pub(crate) same: [bool; 2],
+    /// Height and width; without one the largest of all places.
+    pub(crate) pool: Option<Size>,
+    /// Type of the convolution's factors, where it is not that of the image.
+    factors: Option<DType>,
+    span: tracing::Span,
+}
+
+impl Block {
+    /// - `shape`: of the filters in the weights file, `[outputs, inputs, rows]` with a fourth axis or without
+    /// - `norm`: with its place
+    pub(crate) fn new(
+        vb: &VarBuilder,
+        name: &str,
+        shape: &[usize],
+        norm: Option<(BatchNorm, NormPlace)>,
+        same: [bool; 2],
+        pool: Option<Size>,
+    ) -> Result<Self> {
+        let weight = vb.get(shape, &format!("{name}.weight"))?;
+        let (norm, place) = norm.map_or((None, NormPlace::Absent), |(norm, place)| {
+            (Some(norm), place)
+        });
+        Ok(Self {
+            weight: if shape.len() == 3 {
+                weight.unsqueeze(3)?
+            } else {
+                weight
+            },
+            bias: vb.get(shape[0], &format!("{name}.bias"))?,
+            norm,
+            place,
+            same,
+            pool,
+            factors: None,
+            span: tracing::trace_span!("block", name),
+        })
+    }
+
+    /// The same with a convolution whose factors are of another type, while all else stays as it is.
+    pub(crate) fn with_factors(self, factors: DType) -> Self {
+        Self {
+            factors: Some(factors),
+            ..self
+        }
+    }
+
+    /// Zeros before and behind each axis.
+    pub(crate) fn padding(&self) -> [Size; 2] {
+        [0, 1].map(|axis| match self.weight.dims()[2 + axis] {
+            length if self.same[axis] => [(length - 1) / 2, length / 2],
+            _ => [0, 0],
+        })
+    }
+
+    fn convolve(&self, x: &Tensor) -> Result<Tensor> {
+        let _span = tracing::trace_span!("conv2d").entered();
+        let [rows, columns] = self.padding();
+        // Over one axis, Candle's own operation of one.
+        if x.dim(3)? == 1 && self.weight.dim(3)? == 1 && rows[0] == rows[1] {
+            let weight = self.weight.squeeze(3)?;
+            return x
+                .squeeze(3)?
+                .conv1d(&weight, rows[0], 1, 1, 1)?
+                .unsqueeze(3);
+        }
+        let factors = self.factors.unwrap_or_else(|| x.dtype());
+        let weight = self.weight.to_dtype(factors)?;
+        let factor = x.to_dtype(factors)?;
+        // Candle knows one number of zeros for all four sides.
+        let y = if rows == columns && rows[0] == rows[1] {
+            factor.conv2d(&weight, rows[0], 1, 1, 1)?
+        } else {
+            factor
+                .pad_with_zeros(2, rows[0], rows[1])?
+                .pad_with_zeros(3, columns[0], columns[1])?
+                .conv2d(&weight, 0, 1, 1, 1)?
+        };
+        y.to_dtype(x.dtype())
+    }
+
+    /// `[n, inputs, height, width]` to `[n, outputs, height, width]` of what padding and pool leave.
+    pub(crate) fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let _span = self.span.enter();
+        let bias = self.bias.reshape((1, (), 1, 1))?;
+        // A norm right behind takes it out again and leaves rounding errors of its gradient, but the running mean must
+        // know it.
+        let bias = if train && self.place == NormPlace::BeforeRelu {
+            bias.detach()
+        } else {
+            bias
+        };
+        let y = self.convolve(x)?.broadcast_add(&bias)?;
+        let y = match (&self.norm, self.place) {
+            (None, _) => y,
+            (Some(norm), NormPlace::AfterRelu) => norm.forward_t(&y.relu()?, train)?,
+            (Some(norm), _) => norm.forward_t(&y, train)?.relu()?,
+        };
+        largest(&y, self.pool)
+    }
+}
+
+impl Module for Block {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_t(x, false)
+    }
+}
+
+/// The largest of each pool, or of all places; a rest at the end is left out. By hand: the gradient of Candle's own
+/// `max_pool2d` is a quarter of the right one.
+fn largest(x: &Tensor, pool: Option<Size>) -> Result<Tensor> {
+    let (n, c, height, width) = x.dims4()?;
+    let [rows, columns] = pool.unwrap_or([height, width]);
+    if [rows, columns] == [1, 1] {
+        return Ok(x.clone());
+    }
+    let high = height / rows;
+    let wide = width / columns;
+    x.narrow(2, 0, high * rows)?
+        .narrow(3, 0, wide * columns)?
+        .contiguous()?
+        .reshape((n, c, high, rows, wide * columns))?
+        .max(3)?
+        .reshape((n, c, high, wide, columns))?
+        .max(D::Minus1)
+}

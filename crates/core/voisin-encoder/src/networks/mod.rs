@@ -1,0 +1,239 @@
+//! OpenL3, MusiCNN and the VGG, each defined once, as a module of Candle's.
+//!
+//! As they are they compute in Candle's own operations, layer by layer: slow, and what everything else is tested
+//! against. Their convolutions are *compiled* from the modules: on a CPU into voisin's kernels, on a GPU into products of
+//! matrices with kernels of our own between them.
+//!
+//! Not here: networks of layers that a manifest lists ([`stack`](super::stack)), and CLAP.
+
+mod block;
+mod chain;
+mod channels_last;
+mod conv_net;
+mod musicnn;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{DType, Device, Module, Shape, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::var_builder::SimpleBackend;
+
+use super::backend::{Backend, Pass};
+use super::{Architecture, CpuPath, EncoderError, Precision, Weights};
+use conv_net::openl3_channels;
+use musicnn::hears_mean;
+use voisin_kernels::{Isa, isa};
+
+pub(crate) use conv_net::{ConvNet, OPENL3_CHANNELS, openl3_layer};
+use musicnn::Musicnn;
+
+/// The type of Candle's tensors.
+pub(crate) fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+    }
+}
+
+/// How a network is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NetworkWay {
+    /// Layer by layer, by Candle's own operations.
+    Layers,
+    /// Compiled into voisin's kernels, on a CPU.
+    Kernels(Isa),
+    /// Compiled into products of matrices, as a GPU has it.
+    Products,
+}
+
+impl NetworkWay {
+    /// How an engine computes on a device.
+    ///
+    /// # Errors
+    /// The instruction set that was asked for is not there.
+    pub(crate) fn of(engine: CpuPath, device: &Device) -> Result<Self, EncoderError> {
+        Ok(match engine {
+            CpuPath::Candle => Self::Layers,
+            CpuPath::Fast if device.is_cpu() => Self::Kernels(isa()?),
+            CpuPath::Fast => Self::Products,
+        })
+    }
+}
+
+/// A module of Candle's that computes.
+type Computing = Box<dyn Module + Send + Sync>;
+
+/// A network as it is defined, in Candle's own operations.
+trait Definition: Module + Send + Sync {
+    /// Compiled for a CPU, with the precision that its products then have.
+    ///
+    /// - `size`: mel bands and frames of a window
+    fn in_kernels(
+        self: Box<Self>,
+        size: [usize; 2],
+        isa: Isa,
+        precision: Precision,
+    ) -> candle_core::Result<(Computing, Precision)>;
+
+    /// Compiled as a GPU has it.
+    ///
+    /// - `factors`: type of the products' factors
+    fn in_products(self: Box<Self>, factors: DType) -> candle_core::Result<Computing>;
+}
+
+/// The network; with the sizes of `weights`, or those that were published.
+///
+/// # Errors
+/// A tensor that is missing or of another shape, a failure of the device, or an architecture that only a manifest knows.
+fn define(
+    architecture: Architecture,
+    weights: Option<&Weights>,
+    vb: &VarBuilder,
+) -> Result<Box<dyn Definition>, EncoderError> {
+    Ok(match architecture {
+        Architecture::OpenL3 => {
+            let channels = weights.map_or(OPENL3_CHANNELS, openl3_channels);
+            Box::new(ConvNet::openl3(&channels, vb)?)
+        }
+        Architecture::Vgg => Box::new(ConvNet::vgg(vb)?),
+        Architecture::Musicnn => Box::new(Musicnn::new(vb, weights.is_some_and(hears_mean))?),
+        Architecture::Layers | Architecture::Clap | Architecture::Onnx => {
+            let origin = weights.map_or_else(String::new, |weights| weights.origin().to_owned());
+            return Err(EncoderError::UnknownArchitecture { origin });
+        }
+    })
+}
+
+/// Names and shapes of tensors.
+type NamedShapes = Vec<(String, Vec<usize>)>;
+
+/// Notes what a network asks for.
+struct TensorRecorder(Arc<Mutex<NamedShapes>>);
+
+impl SimpleBackend for TensorRecorder {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: candle_nn::Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        list.push((name.to_owned(), shape.dims().to_vec()));
+        Tensor::zeros(shape, dtype, device)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        candle_core::bail!("{name} is asked for without a shape")
+    }
+
+    fn contains_tensor(&self, _: &str) -> bool {
+        true
+    }
+}
+
+/// Name and shape of every tensor of the network; none of one that only a manifest knows.
+///
+/// - `weights`: whose sizes it has; without them those that were published
+pub(crate) fn tensors(architecture: Architecture, weights: Option<&Weights>) -> NamedShapes {
+    let list = Arc::new(Mutex::new(NamedShapes::new()));
+    let recorder = Box::new(TensorRecorder(Arc::clone(&list)));
+    let vb = VarBuilder::from_backend(recorder, DType::F32, Device::Cpu);
+    // An architecture without a definition has asked for nothing.
+    let _ = define(architecture, weights, &vb);
+    let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::take(&mut *list)
+}
+
+/// A network on a device.
+pub(crate) struct InCandle {
+    module: Computing,
+    device: Device,
+    /// Mel bands and frames of a window, and length of its embedding.
+    shape: [usize; 2],
+    dimension: usize,
+    dtype: DType,
+    precision: Precision,
+}
+
+impl InCandle {
+    /// - `precision`: of the products, where device and way have it
+    pub(crate) fn new(
+        architecture: Architecture,
+        weights: &Weights,
+        device: &Device,
+        way: NetworkWay,
+        precision: Precision,
+    ) -> Result<Self, EncoderError> {
+        // Candle's products on a CPU know no bf16, nor do the kernels of others than OpenL3.
+        let is_half_known = match way {
+            NetworkWay::Kernels(_) => architecture == Architecture::OpenL3,
+            _ => device.is_cuda(),
+        };
+        let precision = if is_half_known {
+            precision
+        } else {
+            Precision::F32
+        };
+        let factors = dtype(precision);
+        // A compiled chain converts for its products alone.
+        let dtype = if way == NetworkWay::Layers {
+            factors
+        } else {
+            DType::F32
+        };
+        let network = define(
+            architecture,
+            Some(weights),
+            &weights.var_builder(device, dtype)?,
+        )?;
+        let shape = architecture.input_shape();
+        let (module, precision) = match way {
+            NetworkWay::Layers => (network as Computing, precision),
+            NetworkWay::Kernels(isa) => network.in_kernels(shape, isa, precision)?,
+            NetworkWay::Products => (network.in_products(factors)?, precision),
+        };
+        Ok(Self {
+            module,
+            device: device.clone(),
+            shape,
+            dimension: architecture.dimension(),
+            dtype,
+            precision,
+        })
+    }
+}
+
+impl Backend for InCandle {
+    fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        let [bands, frames] = self.shape;
+        let mels = Tensor::from_slice(mels, (n, 1, bands, frames), &self.device)?;
+        let found = self.module.forward(&mels.to_dtype(self.dtype)?)?;
+        let width = found.dim(1)?;
+        let values: Vec<f32> = found.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        if width == self.dimension {
+            return Ok(Pass {
+                embeddings: values,
+                logits: Vec::new(),
+            });
+        }
+        let n = values.len() / width;
+        let mut pass = Pass {
+            embeddings: Vec::with_capacity(n * self.dimension),
+            logits: Vec::with_capacity(n * (width - self.dimension)),
+        };
+        for row in values.chunks_exact(width) {
+            let (embedding, logits) = row.split_at(self.dimension);
+            pass.embeddings.extend_from_slice(embedding);
+            pass.logits.extend_from_slice(logits);
+        }
+        Ok(pass)
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+}

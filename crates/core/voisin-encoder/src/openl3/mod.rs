@@ -1,0 +1,17 @@
+//! OpenL3 mel128 in training: its tensors by name, a step on a CPU and on a GPU. The network itself is a module of
+//! [`networks`](super::networks).
+
+mod on_device;
+mod train;
+mod weights;
+
+pub use on_device::OpenL3TrainOnDevice;
+pub use train::{OpenL3Train, Parameter};
+pub use weights::{ConvWeights, NormWeights, OPENL3_WIDTHS, OpenL3Weights, WeightsError};
+
+/// Mel bands of a window.
+pub const MELS: usize = 128;
+/// Frames of a window.
+pub const FRAMES: usize = 199;
+/// Values of a window's mel spectrogram.
+pub const WINDOW: usize = MELS * FRAMES;
