@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::descriptors::{self, DESCRIPTORS_VERSION, DescriptorDepth};
 use super::{Embedder, EngineError, FileEmbedding, Successor, WindowPlan};
+use voisin_audio::tags::{FileTags, read_file_tags};
 use voisin_audio::{self, AudioError, AudioInfo, Fetch, LocalCopy};
 use voisin_base::address;
 use voisin_base::text::with_causes;
@@ -23,7 +24,7 @@ use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_encoder::ModelManifest;
 use voisin_library::{
     AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind,
-    Library, LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+    Library, LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows, YearOf,
 };
 
 /// How files are added.
@@ -32,6 +33,9 @@ use voisin_library::{
 pub struct AddOptions {
     /// Which windows of a track are listened to.
     pub windows: WindowPlan,
+    /// Which year tracks have from now on; `None`: as the library has it.
+    #[doc(hidden)]
+    pub year_of: Option<YearOf>,
     /// Listen again to files that have not changed.
     pub force: bool,
     /// Look again at files that failed before and have not changed. What is known of a failure stays until its file has
@@ -55,6 +59,7 @@ impl Default for AddOptions {
     fn default() -> Self {
         Self {
             windows: WindowPlan::default(),
+            year_of: None,
             force: false,
             retry: false,
             dry_run: false,
@@ -77,6 +82,8 @@ pub enum Outcome {
     Measured(TrackId),
     /// Known audio in the same place, with other tags.
     Retagged(TrackId),
+    /// Known audio in the same place, whose tags were read again and are as before.
+    AsBefore(TrackId),
     /// Known audio whose file was elsewhere before.
     Moved {
         /// The track.
@@ -175,9 +182,9 @@ struct FileJob {
     file: FileRecord,
     /// The track whose vectors are to be made anew.
     again: bool,
-    /// A track of which only the descriptors are wanted.
+    /// The track that is to be measured, and not embedded.
     measure: Option<TrackId>,
-    /// The track whose tags alone are to be read again.
+    /// The track whose tags are to be read again, and that is not embedded.
     retag: Option<TrackId>,
 }
 
@@ -196,22 +203,62 @@ enum FileFinding {
     /// New audio, or known audio to be listened to again.
     Embedded {
         info: AudioInfo,
-        tags: TrackTags,
+        tags: KnownTags,
         embedding: Box<FileEmbedding>,
     },
     /// Audio that the library has, measured.
     Measured {
         track: TrackId,
         descriptors: Option<Descriptors>,
+        /// Where they were to be read again.
+        tags: Option<KnownTags>,
     },
     /// Audio that the library has.
-    Known { track: TrackId, tags: TrackTags },
+    Known { track: TrackId, tags: KnownTags },
     /// Audio that another worker has in hand.
-    InHand { content: ContentId, tags: TrackTags },
+    InHand { content: ContentId, tags: KnownTags },
     Failed {
         content: Option<ContentId>,
         error: EngineError,
     },
+}
+
+/// Tags as the library keeps them, and how many could not be read.
+#[derive(Default)]
+struct KnownTags {
+    tags: TrackTags,
+    unread: u32,
+}
+
+impl KnownTags {
+    fn new(file: FileTags, year_of: YearOf) -> Self {
+        /// Kinds of releases that are speech, and what a genre of each is called.
+        const SPEECH: [(&str, &str); 5] = [
+            ("audiobook", "Audiobook"),
+            ("audio drama", "Audio Drama"),
+            ("spokenword", "Spoken Word"),
+            ("spoken word", "Spoken Word"),
+            ("interview", "Interview"),
+        ];
+        let mut tags = file.tags;
+        if year_of == YearOf::Release {
+            tags.year = file.release_year.or(tags.year);
+        }
+        // Speech is known by its genre.
+        for (kind, genre) in SPEECH {
+            let is_named = tags
+                .genres
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(genre));
+            if !is_named && file.release_types.iter().any(|name| name == kind) {
+                tags.genres.push(genre.to_owned());
+            }
+        }
+        Self {
+            tags,
+            unread: file.unread,
+        }
+    }
 }
 
 /// Adds files to a library, or brings what it knows of them up to date.
@@ -236,13 +283,14 @@ pub fn add(
     };
     if !options.dry_run {
         library.set_model(&stored_model(embedder)?)?;
+        library.settings_mut().set_tag_rules(options.year_of)?;
     }
 
     let mut jobs = Vec::new();
     let mut measured = HashSet::new();
     for file in files {
         let file = file.clone();
-        match library.file_state(&file)? {
+        match library.files().file_state(&file)? {
             FileState::Unchanged(track) if !options.force => {
                 if wants_descriptors(library, track, options)? && measured.insert(track) {
                     jobs.push(FileJob {
@@ -257,8 +305,10 @@ pub fn add(
                 summary.skipped += 1;
             }
             FileState::OldTags(track) if !options.force => {
+                let measure = wants_descriptors(library, track, options)?;
                 jobs.push(FileJob {
                     retag: Some(track),
+                    measure: (measure && measured.insert(track)).then_some(track),
                     ..FileJob::new(file)
                 });
             }
@@ -284,7 +334,8 @@ pub fn add(
                 outcome: &Outcome::WouldAdd,
             });
         }
-        summary.added = jobs.len() as u64;
+        summary.updated = jobs.iter().filter(|job| job.retag.is_some()).count() as u64;
+        summary.added = jobs.len() as u64 - summary.updated;
         summary.seconds = start.elapsed().as_secs_f64();
         return Ok(summary);
     }
@@ -300,7 +351,7 @@ pub fn add(
     let mut summary = writer.summary;
     summary.interrupted = stop.load(Ordering::Relaxed);
     if !summary.interrupted {
-        summary.removed = library.remove_orphans()?;
+        summary.removed = library.files_mut().remove_orphans()?;
     }
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
@@ -315,7 +366,7 @@ fn wants_descriptors(
     if !options.update_descriptors || options.descriptors == DescriptorDepth::None {
         return Ok(false);
     }
-    let known = library.descriptors(&[track])?.remove(&track);
+    let known = library.derived().descriptors(&[track])?.remove(&track);
     Ok(known.is_none_or(|known| {
         let rough = known.loudness.is_some() && !known.loudness_is_exact;
         known.version != DESCRIPTORS_VERSION
@@ -374,8 +425,9 @@ fn run(
     let in_hand = Mutex::new(HashSet::new());
     let broken = AtomicBool::new(false);
     let dir = writer.library.dir().to_owned();
-    let kind = writer.library.content_kind()?;
-    let journal = writer.library.journal(JournalKind::Reading);
+    let kind = writer.library.settings().content_kind()?;
+    let year_of = writer.library.settings().year_of()?;
+    let journal = writer.library.files().journal(JournalKind::Reading);
     let (sender, receiver) = crossbeam_channel::bounded(2 * workers);
     std::thread::scope(|scope| {
         for slot in 0..workers {
@@ -387,6 +439,7 @@ fn run(
                 in_hand: &in_hand,
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
                 kind,
+                year_of,
                 fetch: options.fetch,
             };
             let sender = sender.clone();
@@ -423,6 +476,7 @@ struct Worker<'a> {
     reader: Library,
     /// How the library's content ids are made.
     kind: ContentKind,
+    year_of: YearOf,
     fetch: Option<Fetch>,
 }
 
@@ -489,9 +543,13 @@ impl Worker<'_> {
             }
             None => None,
         };
+        let mut retagged = None;
         if let Some(track) = job.retag {
-            let tags = voisin_audio::tags::read_tags(path)?;
-            return Ok(FileFinding::Known { track, tags });
+            let tags = KnownTags::new(read_file_tags(path)?, self.year_of);
+            if job.measure.is_none() {
+                return Ok(FileFinding::Known { track, tags });
+            }
+            retagged = Some(tags);
         }
         let info =
             tracing::info_span!("probe").in_scope(|| voisin_audio::probe_as(path, self.kind))?;
@@ -499,14 +557,19 @@ impl Worker<'_> {
             let descriptors = self
                 .embedder
                 .measure(path, &info, self.windows, self.depth)?;
-            return Ok(FileFinding::Measured { track, descriptors });
+            return Ok(FileFinding::Measured {
+                track,
+                descriptors,
+                tags: retagged,
+            });
         }
         // Tags are a courtesy: a file whose tags cannot be read is still music.
         let tags = tracing::info_span!("tags")
-            .in_scope(|| voisin_audio::tags::read_tags(path))
+            .in_scope(|| read_file_tags(path))
             .unwrap_or_default();
+        let tags = KnownTags::new(tags, self.year_of);
         if !job.again
-            && let Some(track) = self.reader.find_by_content(&info.content)?
+            && let Some(track) = self.reader.files().find_by_content(&info.content)?
             && self.reader.has_vector(track)?
         {
             return Ok(FileFinding::Known { track, tags });
@@ -545,7 +608,7 @@ pub fn read_through(path: &Path, windows: WindowPlan) {
     let Ok(info) = voisin_audio::probe(path) else {
         return;
     };
-    let _ = voisin_audio::tags::read_tags(path);
+    let _ = read_file_tags(path);
     let starts = windows.starts(voisin_audio::resampled_len(&info, RATE), LENGTH, RATE);
     let whole = DescriptorDepth::Full;
     let _ = descriptors::read_windows(path, &info, RATE, &starts, LENGTH, whole, &mut |_, _| {});
@@ -556,7 +619,7 @@ struct Writer<'a> {
     progress: &'a mut dyn FnMut(AddEvent<'_>),
     summary: AddSummary,
     /// Files whose audio another worker had in hand.
-    waiting: Vec<(FileRecord, ContentId, TrackTags)>,
+    waiting: Vec<(FileRecord, ContentId, KnownTags)>,
     /// Audio that failed, and the file it failed in.
     failed: HashMap<ContentId, PathBuf>,
 }
@@ -572,14 +635,31 @@ impl Writer<'_> {
                 let _span = tracing::info_span!("store").entered();
                 self.store(job, info, tags, *embedding)
             }
-            FileFinding::Measured { track, descriptors } => {
+            FileFinding::Measured {
+                track,
+                descriptors,
+                tags,
+            } => {
                 if let Some(measured) = descriptors {
-                    self.library.set_descriptors(track, &measured)?;
+                    self.library
+                        .derived_mut()
+                        .set_descriptors(track, &measured)?;
+                }
+                if let Some(tags) = tags
+                    && !self.confirm_tags(&job.file, &tags)?
+                {
+                    return self.attach(track, &job.file, &tags);
                 }
                 self.done(&job.file.path, Outcome::Measured(track));
                 Ok(())
             }
-            FileFinding::Known { track, tags } => self.attach(track, &job.file, &tags),
+            FileFinding::Known { track, tags } => {
+                if job.retag.is_some() && self.confirm_tags(&job.file, &tags)? {
+                    self.done(&job.file.path, Outcome::AsBefore(track));
+                    return Ok(());
+                }
+                self.attach(track, &job.file, &tags)
+            }
             FileFinding::InHand { content, tags } => {
                 self.waiting.push((job.file.clone(), content, tags));
                 Ok(())
@@ -588,11 +668,25 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether a file's tags are those that are known.
+    fn confirm_tags(&mut self, file: &FileRecord, tags: &KnownTags) -> Result<bool, EngineError> {
+        let same = self
+            .library
+            .tags_mut()
+            .confirm_tags(&file.path, &tags.tags)?;
+        if same {
+            self.library
+                .tags_mut()
+                .set_unread_tags(&file.path, tags.unread)?;
+        }
+        Ok(same)
+    }
+
     fn store(
         &mut self,
         job: &FileJob,
         info: AudioInfo,
-        tags: TrackTags,
+        tags: KnownTags,
         embedding: FileEmbedding,
     ) -> Result<(), EngineError> {
         let windows = TrackWindows {
@@ -601,29 +695,43 @@ impl Writer<'_> {
         };
         let vector = embedding.vector.into_vec();
         let descriptors = embedding.descriptors;
-        if let Some(track) = self.library.find_by_content(&info.content)? {
+        if let Some(track) = self.library.files().find_by_content(&info.content)? {
             self.library.replace_vectors(track, &vector, &windows)?;
             if let Some(measured) = &descriptors {
-                self.library.set_descriptors(track, measured)?;
+                self.library
+                    .derived_mut()
+                    .set_descriptors(track, measured)?;
             }
-            self.library.attach_file(track, &job.file, &tags)?;
+            self.library
+                .files_mut()
+                .attach_file(track, &job.file, &tags.tags)?;
+            self.library
+                .tags_mut()
+                .set_unread_tags(&job.file.path, tags.unread)?;
             self.done(&job.file.path, Outcome::Replaced(track));
             return Ok(());
         }
         let audio = audio_facts(info, embedding.report.damaged_packets);
+        let unread = tags.unread;
         let new = NewTrack {
             audio,
             file: job.file.clone(),
-            tags,
+            tags: tags.tags,
             vector,
             windows,
             descriptors,
         };
         match self.library.insert_track(&new) {
-            Ok(track) => self.done(&new.file.path, Outcome::Added(track)),
+            Ok(track) => {
+                self.library
+                    .tags_mut()
+                    .set_unread_tags(&new.file.path, unread)?;
+                self.done(&new.file.path, Outcome::Added(track));
+            }
             // Another process was faster.
             Err(LibraryError::DuplicateContent { track }) => {
-                self.attach(track, &new.file, &new.tags)?;
+                let tags = new.tags;
+                self.attach(track, &new.file, &KnownTags { tags, unread })?;
             }
             Err(error @ LibraryError::BadVector { .. }) => {
                 self.fail(&new.file, error.into(), Some(new.audio.content))?;
@@ -637,13 +745,20 @@ impl Writer<'_> {
         &mut self,
         track: TrackId,
         file: &FileRecord,
-        tags: &TrackTags,
+        tags: &KnownTags,
     ) -> Result<(), EngineError> {
-        let outcome = match self.library.attach_file(track, file, tags)? {
+        let outcome = match self
+            .library
+            .files_mut()
+            .attach_file(track, file, &tags.tags)?
+        {
             AttachOutcome::Retagged => Outcome::Retagged(track),
             AttachOutcome::Moved { from } => Outcome::Moved { track, from },
             AttachOutcome::Duplicate => Outcome::Duplicate(track),
         };
+        self.library
+            .tags_mut()
+            .set_unread_tags(&file.path, tags.unread)?;
         self.done(&file.path, outcome);
         Ok(())
     }
@@ -663,7 +778,7 @@ impl Writer<'_> {
             self.failed.insert(content, file.path.clone());
         }
         let known_size = file.size > 0 || file.mtime_ns != 0;
-        self.library.record_failure(&Failure {
+        self.library.files_mut().record_failure(&Failure {
             path: file.path.clone(),
             size: known_size.then_some(file.size),
             mtime_ns: known_size.then_some(file.mtime_ns),
@@ -679,7 +794,7 @@ impl Writer<'_> {
     /// Once every worker is done: files whose audio another one had in hand.
     fn settle_waiting(&mut self) -> Result<(), EngineError> {
         for (file, content, tags) in std::mem::take(&mut self.waiting) {
-            match self.library.find_by_content(&content)? {
+            match self.library.files().find_by_content(&content)? {
                 Some(track) => self.attach(track, &file, &tags)?,
                 None => {
                     // Not failed either: its twin was left for another run, and so is this one.
@@ -703,6 +818,7 @@ impl Writer<'_> {
             | Outcome::Measured(_)
             | Outcome::Retagged(_)
             | Outcome::Duplicate(_) => &mut self.summary.updated,
+            Outcome::AsBefore(_) => &mut self.summary.unchanged,
             Outcome::Moved { .. } => &mut self.summary.moved,
             Outcome::Failed(_) => &mut self.summary.failed,
         };

@@ -70,6 +70,7 @@ pub struct AddReport {
 /// Whether the library has a file as it is.
 pub fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
     library
+        .files()
         .file_state(file)
         .is_ok_and(|state| matches!(state, FileState::Unchanged(_)))
 }
@@ -79,7 +80,7 @@ pub fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
 pub fn pending_files(library: &Library, found: &Scan) -> Result<Vec<FileRecord>, LibraryError> {
     let mut wholes = HashSet::new();
     for path in &found.in_parts {
-        if library.find_by_path(path)?.is_some() {
+        if library.files().find_by_path(path)?.is_some() {
             wholes.insert(path);
         }
     }
@@ -89,7 +90,7 @@ pub fn pending_files(library: &Library, found: &Scan) -> Result<Vec<FileRecord>,
     };
     let mut pending = Vec::new();
     for file in &found.files {
-        let is_pending = match library.file_state(file)? {
+        let is_pending = match library.files().file_state(file)? {
             FileState::Unchanged(_) => is_of_whole(file),
             FileState::FailedBefore { .. } => false,
             _ => true,
@@ -148,7 +149,10 @@ impl AddRun<'_> {
             report.gone = MissingFiles::below(engine.library(), folders)?;
             if !dry_run {
                 let missing = [&report.gone.files[..], &report.gone.out_of_reach].concat();
-                engine.library_mut().put_missing_last(&missing)?;
+                engine
+                    .library_mut()
+                    .files_mut()
+                    .put_missing_last(&missing)?;
             }
             if self.remove_missing && !dry_run {
                 report.remove_missing(engine)?;
@@ -156,6 +160,10 @@ impl AddRun<'_> {
         }
         if !dry_run {
             index(engine, &report.summary, keeper)?;
+            if self.options.update_descriptors && !report.summary.interrupted {
+                // Tracks of before the moods, measured as they are now.
+                engine.scales_mut().fill_moods()?;
+            }
         }
         Ok(report)
     }
@@ -243,7 +251,7 @@ impl AddRun<'_> {
     ) -> Result<u64, EngineError> {
         let mut wholes = Vec::new();
         for path in self.in_parts {
-            if let Some(track) = library.find_by_path(path)? {
+            if let Some(track) = library.files().find_by_path(path)? {
                 wholes.push((path, track));
             }
         }
@@ -257,7 +265,7 @@ impl AddRun<'_> {
                 parts.push(&file.path);
             }
         }
-        let labels = library.hand_labels()?;
+        let labels = library.labels().hand_labels()?;
         let mut removed = 0;
         for (whole, track) in wholes {
             let parts = parts_by_file.remove(whole).unwrap_or_default();
@@ -271,7 +279,7 @@ impl AddRun<'_> {
             }
             let mut contents: Vec<ContentId> = Vec::new();
             for part in parts {
-                if let Some(track) = library.find_by_path(part)? {
+                if let Some(track) = library.files().find_by_path(part)? {
                     contents.push(library.track(track)?.audio.content);
                 }
             }
@@ -283,9 +291,9 @@ impl AddRun<'_> {
                 .get(&library.track(track)?.audio.content)
                 .filter(|_| !contents.is_empty());
             if let Some(label) = label {
-                library.set_labels(&contents, Some(label))?;
+                library.labels_mut().set_labels(&contents, Some(label))?;
             }
-            removed += library.remove_file(whole)?.tracks;
+            removed += library.files_mut().remove_file(whole)?.tracks;
             on_event(AddEvent::Parted {
                 whole,
                 parts: number,
@@ -333,7 +341,10 @@ impl AddReport {
                 .iter()
                 .any(|successor| successor.gone == missing.file.track)
         });
-        let removed = engine.library_mut().remove_missing(&self.gone.files)?;
+        let removed = engine
+            .library_mut()
+            .files_mut()
+            .remove_missing(&self.gone.files)?;
         self.summary.removed += removed.tracks;
         Ok(())
     }
@@ -356,8 +367,9 @@ fn index(
         }
     }
     if changed && !summary.interrupted {
-        engine.fill_scales()?;
-        engine.keep_tags()?;
+        engine.scales_mut().fill_scales()?;
+        engine.words_mut().keep_tags()?;
+        engine.scales_mut().fill_moods()?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use voisin_encoder::{Device, EncoderError, Parts, VectorsOnDevice};
 use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
 use voisin_index::{IndexError, Neighbor, SearchMode, SearchParams};
 use voisin_learn::genre::{Genre, Spellings, Taxonomy};
-use voisin_library::{Library, Track, TrackSet};
+use voisin_library::{Library, ScaleName, Track, TrackSet};
 
 /// Tracks whose neighbours are found by comparing all with all.
 const EXACT_UP_TO: usize = 10_000;
@@ -145,26 +145,27 @@ impl Engine {
         ids: Vec<TrackId>,
         space: LibrarySpace,
     ) -> Result<Collection, EngineError> {
-        let taxonomy = self.taxonomy()?;
+        let taxonomy = self.genres().taxonomy()?;
         let unknown = |id: &TrackId| TrackMeta::new(*id, String::new());
         let mut facts = Vec::with_capacity(ids.len());
         let mut genres = vec![Vec::new(); ids.len()];
         // Both come ascending.
-        self.for_each_labelled(&self.label_source(), |track, own| {
+        self.for_each_labelled(&self.genres().label_source(), |track, genres_of_track| {
             if let Some(row) = row_of(&ids, track.id)
                 && row >= facts.len()
             {
                 facts.extend(ids[facts.len()..row].iter().map(unknown));
                 facts.push(meta(&track, &taxonomy));
-                genres[row] = own;
+                genres[row] = genres_of_track;
             }
             Ok(())
         })?;
         facts.extend(ids[facts.len()..].iter().map(unknown));
         let mut meta = facts;
         spell_alike(&mut meta, &mut genres);
+        self.add_measured(&ids, &mut meta)?;
         let vectors = Array2::zeros((0, space.mean().len()));
-        let of = ids.len();
+        let total = ids.len();
         Ok(Collection {
             ids,
             vectors,
@@ -172,9 +173,27 @@ impl Engine {
             genres,
             taxonomy,
             space,
-            of,
+            of: total,
             guests: 0,
         })
+    }
+
+    /// Adds measured tempo, key and energy.
+    ///
+    /// - `ids`: of the tracks, in their order
+    fn add_measured(&self, ids: &[TrackId], meta: &mut [TrackMeta]) -> Result<(), EngineError> {
+        let known = self.library.derived().descriptors(ids)?;
+        let energy = "energy".parse::<ScaleName>().ok();
+        for (id, meta) in ids.iter().zip(meta) {
+            let measured = known.get(id);
+            let scale = measured
+                .zip(energy)
+                .and_then(|(known, name)| known.scales.get(&name));
+            meta.energy = scale.map(|energy| energy.value);
+            meta.tempo = measured.and_then(|measured| measured.tempo);
+            meta.key = measured.and_then(|measured| measured.key);
+        }
+        Ok(())
     }
 
     /// As [`collection`](Self::collection), but of the tracks alone that are nearest to each of some seeds, `most` of them
@@ -200,17 +219,18 @@ impl Engine {
             _ => f32::NEG_INFINITY,
         };
         let least = found.iter().map(last).collect();
-        let near = found.iter().flatten().map(|neighbor| neighbor.track);
+        let near = found.iter().flatten().map(|neighbor| neighbor.id);
         let ids: BTreeSet<TrackId> = near
             .chain(seeds.iter().filter_map(|seed| seed.track))
             .collect();
         let ids = Vec::from_iter(ids);
-        let taxonomy = self.taxonomy()?;
+        let taxonomy = self.genres().taxonomy()?;
         let _snapshot = self.library.snapshot()?;
         let tracks = self.library.tracks_by_id(&ids)?;
-        let mut genres = self.genres_of(&tracks)?;
+        let mut genres = self.genres().genres_of(&tracks)?;
         let mut meta: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
         spell_alike(&mut meta, &mut genres);
+        self.add_measured(&ids, &mut meta)?;
         let mut vectors = Array2::zeros((ids.len(), dimension));
         for (&id, mut row) in ids.iter().zip(vectors.rows_mut()) {
             let vector = self.vector(id)?;
@@ -225,7 +245,7 @@ impl Engine {
             );
         }
         let vectors = space.centre_rows(vectors);
-        let of = self.library.status()?.vectors as usize;
+        let total = self.library.status()?.vectors as usize;
         Ok((
             Collection {
                 ids,
@@ -234,7 +254,7 @@ impl Engine {
                 genres,
                 taxonomy,
                 space,
-                of,
+                of: total,
                 guests: 0,
             },
             least,
@@ -252,7 +272,7 @@ impl Engine {
             if let Some(graph) = self.graph_of_gpu(collection, k) {
                 return Ok(graph);
             }
-            let same = self.index()?.tracks() == collection.ids[collection.guests..]
+            let same = self.index()?.ids() == collection.ids[collection.guests..]
                 && self.space == collection.space;
             // Else another process changed the library meanwhile.
             if same && let Some(graph) = self.graph_of_index(k, to)? {
@@ -295,8 +315,8 @@ impl Engine {
         k: usize,
         to: GraphUse,
     ) -> Result<Option<(Collection, KnnGraph)>, EngineError> {
-        let ids = self.index()?.tracks();
-        if self.library.generation()? != self.stamp.generation {
+        let ids = self.index()?.ids();
+        if self.library.changes().generation()? != self.stamp.generation {
             return Ok(None);
         }
         let Some(graph) = self.graph_of_index(k, to)? else {
@@ -306,7 +326,7 @@ impl Engine {
             self.index = None;
         }
         let _snapshot = self.library.snapshot()?;
-        if self.library.generation()? != self.stamp.generation {
+        if self.library.changes().generation()? != self.stamp.generation {
             return Ok(None);
         }
         let mut collection = self.without_vectors(ids, self.space.clone())?;
@@ -355,7 +375,7 @@ impl Engine {
                 ..SearchParams::default()
             },
         )?;
-        let ids = index.tracks();
+        let ids = index.ids();
         if lists.iter().any(|list| list.len() < k) {
             return Ok(None);
         }
@@ -367,7 +387,7 @@ impl Engine {
         for (row, list) in lists.iter().enumerate() {
             for (column, neighbor) in list.iter().enumerate() {
                 graph.neighbours[[row, column]] =
-                    row_of(&ids, neighbor.track).unwrap_or_default() as u32;
+                    row_of(&ids, neighbor.id).unwrap_or_default() as u32;
                 graph.similarities[[row, column]] = neighbor.similarity;
             }
         }
@@ -581,7 +601,7 @@ mod tests {
             }
             let queries = near.space.centre_rows(stacked(&seeds, 16).unwrap());
             for (query, least) in queries.rows().into_iter().zip(least) {
-                let of = |row: usize| {
+                let similarity = |row: usize| {
                     dot(
                         query.to_slice().unwrap(),
                         whole.vectors.row(row).to_slice().unwrap(),
@@ -591,7 +611,7 @@ mod tests {
                     |id: TrackId| allowed.as_ref().is_none_or(|allowed| allowed.contains(id));
                 let others = (0..300)
                     .filter(|&row| fits(whole.ids[row]) && near.row(whole.ids[row]).is_none());
-                let nearest = others.map(of).fold(f32::NEG_INFINITY, f32::max);
+                let nearest = others.map(similarity).fold(f32::NEG_INFINITY, f32::max);
                 assert!(nearest <= least && least < 1.0, "{nearest} {least}");
             }
         }
@@ -635,15 +655,16 @@ mod tests {
         let mut engine = Engine::from_library(library);
         let whole = engine.collection().unwrap();
         for to in [GraphUse::Exploring, GraphUse::Copies] {
-            let (collection, own) = engine.collection_and_graph(5, to).unwrap();
+            let (collection, own_graph) = engine.collection_and_graph(5, to).unwrap();
             let graph = engine.knn_graph(&whole, 5, to).unwrap();
             assert_eq!(
-                (own.neighbours, own.similarities),
+                (own_graph.neighbours, own_graph.similarities),
                 (graph.neighbours, graph.similarities)
             );
             assert_eq!(collection.ids, whole.ids);
-            let facts = |of: &Collection| {
-                of.meta
+            let facts = |other: &Collection| {
+                other
+                    .meta
                     .iter()
                     .map(|track| (track.id, track.path.clone()))
                     .collect::<Vec<_>>()
@@ -666,13 +687,13 @@ mod tests {
         );
         assert_eq!(exact.neighbours.row(0).to_vec(), {
             let mut others: Vec<u32> = (1..EXACT_UP_TO as u32).collect();
-            let of = |row: u32| {
+            let similarity = |row: u32| {
                 collection
                     .vectors
                     .row(0)
                     .dot(&collection.vectors.row(row as usize))
             };
-            others.sort_by(|&a, &b| of(b).total_cmp(&of(a)));
+            others.sort_by(|&a, &b| similarity(b).total_cmp(&similarity(a)));
             others.truncate(5);
             others
         });
@@ -732,10 +753,13 @@ mod tests {
             .unwrap();
         assert_eq!(after.neighbours.slice(s![1.., ..]), before.neighbours + 1);
         let nearest = after.neighbours[[0, 0]] as usize;
-        let of = |row: usize| collection.vectors.row(0).dot(&collection.vectors.row(row));
+        let similarity = |row: usize| collection.vectors.row(0).dot(&collection.vectors.row(row));
         let best = (1..collection.ids.len())
-            .max_by(|&a, &b| of(a).total_cmp(&of(b)))
+            .max_by(|&a, &b| similarity(a).total_cmp(&similarity(b)))
             .unwrap();
-        assert_eq!((nearest, after.similarities[[0, 0]]), (best, of(best)));
+        assert_eq!(
+            (nearest, after.similarities[[0, 0]]),
+            (best, similarity(best))
+        );
     }
 }

@@ -46,7 +46,8 @@ impl Examiner<'_> {
         on_event: &mut dyn FnMut(AddEvent<'_>),
         stop: &AtomicBool,
     ) -> Result<HashSet<PathBuf>, EngineError> {
-        let mut suspects: BTreeSet<PathBuf> = library.leftovers().in_hand.into_iter().collect();
+        let mut suspects: BTreeSet<PathBuf> =
+            library.files().leftovers().in_hand.into_iter().collect();
         if !suspects.is_empty() {
             on_event(AddEvent::CutOff {
                 in_hand: suspects.len(),
@@ -54,6 +55,7 @@ impl Examiner<'_> {
         }
         if again {
             let deadly = library
+                .files()
                 .failures()?
                 .into_iter()
                 .filter(|failure| failure.reason.starts_with(REASON));
@@ -72,7 +74,7 @@ impl Examiner<'_> {
                         path: &path,
                         reason: &reason,
                     });
-                    library.record_failure(&Failure {
+                    library.files_mut().record_failure(&Failure {
                         path: path.clone(),
                         size: Some(file.size),
                         mtime_ns: Some(file.mtime_ns),
@@ -87,7 +89,7 @@ impl Examiner<'_> {
                 Verdict::Stopped => return Ok(set_aside),
             }
         }
-        library.forget_in_hand();
+        library.files().forget_in_hand();
         Ok(set_aside)
     }
 

@@ -210,7 +210,7 @@ impl Embedder {
     fn reading_at(&self, rate: u32) -> Result<Reading, EngineError> {
         let mut found = Vec::new();
         for config in self.encoder.front_ends() {
-            let own = config.window_samples() as u64;
+            let window_samples = config.window_samples() as u64;
             let to = config.sample_rate();
             let resampler = if to == rate {
                 None
@@ -219,15 +219,23 @@ impl Embedder {
             };
             let reach = resampler.as_ref().map_or(0, WindowResampler::reach);
             found.push((
-                (own * u64::from(rate)).div_ceil(u64::from(to)) as usize,
+                (window_samples * u64::from(rate)).div_ceil(u64::from(to)) as usize,
                 reach,
                 resampler,
             ));
         }
-        let length = found.iter().map(|(own, ..)| *own).max().unwrap_or(0);
-        let beyond = |(own, reach, _): &(usize, usize, _)| reach.saturating_sub((length - own) / 2);
+        let length = found
+            .iter()
+            .map(|(window_samples, ..)| *window_samples)
+            .max()
+            .unwrap_or(0);
+        let beyond = |(window_samples, reach, _): &(usize, usize, _)| {
+            reach.saturating_sub((length - window_samples) / 2)
+        };
         let margin = found.iter().map(beyond).max().unwrap_or(0);
-        let ear = |(own, reach, resampler)| (margin + (length - own) / 2 - reach, resampler);
+        let ear = |(window_samples, reach, resampler)| {
+            (margin + (length - window_samples) / 2 - reach, resampler)
+        };
         Ok(Reading {
             rate,
             length,
@@ -450,7 +458,7 @@ impl Embedder {
             let mels: Vec<&[f32]> = batch
                 .buffers
                 .iter()
-                .map(|own| own.mels.as_slice())
+                .map(|buffer| buffer.mels.as_slice())
                 .collect();
             encode(&mels, batch.windows)?;
             batch.clear();
@@ -585,33 +593,35 @@ impl<'a> MelBatch<'a> {
     /// - `heard`: the samples that are read for a window
     /// - `sounding`: how many of them come before the end of the track
     fn push(&mut self, heard: &[f32], sounding: usize) {
-        for (ear, own) in self.ears.iter().zip(&mut self.buffers) {
+        for (ear, buffer) in self.ears.iter().zip(&mut self.buffers) {
             if !self.windows.is_multiple_of(ear.every) {
                 continue;
             }
             let config = ear.front_end.config();
-            let window: &[f32] = match &mut own.resampler {
+            let window: &[f32] = match &mut buffer.resampler {
                 // A front end that repeats a short sound must not take the zeros behind it for sound.
                 None if config.repeated => {
-                    let end = sounding.clamp(own.from, own.from + config.window_samples());
-                    &heard[own.from..end]
+                    let end = sounding.clamp(buffer.from, buffer.from + config.window_samples());
+                    &heard[buffer.from..end]
                 }
-                None => &heard[own.from..own.from + config.window_samples()],
+                None => &heard[buffer.from..buffer.from + config.window_samples()],
                 Some(resampler) => {
-                    resampler.run(&heard[own.from..], &mut own.window);
-                    &own.window
+                    resampler.run(&heard[buffer.from..], &mut buffer.window);
+                    &buffer.window
                 }
             };
-            let filled = own.mels.len();
-            own.mels.resize(filled + config.cells(), 0.0);
+            let filled = buffer.mels.len();
+            buffer.mels.resize(filled + config.cells(), 0.0);
             ear.front_end
-                .compute_into(window, &mut own.scratch, &mut own.mels[filled..]);
+                .compute_into(window, &mut buffer.scratch, &mut buffer.mels[filled..]);
         }
         self.windows += 1;
     }
 
     fn clear(&mut self) {
-        self.buffers.iter_mut().for_each(|own| own.mels.clear());
+        self.buffers
+            .iter_mut()
+            .for_each(|buffer| buffer.mels.clear());
         self.windows = 0;
     }
 }

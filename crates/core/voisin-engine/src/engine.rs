@@ -4,12 +4,12 @@
 //! damaged or of another model. Nothing here prints.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_encoder::{DeviceChoice, ModelRef, Parts};
-use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
+use voisin_index::{GraphBuilder, IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, Track, TrackSet, stored_path};
 
 use crate::known_filters::KnownFilters;
@@ -18,6 +18,20 @@ use crate::{EngineError, LibrarySpace};
 
 /// Name of the index inside a library's folder.
 pub const INDEX_FILE: &str = "index.bin";
+
+/// Name of the index of a vector space that is not the default one.
+#[doc(hidden)]
+pub fn space_index_file(space: &str) -> String {
+    let plain = |c: char| {
+        if c.is_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = space.chars().map(plain).collect();
+    format!("index.{name}.bin")
+}
 
 /// The work that opening an index took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +103,19 @@ impl std::fmt::Display for IndexNews<'_> {
 /// The library's setting of how many bits of each component an index without vectors has.
 const INDEX_BITS_SETTING: &str = "index.residual-bits";
 
+/// Who builds the graphs of this process's indexes, where that was chosen.
+static BUILDER: OnceLock<GraphBuilder> = OnceLock::new();
+
+/// Has all indexes of this process get their graphs from `builder`; [`Engine::maintain_index`] builds those of others
+/// anew. The first choice holds.
+pub fn prefer_builder(builder: GraphBuilder) {
+    BUILDER.get_or_init(|| builder);
+}
+
+pub(crate) fn preferred_builder() -> Option<GraphBuilder> {
+    BUILDER.get().copied()
+}
+
 /// Memory for pages of the database that vectors are read from: the inner ones of a million tracks, and some with vectors, KiB.
 const READ_CACHE_KIB: u32 = 16 << 10;
 
@@ -104,6 +131,8 @@ pub struct Engine {
     /// The space that its vectors are in; as meaningless.
     pub(crate) space: LibrarySpace,
     pub(crate) listener: Option<IndexListener>,
+    /// Whether an index is copied into memory, where no program can cut it.
+    copies_index: bool,
     /// Where neighbour graphs are made, if it is a GPU.
     pub(crate) graphs_on: DeviceChoice,
     pub(crate) known_filters: Mutex<KnownFilters>,
@@ -115,6 +144,18 @@ impl Engine {
     /// Opens the library in `dir`.
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self, EngineError> {
         Ok(Self::from_library(Library::open(dir, mode)?))
+    }
+
+    /// Opens the library in `dir`, to answer from the vector space of this name; `None`: from the default one.
+    #[doc(hidden)]
+    pub fn open_in_space(
+        dir: &Path,
+        mode: OpenMode,
+        space: Option<&str>,
+    ) -> Result<Self, EngineError> {
+        Ok(Self::from_library(Library::open_in_space(
+            dir, mode, space,
+        )?))
     }
 
     /// An engine on an open library.
@@ -134,6 +175,7 @@ impl Engine {
             stamp,
             space,
             listener: None,
+            copies_index: false,
             graphs_on,
             known_filters,
             kept_subset,
@@ -143,6 +185,12 @@ impl Engine {
     /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
     pub fn on_index_news(&mut self, listener: impl Fn(&IndexNews<'_>) + Send + Sync + 'static) {
         self.listener = Some(Box::new(listener));
+    }
+
+    /// Copies an index of less than 256 MiB into memory, which all engines of the process share: for programs that run for
+    /// long, in which another program may cut the file while it is in use.
+    pub fn copy_index(&mut self) {
+        self.copies_index = true;
     }
 
     /// Where the neighbour graphs of large libraries are made. A GPU compares all of 100 000 tracks and more with all; by
@@ -170,7 +218,10 @@ impl Engine {
 
     /// Where the index is kept.
     pub fn index_path(&self) -> PathBuf {
-        self.library.dir().join(INDEX_FILE)
+        let name = self.library.spaces().entered_space().map(space_index_file);
+        self.library
+            .dir()
+            .join(name.as_deref().unwrap_or(INDEX_FILE))
     }
 
     /// The model that made this library's vectors.
@@ -213,6 +264,12 @@ impl Engine {
         if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
             return self.rebuild_index("much has changed since it was built");
         }
+        let has_another_graph = |index: &VectorIndex| {
+            index.has_graph() && preferred_builder().is_some_and(|it| it != index.options().builder)
+        };
+        if self.index.as_ref().is_some_and(has_another_graph) {
+            return self.rebuild_index("its graph was not built by the builder chosen");
+        }
         if LibrarySpace::has_drifted(&mut self.library)? {
             return self
                 .rebuild_index("the library's music is no longer what similarity was relative to");
@@ -235,10 +292,12 @@ impl Engine {
         let values = space.centre_rows(vectors.values);
         let residual_bits = self
             .library
+            .settings()
             .setting(INDEX_BITS_SETTING)?
             .and_then(|bits| bits.parse().ok());
         let mut options = IndexOptions {
             residual_bits,
+            builder: preferred_builder().unwrap_or_default(),
             ..IndexOptions::default()
         };
         if self.library.mode() == OpenMode::ReadOnly {
@@ -265,6 +324,7 @@ impl Engine {
         let text = bits.map(|bits| bits.to_string());
         Ok(self
             .library
+            .settings_mut()
             .set_setting(INDEX_BITS_SETTING, text.as_deref())?)
     }
 
@@ -277,7 +337,10 @@ impl Engine {
         if index.options().residual_bits.is_none() {
             return Ok(());
         }
-        let library = Library::open_to_read(self.library.dir())?;
+        let mut library = Library::open_to_read(self.library.dir())?;
+        if let Some(space) = self.library.spaces().entered_space() {
+            library.spaces_mut().enter_space(space)?;
+        }
         library.limit_page_cache(READ_CACHE_KIB)?;
         let library = Mutex::new(library);
         let space = space.clone();
@@ -389,7 +452,11 @@ impl Engine {
     ) -> Result<(VectorIndex, IndexStamp, LibrarySpace, IndexRefresh), EngineError> {
         let kept = LibrarySpace::kept(&self.library)?;
         let expected = stamp(model, kept.as_ref());
-        let (mut index, generation) = VectorIndex::load_any_generation(path, &expected)?;
+        let (mut index, generation) = if self.copies_index {
+            VectorIndex::load_copied(path, &expected)?
+        } else {
+            VectorIndex::load_any_generation(path, &expected)?
+        };
         if whole {
             index.check()?;
         }
@@ -403,10 +470,10 @@ impl Engine {
         let Some(space) =
             LibrarySpace::kept(&self.library)?.filter(|space| kept.as_ref() == Some(space))
         else {
-            return Err(stale(self.library.generation()?).into());
+            return Err(stale(self.library.changes().generation()?).into());
         };
         let Some((now, added, removed)) = self.catch_up(&mut index, &space, generation)? else {
-            return Err(stale(self.library.generation()?).into());
+            return Err(stale(self.library.changes().generation()?).into());
         };
         self.check_origin(path, &index, &space, generation)?;
         self.read_vectors_of(&mut index, &space)?;
@@ -434,7 +501,7 @@ impl Engine {
         space: &LibrarySpace,
         generation: u64,
     ) -> Result<Option<(u64, usize, usize)>, EngineError> {
-        let Some(changes) = self.library.changes_since(generation)? else {
+        let Some(changes) = self.library.changes().changes_since(generation)? else {
             return Ok(None);
         };
         let mut removed = 0;
@@ -519,7 +586,7 @@ impl Engine {
         if index.len() as u64 != self.library.status()?.vectors {
             return Err(other().into());
         }
-        let tracks = index.tracks();
+        let tracks = index.ids();
         let mut sample: Vec<TrackId> = tracks
             .iter()
             .copied()
@@ -527,6 +594,7 @@ impl Engine {
             .collect();
         if let Some(changes) = self
             .library
+            .changes()
             .changes_since(generation.saturating_sub(LAST))?
         {
             sample.extend(changes.added.into_iter().take(LAST as usize));
@@ -565,8 +633,8 @@ impl Engine {
             .kept_subset
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, subset)) = &*kept
-            && of == tracks
+        if let Some((kept_tracks, subset)) = &*kept
+            && kept_tracks == tracks
             && index.is_current(subset)
         {
             return Arc::clone(subset);
@@ -629,6 +697,7 @@ fn place_of_model(fingerprint: &str) -> String {
 /// The name or path by which a library's model is loaded: the file that it was given by, if it is there, else its name.
 pub fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, LibraryError> {
     let place = library
+        .settings()
         .setting(&place_of_model(&held.fingerprint))?
         .filter(|path| Path::new(path).is_file());
     let Ok(model) = place.as_deref().unwrap_or(&held.name).parse();
@@ -648,7 +717,9 @@ pub fn remember_model(
     if let Some(path) = path.to_str()
         && model.manifest()?.fingerprint() == fingerprint
     {
-        library.set_setting(&place_of_model(fingerprint), Some(path))?;
+        library
+            .settings_mut()
+            .set_setting(&place_of_model(fingerprint), Some(path))?;
     }
     Ok(())
 }

@@ -276,7 +276,7 @@ impl EngineError {
     /// The same of a file that its owner knows by another name than its path.
     #[must_use]
     pub fn of_file_known_as(mut self, path: &Path, name: &str) -> Self {
-        let of = match &mut self {
+        let own_path = match &mut self {
             Self::Audio(error) => error.path_mut(),
             Self::NotInLibrary { path }
             | Self::TooShort { path, .. }
@@ -284,8 +284,8 @@ impl EngineError {
             | Self::Fault { path, .. } => Some(path),
             _ => None,
         };
-        if let Some(of) = of.filter(|of| *of == path) {
-            *of = name.into();
+        if let Some(own_path) = own_path.filter(|own_path| *own_path == path) {
+            *own_path = name.into();
         }
         self
     }

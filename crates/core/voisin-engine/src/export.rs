@@ -1,6 +1,6 @@
 //! Vectors and metadata for other programs: NumPy arrays and CSV in one row order.
 
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use ndarray_npy::WriteNpyExt as _;
@@ -73,16 +73,18 @@ pub fn export(
     let vectors = library.vectors()?;
     let dimension = vectors.values.ncols();
 
+    // They get their names together at the end: an export that is interrupted leaves nothing that the next would not replace.
+    let mut finished = Vec::new();
     let npy = ExportFile::create(dir, "vectors.npy")?;
-    npy.finish(|writer| {
+    finished.push(npy.finish(|writer| {
         vectors
             .values
             .write_npy(writer)
             .map_err(std::io::Error::other)
-    })?;
+    })?);
     let mean = ndarray::aview1(LibrarySpace::of(library, &vectors)?.mean()).to_owned();
     let npy = ExportFile::create(dir, "mean.npy")?;
-    npy.finish(|writer| mean.write_npy(writer).map_err(std::io::Error::other))?;
+    finished.push(npy.finish(|writer| mean.write_npy(writer).map_err(std::io::Error::other))?);
 
     let mut tracks = ExportFile::create(dir, "tracks.csv")?.csv();
     tracks.row(TRACK_COLUMNS)?;
@@ -111,9 +113,9 @@ pub fn export(
             ])?;
         }
     }
-    tracks.finish()?;
-    if let Some(heard) = engine.predicted_tags_if_any()? {
-        export_tags(&heard, dir)?;
+    finished.push(tracks.finish()?);
+    if let Some(heard) = engine.words().predicted_tags_if_any()? {
+        finished.push(export_tags(&heard, dir)?);
     }
 
     let mut summary = ExportSummary {
@@ -125,7 +127,9 @@ pub fn export(
         let mut index = ExportFile::create(dir, "windows.csv")?.csv();
         index.row(["row", "track_row", "track_id", "start_seconds"])?;
         let total = library.status()?.windows as usize;
-        let ExportFile { path, mut writer } = ExportFile::create(dir, "windows.npy")?;
+        let mut npy = ExportFile::create(dir, "windows.npy")?;
+        let path = npy.path.clone();
+        let writer = &mut npy.writer;
         let failed = |source| EngineError::Write {
             path: path.clone(),
             source,
@@ -152,19 +156,23 @@ pub fn export(
         }
         if summary.windows != total {
             // A track without a vector keeps no windows in the export: the header must say what is there.
-            std::io::Seek::rewind(&mut writer).map_err(failed)?;
+            writer.rewind().map_err(failed)?;
             writer
                 .write_all(&npy_f16_header(summary.windows, dimension))
                 .map_err(failed)?;
         }
-        committed(writer).map_err(failed)?;
-        index.finish()?;
+        finished.push(npy.finish(|_| Ok(()))?);
+        finished.push(index.finish()?);
+    }
+    for FinishedFile { path, file } in finished {
+        file.commit()
+            .map_err(|source| EngineError::Write { path, source })?;
     }
     Ok(summary)
 }
 
 /// `tags.csv`: how strongly each track is what each of the model's tags says, as percentiles of the library.
-fn export_tags(heard: &super::PredictedTags, dir: &Path) -> Result<(), EngineError> {
+fn export_tags(heard: &super::PredictedTags, dir: &Path) -> Result<FinishedFile, EngineError> {
     let mut file = ExportFile::create(dir, "tags.csv")?.csv();
     let names = heard.tags().iter().map(|tag| tag.to_lowercase());
     file.cells(
@@ -199,12 +207,20 @@ struct ExportFile {
     writer: BufWriter<OutputFile>,
 }
 
-/// Gives a file its name.
-fn committed(writer: BufWriter<OutputFile>) -> std::io::Result<()> {
-    writer
+/// A file that is written and has no name yet.
+struct FinishedFile {
+    path: PathBuf,
+    file: OutputFile,
+}
+
+fn flushed(path: PathBuf, writer: BufWriter<OutputFile>) -> Result<FinishedFile, EngineError> {
+    let file = writer
         .into_inner()
-        .map_err(std::io::IntoInnerError::into_error)?
-        .commit()
+        .map_err(std::io::IntoInnerError::into_error);
+    match file {
+        Ok(file) => Ok(FinishedFile { path, file }),
+        Err(source) => Err(EngineError::Write { path, source }),
+    }
 }
 
 impl ExportFile {
@@ -221,13 +237,14 @@ impl ExportFile {
     fn finish(
         mut self,
         write: impl FnOnce(&mut BufWriter<OutputFile>) -> std::io::Result<()>,
-    ) -> Result<(), EngineError> {
-        write(&mut self.writer)
-            .and_then(|()| committed(self.writer))
-            .map_err(|source| EngineError::Write {
+    ) -> Result<FinishedFile, EngineError> {
+        match write(&mut self.writer) {
+            Ok(()) => flushed(self.path, self.writer),
+            Err(source) => Err(EngineError::Write {
                 path: self.path,
                 source,
-            })
+            }),
+        }
     }
 
     fn csv(self) -> CsvOutput {
@@ -260,17 +277,14 @@ impl CsvOutput {
             })
     }
 
-    fn finish(self) -> Result<(), EngineError> {
-        let written = self
-            .writer
-            .into_inner()
-            .map_err(csv::IntoInnerError::into_error);
-        written
-            .and_then(committed)
-            .map_err(|source| EngineError::Write {
+    fn finish(self) -> Result<FinishedFile, EngineError> {
+        match self.writer.into_inner() {
+            Ok(writer) => flushed(self.path, writer),
+            Err(error) => Err(EngineError::Write {
                 path: self.path,
-                source,
-            })
+                source: error.into_error(),
+            }),
+        }
     }
 }
 

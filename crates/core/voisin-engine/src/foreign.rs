@@ -147,6 +147,7 @@ pub fn foreign_track(
     let record = FileRecord {
         size: metadata.as_ref().map_or(0, std::fs::Metadata::len),
         mtime_ns: metadata.as_ref().map_or(0, mtime_ns),
+        changed_at: 0,
         path,
     };
     TrackRecord {
@@ -192,7 +193,9 @@ fn shown(text: &str) -> String {
 }
 
 impl Engine {
-    /// Takes in what another library holds, as [`Library::merge`] does, if its model can be what it says.
+    /// Takes in what another library holds, as [`merge`](voisin_library::TransferTable::merge) does, if its model can
+    /// be
+    /// what it says.
     #[doc(hidden)]
     pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome, EngineError> {
         if let Some(model) = other.model()? {
@@ -202,7 +205,7 @@ impl Engine {
                 next: Remedy::AddMusic,
             })?;
         }
-        Ok(self.library_mut().merge(other)?)
+        Ok(self.library_mut().transfer_mut().merge(other)?)
     }
 }
 

@@ -114,7 +114,7 @@ mod tests {
         // The run's own end has the rest to do, and only the rest.
         let mut engine = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
         let added = 50 - kept.len();
-        let is_current = stamp.generation == engine.library().generation().unwrap();
+        let is_current = stamp.generation == engine.library().changes().generation().unwrap();
         let expected = if is_current {
             IndexRefresh::Loaded
         } else {
@@ -129,7 +129,7 @@ mod tests {
         let all = engine.index().unwrap();
         assert_eq!(all.len(), 50);
         let last = all.search(&query, 1, &SearchParams::default()).unwrap();
-        assert_eq!(last[0].track, TrackId(50));
+        assert_eq!(last[0].id, TrackId(50));
         // A library with many tracks is not looked at for a few new ones.
         let mut keeper = IndexKeeper::new(dir.path(), 1000);
         (0..249).for_each(|_| keeper.added());

@@ -70,6 +70,8 @@ impl KeptAnswer for FoundSuspects {
 struct AnswerBasis<'a> {
     version: &'static str,
     library: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    space: Option<&'a str>,
     generation: u64,
     metadata_generation: u64,
     /// The kind, and the bytes of a file's path.
@@ -106,7 +108,11 @@ impl Engine {
     ) -> Result<A, E> {
         let name = format!("answer.{kind}");
         let basis = self.basis(question, source)?;
-        let text = self.library.setting(&name).map_err(EngineError::from)?;
+        let text = self
+            .library
+            .settings()
+            .setting(&name)
+            .map_err(EngineError::from)?;
         if let Some(answer) = text.and_then(|text| read(&text, &basis)) {
             return Ok(answer);
         }
@@ -115,7 +121,10 @@ impl Engine {
         if self.library.mode() != OpenMode::ReadOnly && self.basis(question, source)? == basis {
             let text = written(&basis, &mut answer);
             // Where it cannot be kept it is worked out again next time.
-            self.library.set_setting(&name, text.as_deref()).ok();
+            self.library
+                .settings_mut()
+                .set_setting(&name, text.as_deref())
+                .ok();
         }
         Ok(answer)
     }
@@ -128,11 +137,13 @@ impl Engine {
             LabelSource::Tags | LabelSource::Folder => None,
         };
         let [synonyms, hierarchy] = self.genre_tables().map(|table| table.map(file_state));
+        let spaces = library.spaces();
         let basis = AnswerBasis {
             version: env!("CARGO_PKG_VERSION"),
-            library: library.identity()?,
-            generation: library.generation()?,
-            metadata_generation: library.metadata_generation()?,
+            library: library.transfer().identity()?,
+            space: spaces.entered_space(),
+            generation: library.changes().generation()?,
+            metadata_generation: library.changes().metadata_generation()?,
             source: match source {
                 LabelSource::Tags => ("tags", &[]),
                 LabelSource::Folder => ("folder", &[]),
@@ -141,7 +152,7 @@ impl Engine {
             table: table.map(file_state),
             synonyms,
             hierarchy,
-            person: library.person()?.name(),
+            person: library.settings().person()?.name(),
             question,
         };
         Ok(serde_json::to_string(&basis).expect("numbers and texts are JSON"))
@@ -245,17 +256,17 @@ mod tests {
     /// Whether the answer was worked out now; it is what it would be if nothing were kept.
     fn is_new(dir: &Path, mode: OpenMode) -> bool {
         let mut engine = Engine::open(dir, mode).unwrap();
-        let source = engine.label_source();
+        let source = engine.genres().label_source();
         let options = KinshipOptions::default();
         let mut is_new = false;
         let found = engine.kept("genres", "", &source, |engine| {
             is_new = true;
-            engine.kinship(&source, &options)
+            engine.genres().kinship(&source, &options)
         });
         // Names and keys of genres are told.
         assert_eq!(
             format!("{:?}", found.unwrap()),
-            format!("{:?}", engine.kinship(&source, &options).unwrap())
+            format!("{:?}", engine.genres().kinship(&source, &options).unwrap())
         );
         is_new
     }
@@ -280,7 +291,10 @@ mod tests {
             let content = library.tracks_by_id(&[TrackId(3)]).unwrap()[0]
                 .audio
                 .content;
-            assert_eq!(library.set_labels(&[content], genre).unwrap(), 1);
+            assert_eq!(
+                library.labels_mut().set_labels(&[content], genre).unwrap(),
+                1
+            );
         };
         let changes: [(&str, LibraryChange<'_>); 10] = [
             ("a label", &|library| label(library, Some("Zeuhl"))),
@@ -298,16 +312,22 @@ mod tests {
                     artist: Some("Another".into()),
                     ..new.tags
                 };
-                library.attach_file(TrackId(2), &new.file, &tags).unwrap();
+                library
+                    .files_mut()
+                    .attach_file(TrackId(2), &new.file, &tags)
+                    .unwrap();
             }),
             ("by composers", &|library| {
-                library.set_person(Person::Composer).unwrap();
+                library.settings_mut().set_person(Person::Composer).unwrap();
             }),
             ("synonyms", &|_| {
                 std::fs::write(dir.join(SYNONYMS_FILE), "rap music\tambient\n").unwrap();
             }),
             ("from a table", &|library| {
-                library.set_setting("labels", table.to_str()).unwrap();
+                library
+                    .settings_mut()
+                    .set_setting("labels", table.to_str())
+                    .unwrap();
             }),
             ("the table", &|_| write("Zouk")),
         ];
@@ -353,6 +373,7 @@ mod tests {
                 is_new,
                 engine
                     .library
+                    .settings()
                     .setting("answer.long")
                     .unwrap()
                     .map_or(0, |text| text.len())
@@ -369,17 +390,29 @@ mod tests {
         made(dir.path());
         is_new(dir.path(), OpenMode::ReadWrite);
         let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
-        let text = library.setting("answer.genres").unwrap().unwrap();
+        let text = library
+            .settings()
+            .setting("answer.genres")
+            .unwrap()
+            .unwrap();
         for damaged in [
             text[..text.len() - 9].to_owned(),
             text.replace("Ambient", "Ambiant"),
         ] {
             assert_ne!(damaged, text);
             library
+                .settings_mut()
                 .set_setting("answer.genres", Some(&damaged))
                 .unwrap();
             assert!(is_new(dir.path(), OpenMode::ReadWrite));
-            assert_eq!(library.setting("answer.genres").unwrap().unwrap(), text);
+            assert_eq!(
+                library
+                    .settings()
+                    .setting("answer.genres")
+                    .unwrap()
+                    .unwrap(),
+                text
+            );
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Not for: where the values come from; that is the caller's.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Deref, DerefMut};
 
 use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
+use super::parts::EngineScales;
 use super::scales::MEASURED_SCALES;
 use super::{Engine, EngineError};
 use voisin_base::track::{ContentId, TrackId};
@@ -82,7 +84,7 @@ impl ScaleRows {
     }
 }
 
-impl Engine {
+impl<L: Deref<Target = Engine>> EngineScales<L> {
     /// Learns a scale from values of tracks, 0 to 100; nothing is stored.
     ///
     /// # Errors
@@ -144,6 +146,42 @@ impl Engine {
         })
     }
 
+    /// The learned scales with their definitions.
+    #[doc(hidden)]
+    pub fn learned_scales(&self) -> Result<Vec<(ScaleName, LearnedScale)>, EngineError> {
+        let mut found = Vec::new();
+        for name in self.library().scales().learned_scales()? {
+            let text = self.library().scales().scale_definition(name)?;
+            // One of a later voisin is left alone.
+            let scale = text.and_then(|text| serde_json::from_str(&text).ok());
+            found.extend(scale.map(|scale| (name, scale)));
+        }
+        Ok(found)
+    }
+
+    /// Whether a scale is of the library's model.
+    #[doc(hidden)]
+    pub fn is_current(&self, scale: &LearnedScale) -> Result<bool, EngineError> {
+        let held = self.library().model()?;
+        Ok(held.is_some_and(|held| held.fingerprint == scale.model))
+    }
+
+    /// The owner's own values of a scale.
+    #[doc(hidden)]
+    pub fn own_values(&self, name: ScaleName) -> Result<BTreeMap<TrackId, f64>, EngineError> {
+        let known = self
+            .library()
+            .scales()
+            .values(&self.library().track_ids()?)?;
+        let given = known.into_iter().filter_map(|(id, scales)| {
+            let value = scales.get(&name)?;
+            (value.origin == ScaleOrigin::Own).then_some((id, value.value))
+        });
+        Ok(given.collect())
+    }
+}
+
+impl<L: DerefMut<Target = Engine>> EngineScales<L> {
     /// Stores the owner's values of a scale and what was learned from them, and gives all other tracks theirs; returns how many
     /// got one.
     #[doc(hidden)]
@@ -162,9 +200,9 @@ impl Engine {
         let values: Vec<(ContentId, ScaleValue)> = values.collect();
         let definition = serde_json::to_string(scale).unwrap_or_default();
         // Not through `library_mut`: no vector changes, and the index stays as it is.
-        self.library.remove_scale(name, true)?;
-        self.library.set_scale(name, &values)?;
-        self.library.define_scale(name, &definition)?;
+        self.library.scales_mut().remove_scale(name, true)?;
+        self.library.scales_mut().set_scale(name, &values)?;
+        self.library.scales_mut().define_scale(name, &definition)?;
         self.fill_scale(name, scale)
     }
 
@@ -180,44 +218,15 @@ impl Engine {
         }
         Ok(filled)
     }
+}
 
-    /// The learned scales with their definitions.
-    #[doc(hidden)]
-    pub fn learned_scales(&self) -> Result<Vec<(ScaleName, LearnedScale)>, EngineError> {
-        let mut found = Vec::new();
-        for name in self.library().learned_scales()? {
-            let text = self.library().scale_definition(name)?;
-            // One of a later voisin is left alone.
-            let scale = text.and_then(|text| serde_json::from_str(&text).ok());
-            found.extend(scale.map(|scale| (name, scale)));
-        }
-        Ok(found)
-    }
-
-    /// Whether a scale is of the library's model.
-    #[doc(hidden)]
-    pub fn is_current(&self, scale: &LearnedScale) -> Result<bool, EngineError> {
-        let held = self.library().model()?;
-        Ok(held.is_some_and(|held| held.fingerprint == scale.model))
-    }
-
-    /// The owner's own values of a scale.
-    #[doc(hidden)]
-    pub fn own_values(&self, name: ScaleName) -> Result<BTreeMap<TrackId, f64>, EngineError> {
-        let known = self.library().scales(&self.library().track_ids()?)?;
-        let given = known.into_iter().filter_map(|(id, scales)| {
-            let value = scales.get(&name)?;
-            (value.origin == ScaleOrigin::Own).then_some((id, value.value))
-        });
-        Ok(given.collect())
-    }
-
+impl Engine {
     fn fill_scale(&mut self, name: ScaleName, scale: &LearnedScale) -> Result<u64, EngineError> {
         let rows = self.scale_rows(None, &scale.measured)?;
         if rows.x.ncols() != scale.ridge.columns() {
             return Ok(0);
         }
-        let known = self.library().scales(&rows.ids)?;
+        let known = self.library().scales().values(&rows.ids)?;
         let origin = |row: usize| Some(known.get(&rows.ids[row])?.get(&name)?.origin);
         let all = 0..rows.ids.len();
         let teachers: Vec<usize> = all
@@ -240,7 +249,7 @@ impl Engine {
             let value = ScaleValue::new(value, error, ScaleOrigin::Learned);
             values.extend(value.map(|value| (rows.contents[*row], value)));
         }
-        Ok(self.library.set_scale(name, &values)?)
+        Ok(self.library.scales_mut().set_scale(name, &values)?)
     }
 
     /// Vectors and measured scales of tracks that have a vector.
@@ -255,7 +264,7 @@ impl Engine {
         let is_in = |row: &usize| among.is_none_or(|among| among.contains_key(&vectors.ids[*row]));
         let kept: Vec<usize> = (0..vectors.ids.len()).filter(is_in).collect();
         let ids: Vec<TrackId> = kept.iter().map(|&row| vectors.ids[row]).collect();
-        let known = self.library().scales(&ids)?;
+        let known = self.library().scales().values(&ids)?;
         let tracks = self.library().tracks_by_id(&ids)?;
         let dimension = vectors.values.ncols();
         let value = |id: &TrackId, name: &ScaleName| {
@@ -315,12 +324,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut engine, given) = engine(dir.path());
         let name: ScaleName = "mine".parse().unwrap();
-        let learned = engine.learn_scale(&given, "test").unwrap();
+        let learned = engine.scales().learn_scale(&given, "test").unwrap();
         assert!(learned.beats_mean(), "{:?}", learned.scale.figures);
         // Of 21 tracks without a value one is unlike all others.
-        assert_eq!(engine.keep_scale(name, &given, &learned.scale).unwrap(), 20);
+        assert_eq!(
+            engine
+                .scales_mut()
+                .keep_scale(name, &given, &learned.scale)
+                .unwrap(),
+            20
+        );
         let ids: Vec<TrackId> = (1..=61).map(TrackId).collect();
-        let known = engine.library().scales(&ids).unwrap();
+        let known = engine.library().scales().values(&ids).unwrap();
         assert!(!known.contains_key(&TrackId(61)));
         for (id, value) in &given {
             let found = known[id][&name];
@@ -329,12 +344,68 @@ mod tests {
         let new = known[&TrackId(50)][&name];
         assert_eq!(new.origin, ScaleOrigin::Learned);
         assert!(new.error.is_some_and(|error| error > 0.0 && error < 15.0));
-        assert_eq!(engine.own_values(name).unwrap().len(), 40);
+        assert_eq!(engine.scales().own_values(name).unwrap().len(), 40);
         // Nothing is left to fill, and what is taken out comes back as it was.
-        assert_eq!(engine.fill_scales().unwrap(), 0);
-        engine.library.remove_scale(name, false).unwrap();
-        assert!(engine.learned_scales().unwrap().is_empty());
-        assert_eq!(engine.own_values(name).unwrap().len(), 40);
+        assert_eq!(engine.scales_mut().fill_scales().unwrap(), 0);
+        engine
+            .library
+            .scales_mut()
+            .remove_scale(name, false)
+            .unwrap();
+        assert!(engine.scales().learned_scales().unwrap().is_empty());
+        assert_eq!(engine.scales().own_values(name).unwrap().len(), 40);
+    }
+
+    #[test]
+    fn merging_carries_definitions_and_names_other_ones() {
+        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let name: ScaleName = "mine".parse().unwrap();
+        let (mut there, given) = engine(dirs[0].path());
+        let learned = there.scales().learn_scale(&given, "test").unwrap().scale;
+        there
+            .scales_mut()
+            .keep_scale(name, &given, &learned)
+            .unwrap();
+        let mut here = Engine::from_library(library(dirs[1].path(), 6));
+        let taken = here.library.transfer_mut().merge(there.library()).unwrap();
+        assert_eq!((taken.added, taken.scales.len()), (61, 0));
+        let carried = here.scales().learned_scales().unwrap();
+        assert_eq!(carried, there.scales().learned_scales().unwrap());
+        assert!(here.scales().is_current(&carried[0].1).unwrap());
+        assert_eq!(
+            here.scales().own_values(name).unwrap(),
+            there.scales().own_values(name).unwrap()
+        );
+        assert_eq!(here.scales_mut().fill_scales().unwrap(), 0);
+        // One that knows the name otherwise: it keeps its definition, what it says, and all own values.
+        let (mut other, _) = engine(dirs[2].path());
+        let turned = given
+            .iter()
+            .take(30)
+            .map(|(id, value)| (*id, 100.0 - value));
+        let turned: BTreeMap<TrackId, f64> = turned.collect();
+        let opposite = other.scales().learn_scale(&turned, "turned").unwrap().scale;
+        other
+            .scales_mut()
+            .keep_scale(name, &turned, &opposite)
+            .unwrap();
+        let ids: Vec<TrackId> = (1..=61).map(TrackId).collect();
+        let before = other.library().scales().values(&ids).unwrap();
+        let definition = other.library().scales().scale_definition(name).unwrap();
+        let taken = other.library.transfer_mut().merge(there.library()).unwrap();
+        assert_eq!(Vec::from_iter(taken.scales), [name]);
+        assert_eq!(
+            other.library().scales().scale_definition(name).unwrap(),
+            definition
+        );
+        let after = other.library().scales().values(&ids).unwrap();
+        assert_eq!(before[&TrackId(3)], after[&TrackId(3)]);
+        assert_eq!(before[&TrackId(50)], after[&TrackId(50)]);
+        assert_eq!(before[&TrackId(35)][&name].origin, ScaleOrigin::Learned);
+        let carried = after[&TrackId(35)][&name];
+        assert_eq!(carried.origin, ScaleOrigin::Own);
+        assert!((carried.value - given[&TrackId(35)]).abs() < 0.01);
+        assert_eq!(other.scales().own_values(name).unwrap().len(), 40);
     }
 
     #[test]
@@ -343,9 +414,15 @@ mod tests {
         let (engine, given) = engine(dir.path());
         let mut random = Random::new(9);
         let noise = given.keys().map(|id| (*id, 100.0 * random.f64())).collect();
-        assert!(!engine.learn_scale(&noise, "noise").unwrap().beats_mean());
+        assert!(
+            !engine
+                .scales()
+                .learn_scale(&noise, "noise")
+                .unwrap()
+                .beats_mean()
+        );
         let few: BTreeMap<TrackId, f64> = given.into_iter().take(FEWEST_VALUES - 1).collect();
-        let error = engine.learn_scale(&few, "few").unwrap_err();
+        let error = engine.scales().learn_scale(&few, "few").unwrap_err();
         assert!(error.to_string().contains("found 19 tracks"), "{error}");
     }
 }

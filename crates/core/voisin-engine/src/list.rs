@@ -50,7 +50,7 @@ impl Engine {
         let sorted = self.library().sorted(query.sort, query.descending)?;
         let has_words = !query.words.trim().is_empty();
         let texts = if has_words {
-            self.library().search_texts()?
+            self.library().lookup().search_texts()?
         } else {
             SearchTexts::default()
         };
@@ -98,7 +98,7 @@ impl Engine {
         self.label(&mut tracks)?;
         Ok(TrackPage {
             tracks,
-            descriptors: self.library().descriptors(ids)?,
+            descriptors: self.library().derived().descriptors(ids)?,
             total: 0,
             next: None,
         })
@@ -150,9 +150,9 @@ impl Engine {
 
     /// Puts the genres of the library's label source where the tags' own are.
     pub fn label(&self, tracks: &mut [Track]) -> Result<(), EngineError> {
-        let genres = self.genres_of(tracks)?;
-        for (track, own) in tracks.iter_mut().zip(genres) {
-            track.tags.genres = own.iter().map(ToString::to_string).collect();
+        let genres = self.genres().genres_of(tracks)?;
+        for (track, names) in tracks.iter_mut().zip(genres) {
+            track.tags.genres = names.iter().map(ToString::to_string).collect();
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ pub struct FileListener<F> {
 impl<F: Fn(ListenEvent) + Sync> FileListener<F> {
     /// - `library`: where verdicts are remembered; one that cannot be written is only read
     pub fn new(library: &Library, on_event: F) -> Result<Self, LibraryError> {
-        let known = library.duplicate_verdicts(VERSION)?;
+        let known = library.derived().duplicate_verdicts(VERSION)?;
         let writes = library.mode() != OpenMode::ReadOnly;
         let memory = if writes {
             Library::open(library.dir(), OpenMode::ReadWrite).ok()
@@ -111,7 +111,9 @@ impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
         if let Some(memory) = &self.memory {
             // It is only a memory: where it cannot be kept, the pair is listened to again.
             let mut library = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = library.remember_duplicate(a, b, VERSION, same);
+            let _ = library
+                .derived_mut()
+                .remember_duplicate(a, b, VERSION, same);
         }
     }
 }
@@ -171,7 +173,7 @@ pub fn keep_songs(library: &Library, songs: &BTreeMap<TrackId, TrackId>) {
     if library.mode() != OpenMode::ReadOnly
         && let Ok(mut memory) = Library::open(library.dir(), OpenMode::ReadWrite)
     {
-        let _ = memory.remember_songs(songs);
+        let _ = memory.derived_mut().remember_songs(songs);
     }
 }
 
@@ -307,10 +309,7 @@ fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Out
             amin: 1e-10,
             range_db: 50.0,
         },
-        level_dbfs: None,
-        standardised: false,
-        mirrored: false,
-        repeated: false,
+        ..MelConfig::musicnn()
     })
     .ok()?;
     let decibels = front_end.compute(&samples).values;
@@ -332,9 +331,9 @@ mod tests {
         let a = demo("metal/muldjord-chaos-god.mp3");
         let b = demo("metal/muldjord-mutilated-mime.mp3");
         // Not quite 1: the local means at the ends of the shorter stretch are others.
-        let own = audio_correlation(&a, &a, 0.0);
+        let itself = audio_correlation(&a, &a, 0.0);
         let other = audio_correlation(&a, &b, 0.0);
-        assert!(own.expect("music moves") > 0.9, "{own:?}");
+        assert!(itself.expect("music moves") > 0.9, "{itself:?}");
         assert!(
             other.expect("music moves") < 0.5,
             "the nearest track of the same artist: {other:?}"
@@ -356,9 +355,9 @@ mod tests {
             a.len()
         );
         let likeness = voisin_explore::versions::likeness;
-        let own = likeness(&a, &a[5..]).unwrap();
+        let itself = likeness(&a, &a[5..]).unwrap();
         let other = likeness(&a, &b).unwrap();
-        assert!(own > 0.95 && other < 0.5, "{own} {other}");
+        assert!(itself > 0.95 && other < 0.5, "{itself} {other}");
         assert_eq!(chords(&demo("metal/gone.mp3")), None);
     }
 }

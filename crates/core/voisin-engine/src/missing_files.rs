@@ -20,6 +20,7 @@ impl MissingFiles {
     /// Looks for all files of the library.
     pub fn anywhere(library: &Library) -> Result<Self, EngineError> {
         let (out_of_reach, files) = library
+            .files()
             .missing_files(None)?
             .into_iter()
             .partition(|file| file.absent_folder.is_some());
@@ -38,11 +39,11 @@ impl MissingFiles {
         let mut seen: HashSet<PathBuf> = HashSet::new();
         for root in roots {
             let root = stored_path(root);
-            let missing = library.missing_files(Some(&root))?;
+            let missing = library.files().missing_files(Some(&root))?;
             if missing.is_empty() {
                 continue;
             }
-            let known = library.files_below(&root)?;
+            let known = library.files().files_below(&root)?;
             // Not one file is left: no one tidies up like that, but a disk that is not mounted looks so.
             let nothing_left = root.is_dir() && missing.len() as u64 == known;
             for mut file in missing {

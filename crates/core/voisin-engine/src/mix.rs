@@ -13,7 +13,6 @@ use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::{dot, make_unit};
 use voisin_explore::{NameLimit, TrackMeta};
 use voisin_index::{Neighbor, SearchMode};
-use voisin_learn::genre::Genre;
 use voisin_library::{Listened, SongSet, Track, TrackFilter, TrackSet};
 
 /// Candidates for each song of a mix, and for each that an artist may have in it.
@@ -64,6 +63,9 @@ pub struct MixOptions {
     pub taste: f32,
     /// Listening histories from elsewhere than the library.
     pub told: HashMap<TrackId, Listened>,
+    /// From 0, alike in sound, to 1, alike in feel, as [`Engine::similar_in_feel`] has it; where nothing of the seeds' is
+    /// known it makes no difference.
+    pub feel: f32,
     /// 0: always the nearest; 1: any of those that are near.
     pub variety: f32,
     /// Where the random numbers start: the same number, the same mix.
@@ -88,6 +90,7 @@ impl Default for MixOptions {
             heard_since: None,
             taste: 0.5,
             told: HashMap::new(),
+            feel: 0.0,
             variety: 0.5,
             random: 0,
         }
@@ -146,8 +149,9 @@ impl MixCandidate {
     }
 }
 
-/// Which album it is on, as [`TrackMeta::album_key`] has it.
-fn album_of(track: &Track) -> Option<String> {
+/// Which album a track is on, as [`TrackMeta::album_key`] has it.
+#[doc(hidden)]
+pub fn album_of(track: &Track) -> Option<String> {
     let album = TrackMeta {
         album: track.album().map(str::to_owned),
         album_artist: track.tags.album_artist.clone(),
@@ -175,7 +179,14 @@ impl Engine {
         seeds: &[Seed],
         options: &MixOptions,
     ) -> Result<(Vec<SimilarTrack>, bool), EngineError> {
-        let (candidates, is_full) = self.with_index(|engine| engine.candidates(seeds, options))?;
+        let (mut candidates, is_full) =
+            self.with_index(|engine| engine.candidates(seeds, options))?;
+        if options.feel > 0.0
+            && let Some(feel) = self.feel_of(seeds)?
+        {
+            let near = |one: &MixCandidate| (one.track.id, one.near.similarity);
+            candidates = self.in_order_of_feel(candidates, &feel, options.feel, near)?;
+        }
         let mut chosen = choose(candidates, options, options.limit, &self.space);
         chosen.sort_by(|a, b| {
             b.near
@@ -186,7 +197,7 @@ impl Engine {
         let chosen = in_turn(chosen);
         let similarities: Vec<f32> = chosen.iter().map(|one| one.near.similarity).collect();
         let tracks: Vec<Track> = chosen.into_iter().map(|one| one.track).collect();
-        let genres = self.genres_of(&tracks)?;
+        let genres = self.genres().genres_of(&tracks)?;
         let songs = tracks.into_iter().zip(genres).zip(similarities);
         let songs = songs.map(|((track, genres), similarity)| SimilarTrack {
             track,
@@ -233,8 +244,8 @@ impl Engine {
         let query = self.mix_query(seeds, options)?;
         let (centred, _) = self.space()?.query(seeds)?;
         let far_below = self.far_below()?;
-        let own: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
-        let own = self.library.tracks_by_id(&own)?;
+        let seed_tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
+        let seed_tracks = self.library.tracks_by_id(&seed_tracks)?;
         let before: Vec<TrackId> = options
             .played
             .iter()
@@ -244,9 +255,9 @@ impl Engine {
         let before: HashSet<TrackId> = before.into_iter().collect();
         let mut known = SongSet::default();
         if !options.keeps_versions {
-            let tracks: Vec<&Track> = own.iter().chain(&played).collect();
+            let tracks: Vec<&Track> = seed_tracks.iter().chain(&played).collect();
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
-            let known_songs = self.library.known_songs(&ids)?;
+            let known_songs = self.library.derived().known_songs(&ids)?;
             let sounds: HashMap<TrackId, &[f32]> = seeds
                 .iter()
                 .chain(&options.played)
@@ -257,11 +268,11 @@ impl Engine {
                 known.insert(track, song, sounds.get(&track.id).copied());
             }
         }
-        let (shortest, longest) = options.lengths(&own);
-        let kin = self.kin_styles()?;
-        let is_speech = |genres: &[Genre]| genres.iter().any(|genre| kin.is_speech(genre));
-        let takes_speech = self.genres_of(&own)?.iter().any(|genres| is_speech(genres))
-            || is_speech(&self.taxonomy()?.named(&options.filter.genres));
+        let (shortest, longest) = options.lengths(&seed_tracks);
+        let kin = self.genres().kin_styles()?;
+        let wished = self.genres().taxonomy()?.named(&options.filter.genres);
+        let takes_speech = !self.genres().speech_of(&seed_tracks)?.is_empty()
+            || wished.iter().any(|genre| kin.is_speech(genre));
 
         let index = self.loaded_index();
         let mut artists = NameLimit::new(
@@ -277,27 +288,31 @@ impl Engine {
                 // They end the search, but as nothing is known of them, they are none of the mix.
                 return Ok(found);
             }
-            found.retain(|near| !before.contains(&near.track));
-            let ids: Vec<TrackId> = found.iter().map(|near| near.track).collect();
-            let known_songs = self.library.known_songs(&ids)?;
+            found.retain(|near| !before.contains(&near.id));
+            let ids: Vec<TrackId> = found.iter().map(|near| near.id).collect();
+            let known_songs = self.library.derived().known_songs(&ids)?;
             let of_found = self.library.tracks_by_id(&ids)?;
-            let genres = self.genres_of(&of_found)?;
-            for (track, genres) in of_found.into_iter().zip(genres) {
+            let speech = if takes_speech {
+                HashSet::new()
+            } else {
+                self.genres().speech_of(&of_found)?
+            };
+            for track in of_found {
                 let vector = index.vector(track.id);
                 let raw = vector.as_ref().map(|vector| self.space.restore(vector));
                 let song = known_songs.get(&track.id).copied();
-                let own = artists_of(&track);
+                let track_artists = artists_of(&track);
                 let fits = (shortest..=longest).contains(&track.audio.seconds)
                     && !known.contains(&track, song, raw.as_deref())
-                    && (takes_speech || !is_speech(&genres))
+                    && !speech.contains(&track.id)
                     && !is_seed(&centred, track.id, vector.as_deref())
-                    && artists.has_room(&own);
+                    && artists.has_room(&track_artists);
                 if fits {
-                    artists.take(own);
+                    artists.take(track_artists);
                     tracks.insert(track.id, (track, vector));
                 }
             }
-            found.retain(|near| tracks.contains_key(&near.track));
+            found.retain(|near| tracks.contains_key(&near.id));
             Ok(found)
         };
         let reach = options.reach();
@@ -313,10 +328,10 @@ impl Engine {
             .for_each(|track| recent.take(artists_of(track)));
         let last = played.last().map(artists_of).unwrap_or_default();
         let candidates = found.into_iter().flatten().filter_map(|near| {
-            let (track, vector) = tracks.remove(&near.track)?;
-            let own = artists_of(&track);
-            let is_often = !recent.has_room(&own);
-            let is_again = own.iter().any(|artist| last.contains(artist));
+            let (track, vector) = tracks.remove(&near.id)?;
+            let track_artists = artists_of(&track);
+            let is_often = !recent.has_room(&track_artists);
+            let is_again = track_artists.iter().any(|artist| last.contains(artist));
             let is_far = far_below.is_some_and(|least| near.similarity < least);
             let tier = 4 * u8::from(is_again) + 2 * u8::from(is_often) + u8::from(is_far);
             let candidate = MixCandidate::new(near, track, vector, tier);
@@ -332,14 +347,17 @@ impl Engine {
         options: &MixOptions,
     ) -> Result<Vec<MixCandidate>, EngineError> {
         let ids: Vec<TrackId> = candidates.iter().map(|one| one.track.id).collect();
-        let mut known = self.library.listening(options.listener.as_deref(), &ids)?;
-        for (track, told) in &options.told {
+        let mut known = self
+            .library
+            .history()
+            .listening(options.listener.as_deref(), &ids)?;
+        for (track, history) in &options.told {
             let known = known.entry(*track).or_default();
-            known.last = known.last.max(told.last);
-            known.opinion = if told.opinion == 0.0 {
+            known.last = known.last.max(history.last);
+            known.opinion = if history.opinion == 0.0 {
                 known.opinion
             } else {
-                told.opinion
+                history.opinion
             };
         }
         let is_late = |one: &MixCandidate| {
@@ -348,7 +366,7 @@ impl Engine {
                 .heard_since
                 .is_some_and(|since| last.is_some_and(|last| last >= since))
         };
-        let known_songs = self.library.known_songs(&ids)?;
+        let known_songs = self.library.derived().known_songs(&ids)?;
         candidates
             .iter_mut()
             .for_each(|one| one.song = known_songs.get(&one.track.id).copied());
@@ -378,7 +396,7 @@ impl Engine {
     ) -> Result<Vec<MixCandidate>, EngineError> {
         let gone = candidates
             .iter()
-            .map(|one| self.library.is_gone(one.track.id));
+            .map(|one| self.library.files().is_gone(one.track.id));
         let gone = gone.collect::<Result<Vec<bool>, _>>()?;
         if gone.contains(&false) {
             let mut is_gone = gone.into_iter();
@@ -405,7 +423,7 @@ impl Engine {
         let index = self.loaded_index();
         let candidates = found.into_iter().filter_map(|(track, similarity)| {
             let near = Neighbor {
-                track: track.id,
+                id: track.id,
                 similarity,
             };
             let is_far = far_below.is_some_and(|least| similarity < least);
@@ -449,7 +467,7 @@ fn choose(
         if chosen.len() >= most {
             break;
         }
-        let own = artists_of(&candidate.track);
+        let own_artists = artists_of(&candidate.track);
         let album: Vec<String> = album_of(&candidate.track).into_iter().collect();
         let is_copy = |other: &MixCandidate| match (&other.vector, &candidate.vector) {
             (Some(a), Some(b)) => is_same_recording(dot(a, b)),
@@ -462,9 +480,9 @@ fn choose(
         let is_again = !options.keeps_versions
             && (chosen.iter().any(is_copy)
                 || songs.contains(&candidate.track, candidate.song, raw.as_deref()));
-        if !is_again && artists.has_room(&own) && albums.has_room(&album) {
+        if !is_again && artists.has_room(&own_artists) && albums.has_room(&album) {
             songs.insert(&candidate.track, candidate.song, raw.as_deref());
-            artists.take(own);
+            artists.take(own_artists);
             albums.take(album);
             chosen.push(candidate);
         }
@@ -484,11 +502,11 @@ fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
     while !waiting.is_empty() {
         let is_stranger = |one: &MixCandidate| one.tier & STRANGER > 0;
         let first = is_stranger(&waiting[0].1);
-        let other = waiting.iter().position(|(own, one)| {
-            is_stranger(one) == first && !own.iter().any(|artist| last.contains(artist))
+        let other = waiting.iter().position(|(artists, one)| {
+            is_stranger(one) == first && !artists.iter().any(|artist| last.contains(artist))
         });
-        let (own, next) = waiting.remove(other.unwrap_or(0));
-        last = own;
+        let (artists, next) = waiting.remove(other.unwrap_or(0));
+        last = artists;
         list.push(next);
     }
     list
@@ -500,7 +518,7 @@ mod tests {
 
     use super::*;
     use voisin_library::testing::{library, track};
-    use voisin_library::{NewTrack, Told};
+    use voisin_library::{NewTrack, ScaleOrigin, ScaleValue, Told};
 
     /// Tracks a degree apart, farther from the first one by one, of three artists in blocks of twenty.
     fn engine(dir: &Path, change: impl Fn(usize, &mut NewTrack)) -> Engine {
@@ -530,7 +548,7 @@ mod tests {
         let chosen = tracks.into_iter().zip([0, 0, STRANGER]);
         let chosen = chosen.map(|(track, tier)| {
             let near = Neighbor {
-                track: track.id,
+                id: track.id,
                 similarity: 0.5,
             };
             MixCandidate::new(near, track, None, tier)
@@ -625,7 +643,7 @@ mod tests {
     fn a_mix_is_another_one_each_time_and_can_be_had_again() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
-        let mut of = |random, variety| {
+        let mut mixed = |random, variety| {
             let options = MixOptions {
                 limit: 10,
                 random,
@@ -634,10 +652,10 @@ mod tests {
             };
             ids(&mut engine, 1, &options)
         };
-        assert_eq!(of(1, 0.0), (2..12).collect::<Vec<_>>());
-        assert_eq!(of(1, 0.5), of(1, 0.5));
+        assert_eq!(mixed(1, 0.0), (2..12).collect::<Vec<_>>());
+        assert_eq!(mixed(1, 0.5), mixed(1, 0.5));
         let shared = |a: &[i64], b: &[i64]| a.iter().filter(|id| b.contains(id)).count();
-        let evenings: Vec<Vec<i64>> = (1..=20).map(|random| of(random, 0.5)).collect();
+        let evenings: Vec<Vec<i64>> = (1..=20).map(|random| mixed(random, 0.5)).collect();
         let again: usize = evenings
             .windows(2)
             .map(|pair| shared(&pair[0], &pair[1]))
@@ -648,12 +666,12 @@ mod tests {
         );
         // The more varied, the farther, but the list stays in its neighbourhood, nearest first.
         let mut mean = |variety| -> f64 {
-            let all: Vec<i64> = (1..=20).flat_map(|random| of(random, variety)).collect();
+            let all: Vec<i64> = (1..=20).flat_map(|random| mixed(random, variety)).collect();
             all.iter().sum::<i64>() as f64 / all.len() as f64
         };
         let means = [mean(0.2), mean(0.5), mean(1.0)];
         assert!(means.is_sorted_by(|a, b| a < b), "{means:?}");
-        assert!(of(3, 1.0).is_sorted());
+        assert!(mixed(3, 1.0).is_sorted());
     }
 
     #[test]
@@ -684,10 +702,15 @@ mod tests {
             .into_iter()
             .map(|(track, song)| (TrackId(track), TrackId(song)))
             .collect();
-        engine.library_mut().remember_songs(&songs).unwrap();
+        engine
+            .library_mut()
+            .derived_mut()
+            .remember_songs(&songs)
+            .unwrap();
         assert_eq!(ids(&mut engine, 1, &one), [3, 7, 9, 13]);
         engine
             .library_mut()
+            .history_mut()
             .note_listening("ann", &[(TrackId(10), Told::Heard(1000))])
             .unwrap();
         let late = MixOptions {
@@ -748,13 +771,17 @@ mod tests {
     fn songs_heard_lately_wait_and_liked_ones_come_sooner() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
-        let told = [
+        let events = [
             (TrackId(2), Told::Heard(1000)),
             (TrackId(3), Told::Heard(10)),
             (TrackId(4), Told::Rated(Some(1))),
             (TrackId(11), Told::Liked(Some(true))),
         ];
-        engine.library_mut().note_listening("ann", &told).unwrap();
+        engine
+            .library_mut()
+            .history_mut()
+            .note_listening("ann", &events)
+            .unwrap();
         let options = MixOptions {
             limit: 6,
             heard_since: Some(500),
@@ -783,7 +810,7 @@ mod tests {
         };
         assert_eq!(ids(&mut engine, 1, &none), [2, 3, 4, 5, 6, 7]);
         // Another program's history comes first; a mix that would be short takes songs that were heard.
-        let told = HashMap::from([(
+        let events = HashMap::from([(
             TrackId(11),
             Listened {
                 last: Some(600),
@@ -791,7 +818,7 @@ mod tests {
             },
         )]);
         let elsewhere = MixOptions {
-            told,
+            told: events,
             limit: 100,
             ..options
         };
@@ -910,5 +937,63 @@ mod tests {
         };
         assert_eq!(heard(0.0), 2 * (1..=10).sum::<i64>());
         assert!(heard(1.0) > 2 * (1..=10).sum::<i64>());
+    }
+
+    #[test]
+    fn feel_is_energy_and_what_the_owner_taught() {
+        let dir = tempfile::tempdir().unwrap();
+        // Ten lie alone, so that none of the others is far from its neighbours.
+        let mut engine = engine(dir.path(), |i, new| {
+            new.tags.artist = Some(i.to_string());
+            if i >= 50 {
+                let angle = 0.4 * (i - 46) as f32;
+                new.vector = vec![angle.cos(), angle.sin()];
+            }
+        });
+        let options = MixOptions {
+            limit: 2,
+            feel: 1.0,
+            ..nearest()
+        };
+        let similar = |engine: &mut Engine| {
+            let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+            let options = SimilarOptions {
+                limit: 2,
+                ..SimilarOptions::default()
+            };
+            let found = engine.similar_in_feel(&seeds, &options, 1.0)?;
+            let ids = found.iter().map(|found| found.track.id.0);
+            Ok::<_, EngineError>(ids.collect::<Vec<i64>>())
+        };
+        assert_eq!(ids(&mut engine, 1, &options), [2, 3], "none is known");
+        assert!(matches!(similar(&mut engine), Err(EngineError::NoEnergy)));
+        let give = |engine: &mut Engine, name: &str, origin, each: i64| {
+            let tracks = engine.library().tracks().unwrap().into_iter();
+            let values: Vec<_> = tracks
+                .map(|track| {
+                    let value = if track.id.0 % each == 1 { 100.0 } else { 0.0 };
+                    let value = ScaleValue::new(value, None, origin).unwrap();
+                    (track.audio.content, value)
+                })
+                .collect();
+            let name = name.parse().unwrap();
+            engine
+                .library
+                .scales_mut()
+                .set_scale(name, &values)
+                .unwrap();
+        };
+        give(&mut engine, "brightness", ScaleOrigin::Measured, 5);
+        assert!(matches!(similar(&mut engine), Err(EngineError::NoEnergy)));
+        give(&mut engine, "energy", ScaleOrigin::Measured, 2);
+        assert_eq!(ids(&mut engine, 1, &options), [3, 5]);
+        assert_eq!(similar(&mut engine).unwrap(), [3, 5]);
+        give(&mut engine, "warm", ScaleOrigin::Learned, 3);
+        let one = MixOptions {
+            limit: 1,
+            ..options
+        };
+        assert_eq!(ids(&mut engine, 1, &one), [7]);
+        assert_eq!(similar(&mut engine).unwrap()[0], 7);
     }
 }

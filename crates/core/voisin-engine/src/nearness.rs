@@ -129,9 +129,9 @@ impl Standing {
     /// One sentence where nothing that may be answered is much like what was asked with.
     pub fn far(&self) -> Option<String> {
         let nothing = if self.is_filtered {
-            "nothing that fits is much like this"
+            "nothing that passes the filters sounds much like this"
         } else {
-            "nothing here is much like this"
+            "nothing here sounds much like this"
         };
         if self.is_steady {
             return Some(format!(
@@ -142,10 +142,11 @@ impl Standing {
             // The others beside a near one say nothing of that one.
             _ if self.has_close() => None,
             0 => Some(format!(
-                "{nothing}: next to none of your tracks is as far from all others"
+                "{nothing}: nearly all of your tracks have nearer neighbours"
             )),
             share @ 1..FAR_BELOW => Some(format!(
-                "{nothing}: only {share} % of your tracks are as far from all others"
+                "{nothing}: {} % of your tracks have nearer neighbours",
+                100 - share
             )),
             _ => None,
         }
@@ -216,14 +217,19 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Option<Standing>, EngineError> {
-        if self.library.mean()?.is_some_and(|mean| mean.is_fixed) {
+        if self
+            .library
+            .derived()
+            .mean()?
+            .is_some_and(|mean| mean.is_fixed)
+        {
             return Ok(None);
         }
         let allowed = self.allowed(options)?;
         let (centred, query) = self.space()?.query(seeds)?;
         let nearness = self.nearness()?;
         let is_steady = match seeds {
-            [seed] => self.is_steady(seed)?,
+            [seed] => self.genres().is_steady(seed)?,
             _ => false,
         };
         if nearness.nearest.is_empty() && !is_steady {
@@ -233,8 +239,8 @@ impl Engine {
             .insert_axis(ndarray::Axis(0))
             .to_owned();
         let mut artists = Artists::default();
-        let own: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
-        artists.read(self, own.iter().copied())?;
+        let seed_tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
+        artists.read(self, seed_tracks.iter().copied())?;
         let mut others = Vec::new();
         for reach in REACH {
             let found = self
@@ -242,13 +248,12 @@ impl Engine {
                 .pop()
                 .unwrap_or_default();
             others = self.others(&found, &mut artists, |artists, near| {
-                let is_own =
-                    |&track: &TrackId| track == near.track || same(artists, track, near.track);
+                let is_own = |&track: &TrackId| track == near.id || same(artists, track, near.id);
                 let is_copy = |seed: &Seed| {
-                    let vector = self.loaded_index().vector(near.track);
+                    let vector = self.loaded_index().vector(near.id);
                     vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, &vector)))
                 };
-                own.iter().any(is_own) || centred.iter().any(is_copy)
+                seed_tracks.iter().any(is_own) || centred.iter().any(is_copy)
             })?;
             if others.len() >= AROUND || found.len() < reach {
                 break;
@@ -267,7 +272,7 @@ impl Engine {
         let around_it = &others[..others.len().min(AROUND)];
         let mut steady = 0;
         for near in around_it.iter().filter(|_| is_steady) {
-            steady += usize::from(self.is_track_steady(near.track)?);
+            steady += usize::from(self.genres().is_track_steady(near.id)?);
         }
         Ok(Some(Standing {
             share: around.map(|around| percentile(&nearness.around, around)),
@@ -284,7 +289,12 @@ impl Engine {
     ///
     /// [`standing`]: Self::standing
     pub(super) fn far_below(&mut self) -> Result<Option<f32>, EngineError> {
-        if self.library.mean()?.is_some_and(|mean| mean.is_fixed) {
+        if self
+            .library
+            .derived()
+            .mean()?
+            .is_some_and(|mean| mean.is_fixed)
+        {
             return Ok(None);
         }
         Ok(self
@@ -304,6 +314,7 @@ impl Engine {
         };
         let kept = self
             .library
+            .settings()
             .setting(&name)?
             .and_then(|text| serde_json::from_str(&text).ok());
         if let Some(kept) = kept.filter(is_current) {
@@ -313,14 +324,17 @@ impl Engine {
         if self.library.mode() != OpenMode::ReadOnly {
             // Where it cannot be kept it is measured again next time.
             let text = serde_json::to_string(&measured).unwrap_or_default();
-            self.library.set_setting(&name, Some(&text)).ok();
+            self.library
+                .settings_mut()
+                .set_setting(&name, Some(&text))
+                .ok();
         }
         Ok(measured)
     }
 
     fn measure_nearness(&self) -> Result<Nearness, EngineError> {
         let index = self.loaded_index();
-        let tracks = index.tracks();
+        let tracks = index.ids();
         let sample: Vec<TrackId> = tracks
             .iter()
             .copied()
@@ -339,9 +353,9 @@ impl Engine {
         artists.read(self, sample.iter().copied())?;
         for (&track, found) in sample.iter().zip(found) {
             let others = self.others(&found, &mut artists, |artists, near| {
-                near.track == track
+                near.id == track
                     || is_same_recording(near.similarity)
-                    || same(artists, track, near.track)
+                    || same(artists, track, near.id)
             })?;
             let Some(raw) = self.library.vector(track)? else {
                 continue;
@@ -387,7 +401,7 @@ impl Engine {
     ) -> Result<Vec<Neighbor>, EngineError> {
         let mut others = Vec::new();
         for some in found.chunks(AROUND + 2) {
-            artists.read(self, some.iter().map(|near| near.track))?;
+            artists.read(self, some.iter().map(|near| near.id))?;
             others.extend(some.iter().filter(|near| !is_own(artists, near)).copied());
             if others.len() >= AROUND {
                 break;
@@ -401,7 +415,7 @@ impl Engine {
         let mut sum = 0.0;
         let mut count = 0;
         for near in others.iter().take(AROUND) {
-            if let Some(vector) = self.library.vector(near.track)? {
+            if let Some(vector) = self.library.vector(near.id)? {
                 sum += dot(raw, &vector);
                 count += 1;
             }
@@ -451,10 +465,10 @@ mod tests {
             .far()
         };
         assert_eq!(far(0.9, true), None);
-        let said = far(0.3, true).unwrap_or_default();
+        let message = far(0.3, true).unwrap_or_default();
         assert!(
-            said.starts_with("nothing that fits is much like this"),
-            "{said}"
+            message.starts_with("nothing that passes the filters sounds much like this"),
+            "{message}"
         );
         // Without a filter all that is around counts: beside noise something lies near, too.
         assert!(far(0.9, false).is_some());
@@ -527,9 +541,9 @@ mod tests {
             .standing(std::slice::from_ref(&stranger), &options)
             .unwrap()
             .unwrap();
-        let said =
-            "nothing here is much like this: next to none of your tracks is as far from all others";
-        assert_eq!(standing.far().as_deref(), Some(said));
+        let message =
+            "nothing here sounds much like this: nearly all of your tracks have nearer neighbours";
+        assert_eq!(standing.far().as_deref(), Some(message));
         let nearest = engine.similar(&[stranger], &options).unwrap()[0].similarity;
         assert_eq!(
             (standing.percentile(nearest), standing.closeness(nearest)),
@@ -539,7 +553,7 @@ mod tests {
         let beside = standing.clone().beside([nearest, 0.999_99]);
         assert_eq!(beside.far(), None);
         assert_eq!(beside.closeness(0.999_99), Some(Closeness::Same));
-        assert_eq!(standing.beside([nearest]).far().as_deref(), Some(said));
+        assert_eq!(standing.beside([nearest]).far().as_deref(), Some(message));
         // Beside what is far from it a track stands alone, however near the rest of the library is.
         let seed = [engine.seed_of(TrackId(1)).unwrap()];
         let filter = TrackFilter {
@@ -550,26 +564,29 @@ mod tests {
             filter,
             ..SimilarOptions::default()
         };
-        let said = engine
+        let message = engine
             .standing(&seed, &filtered)
             .unwrap()
             .unwrap()
             .far()
             .unwrap();
         assert!(
-            said.starts_with("nothing that fits is much like this"),
-            "{said}"
+            message.starts_with("nothing that passes the filters sounds much like this"),
+            "{message}"
         );
         // Where only the artist's own tracks may be answered there is nothing to compare with.
         let filter = TrackFilter {
             artists: vec!["artist 0".to_owned()],
             ..TrackFilter::default()
         };
-        let own = SimilarOptions {
+        let unfiltered = SimilarOptions {
             filter,
             ..SimilarOptions::default()
         };
-        assert_eq!(engine.standing(&seed, &own).unwrap().unwrap().far(), None);
+        assert_eq!(
+            engine.standing(&seed, &unfiltered).unwrap().unwrap().far(),
+            None
+        );
     }
 
     #[test]
@@ -607,8 +624,11 @@ mod tests {
         let standing = engine.standing(&seeds[..1], &options).unwrap().unwrap();
         for value in [nearest[0], nearest[50], nearest[119]] {
             let below = nearest.iter().filter(|one| **one <= value).count() as i32 * 100 / 120;
-            let told = i32::from(standing.percentile(value).unwrap());
-            assert!((told - below).abs() <= 2, "{told} instead of {below}");
+            let percentile = i32::from(standing.percentile(value).unwrap());
+            assert!(
+                (percentile - below).abs() <= 2,
+                "{percentile} instead of {below}"
+            );
         }
         assert_eq!(
             (standing.percentile(1.0), standing.percentile(-1.0)),
@@ -642,10 +662,10 @@ mod tests {
                 ..changing.clone()
             };
             assert_eq!(far(&mut engine, changing), "", "in the midst of a style");
-            let said = far(&mut engine, steady.clone());
+            let message = far(&mut engine, steady.clone());
             assert!(
-                said.ends_with("it hardly changes from beginning to end, as a tone or noise"),
-                "{said}"
+                message.ends_with("it hardly changes from beginning to end, as a tone or noise"),
+                "{message}"
             );
             let standing =
                 engine.standing(std::slice::from_ref(&steady), &SimilarOptions::default());
@@ -677,7 +697,7 @@ mod tests {
             let of_it = engine
                 .seed_of(engine.library().track_ids().unwrap().pop().unwrap())
                 .unwrap();
-            assert!(engine.is_steady(&of_it).unwrap());
+            assert!(engine.genres().is_steady(&of_it).unwrap());
         }
     }
 
@@ -706,7 +726,7 @@ mod tests {
             generation: 0,
             is_fixed: true,
         };
-        part.library_mut().set_mean(&fixed).unwrap();
+        part.library_mut().derived_mut().set_mean(&fixed).unwrap();
         assert!(
             part.standing(&seed, &SimilarOptions::default())
                 .unwrap()
@@ -735,7 +755,7 @@ mod tests {
         let mut engine = engine(dir.path(), 60);
         engine.maintain_index().unwrap();
         let name = format!("nearness.{}", engine.model().unwrap().fingerprint);
-        let kept = |engine: &Engine| engine.library().setting(&name).unwrap().unwrap();
+        let kept = |engine: &Engine| engine.library().settings().setting(&name).unwrap().unwrap();
         let first = kept(&engine);
         let mut rng = Random::new(6);
         let mut put = |engine: &mut Engine, range: std::ops::Range<u64>| {
@@ -752,7 +772,11 @@ mod tests {
         put(&mut engine, 205..210);
         assert_ne!(kept(&engine), first);
         // An unreadable value is measured anew.
-        engine.library_mut().set_setting(&name, Some("{}")).unwrap();
+        engine
+            .library_mut()
+            .settings_mut()
+            .set_setting(&name, Some("{}"))
+            .unwrap();
         let seed = [engine.seed_of(TrackId(1)).unwrap()];
         assert!(
             engine

@@ -1,12 +1,14 @@
 //! Where does something like this passage sound?
 
 use std::ffi::OsStr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::artist_limit::ArtistLimit;
 use super::collection::balanced;
+use super::parts::EnginePassages;
 use super::search::SimilarOptions;
 use super::seed::is_seed;
 use super::{Embedder, Engine, EngineError, LibrarySpace, Seed, WindowPlan, window_set};
@@ -56,10 +58,10 @@ pub struct SimilarPassage {
     pub is_unread: bool,
 }
 
-impl Engine {
+impl<L: Deref<Target = Engine>> EnginePassages<L> {
     /// Listens to a passage, one window a second. Of a file that is gone the stored windows are taken.
     ///
-    /// - `text`: what names the file, as in [`seed`](Self::seed)
+    /// - `text`: what names the file, as in [`seed`](Engine::seed)
     /// - `from`, `to`: seconds from the file's start
     pub fn passage(
         &self,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use ndarray::{ArrayView2, Axis, aview1};
 
 use super::artist_limit::ArtistLimit;
+use super::engine::preferred_builder;
 use super::seed::{Seed, is_seed, stacked};
 use super::{Engine, EngineError, LibrarySpace, WindowPlan};
 use voisin_base::track::{TrackId, is_same_recording};
@@ -101,11 +102,11 @@ impl Engine {
             let query = aview1(query.as_slice()).insert_axis(Axis(0));
             let choose = |_, mut found: Vec<Neighbor>| {
                 found.retain(|neighbor| {
-                    let vector = index.vector(neighbor.track);
+                    let vector = index.vector(neighbor.id);
                     belongs(&seeds, options, neighbor, vector.as_deref())
                         && (options.include_seed || answered.is_new(vector))
                 });
-                artists.choose(found, |neighbor| neighbor.track)
+                artists.choose(found, |neighbor| neighbor.id)
             };
             let found = self.search_until_all(
                 query,
@@ -130,9 +131,9 @@ impl Engine {
         &self,
         found: Vec<(Neighbor, Option<f32>)>,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
-        let ids: Vec<TrackId> = found.iter().map(|(neighbor, _)| neighbor.track).collect();
+        let ids: Vec<TrackId> = found.iter().map(|(neighbor, _)| neighbor.id).collect();
         let tracks = self.library.tracks_by_id(&ids)?;
-        let genres = self.genres_of(&tracks)?;
+        let genres = self.genres().genres_of(&tracks)?;
         let answers = tracks.into_iter().zip(genres).zip(found);
         Ok(answers
             .map(|((track, genres), (neighbor, unlike))| SimilarTrack {
@@ -222,7 +223,7 @@ impl Engine {
             .map(|liked| {
                 (
                     Neighbor {
-                        track: liked.track,
+                        id: liked.track,
                         similarity: liked.towards,
                     },
                     Some(liked.away),
@@ -231,13 +232,13 @@ impl Engine {
             .collect();
         let mut answered = AnsweredVectors::default();
         candidates.retain(|(neighbor, _)| {
-            let row = all.ids.binary_search(&neighbor.track).ok();
+            let row = all.ids.binary_search(&neighbor.id).ok();
             let vector = row.and_then(|row| values.row(row).to_slice());
             belongs(seeds, options, neighbor, vector)
                 && (options.include_seed || answered.is_new(vector.map(<[f32]>::to_vec)))
         });
         let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
-        artists.first(candidates, options.limit, |(neighbor, _)| neighbor.track)
+        artists.first(candidates, options.limit, |(neighbor, _)| neighbor.id)
     }
 
     /// Neighbours of each vector that `choose` takes (see [`VectorIndex::search_until`]), nearest first. The index
@@ -266,6 +267,7 @@ impl Engine {
                 graph_from,
                 graph_to: usize::MAX,
                 lists_from,
+                builder: preferred_builder().unwrap_or_default(),
                 ..IndexOptions::default()
             };
             let built = VectorIndex::build(&ids, vectors.view(), &options)?;
@@ -288,13 +290,15 @@ impl Engine {
 
     /// The windows that tracks of this library are listened to with.
     pub fn windows_setting(&self) -> Result<WindowPlan, EngineError> {
-        Ok(match self.library.setting(WINDOWS_SETTING)?.as_deref() {
-            Some("all") => WindowPlan::All,
-            Some(number) => number
-                .parse()
-                .map_or(WindowPlan::default(), WindowPlan::Spread),
-            None => WindowPlan::default(),
-        })
+        Ok(
+            match self.library.settings().setting(WINDOWS_SETTING)?.as_deref() {
+                Some("all") => WindowPlan::All,
+                Some(number) => number
+                    .parse()
+                    .map_or(WindowPlan::default(), WindowPlan::Spread),
+                None => WindowPlan::default(),
+            },
+        )
     }
 
     /// Sets the windows that tracks are listened to with from now on.
@@ -305,7 +309,10 @@ impl Engine {
                 "all".to_owned()
             }
         };
-        Ok(self.library.set_setting(WINDOWS_SETTING, Some(&text))?)
+        Ok(self
+            .library
+            .settings_mut()
+            .set_setting(WINDOWS_SETTING, Some(&text))?)
     }
 }
 
@@ -348,7 +355,7 @@ fn belongs(
     options
         .min_similarity
         .is_none_or(|least| neighbor.similarity >= least)
-        && (options.include_seed || !is_seed(seeds, neighbor.track, vector))
+        && (options.include_seed || !is_seed(seeds, neighbor.id, vector))
 }
 
 #[cfg(test)]
@@ -457,11 +464,16 @@ mod tests {
                 .collect()
         };
         assert_eq!(found(&mut engine), [2, 3, 4, 5, 6]);
-        engine.library_mut().set_person(Person::Composer).unwrap();
+        engine
+            .library_mut()
+            .settings_mut()
+            .set_person(Person::Composer)
+            .unwrap();
         assert_eq!(found(&mut engine), [2, 19, 20]);
         let groups = |engine: &Engine| {
-            let source = engine.label_source();
+            let source = engine.genres().label_source();
             let tracks = engine
+                .genres()
                 .labelled_tracks(&source, &crate::GroupBy::Artist)
                 .unwrap();
             let artists = tracks.facts[..2]
@@ -483,7 +495,11 @@ mod tests {
             (track.people(), track.artists()),
             (vec!["Bach", "Busoni"], vec!["Orchestra 1"])
         );
-        engine.library_mut().set_person(Person::Artist).unwrap();
+        engine
+            .library_mut()
+            .settings_mut()
+            .set_person(Person::Artist)
+            .unwrap();
         assert_eq!(found(&mut engine), [2, 3, 4, 5, 6]);
         assert_eq!(groups(&engine).0, 20);
     }

@@ -121,7 +121,7 @@ impl Engine {
         E: std::ops::Deref<Target = Embedder>,
     {
         let path = Path::new(text);
-        if let Some(track) = self.library.find_by_path(path)? {
+        if let Some(track) = self.library.files().find_by_path(path)? {
             return self.seed_of_file(track, path);
         }
         if let Some(track) = text.to_str().and_then(track_number) {
@@ -131,8 +131,8 @@ impl Engine {
             return self.seed_of(track);
         }
         if Place::exists(path) {
-            let info = voisin_audio::probe_as(path, self.library.content_kind()?)?;
-            if let Some(track) = self.library.find_by_content(&info.content)? {
+            let info = voisin_audio::probe_as(path, self.library.settings().content_kind()?)?;
+            if let Some(track) = self.library.files().find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);
             }
             let embedding = embedder()?.embed_seed(path, &info, self.windows_setting()?)?;
@@ -144,19 +144,20 @@ impl Engine {
                 ..Seed::of_vector(embedding.vector.into_vec())
             });
         }
-        match self.library.resolve(text, 10)? {
+        match self.library.lookup().resolve(text, 10)? {
             Resolution::One(track) => self.seed_of(track),
             Resolution::Ambiguous(tracks) => Err(EngineError::Ambiguous {
                 text: text.to_string_lossy().into_owned(),
                 count: self
                     .library
+                    .lookup()
                     .search_words(&text.to_string_lossy(), usize::MAX)?
                     .len(),
                 candidates: tracks.iter().map(Self::candidate).collect(),
             }),
             Resolution::Nothing => {
                 let text = text.to_string_lossy().into_owned();
-                let alike = self.library.spelt_alike(&text, 3)?;
+                let alike = self.library.lookup().spelt_alike(&text, 3)?;
                 let candidates = self
                     .library
                     .tracks_by_id(&alike)?

@@ -1,78 +1,104 @@
 //! Tempo, key, loudness and scales in searches.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::artist_limit::ArtistLimit;
 use super::{Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
 use voisin_base::track::TrackId;
-use voisin_library::{Descriptors, MusicalKey, Scales, SortBy};
+use voisin_library::{Descriptors, MusicalKey, ScaleName, ScaleOrigin, Scales, SortBy};
 
 /// Tracks that are looked at for a list that is alike in feel, for each of the list, and at least.
 const FEEL_REACH: usize = 20;
 const FEEL_LEAST: usize = 200;
 
+/// The means of the seeds' energy and of their learned scales, of which one is there at least.
+pub(super) struct Feel {
+    means: Vec<(ScaleName, f64)>,
+}
+
+impl Feel {
+    /// The mean difference of a track's values, 0 to 1.
+    fn off(&self, scales: Option<&Scales>) -> f64 {
+        let off = |(name, mean): &(ScaleName, f64)| {
+            let scale = scales.and_then(|scales| scales.get(name));
+            scale.map_or(0.5, |scale| (scale.value - mean).abs() / 100.0)
+        };
+        self.means.iter().map(off).sum::<f64>() / self.means.len() as f64
+    }
+}
+
 impl Engine {
     /// The keys that mix with those of the seeds; none where no key of a seed is known.
     pub fn compatible_keys(&self, seeds: &[Seed]) -> Result<Vec<MusicalKey>, EngineError> {
         let tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
-        let known = self.library().descriptors(&tracks)?;
+        let known = self.library().derived().descriptors(&tracks)?;
         let keys = known.values().filter_map(|known| known.key);
         Ok(keys.flat_map(MusicalKey::compatible).collect())
     }
 
-    /// As [`similar`](Self::similar), among tracks that are alike in energy, too: of the nearest ones those whose similarity,
-    /// less `feel` times the difference of their energy (0 to 1) to the seeds' mean, is greatest; best first. A track whose
-    /// energy is not known counts as if it were half of the scale away.
+    /// As [`similar`](Self::similar), among tracks that are alike in feel, too: of the nearest ones those whose similarity,
+    /// less `feel` times the mean difference (0 to 1) of their energy and of the owner's learned scales to the seeds' means,
+    /// is greatest; best first. A value that is not known counts as if it were half of the scale away.
     ///
     /// # Errors
-    /// The energy of no seed is known.
+    /// Neither the energy nor a learned scale of any seed is known.
     pub fn similar_in_feel(
         &mut self,
         seeds: &[Seed],
         options: &SimilarOptions,
         feel: f32,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
-        let tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
-        let of_seeds = self.energies(&tracks)?;
-        if of_seeds.is_empty() {
-            return Err(EngineError::NoEnergy);
-        }
-        let mean = of_seeds.values().sum::<f64>() / of_seeds.len() as f64;
+        let seeds_feel = self.feel_of(seeds)?.ok_or(EngineError::NoEnergy)?;
         let wide = SimilarOptions {
             limit: options.limit.saturating_mul(FEEL_REACH).max(FEEL_LEAST),
             max_per_artist: None,
             ..options.clone()
         };
         let found = self.similar(seeds, &wide)?;
-        let ids: Vec<TrackId> = found.iter().map(|found| found.track.id).collect();
-        let known = self.energies(&ids)?;
-        let score = |found: &SimilarTrack| {
-            let energy = known.get(&found.track.id);
-            let off = energy.map_or(0.5, |energy| (energy - mean).abs() / 100.0);
-            found.similarity - feel * off as f32
-        };
-        let mut found: Vec<(f32, SimilarTrack)> = found
-            .into_iter()
-            .map(|found| (score(&found), found))
-            .collect();
-        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let near = |found: &SimilarTrack| (found.track.id, found.similarity);
+        let found = self.in_order_of_feel(found, &seeds_feel, feel, near)?;
         let mut artists = ArtistLimit::new(self.library(), options.max_per_artist);
-        let chosen = artists.first(found, options.limit, |(_, found)| found.track.id)?;
-        Ok(chosen.into_iter().map(|(_, found)| found).collect())
+        artists.first(found, options.limit, |found| found.track.id)
     }
 
-    fn energies(&self, tracks: &[TrackId]) -> Result<HashMap<TrackId, f64>, EngineError> {
-        let known = self.library().scales(tracks)?;
-        let energy = |scales: Scales| {
-            let (_, value) = scales
-                .into_iter()
-                .find(|(name, _)| name.as_str() == "energy")?;
-            Some(value.value)
-        };
-        let known = known
-            .into_iter()
-            .filter_map(|(id, scales)| Some((id, energy(scales)?)));
-        Ok(known.collect())
+    /// What the seeds feel like; `None` where nothing of it is known.
+    pub(super) fn feel_of(&self, seeds: &[Seed]) -> Result<Option<Feel>, EngineError> {
+        let tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
+        let mut values: BTreeMap<ScaleName, Vec<f64>> = BTreeMap::new();
+        for scales in self.library().scales().values(&tracks)?.into_values() {
+            for (name, scale) in scales {
+                if name.as_str() == "energy" || scale.origin != ScaleOrigin::Measured {
+                    values.entry(name).or_default().push(scale.value);
+                }
+            }
+        }
+        let means = values.into_iter().map(|(name, values)| {
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            (name, mean)
+        });
+        let means: Vec<_> = means.collect();
+        Ok((!means.is_empty()).then_some(Feel { means }))
+    }
+
+    /// Tracks in the order of their similarity less `weight` times what they are off in feel.
+    ///
+    /// - `near`: a track, and its similarity
+    pub(super) fn in_order_of_feel<T>(
+        &self,
+        found: Vec<T>,
+        feel: &Feel,
+        weight: f32,
+        near: impl Fn(&T) -> (TrackId, f32),
+    ) -> Result<Vec<T>, EngineError> {
+        let ids: Vec<TrackId> = found.iter().map(|found| near(found).0).collect();
+        let known = self.library().scales().values(&ids)?;
+        let scored = found.into_iter().map(|found| {
+            let (id, similarity) = near(&found);
+            (similarity - weight * feel.off(known.get(&id)) as f32, found)
+        });
+        let mut scored: Vec<(f32, T)> = scored.collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+        Ok(scored.into_iter().map(|(_, found)| found).collect())
     }
 
     /// Sorts an answer by tempo, key (around the Camelot wheel), loudness or a scale. Tracks of which it is not known come last, and
@@ -80,14 +106,14 @@ impl Engine {
     #[doc(hidden)]
     pub fn sort_by_sound(&self, found: &mut [SimilarTrack], by: SortBy) -> Result<(), EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|found| found.track.id).collect();
-        let known = self.library().descriptors(&ids)?;
-        let read = |of: &Descriptors| match by {
-            SortBy::Bpm => of.tempo,
-            SortBy::Key => of
+        let known = self.library().derived().descriptors(&ids)?;
+        let read = |descriptors: &Descriptors| match by {
+            SortBy::Bpm => descriptors.tempo,
+            SortBy::Key => descriptors
                 .key
                 .map(|key| f64::from(key.hour() * 2 + u8::from(!key.is_minor()))),
-            SortBy::Loudness => of.loudness,
-            SortBy::Scale(scale) => of.scales.get(&scale).map(|value| value.value),
+            SortBy::Loudness => descriptors.loudness,
+            SortBy::Scale(scale) => descriptors.scales.get(&scale).map(|value| value.value),
             _ => None,
         };
         let value = |found: &SimilarTrack| {

@@ -46,7 +46,7 @@ impl LibrarySpace {
     ///
     /// - `vectors`: all of the library's
     pub fn of(library: &Library, vectors: &Vectors) -> Result<Self, EngineError> {
-        let mean = match library.mean()? {
+        let mean = match library.derived().mean()? {
             Some(kept) => kept.values,
             None => shrunk_mean(vectors.values.view()),
         };
@@ -58,7 +58,7 @@ impl LibrarySpace {
 
     /// Of a library, as it was kept.
     pub fn kept(library: &Library) -> Result<Option<Self>, EngineError> {
-        let Some(kept) = library.mean()? else {
+        let Some(kept) = library.derived().mean()? else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -199,7 +199,7 @@ impl LibrarySpace {
         vectors: &Vectors,
     ) -> Result<(Self, u64), EngineError> {
         let parts = parts(library)?;
-        let held = library.mean()?;
+        let held = library.derived().mean()?;
         let now = shrunk_mean(vectors.values.view());
         let keeps = |held: &StoredMean| drift(&held.values, &now, vectors.values.view()) < DRIFT;
         let tracks = vectors.ids.len() as u64;
@@ -230,7 +230,7 @@ impl LibrarySpace {
         }
         // Not through `library_mut`: the index is about to be made. Where it cannot be kept, as on a full disk, what is
         // compared elsewhere stays relative to the former one.
-        let (values, generation) = match (library.set_mean(&mean), held) {
+        let (values, generation) = match (library.derived_mut().set_mean(&mean), held) {
             (Ok(generation), _) => (mean.values, generation),
             (Err(_), held) => (held.map_or(mean.values, |held| held.values), generation),
         };
@@ -245,10 +245,13 @@ impl LibrarySpace {
 
     /// Whether the mean is off, as far as so much has changed since it was last compared with the vectors that it may be.
     pub(super) fn has_drifted(library: &mut Library) -> Result<bool, EngineError> {
-        let Some(held) = library.mean()?.filter(|held| !held.is_fixed) else {
+        let Some(held) = library.derived().mean()?.filter(|held| !held.is_fixed) else {
             return Ok(false);
         };
-        let changes = library.generation()?.saturating_sub(held.generation);
+        let changes = library
+            .changes()
+            .generation()?
+            .saturating_sub(held.generation);
         if (changes as f64) < (LOOK_SHARE * held.tracks as f64).max(1.0) {
             return Ok(false);
         }
@@ -261,6 +264,7 @@ impl LibrarySpace {
         let generation = vectors.generation;
         // Where that cannot be noted it is looked at again next time.
         library
+            .derived_mut()
             .set_mean(&StoredMean {
                 tracks,
                 generation,
@@ -304,11 +308,11 @@ mod tests {
 
     /// Vectors that have much in common, and a little of their own.
     fn alike(n: usize, common: f32) -> Vec<Vec<f32>> {
-        let own = |i: usize, d: usize| ((i * 7 + d * 3) as f32 * 1.7).sin();
+        let component = |i: usize, d: usize| ((i * 7 + d * 3) as f32 * 1.7).sin();
         (0..n)
             .map(|i| {
                 (0..DIMENSION)
-                    .map(|d| own(i, d) + if d == 0 { common } else { 0.0 })
+                    .map(|d| component(i, d) + if d == 0 { common } else { 0.0 })
                     .collect()
             })
             .collect()
@@ -333,8 +337,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let vectors = alike(400, 3.0);
         let mut engine = engine(dir.path(), &vectors);
-        let mean = |of: &mut dyn Iterator<Item = f32>| {
-            let all: Vec<f32> = of.collect();
+        let mean = |values: &mut dyn Iterator<Item = f32>| {
+            let all: Vec<f32> = values.collect();
             all.iter().sum::<f32>() / all.len() as f32
         };
         let raw = engine.library().vectors().unwrap().values;
@@ -426,7 +430,11 @@ mod tests {
             generation: 15,
             is_fixed: true,
         };
-        engine.library_mut().set_mean(&exactly).unwrap();
+        engine
+            .library_mut()
+            .derived_mut()
+            .set_mean(&exactly)
+            .unwrap();
         let found = similarities(&mut engine, 15);
         assert_eq!(found[0].0, 15);
         assert!(
@@ -459,8 +467,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(200, 1.0));
         engine.maintain_index().unwrap();
-        let kept = engine.library().mean().unwrap().unwrap();
-        let generation = engine.library().generation().unwrap();
+        let kept = engine.library().derived().mean().unwrap().unwrap();
+        let generation = engine.library().changes().generation().unwrap();
         assert_eq!((kept.tracks, generation), (200, 201));
         // A few more of the same, then as many as are worth a look.
         for more in [5, 20] {
@@ -468,12 +476,15 @@ mod tests {
             put(&mut engine, &vectors[200..][..more]);
             engine.maintain_index().unwrap();
             assert_eq!(
-                engine.library().mean().unwrap().unwrap().values,
+                engine.library().derived().mean().unwrap().unwrap().values,
                 kept.values
             );
         }
-        assert_eq!(engine.library().mean().unwrap().unwrap().tracks, 225);
-        assert_eq!(engine.library().generation().unwrap(), 226);
+        assert_eq!(
+            engine.library().derived().mean().unwrap().unwrap().tracks,
+            225
+        );
+        assert_eq!(engine.library().changes().generation().unwrap(), 226);
         // Other music.
         let before = similarities(&mut engine, 1);
         put(&mut engine, &alike(100, -3.0));
@@ -483,7 +494,7 @@ mod tests {
             "who searches meanwhile sees it all"
         );
         assert_eq!(
-            engine.library().mean().unwrap().unwrap().values,
+            engine.library().derived().mean().unwrap().unwrap().values,
             kept.values
         );
         let refresh = engine.maintain_index().unwrap();
@@ -497,9 +508,9 @@ mod tests {
             ),
             "{refresh}"
         );
-        let renewed = engine.library().mean().unwrap().unwrap();
+        let renewed = engine.library().derived().mean().unwrap().unwrap();
         assert_ne!(renewed.values, kept.values);
-        assert_eq!(engine.library().generation().unwrap(), 327);
+        assert_eq!(engine.library().changes().generation().unwrap(), 327);
         assert_ne!(similarities(&mut engine, 1)[1], before[1]);
         // Another process finds the stored space.
         let mut other = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
@@ -518,10 +529,13 @@ mod tests {
             generation: 0,
             is_fixed: true,
         };
-        engine.library_mut().set_mean(&fixed).unwrap();
+        engine.library_mut().derived_mut().set_mean(&fixed).unwrap();
         engine.maintain_index().unwrap();
         engine.rebuild_index("").unwrap();
-        assert_eq!(engine.library().mean().unwrap(), Some(fixed.clone()));
+        assert_eq!(
+            engine.library().derived().mean().unwrap(),
+            Some(fixed.clone())
+        );
         assert_eq!(engine.space().unwrap().mean(), fixed.values);
     }
 
@@ -533,14 +547,14 @@ mod tests {
         let mut follower = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         follower.follow().unwrap();
         let before = similarities(&mut follower, 1);
-        let generation = engine.library().generation().unwrap();
+        let generation = engine.library().changes().generation().unwrap();
         let other = StoredMean {
             values: vec![0.1; DIMENSION],
             tracks: 40,
             generation,
             is_fixed: true,
         };
-        engine.library_mut().set_mean(&other).unwrap();
+        engine.library_mut().derived_mut().set_mean(&other).unwrap();
         let mut writer = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
         assert!(matches!(writer.follow(), Err(EngineError::Index(_))));
         follower.follow().unwrap();
@@ -554,10 +568,14 @@ mod tests {
         assert_eq!(similarities(&mut engine, 1), after);
         // A library that cannot be written and has no mean is searched relative to its own all the same.
         let name = format!("mean.{}", engine.model().unwrap().fingerprint);
-        engine.library_mut().set_setting(&name, None).unwrap();
+        engine
+            .library_mut()
+            .settings_mut()
+            .set_setting(&name, None)
+            .unwrap();
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(similarities(&mut reader, 1), before);
-        assert_eq!(reader.library().mean().unwrap(), None);
+        assert_eq!(reader.library().derived().mean().unwrap(), None);
     }
 
     #[test]
@@ -613,7 +631,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(6000, 1.0));
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
-        let generation = engine.library().generation().unwrap();
+        let generation = engine.library().changes().generation().unwrap();
         assert_eq!(reader.follow().unwrap(), generation);
         assert!(!reader.index_path().exists());
         assert!(
@@ -626,7 +644,7 @@ mod tests {
         put(&mut engine, &alike(1, 1.0));
         assert_eq!(
             reader.follow().unwrap(),
-            engine.library().generation().unwrap()
+            engine.library().changes().generation().unwrap()
         );
         let later = similarities(&mut reader, 1);
         assert!(

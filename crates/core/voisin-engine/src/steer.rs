@@ -37,7 +37,7 @@ const HEAVIEST: f32 = 1000.0;
 /// Which way an answer is to be moved away from its seeds.
 #[derive(Debug, Clone)]
 pub struct Steering {
-    /// Words and phrases of [`Engine::find`] that there should be more of.
+    /// Words and phrases of [`EngineWords::find`](crate::EngineWords::find) that there should be more of.
     pub more: Vec<String>,
     /// Words there should be less of.
     pub less: Vec<String>,
@@ -69,9 +69,16 @@ pub struct Steered {
     pub after: f32,
 }
 
+fn is_comparative(word: &str) -> bool {
+    matches!(
+        word,
+        "faster" | "slower" | "louder" | "quieter" | "softer" | "brighter" | "darker" | "warmer"
+    )
+}
+
 impl std::fmt::Display for Steered {
-    /// `more guitar: from 41 to 83 %, less voice: from 60 to 22 % (percentiles of this library); mean similarity 0.580,
-    /// unmoved 0.710`
+    /// `more guitar: above 83 % of this library instead of 41 %, faster: above 61 % instead of 22 %; mean similarity 0.580
+    /// instead of 0.710`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (
             at,
@@ -84,17 +91,23 @@ impl std::fmt::Display for Steered {
         ) in self.words.iter().enumerate()
         {
             let comma = if at == 0 { "" } else { ", " };
-            let sign = if *less { "less" } else { "more" };
+            // "faster" and its like are comparatives already.
+            let sign = match (*less, is_comparative(word)) {
+                (true, _) => "less ",
+                (false, true) => "",
+                (false, false) => "more ",
+            };
+            let library = if at == 0 { " of this library" } else { "" };
             write!(
                 f,
-                "{comma}{sign} {word}: from {:.0} to {:.0} %",
-                100.0 * before,
-                100.0 * after
+                "{comma}{sign}{word}: above {:.0} %{library} instead of {:.0} %",
+                100.0 * after,
+                100.0 * before
             )?;
         }
         write!(
             f,
-            " (percentiles of this library); mean similarity {:.3}, unmoved {:.3}",
+            "; mean similarity {:.3} instead of {:.3}",
             self.after, self.before
         )
     }
@@ -159,7 +172,7 @@ impl Engine {
             if make_unit(&mut moved) {
                 let near =
                     self.steer_candidates(&moved, query, &seeds, options, reach, allowed.as_ref())?;
-                found.extend(near.into_iter().map(|near| (near.track, near)));
+                found.extend(near.into_iter().map(|near| (near.id, near)));
             }
         }
         if every > 1 {
@@ -211,19 +224,19 @@ impl Engine {
             b.near
                 .similarity
                 .total_cmp(&a.near.similarity)
-                .then(a.near.track.cmp(&b.near.track))
+                .then(a.near.id.cmp(&b.near.id))
         });
         let words = wishes.iter().map(|wish| {
-            let of = |answer: &[&SteerCandidate]| {
+            let mean_strength = |answer: &[&SteerCandidate]| {
                 mean(answer, |one| {
-                    wish.strength.get(&one.near.track).copied().unwrap_or(0.5)
+                    wish.strength.get(&one.near.id).copied().unwrap_or(0.5)
                 })
             };
             SteeredWord {
                 word: wish.word.clone(),
                 less: wish.sign < 0.0,
-                before: of(&unmoved),
-                after: of(&moved),
+                before: mean_strength(&unmoved),
+                after: mean_strength(&moved),
             }
         });
         let after = mean(&moved, |one| one.near.similarity);
@@ -299,13 +312,13 @@ impl Engine {
         let index = self.loaded_index();
         let choose = |_, found: Vec<Neighbor>| {
             let belongs = found.into_iter().filter_map(|near| {
-                let vector = index.vector(near.track)?;
+                let vector = index.vector(near.id)?;
                 let similarity = dot(&vector, query);
                 let is_near = options
                     .min_similarity
                     .is_none_or(|least| similarity >= least);
                 let fits =
-                    is_near && (options.include_seed || !is_seed(seeds, near.track, Some(&vector)));
+                    is_near && (options.include_seed || !is_seed(seeds, near.id, Some(&vector)));
                 fits.then_some(Neighbor { similarity, ..near })
             });
             Ok(belongs.collect())
@@ -322,17 +335,13 @@ impl Engine {
         wishes: &[Wish],
     ) -> Result<Vec<SteerCandidate>, EngineError> {
         let mut near: Vec<Neighbor> = found.into_values().collect();
-        near.sort_by(|a, b| {
-            b.similarity
-                .total_cmp(&a.similarity)
-                .then(a.track.cmp(&b.track))
-        });
-        let ids: Vec<TrackId> = near.iter().map(|near| near.track).collect();
+        near.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.id.cmp(&b.id)));
+        let ids: Vec<TrackId> = near.iter().map(|near| near.id).collect();
         let tracks = self.library().tracks_by_id(&ids)?;
         let candidates = near.into_iter().zip(tracks).map(|(near, track)| {
             let strengths = wishes
                 .iter()
-                .map(|wish| wish.sign * wish.strength.get(&near.track).unwrap_or(&0.5));
+                .map(|wish| wish.sign * wish.strength.get(&near.id).unwrap_or(&0.5));
             SteerCandidate {
                 near,
                 artists: artists_of(&track),
@@ -363,6 +372,35 @@ fn chosen<'a>(
         .collect()
 }
 
-fn mean(of: &[&SteerCandidate], value: impl Fn(&SteerCandidate) -> f32) -> f32 {
-    of.iter().map(|one| value(one)).sum::<f32>() / of.len().max(1) as f32
+fn mean(candidates: &[&SteerCandidate], value: impl Fn(&SteerCandidate) -> f32) -> f32 {
+    candidates.iter().map(|one| value(one)).sum::<f32>() / candidates.len().max(1) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steered_answer_says_what_it_moved() {
+        let word = |word: &str, less, before, after| SteeredWord {
+            word: word.to_owned(),
+            less,
+            before,
+            after,
+        };
+        let steered = Steered {
+            words: vec![
+                word("guitar", false, 0.414, 0.83),
+                word("faster", false, 0.22, 0.61),
+                word("voice", true, 0.6, 0.22),
+            ],
+            before: 0.71,
+            after: 0.58,
+        };
+        assert_eq!(
+            steered.to_string(),
+            "more guitar: above 83 % of this library instead of 41 %, faster: above 61 % instead of 22 %, less voice: above \
+             22 % instead of 60 %; mean similarity 0.580 instead of 0.710"
+        );
+    }
 }

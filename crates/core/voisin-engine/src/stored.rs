@@ -9,7 +9,7 @@ use super::EngineError;
 
 /// The files of a track as they were analysed, oldest entry first.
 pub fn analysed_files(library: &Library, track: &Track) -> Result<Vec<AnalysedFile>, LibraryError> {
-    let kind = library.content_kind()?;
+    let kind = library.settings().content_kind()?;
     let analysed = |record: &FileRecord| AnalysedFile {
         path: record.path.clone(),
         size: record.size,
@@ -26,7 +26,7 @@ pub fn analysed_files(library: &Library, track: &Track) -> Result<Vec<AnalysedFi
 
 /// Opens a file that was named; one of the library only if it still holds the recording that the library knows.
 pub fn open_named(library: &Library, path: &Path) -> Result<HeldFile, EngineError> {
-    let Some(track) = library.find_by_path(path)? else {
+    let Some(track) = library.files().find_by_path(path)? else {
         return Ok(HeldFile::open(path)?);
     };
     let stored = stored_path(path);

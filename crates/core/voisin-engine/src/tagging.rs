@@ -103,16 +103,20 @@ pub fn write_tags<E: From<LibraryError>>(
     mut each: impl FnMut(TagResult) -> Result<bool, E>,
 ) -> Result<i64, E> {
     if !options.dry_run {
-        library.remove_leftovers();
+        library.files().remove_leftovers();
     }
-    let last = library.tag_runs()?.first().map_or(0, |last| last.run);
+    let last = library
+        .tags()
+        .tag_runs()?
+        .first()
+        .map_or(0, |last| last.run);
     let run = run
         .filter(|&run| run == last && run > 0)
         .unwrap_or(last + 1);
     let journal = if options.dry_run {
         None
     } else {
-        library.journal(JournalKind::Writing)
+        library.files().journal(JournalKind::Writing)
     };
     let mut note = |copy: &Path| {
         if let Some(journal) = &journal {
@@ -210,17 +214,19 @@ fn one(
         after,
         patch: patch.map(ReversePatch::to_bytes),
     };
-    let earlier = library.written_into(run, &record.path)?;
+    let earlier = library.tags().written_into(run, &record.path)?;
     writes &= prepared.outcomes().contains(&WriteOutcome::Written);
     // Noted first: whatever happens then, what was there before is known.
     if writes {
-        library.record_written(run, &together(earlier.as_ref(), &record, patch))?;
+        library
+            .tags_mut()
+            .record_written(run, &together(earlier.as_ref(), &record, patch))?;
     }
     let outcomes = prepared.commit();
     if writes && outcomes.is_err() {
         match &earlier {
-            Some(earlier) => library.record_written(run, earlier)?,
-            None => library.forget_written(run, &record.path)?,
+            Some(earlier) => library.tags_mut().record_written(run, earlier)?,
+            None => library.tags_mut().forget_written(run, &record.path)?,
         }
     }
     let is_written = |outcomes: &[WriteOutcome]| outcomes.contains(&WriteOutcome::Written);

@@ -59,7 +59,7 @@ impl Engine {
                     if let Some(&known) = is_gone.get(&track) {
                         return Ok(known);
                     }
-                    let answer = self.library.is_gone(track)?;
+                    let answer = self.library.files().is_gone(track)?;
                     is_gone.insert(track, answer);
                     Ok(answer)
                 };
@@ -97,7 +97,9 @@ impl Engine {
     /// Lets tracks whose files are gone go on with the audio of their successors; returns how many do.
     pub fn take_over(&mut self, successors: &[Successor]) -> Result<u64, EngineError> {
         for successor in successors {
-            self.library.take_over(successor.gone, successor.by)?;
+            self.library
+                .files_mut()
+                .take_over(successor.gone, successor.by)?;
         }
         if !successors.is_empty() && self.library.mode() != OpenMode::ReadOnly {
             self.maintain_index()?;
@@ -123,9 +125,9 @@ impl Engine {
                 Ok(found)
             })?;
         let near = found.into_iter().flatten();
-        let near = near
-            .filter(|near| near.track != track && near.similarity >= options.candidate_similarity);
-        Ok(near.map(|near| near.track).collect())
+        let near =
+            near.filter(|near| near.id != track && near.similarity >= options.candidate_similarity);
+        Ok(near.map(|near| near.id).collect())
     }
 
     fn same_recording(

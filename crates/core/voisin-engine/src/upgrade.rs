@@ -1,4 +1,5 @@
-//! A library listens to its tracks again with another model, while the vectors that it has go on answering.
+//! A library listens to its tracks again with another model, while the vectors that it has go on answering: to change over
+//! to it at the end, or to keep both.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -23,13 +24,10 @@ pub struct UpgradeProgress<'a> {
     pub error: Option<&'a EngineError>,
 }
 
-/// Listens to every track that has no vector of the embedder's model yet, and stores what it hears beside the current
-/// vectors. Killed or stopped, the next call goes on. Returns the number of tracks that could not be listened to.
-///
-/// - `stop`: when it becomes true, the tracks in hand are finished
+/// Begins an upgrade to the embedder's model, or goes on with it: see [`hear_again`].
 ///
 /// # Errors
-/// Those of [`Library::begin_upgrade`]; the catalogue cannot be written. What is wrong with a track is told to `progress`.
+/// Those of [`begin_upgrade`](voisin_library::UpgradeTable::begin_upgrade) and of [`hear_again`].
 pub fn upgrade(
     library: &mut Library,
     embedder: &Embedder,
@@ -38,8 +36,30 @@ pub fn upgrade(
     progress: &mut dyn FnMut(UpgradeProgress<'_>),
     stop: &AtomicBool,
 ) -> Result<usize, EngineError> {
-    library.begin_upgrade(&stored_model(embedder)?)?;
-    let jobs = library.tracks_to_upgrade()?;
+    library
+        .upgrades_mut()
+        .begin_upgrade(&stored_model(embedder)?)?;
+    hear_again(library, embedder, windows, threads, progress, stop)
+}
+
+/// Listens to every track that has no vector of the embedder's model yet, and stores what it hears beside the current
+/// vectors. Killed or stopped, the next call goes on. Returns the number of tracks that could not be listened to.
+///
+/// - `stop`: when it becomes true, the tracks in hand are finished
+///
+/// # Errors
+/// The catalogue cannot be written, or its upgrade or space of this model ended meanwhile. What is wrong with a track is told to
+/// `progress`.
+pub fn hear_again(
+    library: &mut Library,
+    embedder: &Embedder,
+    windows: WindowPlan,
+    threads: usize,
+    progress: &mut dyn FnMut(UpgradeProgress<'_>),
+    stop: &AtomicBool,
+) -> Result<usize, EngineError> {
+    let fingerprint = embedder.encoder().manifest().fingerprint();
+    let jobs = library.spaces().tracks_without_vector(&fingerprint)?;
     let workers = threads.clamp(1, jobs.len().max(1));
     let threads_each = (threads / workers).max(1);
     let next = AtomicUsize::new(0);
@@ -49,7 +69,7 @@ pub fn upgrade(
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let reader = Library::open(&dir, OpenMode::ReadOnly)?;
-            let kind = reader.content_kind()?;
+            let kind = reader.settings().content_kind()?;
             let sender = sender.clone();
             let next = &next;
             let broken = &broken;
@@ -84,7 +104,12 @@ pub fn upgrade(
                 continue;
             }
             let stored = heard.and_then(|(vector, windows)| {
-                Ok(library.put_upgraded(track.id, &vector, &windows)?)
+                Ok(library.spaces_mut().put_other_vectors(
+                    &fingerprint,
+                    track.id,
+                    &vector,
+                    &windows,
+                )?)
             });
             let error = match stored {
                 Ok(()) => None,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use ndarray::{Array1, Array2};
 
 use super::artist_limit::ArtistLimit;
 use super::error::HOW_TO_READ;
+use super::parts::EngineWords;
 use super::sentences::{ReadingSide, Sentence};
 use super::{Engine, EngineError};
 use voisin_base::text::{fold, spelt_alike};
@@ -98,7 +100,7 @@ pub struct PhraseAnswer {
     pub notes: Vec<String>,
 }
 
-impl Engine {
+impl<L: Deref<Target = Engine>> EngineWords<L> {
     /// The model's tags of each track, in words. Those not stored yet are computed from the windows.
     ///
     /// # Errors
@@ -108,98 +110,8 @@ impl Engine {
         self.predicted_tags_of(None)
     }
 
-    /// As [`predicted_tags`](Self::predicted_tags).
-    ///
-    /// - `among`: of these tracks alone, held against each other; `None`: of all
-    pub(super) fn predicted_tags_of(
-        &self,
-        among: Option<&[TrackId]>,
-    ) -> Result<PredictedTags, EngineError> {
-        let library = self.library();
-        let layer = match self.tag_layer() {
-            Ok(layer) => Some(layer),
-            Err(EngineError::NoTags { .. }) if self.reads()? => None,
-            Err(error) => return Err(error),
-        };
-        let _snapshot = library.snapshot()?;
-        // A model that reads has no tags: its words are what is measured, and whole sentences.
-        let (logits, reading) = if let Some(layer) = &layer {
-            (self.tag_logits(layer, among)?, None)
-        } else {
-            let side = ReadingSide::of(self, among)?;
-            let rows = side.ids.iter().map(|id| (*id, Vec::new()));
-            (rows.collect(), Some(Arc::new(side)))
-        };
-        let mut names = layer.map_or_else(Vec::new, |layer| layer.names().to_vec());
-        let tags = names.len();
-        let guess = DefaultGenres::shipped(&Taxonomy::default())?;
-        // Those that a guess is made of come first.
-        let guessed = guess.tags().len();
-        let guesses = names.starts_with(guess.tags());
-        let genres: Vec<Genre> = if guesses {
-            guess.genres().map(|(genre, _)| genre.clone()).collect()
-        } else {
-            Vec::new()
-        };
-        names.extend(genres.iter().map(|genre| format!("genre:{genre}")));
-        let mut probabilities = Array2::zeros((logits.len(), genres.len()));
-        let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
-        let sounds = self.sound_columns(&ids)?;
-        let guessed_to = names.len();
-        let width = names.len() + sounds.len();
-        names.extend(sounds.iter().map(|(name, _)| name.clone()));
-        let mut table = Array2::zeros((logits.len(), width));
-        for (at, (_, values)) in sounds.iter().enumerate() {
-            table.column_mut(guessed_to + at).assign(values);
-        }
-        let mut plain = Array2::zeros((logits.len(), tags));
-        for (row, (_, values)) in logits.iter().enumerate() {
-            for (column, value) in values.iter().enumerate() {
-                (table[[row, column]], plain[[row, column]]) = (*value, *value);
-            }
-            if guesses {
-                let shares = guess.guess(&values[..guessed], &[])?.shares;
-                for (column, genre) in genres.iter().enumerate() {
-                    let share = shares.iter().find(|share| share.genre == *genre);
-                    let probability = share.map_or(0.0, |share| share.probability);
-                    probabilities[[row, column]] = probability;
-                    table[[row, tags + column]] = probability.max(1e-9).ln();
-                }
-            }
-        }
-        let mut words = WordTable::new(&names);
-        let own = library.dir().join(WORDS_FILE);
-        let shipped = words.extend(SHIPPED, false);
-        shipped.map_err(|(line, problem)| EngineError::Table {
-            path: "words.tsv, as voisin ships it".into(),
-            line: line as u64,
-            problem,
-        })?;
-        extend_by_scales(&mut words, &names[guessed_to..]);
-        if own.is_file() {
-            extend_from_file(&mut words, &own)?;
-        }
-        Ok(PredictedTags {
-            ids,
-            names,
-            tags,
-            logits: plain,
-            standard: words::standardised(table),
-            guessed: genres,
-            guesses: probabilities,
-            words,
-            reading,
-        })
-    }
-
-    /// Whether the library's model reads sentences.
-    fn reads(&self) -> Result<bool, EngineError> {
-        let held = self.model()?;
-        let card = ModelManifest::parse(&held.manifest_json, Path::new("its manifest")).ok();
-        Ok(card.is_some_and(|card| card.clap.is_some()))
-    }
-
-    /// As [`predicted_tags`](Self::predicted_tags); `None` for a model without tags, or one that is not on this machine: what
+    /// As [`predicted_tags`](crate::EngineWords::predicted_tags); `None` for a model without tags, or one that is not
+    /// on this machine: what
     /// is stored is told without it.
     #[doc(hidden)]
     pub fn predicted_tags_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
@@ -209,222 +121,16 @@ impl Engine {
         self.words_if_any()
     }
 
-    /// As [`predicted_tags_if_any`](Self::predicted_tags_if_any); also for a model that reads sentences and has no tags.
+    /// As [`predicted_tags_if_any`](crate::EngineWords::predicted_tags_if_any); also for a model that reads sentences
+    /// and has no tags.
     #[doc(hidden)]
     pub fn words_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
-        match self.predicted_tags() {
-            Ok(heard) => Ok(Some(heard)),
-            Err(
-                EngineError::NoTags { .. }
-                | EngineError::Encoder(
-                    EncoderError::UnknownModel { .. } | EncoderError::FormerModel { .. },
-                ),
-            ) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The layer that tells the tags of stored vectors; `None` for a model without tags, or one that is not on this machine.
-    pub(super) fn tag_layer_if_any(&self) -> Result<Option<TagLayer>, EngineError> {
-        match self.tag_layer() {
-            // Computing from the windows needs all of the layer.
-            Ok(layer) => Ok(Some(layer).filter(TagLayer::computes)),
-            Err(
-                EngineError::NoTags { .. }
-                | EngineError::Encoder(
-                    EncoderError::UnknownModel { .. } | EncoderError::FormerModel { .. },
-                ),
-            ) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The tags of the library's model. One that is not at hand, since its file was moved or voisin ships it no more, has
-    /// those that are stored.
-    fn tag_layer(&self) -> Result<TagLayer, EngineError> {
-        let held = self.model()?;
-        let found = match TagLayer::of(&self.model_ref()?) {
-            Err(EncoderError::UnknownModel { .. }) => self.stored_tags(&held)?,
-            Err(error @ EncoderError::FormerModel { .. }) => match self.stored_tags(&held)? {
-                None => return Err(error.into()),
-                stored => stored,
-            },
-            found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
-        };
-        found.ok_or_else(|| {
-            let others = models(models_dir().as_deref())
-                .into_iter()
-                .filter_map(Result::ok);
-            let others = others.filter(|entry| {
-                let model = ModelRef::Name(entry.manifest.name.clone());
-                TagLayer::of(&model).is_ok_and(|layer| layer.is_some())
-            });
-            let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
-            EngineError::NoTags {
-                model: held.name.clone(),
-                others: others.join(", "),
-            }
-        })
-    }
-
-    /// The names of the tags whose logits are stored, of a model that is not at hand.
-    fn stored_tags(&self, held: &StoredModel) -> Result<Option<TagLayer>, EngineError> {
-        let card = ModelManifest::parse(&held.manifest_json, Path::new("its manifest")).ok();
-        let Some(layer) = card.as_ref().and_then(TagLayer::names_only) else {
-            return Ok(None);
-        };
-        let stored = self.library().logits(None)?;
-        let is_stored = stored
-            .iter()
-            .any(|(_, values)| values.len() == layer.names().len());
-        Ok(is_stored.then_some(layer))
-    }
-
-    /// Logits of tracks, ascending by id, those without windows left out. What is not stored yet is worked out.
-    ///
-    /// - `among`: of these alone; `None`: of all
-    pub(super) fn tag_logits(
-        &self,
-        layer: &TagLayer,
-        among: Option<&[TrackId]>,
-    ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
-        let mut logits = self.library().logits(among)?;
-        logits.retain(|(_, values)| values.len() == layer.names().len());
-        let known: HashSet<TrackId> = logits.iter().map(|(id, _)| *id).collect();
-        let all = among.map_or_else(|| self.library().track_ids(), |those| Ok(those.to_vec()))?;
-        logits.extend(self.unheard(layer, &all, &known)?);
-        logits.sort_by_key(|(id, _)| *id);
-        Ok(logits)
-    }
-
-    /// Works out the tags of tracks that have none stored yet, and keeps them. A model without tags has none to keep.
-    pub fn keep_tags(&mut self) -> Result<(), EngineError> {
-        if self.library().mode() == OpenMode::ReadOnly {
-            return Ok(());
-        }
-        let Some(layer) = self.tag_layer().ok().filter(TagLayer::computes) else {
-            return Ok(());
-        };
-        let known = self.library().logits(None)?;
-        let known = known
-            .into_iter()
-            .filter(|(_, values)| values.len() == layer.names().len());
-        let known: HashSet<TrackId> = known.map(|(id, _)| id).collect();
-        let missing = self.unheard(&layer, &self.library().track_ids()?, &known)?;
-        for batch in missing.chunks(BATCH) {
-            // Not through `library_mut`: no vector changes, and the index stays as it is.
-            self.library.set_logits(batch)?;
-        }
-        Ok(())
-    }
-
-    /// Logits of those of `tracks` that are not in `known`, from the mean of their windows.
-    fn unheard(
-        &self,
-        layer: &TagLayer,
-        tracks: &[TrackId],
-        known: &HashSet<TrackId>,
-    ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
-        let mut found = Vec::new();
-        if !layer.computes() {
-            return Ok(found);
-        }
-        for &id in tracks {
-            if known.contains(&id) {
-                continue;
-            }
-            let Some(windows) = self.library().windows(id)? else {
-                continue;
-            };
-            let Some(mean) = windows.vectors.mapv(f32::from).mean_axis(ndarray::Axis(0)) else {
-                continue;
-            };
-            found.push((id, layer.logits(&mean.to_vec())));
-        }
-        Ok(found)
-    }
-
-    /// Columns of words about sound, each under its name: tempo, in octaves, loudness, and scales. A track without a value
-    /// has the mean; a word that no track has a value for is left out.
-    fn sound_columns(&self, ids: &[TrackId]) -> Result<Vec<(String, Array1<f32>)>, EngineError> {
-        let known = self.library().descriptors(ids)?;
-        let tempo = |of: &Descriptors| of.tempo.filter(|tempo| *tempo > 0.0).map(f64::log2);
-        let loudness = |of: &Descriptors| of.loudness;
-        let column = |read: &dyn Fn(&Descriptors) -> Option<f64>| {
-            let values: Vec<Option<f64>> =
-                ids.iter().map(|id| known.get(id).and_then(read)).collect();
-            let there = values.iter().flatten().count();
-            let mean = values.iter().flatten().sum::<f64>() / there.max(1) as f64;
-            let filled = values
-                .iter()
-                .map(|value| value.unwrap_or(mean) as f32)
-                .collect();
-            (there > 0).then_some(filled)
-        };
-        let scales: BTreeSet<ScaleName> = known
-            .values()
-            .flat_map(|known| known.scales.keys().copied())
-            .collect();
-        let of_scale = |name: ScaleName| {
-            column(&|known: &Descriptors| known.scales.get(&name).map(|value| value.value))
-        };
-        let columns = [("tempo", column(&tempo)), ("loudness", column(&loudness))];
-        let columns = columns.map(|(name, values)| (name.to_owned(), values));
-        let scales = scales
-            .into_iter()
-            .map(|name| (name.to_string(), of_scale(name)));
-        Ok(columns
-            .into_iter()
-            .chain(scales)
-            .filter_map(|(name, values)| Some((format!("sound:{name}"), values?)))
-            .collect())
-    }
-
-    /// Those of `fitting` (`None`: of all tracks) for which all of these words hold.
-    pub(super) fn matching_words(
-        &self,
-        bounds: &[WordBound],
-        fitting: Option<TrackSet>,
-    ) -> Result<Option<TrackSet>, EngineError> {
-        if bounds.is_empty() {
-            return Ok(fitting);
-        }
-        let heard = self.predicted_tags()?;
-        let mut fits = vec![true; heard.ids.len()];
-        for bound in bounds {
-            let WordBound {
-                word,
-                percentile,
-                not,
-            } = bound;
-            let known = heard.words.meaning(word).cloned();
-            let (heard, meaning) = match (known, &heard.reading) {
-                (Some(meaning), _) => (Cow::Borrowed(&heard), meaning),
-                (None, Some(side)) => {
-                    let (with, meaning) = heard.with_sentence(side.read(word)?);
-                    (Cow::Owned(with), meaning)
-                }
-                (None, None) => return Err(heard.not_understood(word)),
-            };
-            for (fits, share) in fits
-                .iter_mut()
-                .zip(words::strength(heard.standard.view(), &meaning))
-            {
-                *fits &= (share >= *percentile) != *not;
-            }
-        }
-        let is_in = |id: TrackId| fitting.as_ref().is_none_or(|set| set.contains(id));
-        let ids = heard
-            .ids
-            .iter()
-            .zip(fits)
-            .filter(|(id, fits)| *fits && is_in(**id));
-        Ok(Some(ids.map(|(id, _)| *id).collect()))
+        if_tagged(self.predicted_tags())
     }
 
     /// The tracks that best fit a phrase such as `calm guitar, no voice`.
     ///
-    /// - `heard`: [`predicted_tags`](Self::predicted_tags)
+    /// - `heard`: [`predicted_tags`](crate::EngineWords::predicted_tags)
     ///
     /// # Errors
     /// Nothing of the phrase is understood.
@@ -495,6 +201,295 @@ impl Engine {
 }
 
 impl Engine {
+    /// As [`predicted_tags`](Self::predicted_tags).
+    ///
+    /// - `among`: of these tracks alone, held against each other; `None`: of all
+    pub(super) fn predicted_tags_of(
+        &self,
+        among: Option<&[TrackId]>,
+    ) -> Result<PredictedTags, EngineError> {
+        let library = self.library();
+        let layer = match self.tag_layer() {
+            Ok(layer) => Some(layer),
+            Err(EngineError::NoTags { .. }) if self.reads()? => None,
+            Err(error) => return Err(error),
+        };
+        let _snapshot = library.snapshot()?;
+        // A model that reads has no tags: its words are what is measured, and whole sentences.
+        let (logits, reading) = if let Some(layer) = &layer {
+            (self.tag_logits(layer, among)?, None)
+        } else {
+            let side = ReadingSide::of(self, among)?;
+            let rows = side.ids.iter().map(|id| (*id, Vec::new()));
+            (rows.collect(), Some(Arc::new(side)))
+        };
+        let mut names = layer.map_or_else(Vec::new, |layer| layer.names().to_vec());
+        let tags = names.len();
+        let guess = DefaultGenres::shipped(&Taxonomy::default())?;
+        // Those that a guess is made of come first.
+        let guessed = guess.tags().len();
+        let guesses = names.starts_with(guess.tags());
+        let genres: Vec<Genre> = if guesses {
+            guess.genres().map(|(genre, _)| genre.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        names.extend(genres.iter().map(|genre| format!("genre:{genre}")));
+        let mut probabilities = Array2::zeros((logits.len(), genres.len()));
+        let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
+        let sounds = self.sound_columns(&ids)?;
+        let guessed_to = names.len();
+        let width = names.len() + sounds.len();
+        names.extend(sounds.iter().map(|(name, _)| name.clone()));
+        let mut table = Array2::zeros((logits.len(), width));
+        for (at, (_, values)) in sounds.iter().enumerate() {
+            table.column_mut(guessed_to + at).assign(values);
+        }
+        let mut plain = Array2::zeros((logits.len(), tags));
+        for (row, (_, values)) in logits.iter().enumerate() {
+            for (column, value) in values.iter().enumerate() {
+                (table[[row, column]], plain[[row, column]]) = (*value, *value);
+            }
+            if guesses {
+                let shares = guess.guess(&values[..guessed], &[])?.shares;
+                for (column, genre) in genres.iter().enumerate() {
+                    let share = shares.iter().find(|share| share.genre == *genre);
+                    let probability = share.map_or(0.0, |share| share.probability);
+                    probabilities[[row, column]] = probability;
+                    table[[row, tags + column]] = probability.max(1e-9).ln();
+                }
+            }
+        }
+        let mut words = WordTable::new(&names);
+        let own_table = library.dir().join(WORDS_FILE);
+        let shipped = words.extend(SHIPPED, false);
+        shipped.map_err(|(line, problem)| EngineError::Table {
+            path: "words.tsv, as voisin ships it".into(),
+            line: line as u64,
+            problem,
+        })?;
+        extend_by_scales(&mut words, &names[guessed_to..]);
+        if own_table.is_file() {
+            extend_from_file(&mut words, &own_table)?;
+        }
+        Ok(PredictedTags {
+            ids,
+            names,
+            tags,
+            logits: plain,
+            standard: words::standardised(table),
+            guessed: genres,
+            guesses: probabilities,
+            words,
+            reading,
+        })
+    }
+
+    /// Whether the library's model reads sentences.
+    fn reads(&self) -> Result<bool, EngineError> {
+        let held = self.model()?;
+        let card = ModelManifest::parse(&held.manifest_json, Path::new("its manifest")).ok();
+        Ok(card.is_some_and(|card| card.reads()))
+    }
+
+    /// The layer that tells the tags of stored vectors; `None` for a model without tags, or one that is not on this machine.
+    pub(super) fn tag_layer_if_any(&self) -> Result<Option<TagLayer>, EngineError> {
+        // Computing from the windows needs all of the layer.
+        Ok(if_tagged(self.tag_layer())?.filter(TagLayer::computes))
+    }
+
+    /// The tags of the library's model. One that is not at hand, since its file was moved or voisin ships it no more, has
+    /// those that are stored.
+    fn tag_layer(&self) -> Result<TagLayer, EngineError> {
+        let held = self.model()?;
+        let found = match TagLayer::of(&self.model_ref()?) {
+            Err(EncoderError::UnknownModel { .. }) => self.stored_tags(&held)?,
+            Err(error @ EncoderError::FormerModel { .. }) => match self.stored_tags(&held)? {
+                None => return Err(error.into()),
+                stored => stored,
+            },
+            found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
+        };
+        found.ok_or_else(|| {
+            let others = models(models_dir().as_deref())
+                .into_iter()
+                .filter_map(Result::ok);
+            let others = others.filter(|entry| {
+                let model = ModelRef::Name(entry.manifest.name.clone());
+                TagLayer::of(&model).is_ok_and(|layer| layer.is_some())
+            });
+            let others: Vec<String> = others.map(|entry| entry.manifest.name).collect();
+            EngineError::NoTags {
+                model: held.name.clone(),
+                others: others.join(", "),
+            }
+        })
+    }
+
+    /// The names of the tags whose logits are stored, of a model that is not at hand.
+    fn stored_tags(&self, held: &StoredModel) -> Result<Option<TagLayer>, EngineError> {
+        let card = ModelManifest::parse(&held.manifest_json, Path::new("its manifest")).ok();
+        let Some(layer) = card.as_ref().and_then(TagLayer::names_only) else {
+            return Ok(None);
+        };
+        let stored = self.library().derived().logits(None)?;
+        let is_stored = stored
+            .iter()
+            .any(|(_, values)| values.len() == layer.names().len());
+        Ok(is_stored.then_some(layer))
+    }
+
+    /// Logits of tracks, ascending by id, those without windows left out. What is not stored yet is worked out.
+    ///
+    /// - `among`: of these alone; `None`: of all
+    pub(super) fn tag_logits(
+        &self,
+        layer: &TagLayer,
+        among: Option<&[TrackId]>,
+    ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
+        let mut logits = self.library().derived().logits(among)?;
+        logits.retain(|(_, values)| values.len() == layer.names().len());
+        let known: HashSet<TrackId> = logits.iter().map(|(id, _)| *id).collect();
+        let all = among.map_or_else(|| self.library().track_ids(), |those| Ok(those.to_vec()))?;
+        logits.extend(self.unheard(layer, &all, &known)?);
+        logits.sort_by_key(|(id, _)| *id);
+        Ok(logits)
+    }
+
+    /// Logits of those of `tracks` that are not in `known`, from the mean of their windows.
+    fn unheard(
+        &self,
+        layer: &TagLayer,
+        tracks: &[TrackId],
+        known: &HashSet<TrackId>,
+    ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
+        let mut found = Vec::new();
+        if !layer.computes() {
+            return Ok(found);
+        }
+        for &id in tracks {
+            if known.contains(&id) {
+                continue;
+            }
+            let Some(windows) = self.library().windows(id)? else {
+                continue;
+            };
+            let Some(mean) = windows.vectors.mapv(f32::from).mean_axis(ndarray::Axis(0)) else {
+                continue;
+            };
+            found.push((id, layer.logits(&mean.to_vec())));
+        }
+        Ok(found)
+    }
+
+    /// Columns of words about sound, each under its name: tempo, in octaves, loudness, and scales. A track without a value
+    /// has the mean; a word that no track has a value for is left out.
+    fn sound_columns(&self, ids: &[TrackId]) -> Result<Vec<(String, Array1<f32>)>, EngineError> {
+        let known = self.library().derived().descriptors(ids)?;
+        let tempo = |descriptors: &Descriptors| {
+            descriptors
+                .tempo
+                .filter(|tempo| *tempo > 0.0)
+                .map(f64::log2)
+        };
+        let loudness = |descriptors: &Descriptors| descriptors.loudness;
+        let column = |read: &dyn Fn(&Descriptors) -> Option<f64>| {
+            let values: Vec<Option<f64>> =
+                ids.iter().map(|id| known.get(id).and_then(read)).collect();
+            let there = values.iter().flatten().count();
+            let mean = values.iter().flatten().sum::<f64>() / there.max(1) as f64;
+            let filled = values
+                .iter()
+                .map(|value| value.unwrap_or(mean) as f32)
+                .collect();
+            (there > 0).then_some(filled)
+        };
+        let scales: BTreeSet<ScaleName> = known
+            .values()
+            .flat_map(|known| known.scales.keys().copied())
+            .collect();
+        let of_scale = |name: ScaleName| {
+            column(&|known: &Descriptors| known.scales.get(&name).map(|value| value.value))
+        };
+        let columns = [("tempo", column(&tempo)), ("loudness", column(&loudness))];
+        let columns = columns.map(|(name, values)| (name.to_owned(), values));
+        let scales = scales
+            .into_iter()
+            .map(|name| (name.to_string(), of_scale(name)));
+        Ok(columns
+            .into_iter()
+            .chain(scales)
+            .filter_map(|(name, values)| Some((format!("sound:{name}"), values?)))
+            .collect())
+    }
+
+    /// Those of `fitting` (`None`: of all tracks) for which all of these words hold.
+    pub(super) fn matching_words(
+        &self,
+        bounds: &[WordBound],
+        fitting: Option<TrackSet>,
+    ) -> Result<Option<TrackSet>, EngineError> {
+        if bounds.is_empty() {
+            return Ok(fitting);
+        }
+        let heard = self.words().predicted_tags()?;
+        let mut fits = vec![true; heard.ids.len()];
+        for bound in bounds {
+            let WordBound {
+                word,
+                percentile,
+                not,
+            } = bound;
+            let known = heard.words.meaning(word).cloned();
+            let (heard, meaning) = match (known, &heard.reading) {
+                (Some(meaning), _) => (Cow::Borrowed(&heard), meaning),
+                (None, Some(side)) => {
+                    let (with, meaning) = heard.with_sentence(side.read(word)?);
+                    (Cow::Owned(with), meaning)
+                }
+                (None, None) => return Err(heard.not_understood(word)),
+            };
+            for (fits, share) in fits
+                .iter_mut()
+                .zip(words::strength(heard.standard.view(), &meaning))
+            {
+                *fits &= (share >= *percentile) != *not;
+            }
+        }
+        let is_in = |id: TrackId| fitting.as_ref().is_none_or(|set| set.contains(id));
+        let ids = heard
+            .ids
+            .iter()
+            .zip(fits)
+            .filter(|(id, fits)| *fits && is_in(**id));
+        Ok(Some(ids.map(|(id, _)| *id).collect()))
+    }
+}
+
+impl<L: DerefMut<Target = Engine>> EngineWords<L> {
+    /// Works out the tags of tracks that have none stored yet, and keeps them. A model without tags has none to keep.
+    pub fn keep_tags(&mut self) -> Result<(), EngineError> {
+        if self.library().mode() == OpenMode::ReadOnly {
+            return Ok(());
+        }
+        let Some(layer) = self.tag_layer().ok().filter(TagLayer::computes) else {
+            return Ok(());
+        };
+        let known = self.library().derived().logits(None)?;
+        let known = known
+            .into_iter()
+            .filter(|(_, values)| values.len() == layer.names().len());
+        let known: HashSet<TrackId> = known.map(|(id, _)| id).collect();
+        let missing = self.unheard(&layer, &self.library().track_ids()?, &known)?;
+        for batch in missing.chunks(BATCH) {
+            // Not through `library_mut`: no vector changes, and the index stays as it is.
+            self.library.derived_mut().set_logits(batch)?;
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
     /// A note on terms that name a genre which none of the answer's labels has: the model takes a piano for jazz.
     ///
     /// - `likeliest`: of each term; where a genre is not likely to be here at all, that is said instead
@@ -505,7 +500,7 @@ impl Engine {
         found: &[FittingTrack],
     ) -> Result<Vec<String>, EngineError> {
         let tracks: Vec<Track> = found.iter().map(|one| one.track.clone()).collect();
-        let labels: Vec<Vec<Genre>> = self.genres_of(&tracks)?;
+        let labels: Vec<Vec<Genre>> = self.genres().genres_of(&tracks)?;
         let labelled: Vec<&Genre> = labels.iter().filter_map(|genres| genres.first()).collect();
         let Some(first) = labelled
             .first()
@@ -560,7 +555,7 @@ impl PredictedTags {
         /// Less is no mark of a track.
         const LEAST: f32 = 0.75;
         let all = self.percentiles();
-        let of = |id: &TrackId| {
+        let strong_words = |id: &TrackId| {
             let row = self.ids.binary_search(id).ok()?;
             let shares = all.row(row);
             let is_plain = self.sung(*id).is_some_and(|sung| sung < 0.5);
@@ -579,7 +574,7 @@ impl PredictedTags {
             }
             Some((*id, named))
         };
-        ids.iter().filter_map(of).collect()
+        ids.iter().filter_map(strong_words).collect()
     }
 
     /// The chance, 0 to 1, that a voice sings or speaks in a track; `None` where the model has no output for that.
@@ -804,4 +799,17 @@ fn extend_from_file(words: &mut WordTable, path: &Path) -> Result<(), EngineErro
             line: line as u64,
             problem,
         })
+}
+/// `None` for a model without tags, or one that is not on this machine.
+fn if_tagged<T>(found: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(
+            EngineError::NoTags { .. }
+            | EngineError::Encoder(
+                EncoderError::UnknownModel { .. } | EncoderError::FormerModel { .. },
+            ),
+        ) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

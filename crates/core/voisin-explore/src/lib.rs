@@ -29,6 +29,7 @@
 mod align;
 pub mod artists;
 pub mod clusters;
+mod course;
 pub mod duplicates;
 mod edges;
 pub mod graph;
@@ -53,6 +54,7 @@ pub mod words;
 use artists::Makers;
 use voisin_base::remedy::Remedy;
 
+pub use course::Course;
 pub use graph::KnnGraph;
 pub use meta::TrackMeta;
 pub use name_limit::NameLimit;

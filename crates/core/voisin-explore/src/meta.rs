@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use voisin_base::artists::artists;
 use voisin_base::cue::{self, Place};
+use voisin_base::key::MusicalKey;
 use voisin_base::song::SongTitle;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
@@ -42,6 +43,12 @@ pub struct TrackMeta {
     pub tags: Vec<String>,
     /// Year of release.
     pub year: Option<i32>,
+    /// Measured beats a minute.
+    pub tempo: Option<f64>,
+    /// Measured key.
+    pub key: Option<MusicalKey>,
+    /// Measured energy, 0 to 100.
+    pub energy: Option<f64>,
     /// Length in seconds.
     pub seconds: f64,
     /// Size of the file in bytes.
@@ -75,6 +82,9 @@ impl TrackMeta {
             predicted_probability: None,
             tags: Vec::new(),
             year: None,
+            tempo: None,
+            key: None,
+            energy: None,
             seconds: 0.0,
             bytes: 0,
             codec: String::new(),

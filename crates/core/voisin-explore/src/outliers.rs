@@ -1,5 +1,7 @@
 //! Tracks that are far from all others, with reasons.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{KnnGraph, Result, TrackMeta, WindowSource, same_length};
@@ -11,6 +13,9 @@ const NEIGHBOURS: usize = 10;
 const STRAY: f32 = 3.5;
 /// Usual threshold for [`outliers`] (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993).
 pub const THRESHOLD: f32 = 3.5;
+
+/// The reason of what never changes.
+pub const STEADY: &str = "it hardly changes from start to end: a test tone, noise or silence";
 
 /// A track that does not belong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,15 +86,18 @@ pub(super) fn strays(graph: &KnnGraph) -> Vec<bool> {
         .collect()
 }
 
-/// Tracks whose score is above `threshold` ([`THRESHOLD`] is usual), farthest first.
+/// Tracks whose score is above `threshold` ([`THRESHOLD`] is usual) and those that are known to be no music, farthest
+/// first.
 ///
 /// - `graph`, `meta`: same rows
+/// - `no_music`: rows that do not belong wherever they lie, with the reason
 /// - `source`: window vectors, which distinguish a steady tone or noise from speech or a mixture;
 ///   optional
 pub fn outliers(
     graph: &KnnGraph,
     meta: &[TrackMeta],
     mut source: Option<&mut dyn WindowSource>,
+    no_music: &BTreeMap<usize, &'static str>,
     threshold: f32,
 ) -> Result<Vec<Outlier>> {
     same_length("metadata", graph.len(), meta.len())?;
@@ -97,13 +105,15 @@ pub fn outliers(
     let scores = scores(&distances);
     let named = named_by(graph);
     let mut rows: Vec<usize> = (0..graph.len())
-        .filter(|&row| scores[row] > threshold)
+        .filter(|&row| scores[row] > threshold || no_music.contains_key(&row))
         .collect();
     rows.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
     let found = rows.into_iter().map(|row| {
         let track = &meta[row];
         let mut reasons = facts(track);
-        if let Some(windows) = source.as_mut().and_then(|source| source.windows(track.id)) {
+        if let Some(reason) = no_music.get(&row) {
+            reasons.insert(0, (*reason).to_owned());
+        } else if let Some(windows) = source.as_mut().and_then(|source| source.windows(track.id)) {
             reasons.extend(course(&windows));
         }
         let similarity = 1.0 - distances[row];
@@ -151,7 +161,7 @@ fn course(windows: &super::WindowSet) -> Option<String> {
     let steady = median(steps.clone());
     let jumps = steps.iter().filter(|&&s| s < 0.5).count();
     if steady > 0.995 {
-        Some("it hardly changes from start to end: a test tone, noise or silence".into())
+        Some(STEADY.into())
     } else if jumps * 4 > steps.len() {
         Some("it jumps from sound to sound: a mixture, sketches or a broken rip".into())
     } else {
@@ -178,12 +188,28 @@ mod tests {
         meta[180].decoded_share = 0.5;
         let tone = WindowSet::new(&[0.0, 1.0, 2.0, 3.0], &Array2::ones((4, 32)));
         let mut source = |_| Some(tone.clone());
-        let found = outliers(&graph, &meta, Some(&mut source), THRESHOLD).expect("same rows");
+        let none = BTreeMap::new();
+        let found =
+            outliers(&graph, &meta, Some(&mut source), &none, THRESHOLD).expect("same rows");
         assert_eq!(found[0].row, 180);
         assert_eq!(found[0].reasons[0], "50 % of the audio is damaged");
         assert!(found[0].reasons[1].contains("test tone"));
         assert!(found[0].reasons[2].starts_with("nothing sounds like it"));
         assert!(found.len() < 6, "{} of 181", found.len());
         assert!(strays(&graph)[180]);
+        // In the middle of a group, and no music all the same.
+        let speech = BTreeMap::from([(7, "speech")]);
+        let known =
+            outliers(&graph, &meta, Some(&mut source), &speech, THRESHOLD).expect("same rows");
+        let rows: Vec<usize> = known.iter().map(|outlier| outlier.row).collect();
+        assert!(
+            rows.contains(&7) && known.len() == found.len() + 1,
+            "{rows:?}"
+        );
+        let seventh = known.iter().find(|outlier| outlier.row == 7);
+        assert_eq!(
+            seventh.map(|outlier| outlier.reasons[0].as_str()),
+            Some("speech")
+        );
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Not for: copies of one recording (see [`duplicates`](super::duplicates)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Array2, Axis, s};
 use rayon::prelude::*;
@@ -37,15 +37,22 @@ const GAP: f32 = 0.5;
 const TRANSPOSITIONS: usize = 2;
 
 /// Two tracks that may be versions of one song.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VersionCandidate {
     /// Row of one.
     pub a: usize,
     /// Row of the other, the greater.
     pub b: usize,
-    /// Whether artist and title agree (see [`TitleLikeness::Same`]); if not, the title begins alike or their vectors are
-    /// near.
-    pub titles_agree: bool,
+    /// How like the titles are, where the artists agree and the titles begin alike; `None`: their vectors are near.
+    pub titles: Option<TitleLikeness>,
+}
+
+impl VersionCandidate {
+    /// Whether the titles are those of versions, so that less must be heard.
+    fn titles_agree(self) -> bool {
+        use TitleLikeness::{Same, Versions};
+        matches!(self.titles, Some(Same | Versions))
+    }
 }
 
 /// Pairs of tracks that are worth a look, each once, in order.
@@ -63,12 +70,18 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
     }
     let likeness = |a: usize, b: usize| songs[a].as_ref()?.likeness(songs[b].as_ref()?);
     let mut found: Vec<VersionCandidate> = Vec::new();
-    for rows in titles.values() {
+    for rows in titles.values_mut() {
+        // The song itself before its versions: all of these are compared with it.
+        rows.sort_by_key(|&row| (songs[row].as_ref().is_none_or(|song| !song.is_plain()), row));
         // bounded: of a hundred tracks called "Intro" all pairs would be 4 950
         for (i, &a) in rows.iter().enumerate().take(MOST_OF_TITLE) {
             found.extend(rows[i + 1..].iter().filter_map(|&b| {
-                let titles_agree = likeness(a, b)? == TitleLikeness::Same;
-                Some(VersionCandidate { a, b, titles_agree })
+                let titles = Some(likeness(a, b)?);
+                Some(VersionCandidate {
+                    a: a.min(b),
+                    b: a.max(b),
+                    titles,
+                })
             }));
         }
     }
@@ -93,13 +106,13 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
         near.sort_by(|x, y| y.0.total_cmp(&x.0).then((x.1, x.2).cmp(&(y.1, y.2))));
         near.dedup_by_key(|&mut (_, a, b)| (a, b));
         near.truncate(MOST_NEAR);
-        found.extend(near.into_iter().map(|(_, a, b)| VersionCandidate {
-            a,
-            b,
-            titles_agree: false,
-        }));
+        found.extend(
+            near.into_iter()
+                .map(|(_, a, b)| VersionCandidate { a, b, titles: None }),
+        );
     }
-    found.sort_unstable();
+    // stable: what titles say of a pair comes first
+    found.sort_by_key(|pair| (pair.a, pair.b));
     found.dedup_by_key(|pair| (pair.a, pair.b));
     Ok(found)
 }
@@ -135,11 +148,12 @@ pub fn versions(
     let unknown = SongFacts::default();
     candidates
         .par_iter()
-        .filter_map(|&VersionCandidate { a, b, titles_agree }| {
+        .filter_map(|&candidate| {
+            let VersionCandidate { a, b, .. } = candidate;
             let [of_a, of_b] = [a, b].map(|row| facts.get(&row).unwrap_or(&unknown));
             let chords = of_a.chords.as_ref().zip(of_b.chords.as_ref());
             let likeness = chords.and_then(|(a, b)| likeness(a, b));
-            is_version(titles_agree, [&of_a.works, &of_b.works], likeness).then_some(VersionPair {
+            is_version(candidate, [&of_a.works, &of_b.works], likeness).then_some(VersionPair {
                 a,
                 b,
                 likeness,
@@ -148,13 +162,43 @@ pub fn versions(
         .collect()
 }
 
-fn is_version(titles_agree: bool, works: [&[String]; 2], likeness: Option<f32>) -> bool {
+fn is_version(candidate: VersionCandidate, works: [&[String]; 2], likeness: Option<f32>) -> bool {
     if works.iter().all(|named| !named.is_empty()) {
         return works[0].iter().any(|work| works[1].contains(work));
     }
-    likeness.map_or(titles_agree, |likeness| {
-        likeness >= if titles_agree { AGREEING } else { ALONE }
+    let is_named_alike = candidate.titles.is_some_and(TitleLikeness::is_sure);
+    likeness.map_or(is_named_alike, |likeness| {
+        likeness
+            >= if candidate.titles_agree() {
+                AGREEING
+            } else {
+                ALONE
+            }
     })
+}
+
+/// Of these pairs those that lead from the first of each group to the others: what is like a version need not be one.
+///
+/// - `order`: all rows, each song before its versions
+pub fn from_heads(
+    pairs: &[VersionPair],
+    order: impl IntoIterator<Item = usize>,
+) -> Vec<(usize, usize)> {
+    let mut partners: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for pair in pairs {
+        partners.entry(pair.a).or_default().push(pair.b);
+        partners.entry(pair.b).or_default().push(pair.a);
+    }
+    let mut taken = BTreeSet::new();
+    let mut found = Vec::new();
+    for head in order {
+        let Some(partners) = partners.get(&head).filter(|_| taken.insert(head)) else {
+            continue;
+        };
+        let new = partners.iter().copied().filter(|&row| taken.insert(row));
+        found.extend(new.map(|row| (head, row)));
+    }
+    found
 }
 
 /// The groups that these pairs join, each in order; tracks that no pair has are in none.
@@ -323,6 +367,10 @@ mod tests {
 
     #[test]
     fn works_decide_before_sound_and_sound_before_titles() {
+        let is_version = |titles, works: [&[String]; 2], likeness| {
+            let titles = [None, Some(TitleLikeness::Same)][usize::from(titles)];
+            is_version(VersionCandidate { a: 0, b: 1, titles }, works, likeness)
+        };
         let one = ["w1".to_owned(), "w3".to_owned()];
         let other = ["w2".to_owned()];
         assert!(is_version(false, [&one, &one[1..]], Some(0.0)));
@@ -364,7 +412,7 @@ mod tests {
             let found = candidates(graph, &meta).unwrap();
             found
                 .into_iter()
-                .map(|pair| (pair.a, pair.b, pair.titles_agree))
+                .map(|pair| (pair.a, pair.b, pair.titles_agree()))
                 .collect::<Vec<_>>()
         };
         assert_eq!(pairs(None), [(0, 1, true)]);
@@ -378,6 +426,21 @@ mod tests {
             (3, 4, false),
         ];
         assert_eq!(pairs(Some(&graph)), expected);
+    }
+
+    #[test]
+    fn a_version_of_a_version_is_none_of_the_song() {
+        let pair = |a, b| VersionPair {
+            a,
+            b,
+            likeness: None,
+        };
+        let pairs = [pair(0, 2), pair(2, 3), pair(1, 4), pair(3, 5)];
+        assert_eq!(from_heads(&pairs, 0..6), [(0, 2), (1, 4), (3, 5)]);
+        assert_eq!(
+            from_heads(&pairs, [2, 0, 1, 3, 4, 5]),
+            [(2, 0), (2, 3), (1, 4)]
+        );
     }
 
     #[test]

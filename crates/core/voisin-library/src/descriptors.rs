@@ -1,14 +1,16 @@
 //! Measurements of the sound itself: tempo, key, loudness, scales.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 
 use rusqlite::{Row, Transaction, params};
 
+use super::parts::DerivedTable;
 use super::{Descriptors, Library, Result, Scales, scales};
 use voisin_base::key::MusicalKey;
 use voisin_base::track::TrackId;
 
-impl Library {
+impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// The descriptors of these tracks, with all their values of scales. A track that was never measured and has no value
     /// is not in the answer.
     pub fn descriptors(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Descriptors>> {
@@ -20,12 +22,14 @@ impl Library {
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_map([list], descriptors)?.collect());
         let mut found: HashMap<TrackId, Descriptors> = self.sql(found)?;
-        for (track, scales) in self.scales(ids)? {
+        for (track, scales) in self.scales().values(ids)? {
             found.entry(track).or_default().scales = scales;
         }
         Ok(found)
     }
+}
 
+impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     /// Stores what was measured of a track, in place of what was known.
     #[doc(hidden)]
     pub fn set_descriptors(&mut self, track: TrackId, measured: &Descriptors) -> Result<()> {

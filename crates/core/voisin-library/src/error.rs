@@ -147,9 +147,43 @@ pub enum LibraryError {
         /// Tracks in all.
         tracks: u64,
     },
-    /// The upgrade that vectors were made for is not under way.
-    #[error("no upgrade is under way: it was finished or given up meanwhile")]
+    /// The upgrade or the space that vectors were made for is no more.
+    #[error(
+        "no upgrade is under way, and no space of this model is there: it was finished, given up or removed meanwhile"
+    )]
     NoUpgrade,
+    /// No vector space has this name.
+    #[error("no space \"{name}\": expected one of {}", known.join(", "))]
+    NoSpace {
+        /// The name.
+        name: String,
+        /// Names of those that the library has.
+        known: Vec<String>,
+    },
+    /// A name that no vector space can have.
+    #[error("space \"{name}\": expected a name of letters, digits, '-', '_' and '.'")]
+    SpaceName {
+        /// Its beginning.
+        name: String,
+    },
+    /// Another vector space has this name or this model.
+    #[error(
+        "expected a name and a model that no space has, found the space {name} of model {model}"
+    )]
+    SpaceTaken {
+        /// Its name.
+        name: String,
+        /// Its model.
+        model: String,
+    },
+    /// The default vector space, which cannot be taken out.
+    #[error(
+        "the space {name} is the default, which cannot be removed: make another one the default first"
+    )]
+    DefaultSpace {
+        /// Its name.
+        name: String,
+    },
     /// Content ids of the other kind.
     #[error(
         "this library knows recordings by content ids of the kind \"{held}\", not \"{offered}\": the two are never compared"

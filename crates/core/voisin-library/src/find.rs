@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
+use super::parts::Lookup;
 use super::{
     Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path,
 };
@@ -37,7 +39,7 @@ fn parts(kind: NameOf, text: &str) -> Vec<&str> {
     }
 }
 
-impl Library {
+impl<L: Deref<Target = Library>> Lookup<L> {
     /// The names that a text matches, as tags have them: the one that it is equal to, else all that
     /// contain it; of an artist, also the texts that name others too (`Alpha feat. Beta`). No match
     /// is an error with suggestions.
@@ -125,7 +127,7 @@ impl Library {
                 return Ok(Resolution::One(id));
             }
         }
-        if let Some(track) = self.find_by_path(Path::new(text))? {
+        if let Some(track) = self.files().find_by_path(Path::new(text))? {
             return Ok(Resolution::One(track));
         }
         match text.to_str() {
@@ -134,7 +136,7 @@ impl Library {
         }
     }
 
-    /// As [`resolve`](Self::resolve), for words alone, without access to the disk.
+    /// As [`resolve`](crate::Lookup::resolve), for words alone, without access to the disk.
     #[doc(hidden)]
     pub fn resolve_words(&self, text: &str, limit: usize) -> Result<Resolution> {
         let ranked = self.rank(text)?;
@@ -186,7 +188,7 @@ impl Library {
     /// Every name of this kind that a file's tags have, once, sorted.
     #[doc(hidden)]
     pub fn names(&self, kind: NameOf) -> Result<Arc<[String]>> {
-        let state = self.state()?;
+        let state = self.changes().state()?;
         let known = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
         // any commit, of this connection or another, changes the state and so ends the cache
         if let Some((_, names)) = known().get(&kind).filter(|(read_in, _)| *read_in == state) {
@@ -278,7 +280,9 @@ impl Library {
         }
         Ok(tracks)
     }
+}
 
+impl Library {
     /// Score and track, best first, then by id.
     fn rank(&self, text: &str) -> Result<Vec<(u8, TrackId)>> {
         let query = fold(text);
@@ -331,7 +335,7 @@ pub struct SearchTexts {
 }
 
 impl SearchTexts {
-    /// The tracks that [`Library::search_words`] finds.
+    /// The tracks that [`Lookup::search_words`](crate::Lookup::search_words) finds.
     pub fn with(&self, text: &str) -> TrackSet {
         let query = fold(text);
         let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();

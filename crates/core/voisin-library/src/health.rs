@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, Transaction};
 use rusqlite_migration::Migrations;
 
 use super::open::migrations;
 use super::store::{f32_bytes, is_gone};
-use super::{Library, LibraryError, Result, checksum, paths, read};
+use super::{Library, LibraryError, Result, checksum, paths, read, spaces};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, make_unit, norm};
 
@@ -134,6 +134,8 @@ pub struct RepairReport {
     pub repooled: u64,
     /// Vectors that were taken out because their file is there to be embedded again: run `add`.
     pub to_embed: u64,
+    /// The same of spaces that are not the default one: run `space add` with their names.
+    pub to_embed_in_spaces: u64,
     /// Files whose tags and place the next `add` reads again.
     pub to_read: u64,
     /// Measurements of tempo, key and loudness that were taken out because the file is there.
@@ -165,7 +167,7 @@ const COUNTERS: [(&str, &str); 5] = [
 ];
 
 /// Tables whose rows belong to a row of another, children first.
-const CHILDREN: [(&str, &str); 6] = [
+const CHILDREN: [(&str, &str); 8] = [
     ("genres", "file NOT IN (SELECT id FROM files)"),
     ("credits", "file NOT IN (SELECT id FROM files)"),
     ("tags", "file NOT IN (SELECT id FROM files)"),
@@ -178,6 +180,8 @@ const CHILDREN: [(&str, &str); 6] = [
         "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)",
     ),
     ("files", "track NOT IN (SELECT id FROM audio)"),
+    ("space_changes", "space NOT IN (SELECT model FROM spaces)"),
+    ("spaces", "model NOT IN (SELECT id FROM models)"),
 ];
 
 impl Library {
@@ -203,13 +207,12 @@ impl Library {
     #[doc(hidden)]
     pub fn repair(&mut self) -> Result<RepairReport> {
         let definitions = self.sql(mend_definitions(&self.connection))?;
-        let dimension = self.model()?.map(|model| model.dimension);
         // The disk is read before the transaction, in which others wait. A row damaged in between
         // is not known to have its file, so nothing of it is removed.
         let on_disk = self.sql(on_disk(&self.connection))?;
         let path = self.path.clone();
         let report = self.write(|tx| {
-            let report = repair(tx, dimension, &on_disk)?;
+            let report = repair(tx, &on_disk)?;
             match report
                 .remaining
                 .iter()
@@ -319,6 +322,14 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
                 actual,
             });
         }
+    }
+
+    for (name, stored, actual) in spaces::wrong_counters(connection)? {
+        health.findings.push(LibraryFault::Counter {
+            name,
+            stored,
+            actual,
+        });
     }
 
     let dimensions: HashMap<i64, usize> = connection
@@ -458,11 +469,7 @@ fn on_disk(connection: &Connection) -> rusqlite::Result<HashSet<TrackId>> {
     Ok(found)
 }
 
-fn repair(
-    tx: &Transaction<'_>,
-    dimension: Option<usize>,
-    on_disk: &HashSet<TrackId>,
-) -> rusqlite::Result<RepairReport> {
+fn repair(tx: &Transaction<'_>, on_disk: &HashSet<TrackId>) -> rusqlite::Result<RepairReport> {
     let mut report = RepairReport::default();
     let health = check(tx, true)?;
     if health
@@ -482,22 +489,28 @@ fn repair(
     for finding in &health.findings {
         match *finding {
             // Where the file is there, what it gives is better than anything made of what is left.
-            LibraryFault::Checksum(track) if on_disk.contains(&track) => {
-                report.to_embed +=
-                    tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
-            }
             LibraryFault::Checksum(track) => {
-                pool_again(tx, track, dimension, &mut report)?;
+                for model in faulty_vectors(tx, track, true)? {
+                    if on_disk.contains(&track) {
+                        take_vector(tx, track, model, &mut report)?;
+                    } else {
+                        pool_again(tx, track, model, &mut report)?;
+                    }
+                }
             }
             LibraryFault::NotUnit { track, .. }
             | LibraryFault::NotFinite(track)
             | LibraryFault::WrongDimension { track, .. } => {
-                mend_vector(tx, track, dimension, on_disk.contains(&track), &mut report)?;
+                for model in faulty_vectors(tx, track, false)? {
+                    mend_vector(tx, track, model, on_disk.contains(&track), &mut report)?;
+                }
             }
             LibraryFault::BadWindows(track) if on_disk.contains(&track) => {
-                tx.execute("DELETE FROM windows WHERE track = ?1", [track.0])?;
-                report.to_embed +=
-                    tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
+                for model in faulty_windows(tx, track)? {
+                    let sql = "DELETE FROM windows WHERE track = ?1 AND model = ?2";
+                    tx.execute(sql, (track.0, model.id))?;
+                    take_vector(tx, track, model, &mut report)?;
+                }
             }
             LibraryFault::Row { table, track } => {
                 let there = track.filter(|track| on_disk.contains(track));
@@ -513,6 +526,7 @@ fn repair(
         )?;
         report.counters += changed as u64;
     }
+    report.counters += spaces::mend_counters(tx)?;
     report.remaining = check(tx, true)?.findings;
     report.remaining.retain(|finding| {
         !matches!(finding, LibraryFault::Row { table: "tags" | "genres" | "credits", track: Some(track) } if on_disk.contains(track))
@@ -579,20 +593,104 @@ fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
     make_unit(&mut vector).then_some(vector)
 }
 
+/// A model whose vectors are here; `None` for the dimension where the model itself is lost.
+#[derive(Debug, Clone, Copy)]
+struct HeldModel {
+    id: i64,
+    dimension: Option<usize>,
+}
+
+impl HeldModel {
+    /// Of two columns from `at` on.
+    fn read(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(at)?,
+            dimension: row.get::<_, Option<i64>>(at + 1)?.map(|n| n as usize),
+        })
+    }
+}
+
+/// Models of which a track's vector is faulty.
+///
+/// - `is_changed`: not as it was written, else written wrong
+fn faulty_vectors(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    is_changed: bool,
+) -> rusqlite::Result<Vec<HeldModel>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT v.model, m.dimension, v.vector, v.checksum FROM vectors v LEFT JOIN models m ON m.id = v.model
+         WHERE v.track = ?1",
+    )?;
+    let mut rows = statement.query([track.0])?;
+    let mut models = Vec::new();
+    while let Some(row) = rows.next()? {
+        let model = HeldModel::read(row, 0)?;
+        let vector = row.get_ref(2)?.as_blob()?;
+        let is_whole = row.get_ref(3)?.as_blob()? == checksum::of(track.0, &[vector]);
+        let is_wrong =
+            || vector_finding(track, &read::f32_values(vector), model.dimension).is_some();
+        if if is_changed {
+            !is_whole
+        } else {
+            is_whole && is_wrong()
+        } {
+            models.push(model);
+        }
+    }
+    Ok(models)
+}
+
+/// Models of which a track's windows are damaged.
+fn faulty_windows(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<Vec<HeldModel>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT w.track, w.count, w.starts, w.vectors, w.checksum, w.model, m.dimension
+         FROM windows w LEFT JOIN models m ON m.id = w.model WHERE w.track = ?1",
+    )?;
+    let mut rows = statement.query([track.0])?;
+    let mut models = Vec::new();
+    while let Some(row) = rows.next()? {
+        let model = HeldModel::read(row, 5)?;
+        if window_mean(row, model.dimension)?.is_none() {
+            models.push(model);
+        }
+    }
+    Ok(models)
+}
+
+/// Takes a vector out whose file is there to be embedded again.
+fn take_vector(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    model: HeldModel,
+    report: &mut RepairReport,
+) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM vectors WHERE track = ?1 AND model = ?2";
+    let taken = tx.execute(sql, (track.0, model.id))? as u64;
+    let is_current: bool = tx.query_row("SELECT model IS ?1 FROM state", [model.id], |row| {
+        row.get(0)
+    })?;
+    if is_current {
+        report.to_embed += taken;
+    } else {
+        report.to_embed_in_spaces += taken;
+    }
+    Ok(())
+}
+
 /// Computes a vector again from its windows; returns whether these are sound.
 fn pool_again(
     tx: &Transaction<'_>,
     track: TrackId,
-    dimension: Option<usize>,
+    model: HeldModel,
     report: &mut RepairReport,
 ) -> rusqlite::Result<bool> {
     let mut statement = tx.prepare_cached(
-        "SELECT track, count, starts, vectors, checksum FROM windows
-         WHERE track = ?1 AND model = (SELECT model FROM state)",
+        "SELECT track, count, starts, vectors, checksum FROM windows WHERE track = ?1 AND model = ?2",
     )?;
-    let mut rows = statement.query([track.0])?;
+    let mut rows = statement.query((track.0, model.id))?;
     let pooled = match rows.next()? {
-        Some(row) => window_mean(row, dimension)?
+        Some(row) => window_mean(row, model.dimension)?
             .filter(|mean| !mean.is_empty())
             .and_then(unit),
         None => None,
@@ -601,45 +699,47 @@ fn pool_again(
         return Ok(false);
     };
     report.repooled += 1;
-    put(tx, track, &pooled).map(|()| true)
+    put(tx, track, model, &pooled).map(|()| true)
 }
 
-fn put(tx: &Transaction<'_>, track: TrackId, vector: &[f32]) -> rusqlite::Result<()> {
+fn put(
+    tx: &Transaction<'_>,
+    track: TrackId,
+    model: HeldModel,
+    vector: &[f32],
+) -> rusqlite::Result<()> {
     let vector = f32_bytes(vector);
-    let sql = "UPDATE vectors SET vector = ?2, checksum = ?3 WHERE track = ?1 AND model = (SELECT model FROM state)";
-    tx.execute(sql, (track.0, &vector, checksum::of(track.0, &[&vector])))
+    let sql = "UPDATE vectors SET vector = ?2, checksum = ?3 WHERE track = ?1 AND model = ?4";
+    let checksum = checksum::of(track.0, &[&vector]);
+    tx.execute(sql, (track.0, &vector, checksum, model.id))
         .map(drop)
 }
 
 fn mend_vector(
     tx: &Transaction<'_>,
     track: TrackId,
-    dimension: Option<usize>,
+    model: HeldModel,
     is_on_disk: bool,
     report: &mut RepairReport,
 ) -> rusqlite::Result<()> {
-    let sql = "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
-    let held = tx
-        .query_row(sql, [track.0], |row| {
-            Ok(read::f32_values(row.get_ref(0)?.as_blob()?))
-        })
-        .optional()?;
-    // It belonged to nothing and is gone already.
-    let Some(held) = held else { return Ok(()) };
     // Windows are in half precision, but a wrong norm means that some component of the vector is
     // wrong.
-    if pool_again(tx, track, dimension, report)? {
+    if pool_again(tx, track, model, report)? {
         return Ok(());
     }
-    let scaled = (Some(held.len()) == dimension)
+    let sql = "SELECT vector FROM vectors WHERE track = ?1 AND model = ?2";
+    let held = tx.query_row(sql, (track.0, model.id), |row| {
+        Ok(read::f32_values(row.get_ref(0)?.as_blob()?))
+    })?;
+    let scaled = (Some(held.len()) == model.dimension)
         .then_some(held)
         .and_then(unit);
     if let Some(scaled) = scaled {
         report.renormalised += 1;
-        return put(tx, track, &scaled);
+        return put(tx, track, model, &scaled);
     }
     if is_on_disk {
-        report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
+        take_vector(tx, track, model, report)?;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! Listening history and ratings of each listener, as players report them.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 
 use rusqlite::OptionalExtension as _;
 
+use super::parts::HistoryTable;
 use super::{Library, Result};
 use voisin_base::track::TrackId;
 
@@ -43,7 +45,7 @@ impl Listened {
     }
 }
 
-impl Library {
+impl<L: DerefMut<Target = Library>> HistoryTable<L> {
     /// Stores events that a player reports; repeating one changes nothing.
     #[doc(hidden)]
     pub fn note_listening(&mut self, listener: &str, events: &[(TrackId, Told)]) -> Result<()> {
@@ -75,6 +77,20 @@ impl Library {
         })
     }
 
+    /// Deletes all data of a listener; returns the number of plays and opinions deleted.
+    #[doc(hidden)]
+    pub fn forget_listener(&mut self, listener: &str) -> Result<u64> {
+        self.write(|tx| {
+            let plays = tx.execute("DELETE FROM heard WHERE listener = ?1", [listener])?;
+            Ok(
+                (plays + tx.execute("DELETE FROM opinions WHERE listener = ?1", [listener])?)
+                    as u64,
+            )
+        })
+    }
+}
+
+impl<L: Deref<Target = Library>> HistoryTable<L> {
     /// Last play and opinion of each of these tracks that has any; of all listeners together where
     /// none is named.
     #[doc(hidden)]
@@ -176,17 +192,6 @@ impl Library {
         self.sql(found)
     }
 
-    fn tracks_of(&self, sql: &str, listener: &str) -> Result<Vec<TrackId>> {
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                let ids = statement.query_map([listener], |row| Ok(TrackId(row.get(0)?)))?;
-                ids.collect()
-            });
-        self.sql(found)
-    }
-
     /// All listeners, with the number of plays and the number of opinions of each.
     #[doc(hidden)]
     pub fn listeners(&self) -> Result<Vec<(String, u64, u64)>> {
@@ -209,17 +214,18 @@ impl Library {
             });
         self.sql(found)
     }
+}
 
-    /// Deletes all data of a listener; returns the number of plays and opinions deleted.
-    #[doc(hidden)]
-    pub fn forget_listener(&mut self, listener: &str) -> Result<u64> {
-        self.write(|tx| {
-            let plays = tx.execute("DELETE FROM heard WHERE listener = ?1", [listener])?;
-            Ok(
-                (plays + tx.execute("DELETE FROM opinions WHERE listener = ?1", [listener])?)
-                    as u64,
-            )
-        })
+impl Library {
+    fn tracks_of(&self, sql: &str, listener: &str) -> Result<Vec<TrackId>> {
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let ids = statement.query_map([listener], |row| Ok(TrackId(row.get(0)?)))?;
+                ids.collect()
+            });
+        self.sql(found)
     }
 }
 
@@ -245,12 +251,24 @@ mod tests {
             (ids[1], Told::Liked(Some(false))),
             (ids[2], Told::Liked(Some(true))),
         ];
-        library.note_listening("page", &events).unwrap();
+        library
+            .history_mut()
+            .note_listening("page", &events)
+            .unwrap();
         let other = [(ids[1], Told::Liked(Some(true)))];
-        library.note_listening("other", &other).unwrap();
-        assert_eq!(library.heard_lately("page").unwrap(), [ids[0], ids[1]]);
-        assert_eq!(library.liked_tracks("page").unwrap(), [ids[2], ids[0]]);
-        assert_eq!(library.heard_lately("nobody").unwrap(), []);
+        library
+            .history_mut()
+            .note_listening("other", &other)
+            .unwrap();
+        assert_eq!(
+            library.history().heard_lately("page").unwrap(),
+            [ids[0], ids[1]]
+        );
+        assert_eq!(
+            library.history().liked_tracks("page").unwrap(),
+            [ids[2], ids[0]]
+        );
+        assert_eq!(library.history().heard_lately("nobody").unwrap(), []);
     }
 
     #[test]
@@ -275,40 +293,50 @@ mod tests {
             (ids[2], Told::Rated(Some(5))),
             (ids[2], Told::Liked(Some(false))),
         ];
-        library.note_listening("ann", &events).unwrap();
         library
+            .history_mut()
+            .note_listening("ann", &events)
+            .unwrap();
+        library
+            .history_mut()
             .note_listening(
                 "ben",
                 &[(ids[2], Told::Liked(Some(true))), (ids[3], Told::Heard(9))],
             )
             .unwrap();
         assert_eq!(
-            library.listeners().unwrap(),
+            library.history().listeners().unwrap(),
             [("ann".into(), 2, 2), ("ben".into(), 1, 1)]
         );
-        let ann = library.listening(Some("ann"), &ids).unwrap();
+        let ann = library.history().listening(Some("ann"), &ids).unwrap();
         assert_eq!(
             (ann[&ids[0]].last, ann[&ids[1]].last, ann.len()),
             (Some(100), Some(50), 3)
         );
         assert_eq!((ann[&ids[1]].opinion, ann[&ids[2]].opinion), (-1.0, -1.0));
         assert!((0.05..0.2).contains(&ann[&ids[0]].opinion), "{ann:?}");
-        let all = library.listening(None, &ids).unwrap();
+        let all = library.history().listening(None, &ids).unwrap();
         assert_eq!(
             (all[&ids[2]].opinion, all[&ids[3]].last, all.len()),
             (0.0, Some(9), 4)
         );
-        let liked = |library: &Library, listener| library.liked(listener, ids[2]).unwrap();
+        let liked =
+            |library: &Library, listener| library.history().liked(listener, ids[2]).unwrap();
         assert_eq!(
             (liked(&library, "ann"), liked(&library, "ben")),
             (Some(false), Some(true))
         );
-        assert_eq!(library.liked("ann", ids[1]).unwrap(), None, "stars alone");
+        assert_eq!(
+            library.history().liked("ann", ids[1]).unwrap(),
+            None,
+            "stars alone"
+        );
         library
+            .history_mut()
             .note_listening("ann", &[(ids[2], Told::Liked(None))])
             .unwrap();
         assert_eq!(liked(&library, "ann"), None);
-        let ann = library.listening(Some("ann"), &ids[2..]).unwrap();
+        let ann = library.history().listening(Some("ann"), &ids[2..]).unwrap();
         assert_eq!(
             (ann[&ids[2]].opinion, ann.len()),
             (1.0, 1),
@@ -316,13 +344,19 @@ mod tests {
         );
         // The same audio comes again, under another number.
         library.remove_tracks(&ids).unwrap();
-        assert_eq!(library.listening(None, &ids).unwrap(), HashMap::new());
+        assert_eq!(
+            library.history().listening(None, &ids).unwrap(),
+            HashMap::new()
+        );
         let again = add(&mut library);
         assert_eq!(
-            library.listening(Some("ann"), &again).unwrap()[&again[0]].last,
+            library.history().listening(Some("ann"), &again).unwrap()[&again[0]].last,
             Some(100)
         );
-        assert_eq!(library.forget_listener("ann").unwrap(), 4);
-        assert_eq!(library.listeners().unwrap(), [("ben".into(), 1, 1)]);
+        assert_eq!(library.history_mut().forget_listener("ann").unwrap(), 4);
+        assert_eq!(
+            library.history().listeners().unwrap(),
+            [("ben".into(), 1, 1)]
+        );
     }
 }

@@ -1,9 +1,11 @@
 //! Where a library is at home, which distinguishes a copy of it from a library that was moved.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::parts::TransferTable;
 use super::record::path_form;
 use super::{Library, OpenMode, Result};
 
@@ -37,6 +39,7 @@ impl Home {
 impl Library {
     fn home(&self) -> Result<Option<Home>> {
         Ok(self
+            .settings()
             .setting(HOME)?
             .and_then(|text| serde_json::from_str(&text).ok()))
     }
@@ -50,9 +53,13 @@ impl Library {
 
     fn note_home(&mut self) -> Result<()> {
         let home = Home::of(&self.path).and_then(|home| serde_json::to_string(&home).ok());
-        home.map_or(Ok(()), |home| self.set_setting(HOME, Some(&home)))
+        home.map_or(Ok(()), |home| {
+            self.settings_mut().set_setting(HOME, Some(&home))
+        })
     }
+}
 
+impl<L: Deref<Target = Library>> TransferTable<L> {
     /// The folder that this library is a copy of, if that one is still there. A library that was moved, or whose file was
     /// put back in its place, is its own.
     #[doc(hidden)]
@@ -65,12 +72,15 @@ impl Library {
         let Some(dir) = home.path.parent().filter(|_| !is_own) else {
             return Ok(None);
         };
-        let other = Self::open(dir, OpenMode::ReadOnly).and_then(|other| other.identity());
+        let other =
+            Library::open(dir, OpenMode::ReadOnly).and_then(|other| other.transfer().identity());
         let is_there =
             other.is_ok_and(|other| self.identity().is_ok_and(|identity| identity == other));
         Ok(is_there.then(|| dir.to_owned()))
     }
+}
 
+impl<L: DerefMut<Target = Library>> TransferTable<L> {
     /// Notes that the library is where it is now.
     ///
     /// - `renew`: under an identity of its own, other than that of the library that it is a copy of
@@ -114,34 +124,34 @@ mod tests {
         drop(Library::open(&first, OpenMode::Create).unwrap());
         copy(&first, &second);
         let there = std::fs::canonicalize(&first).unwrap();
-        assert_eq!(open(&first).copied_from().unwrap(), None);
+        assert_eq!(open(&first).transfer().copied_from().unwrap(), None);
         assert_eq!(
-            open(&second).copied_from().unwrap(),
+            open(&second).transfer().copied_from().unwrap(),
             Some(there),
             "it was opened for writing, too"
         );
         // Elsewhere on the disk, and from another one: a copy whose origin is gone.
         std::fs::rename(&first, &moved).unwrap();
-        assert_eq!(open(&moved).copied_from().unwrap(), None);
+        assert_eq!(open(&moved).transfer().copied_from().unwrap(), None);
         assert_eq!(
-            open(&second).copied_from().unwrap(),
+            open(&second).transfer().copied_from().unwrap(),
             None,
             "nobody else is it any more"
         );
         // once the moved one has settled, a copy of it is a copy of its new place
         let mut library = open(&moved);
-        library.settle(false).unwrap();
-        let identity = library.identity().unwrap();
+        library.transfer_mut().settle(false).unwrap();
+        let identity = library.transfer().identity().unwrap();
         drop(library);
         copy(&moved, &first);
         let mut library = open(&first);
-        assert!(library.copied_from().unwrap().is_some());
-        library.settle(true).unwrap();
-        assert_ne!(library.identity().unwrap(), identity);
+        assert!(library.transfer().copied_from().unwrap().is_some());
+        library.transfer_mut().settle(true).unwrap();
+        assert_ne!(library.transfer().identity().unwrap(), identity);
         assert_eq!(
             (
-                library.copied_from().unwrap(),
-                library.identity().unwrap().len()
+                library.transfer().copied_from().unwrap(),
+                library.transfer().identity().unwrap().len()
             ),
             (None, identity.len())
         );
@@ -150,6 +160,6 @@ mod tests {
         std::fs::copy(first.join("voisin.db"), folder.path().join("kept")).unwrap();
         std::fs::remove_file(first.join("voisin.db")).unwrap();
         std::fs::copy(folder.path().join("kept"), first.join("voisin.db")).unwrap();
-        assert_eq!(open(&first).copied_from().unwrap(), None);
+        assert_eq!(open(&first).transfer().copied_from().unwrap(), None);
     }
 }

@@ -5,11 +5,13 @@
 //! that died of one of these files. Nothing is flushed to the disk: what a crash of the whole system loses harms nobody.
 
 use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use tempfile::NamedTempFile;
 
+use super::parts::FileTable;
 use super::{Library, OpenMode, paths};
 use voisin_base::abandoned::{self, PREFIX};
 
@@ -101,7 +103,7 @@ pub struct Leftovers {
     pub in_hand: Vec<PathBuf>,
 }
 
-impl Library {
+impl<L: Deref<Target = Library>> FileTable<L> {
     /// A journal for this process; `None` where the folder cannot be written.
     #[doc(hidden)]
     pub fn journal(&self, kind: JournalKind) -> Option<Journal> {
@@ -128,7 +130,8 @@ impl Library {
     }
 
     /// Removes the temporary files that killed processes left behind; the journals of files that were being read stay,
-    /// see [`Self::forget_in_hand`]. What cannot be removed is tried again next time.
+    /// see [`FileTable::forget_in_hand`](crate::FileTable::forget_in_hand). What cannot be removed is tried again
+    /// next time.
     #[doc(hidden)]
     pub fn remove_leftovers(&self) {
         for path in abandoned::files_in(&self.dir, PREFIX) {
@@ -142,6 +145,16 @@ impl Library {
         }
     }
 
+    /// Deletes the journals of killed readers, once it is known which file crashed them.
+    #[doc(hidden)]
+    pub fn forget_in_hand(&self) {
+        for journal in abandoned::files_in(&self.dir, JournalKind::Reading.prefix()) {
+            let _ = std::fs::remove_file(journal);
+        }
+    }
+}
+
+impl Library {
     /// Removes the folders in which a killed process was making a copy of the database. Only whoever holds the writer's
     /// lock makes them.
     pub(super) fn remove_staging(&self) {
@@ -153,14 +166,6 @@ impl Library {
             if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let _ = std::fs::remove_dir_all(entry.path());
             }
-        }
-    }
-
-    /// Deletes the journals of killed readers, once it is known which file crashed them.
-    #[doc(hidden)]
-    pub fn forget_in_hand(&self) {
-        for journal in abandoned::files_in(&self.dir, JournalKind::Reading.prefix()) {
-            let _ = std::fs::remove_file(journal);
         }
     }
 }
@@ -196,32 +201,36 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let music = tempfile::tempdir().unwrap();
         let library = Library::open(dir.path(), OpenMode::Create).unwrap();
-        let journal = library.journal(JournalKind::Reading).unwrap();
+        let journal = library.files().journal(JournalKind::Reading).unwrap();
         journal.note(0, Some(Path::new("/m/a long name.mp3")));
         journal.note(3, Some(Path::new("/m/d.mp3")));
         journal.note(0, Some(Path::new("/m/b.mp3")));
         journal.note(1, Some(Path::new("/m/c.mp3")));
         journal.note(1, None);
-        assert_eq!(library.leftovers(), Leftovers::default(), "its owner lives");
+        assert_eq!(
+            library.files().leftovers(),
+            Leftovers::default(),
+            "its owner lives"
+        );
         killed(journal);
         let in_hand: Vec<PathBuf> = vec!["/m/b.mp3".into(), "/m/d.mp3".into()];
-        assert_eq!(library.leftovers().in_hand, in_hand);
-        library.remove_leftovers();
+        assert_eq!(library.files().leftovers().in_hand, in_hand);
+        library.files().remove_leftovers();
         assert_eq!(
-            library.leftovers().in_hand,
+            library.files().leftovers().in_hand,
             in_hand,
             "nobody has looked at them yet"
         );
-        library.forget_in_hand();
-        drop(library.journal(JournalKind::Reading));
-        assert_eq!(library.leftovers(), Leftovers::default());
+        library.files().forget_in_hand();
+        drop(library.files().journal(JournalKind::Reading));
+        assert_eq!(library.files().leftovers(), Leftovers::default());
 
         // Copies beside audio files, and a journal that names what is no copy.
         let copy = music.path().join(".voisin-0a.mp3");
         let song = music.path().join("song.mp3");
         std::fs::write(&copy, "half").unwrap();
         std::fs::write(&song, "whole").unwrap();
-        let journal = library.journal(JournalKind::Writing).unwrap();
+        let journal = library.files().journal(JournalKind::Writing).unwrap();
         for (slot, path) in [&copy, &song, &music.path().join(".voisin-gone")]
             .into_iter()
             .enumerate()
@@ -238,13 +247,13 @@ mod tests {
             .unwrap();
         drop(written);
         std::fs::create_dir_all(dir.path().join(".voisin-0c/inside")).unwrap();
-        let mut found = library.leftovers().temporary;
+        let mut found = library.files().leftovers().temporary;
         found.sort();
         let mut expected = vec![copy.clone(), half];
         expected.sort();
         assert_eq!(found, expected);
         drop(library.lock_for_writing().unwrap());
-        assert_eq!(library.leftovers(), Leftovers::default());
+        assert_eq!(library.files().leftovers(), Leftovers::default());
         assert!(song.exists() && !copy.exists());
         let left = std::fs::read_dir(dir.path())
             .unwrap()

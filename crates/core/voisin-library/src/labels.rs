@@ -2,10 +2,12 @@
 //! is removed and added again still has its own.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Deref, DerefMut};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
+use super::parts::LabelTable;
 use super::{Library, Result, now};
 use voisin_base::track::ContentId;
 
@@ -48,7 +50,7 @@ impl LabelTotals {
     }
 }
 
-impl Library {
+impl<L: Deref<Target = Library>> LabelTable<L> {
     /// How much is labelled with what.
     #[doc(hidden)]
     pub fn label_totals(&self) -> Result<LabelTotals> {
@@ -72,6 +74,13 @@ impl Library {
         self.sql(found)
     }
 
+    /// How many tracks have a label that was given by hand; those of recordings that are gone are kept besides.
+    pub fn tracks_labelled_by_hand(&self) -> Result<u64> {
+        let sql = "SELECT count(*) FROM labels WHERE content IN (SELECT content FROM audio)";
+        let found = self.row(sql, [], |row| row.get::<_, i64>(0));
+        Ok(self.sql(found)? as u64)
+    }
+
     /// All labels that were given by hand.
     #[doc(hidden)]
     pub fn hand_labels(&self) -> Result<HashMap<ContentId, String>> {
@@ -85,9 +94,11 @@ impl Library {
             });
         self.sql(found)
     }
+}
 
+impl<L: DerefMut<Target = Library>> LabelTable<L> {
     /// Gives recordings this label, or takes away the one they have; returns how many had another. What was before is
-    /// kept for [`Library::undo_label`].
+    /// kept for [`LabelTable::undo_label`](crate::LabelTable::undo_label).
     #[doc(hidden)]
     pub fn set_labels(&mut self, contents: &[ContentId], genre: Option<&str>) -> Result<u64> {
         self.write(|tx| {

@@ -13,8 +13,9 @@
 //! - **Readers never wait.** They see what is committed so far. Writers queue for up to ten seconds, then
 //!   fail with [`LibraryError::Locked`]; a long run takes [`Library::lock_for_writing`] besides.
 //! - **Generations.** Triggers raise a counter and keep a log whenever a vector is added, replaced or
-//!   removed, so that an index can tell whether it lags ([`Library::generation`]) and catch up
-//!   ([`Library::changes_since`]).
+//!   removed, so that an index can tell whether it lags ([`ChangeTable::generation`](crate::ChangeTable::generation))
+//!   and catch up
+//!   ([`ChangeTable::changes_since`](crate::ChangeTable::changes_since)).
 //! - **Ids never come back.** A removed track's id is not given to another.
 
 #![forbid(unsafe_code)]
@@ -35,10 +36,12 @@ mod lock;
 mod logits;
 mod mean;
 mod open;
+mod parts;
 mod paths;
 mod pattern;
 mod query;
 mod read;
+mod reading;
 mod record;
 mod relocate;
 mod salvage;
@@ -46,6 +49,7 @@ mod saved;
 mod scales;
 pub mod scan;
 mod songs;
+mod spaces;
 mod store;
 mod take_over;
 #[doc(hidden)]
@@ -68,10 +72,15 @@ pub use journal::{Journal, JournalKind};
 pub use labels::{LabelChange, LabelTotals};
 pub use licence::licence_fits;
 pub use licence::licence_id;
+pub use links::PathLookup;
 pub use list::SortBy;
 pub use lock::WriterLock;
 pub use mean::StoredMean;
 pub use open::SCHEMA_VERSION;
+pub use parts::{
+    ChangeTable, DerivedTable, FileTable, HistoryTable, LabelTable, LinkTable, ListTable, Lookup,
+    ScaleTable, SettingTable, SpaceTable, TagTable, TransferTable, UpgradeTable,
+};
 pub use paths::free_name;
 pub use paths::from_bytes as path_from_bytes;
 pub use paths::to_bytes as path_to_bytes;
@@ -79,12 +88,14 @@ pub use paths::{default_dir, stored_path};
 pub use pattern::TagPattern;
 pub use query::{FilterDialect, FilterSql, FilterValue};
 pub use read::Snapshot;
+pub use reading::YearOf;
 pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
 pub use salvage::{SalvageReport, salvage};
 pub use scales::{ScaleBound, ScaleName, ScaleOrigin, ScaleValue, Scales};
 pub use songs::SongSet;
+pub use spaces::VectorSpace;
 pub use track_set::TrackSet;
 pub use types::{
     AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile,
@@ -96,6 +107,7 @@ pub use voisin_base::tags::TrackTags;
 pub use voisin_base::text::fold;
 pub use written::{TagRun, TagValues, WrittenTags};
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -123,6 +135,8 @@ pub struct Library {
     path: PathBuf,
     mode: OpenMode,
     names: Mutex<find::KnownNames>,
+    /// The model and the name of the space that this connection entered.
+    entered: Option<(i64, String)>,
 }
 
 impl Library {
@@ -147,34 +161,6 @@ impl Library {
         self.sql(self.connection.busy_timeout(timeout))
     }
 
-    /// Counter of the changes to vectors. Equal generations of one library have equal vectors.
-    pub fn generation(&self) -> Result<u64> {
-        let generation = self.row("SELECT generation FROM state", [], |row| {
-            row.get::<_, i64>(0)
-        });
-        self.sql(generation).map(|generation| generation as u64)
-    }
-
-    /// Counter of the changes to files, tags and labels: equal counters of one library have equal ones.
-    #[doc(hidden)]
-    pub fn metadata_generation(&self) -> Result<u64> {
-        let generation = self.row("SELECT metadata FROM state", [], |row| row.get::<_, i64>(0));
-        self.sql(generation).map(i64::unsigned_abs)
-    }
-
-    /// Changes whenever another connection, of this process or another, committed something; equal values of one connection
-    /// mean that nothing was.
-    #[doc(hidden)]
-    pub fn data_version(&self) -> Result<i64> {
-        self.pragma("data_version")
-    }
-
-    /// Two numbers of which one changes whenever this connection or another committed a change.
-    #[doc(hidden)]
-    pub fn state(&self) -> Result<(i64, u64)> {
-        Ok((self.data_version()?, self.connection.total_changes()))
-    }
-
     /// Keeps at most so many KiB of the database's pages in this connection's own memory.
     #[doc(hidden)]
     pub fn limit_page_cache(&self, kibibytes: u32) -> Result<()> {
@@ -194,6 +180,7 @@ impl Library {
         }
         self.sql(self.connection.pragma_update(None, "temp_store", IN_MEMORY))?;
         // Changing temp_store drops all temporary objects, the sealing triggers among them.
+        self.sql(self.hide_default_space())?;
         self.sql(checksum::seal_what_is_written(&self.connection))
     }
 
@@ -220,7 +207,7 @@ impl Library {
             },
         ))?;
         let model = self.model()?;
-        let upgrade = self.upgrade()?;
+        let upgrade = self.upgrades().upgrade()?;
         let schema = self.pragma("user_version")? as u32;
         let bytes = (self.pragma("page_count")? * self.pragma("page_size")?) as u64;
         drop(snapshot);
@@ -280,81 +267,6 @@ impl Library {
         })
     }
 
-    /// How the content ids of this library are made.
-    #[doc(hidden)]
-    pub fn content_kind(&self) -> Result<ContentKind> {
-        let held: Option<i64> = self.sql(
-            self.connection
-                .query_row("SELECT identity FROM audio LIMIT 1", [], |row| row.get(0))
-                .optional(),
-        )?;
-        Ok(match held {
-            Some(0) => ContentKind::Full,
-            Some(_) => ContentKind::Quick,
-            None => self
-                .setting(IDENTITY)?
-                .and_then(|name| name.parse().ok())
-                .unwrap_or_default(),
-        })
-    }
-
-    /// Chooses how content ids are made: refused where tracks have ids of the other kind, since the two never meet.
-    #[doc(hidden)]
-    pub fn set_content_kind(&mut self, kind: ContentKind) -> Result<()> {
-        let held = self.content_kind()?;
-        if held == kind {
-            return Ok(());
-        }
-        if self.status()?.tracks > 0 {
-            return Err(LibraryError::OtherIdentity {
-                held,
-                offered: kind,
-            });
-        }
-        self.set_setting(IDENTITY, Some(kind.name()))
-    }
-
-    /// Whether tracks count as by their artist or their composer.
-    #[doc(hidden)]
-    pub fn person(&self) -> Result<Person> {
-        Ok(self
-            .setting(PERSON)?
-            .and_then(|name| name.parse().ok())
-            .unwrap_or_default())
-    }
-
-    /// Sets whether tracks count as by their artist or their composer.
-    #[doc(hidden)]
-    pub fn set_person(&mut self, person: Person) -> Result<()> {
-        self.set_setting(PERSON, Some(person.name()))
-    }
-
-    /// A setting of this library, such as the number of windows a track.
-    pub fn setting(&self, name: &str) -> Result<Option<String>> {
-        let value = self.row(
-            "SELECT value FROM settings WHERE name = ?1",
-            [name],
-            |row| row.get(0),
-        );
-        self.sql(value.optional())
-    }
-
-    /// Stores a setting of this library; `None` takes it out.
-    #[doc(hidden)]
-    pub fn set_setting(&mut self, name: &str, value: Option<&str>) -> Result<()> {
-        self.write(|tx| {
-            match value {
-                Some(value) => tx.execute(
-                    "INSERT INTO settings (name, value) VALUES (?1, ?2)
-                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                    (name, value),
-                )?,
-                None => tx.execute("DELETE FROM settings WHERE name = ?1", [name])?,
-            };
-            Ok(())
-        })
-    }
-
     /// Takes the lock that keeps a second long run of changes away, until it is dropped or the
     /// process ends in whatever way. Readers are not affected.
     ///
@@ -363,7 +275,7 @@ impl Library {
     #[doc(hidden)]
     pub fn lock_for_writing(&self) -> Result<WriterLock> {
         let lock = WriterLock::try_take(&self.dir)?;
-        self.remove_leftovers();
+        self.files().remove_leftovers();
         self.remove_staging();
         Ok(lock)
     }
@@ -434,6 +346,116 @@ impl Library {
 
     fn sql<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
         result.map_err(|error| LibraryError::from_sql(&self.path, error))
+    }
+}
+
+impl<L: Deref<Target = Library>> ChangeTable<L> {
+    /// Counter of the changes to vectors. Equal generations of one library have equal vectors.
+    pub fn generation(&self) -> Result<u64> {
+        let generation = self.row("SELECT generation FROM state", [], |row| {
+            row.get::<_, i64>(0)
+        });
+        self.sql(generation).map(|generation| generation as u64)
+    }
+
+    /// Counter of the changes to files, tags and labels: equal counters of one library have equal ones.
+    #[doc(hidden)]
+    pub fn metadata_generation(&self) -> Result<u64> {
+        let generation = self.row("SELECT metadata FROM state", [], |row| row.get::<_, i64>(0));
+        self.sql(generation).map(i64::unsigned_abs)
+    }
+
+    /// Changes whenever another connection, of this process or another, committed something; equal values of one
+    /// connection
+    /// mean that nothing was.
+    #[doc(hidden)]
+    pub fn data_version(&self) -> Result<i64> {
+        self.pragma("data_version")
+    }
+
+    /// Two numbers of which one changes whenever this connection or another committed a change.
+    #[doc(hidden)]
+    pub fn state(&self) -> Result<(i64, u64)> {
+        Ok((self.data_version()?, self.connection.total_changes()))
+    }
+}
+
+impl<L: Deref<Target = Library>> SettingTable<L> {
+    /// How the content ids of this library are made.
+    #[doc(hidden)]
+    pub fn content_kind(&self) -> Result<ContentKind> {
+        let held: Option<i64> = self.sql(
+            self.connection
+                .query_row("SELECT identity FROM audio LIMIT 1", [], |row| row.get(0))
+                .optional(),
+        )?;
+        Ok(match held {
+            Some(0) => ContentKind::Full,
+            Some(_) => ContentKind::Quick,
+            None => self
+                .setting(IDENTITY)?
+                .and_then(|name| name.parse().ok())
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Whether tracks count as by their artist or their composer.
+    #[doc(hidden)]
+    pub fn person(&self) -> Result<Person> {
+        Ok(self
+            .setting(PERSON)?
+            .and_then(|name| name.parse().ok())
+            .unwrap_or_default())
+    }
+
+    /// A setting of this library, such as the number of windows a track.
+    pub fn setting(&self, name: &str) -> Result<Option<String>> {
+        let value = self.row(
+            "SELECT value FROM settings WHERE name = ?1",
+            [name],
+            |row| row.get(0),
+        );
+        self.sql(value.optional())
+    }
+}
+
+impl<L: DerefMut<Target = Library>> SettingTable<L> {
+    /// Chooses how content ids are made: refused where tracks have ids of the other kind, since the two never meet.
+    #[doc(hidden)]
+    pub fn set_content_kind(&mut self, kind: ContentKind) -> Result<()> {
+        let held = self.content_kind()?;
+        if held == kind {
+            return Ok(());
+        }
+        if self.status()?.tracks > 0 {
+            return Err(LibraryError::OtherIdentity {
+                held,
+                offered: kind,
+            });
+        }
+        self.set_setting(IDENTITY, Some(kind.name()))
+    }
+
+    /// Sets whether tracks count as by their artist or their composer.
+    #[doc(hidden)]
+    pub fn set_person(&mut self, person: Person) -> Result<()> {
+        self.set_setting(PERSON, Some(person.name()))
+    }
+
+    /// Stores a setting of this library; `None` takes it out.
+    #[doc(hidden)]
+    pub fn set_setting(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        self.write(|tx| {
+            match value {
+                Some(value) => tx.execute(
+                    "INSERT INTO settings (name, value) VALUES (?1, ?2)
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    (name, value),
+                )?,
+                None => tx.execute("DELETE FROM settings WHERE name = ?1", [name])?,
+            };
+            Ok(())
+        })
     }
 }
 

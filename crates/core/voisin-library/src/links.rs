@@ -1,14 +1,17 @@
 //! Under which ids other servers know tracks, and tracks by the end of their path.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use rusqlite::OptionalExtension as _;
 
+use super::parts::{FileTable, LinkTable};
 use super::{Library, Result, TrackSet, paths};
+use voisin_base::meant::KnownFiles;
 use voisin_base::track::TrackId;
 
-impl Library {
+impl<L: DerefMut<Target = Library>> LinkTable<L> {
     /// Notes which track and which artist each id of a server stands for; what was noted of this server before is forgotten.
     #[doc(hidden)]
     pub fn set_links(
@@ -35,7 +38,9 @@ impl Library {
             Ok(())
         })
     }
+}
 
+impl<L: Deref<Target = Library>> LinkTable<L> {
     /// The track that an id of a server stands for.
     #[doc(hidden)]
     pub fn linked_track(&self, server: &str, item: &str) -> Result<Option<TrackId>> {
@@ -126,7 +131,9 @@ impl Library {
             });
         self.sql(found)
     }
+}
 
+impl<L: Deref<Target = Library>> FileTable<L> {
     /// Every file with its track.
     #[doc(hidden)]
     pub fn paths_of_tracks(&self) -> Result<Vec<(PathBuf, TrackId)>> {
@@ -168,5 +175,64 @@ impl Library {
                 statement.query_map((bytes, &below), read)?.collect()
             });
         self.sql(found)
+    }
+}
+
+/// Looks up paths that lists have, of this system or another: as they stand, else by what they mean (see [`KnownFiles`]).
+pub struct PathLookup<'a> {
+    library: &'a Library,
+    /// Read when the first path is not there as it stands.
+    files: Option<KnownPaths>,
+}
+
+/// All files of a library, and their places in that list by the ends of their paths.
+struct KnownPaths {
+    files: Vec<(PathBuf, TrackId)>,
+    ends: KnownFiles<usize>,
+}
+
+impl<'a> PathLookup<'a> {
+    /// Nothing is read yet.
+    pub fn new(library: &'a Library) -> Self {
+        Self {
+            library,
+            files: None,
+        }
+    }
+
+    /// The track of the file that a path means; `None` where there is none, or several.
+    pub fn track(&mut self, path: &Path) -> Result<Option<TrackId>> {
+        if let Some(track) = self.library.files().find_by_path(path)? {
+            return Ok(Some(track));
+        }
+        let meant = self.meant(path)?;
+        let track = meant.first().map(|(_, track)| *track);
+        Ok(track.filter(|track| meant.iter().all(|(_, other)| other == track)))
+    }
+
+    /// The file of the library that a path means; `None` where there is none, or several.
+    pub fn file(&mut self, path: &Path) -> Result<Option<PathBuf>> {
+        if self.library.files().find_by_path(path)?.is_some() {
+            return Ok(Some(path.to_owned()));
+        }
+        let mut meant = self.meant(path)?;
+        Ok(meant
+            .pop()
+            .map(|(file, _)| file)
+            .filter(|_| meant.is_empty()))
+    }
+
+    fn meant(&mut self, path: &Path) -> Result<Vec<(PathBuf, TrackId)>> {
+        if self.files.is_none() {
+            let files = self.library.files().paths_of_tracks()?;
+            let paths = files.iter().map(|(path, _)| path.as_path());
+            let ends = KnownFiles::new(paths.zip(0..));
+            self.files = Some(KnownPaths { files, ends });
+        }
+        let Some(KnownPaths { files, ends }) = &self.files else {
+            return Ok(Vec::new());
+        };
+        let found = ends.find(path.as_os_str().as_encoded_bytes());
+        Ok(found.into_iter().map(|at| files[at].clone()).collect())
     }
 }

@@ -1,12 +1,14 @@
 //! The model's logits of its tags, stored beside the vectors.
 
 use rusqlite::params;
+use std::ops::{Deref, DerefMut};
 
+use super::parts::DerivedTable;
 use super::store::f32_bytes;
 use super::{Library, Result, read};
 use voisin_base::track::TrackId;
 
-impl Library {
+impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// The current model's logits of every track that has them, ascending by id.
     ///
     /// - `among`: of these tracks alone
@@ -32,7 +34,9 @@ impl Library {
         });
         self.sql(rows)
     }
+}
 
+impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     /// Stores logits of the current model, in place of what was known. A track that is gone by now keeps nothing.
     #[doc(hidden)]
     pub fn set_logits(&mut self, all: &[(TrackId, Vec<f32>)]) -> Result<()> {

@@ -3,7 +3,9 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
+use std::ops::{Deref, DerefMut};
 
+use super::parts::DerivedTable;
 use super::{Library, LibraryError, Result};
 
 /// The mean subtracted from a library's vectors before they are compared.
@@ -25,7 +27,7 @@ pub(super) const CHANGE: i64 = 3;
 
 const PREFIX: &str = "mean.";
 
-impl Library {
+impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// The mean of the current model's vectors, if one is stored; one that cannot be read counts as
     /// none.
     #[doc(hidden)]
@@ -33,10 +35,14 @@ impl Library {
         let Some(model) = self.model()? else {
             return Ok(None);
         };
-        let text = self.setting(&format!("{PREFIX}{}", model.fingerprint))?;
+        let text = self
+            .settings()
+            .setting(&format!("{PREFIX}{}", model.fingerprint))?;
         Ok(text.and_then(|text| read(&text, model.dimension)))
     }
+}
 
+impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     /// Stores the mean of the current model's vectors. Other values than before are a new
     /// generation.
     ///
@@ -143,17 +149,21 @@ mod tests {
     fn another_mean_is_another_generation_and_no_change_of_a_track() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
-        assert_eq!(library.mean().unwrap(), None);
+        assert_eq!(library.derived().mean().unwrap(), None);
         let first = library.insert_track(&track(1, vec![0.6, 0.8], 0)).unwrap();
         let one = mean(&[0.1, f32::MIN_POSITIVE], 1);
-        assert_eq!(library.set_mean(&one).unwrap(), 2);
+        assert_eq!(library.derived_mut().set_mean(&one).unwrap(), 2);
         assert_eq!(
-            (library.mean().unwrap(), library.generation().unwrap()),
+            (
+                library.derived().mean().unwrap(),
+                library.changes().generation().unwrap()
+            ),
             (Some(one.clone()), 2)
         );
         // the same values again are no change
         assert_eq!(
             library
+                .derived_mut()
                 .set_mean(&StoredMean {
                     tracks: 9,
                     ..one.clone()
@@ -163,21 +173,36 @@ mod tests {
         );
         assert_eq!(
             (
-                library.mean().unwrap().unwrap().tracks,
-                library.generation().unwrap()
+                library.derived().mean().unwrap().unwrap().tracks,
+                library.changes().generation().unwrap()
             ),
             (9, 2)
         );
-        let changes = library.changes_since(0).unwrap().unwrap();
+        let changes = library.changes().changes_since(0).unwrap().unwrap();
         assert_eq!(
             (changes.generation, changes.added, changes.removed),
             (2, vec![first], vec![])
         );
         // A track that came meanwhile is still to be put into the index.
         library.insert_track(&track(2, vec![1.0, 0.0], 0)).unwrap();
-        assert_eq!(library.set_mean(&mean(&[0.2, 0.2], 2)).unwrap(), 2);
-        assert_eq!(library.changes_since(2).unwrap().unwrap().added.len(), 1);
-        assert_eq!(library.generation().unwrap(), 4);
+        assert_eq!(
+            library
+                .derived_mut()
+                .set_mean(&mean(&[0.2, 0.2], 2))
+                .unwrap(),
+            2
+        );
+        assert_eq!(
+            library
+                .changes()
+                .changes_since(2)
+                .unwrap()
+                .unwrap()
+                .added
+                .len(),
+            1
+        );
+        assert_eq!(library.changes().generation().unwrap(), 4);
     }
 
     #[test]
@@ -186,7 +211,7 @@ mod tests {
         let mut library = library(dir.path(), 2);
         library.insert_track(&track(1, vec![0.6, 0.8], 0)).unwrap();
         assert!(matches!(
-            library.set_mean(&mean(&[0.1], 1)),
+            library.derived_mut().set_mean(&mean(&[0.1], 1)),
             Err(LibraryError::Dimension {
                 expected: 2,
                 found: 1
@@ -196,8 +221,11 @@ mod tests {
         let nan = serde_json::to_string(&mean(&[0.1, f32::NAN], 1)).unwrap();
         let short = serde_json::to_string(&mean(&[0.1], 1)).unwrap();
         for text in [nan.as_str(), short.as_str(), "", "{}", "[1, 2]"] {
-            library.set_setting(&name, Some(text)).unwrap();
-            assert_eq!(library.mean().unwrap(), None, "{text}");
+            library
+                .settings_mut()
+                .set_setting(&name, Some(text))
+                .unwrap();
+            assert_eq!(library.derived().mean().unwrap(), None, "{text}");
         }
     }
 }

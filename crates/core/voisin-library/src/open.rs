@@ -17,7 +17,7 @@ use voisin_base::atomic_file::{self, StagingFolder};
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
 
 /// Newest schema version that this voisin knows.
-pub const SCHEMA_VERSION: u32 = 11;
+pub const SCHEMA_VERSION: u32 = 12;
 
 /// One entry per schema version, applied in order. Never change one that was released: add another,
 /// and a `tests/data/library/vN.db` of the version before.
@@ -38,6 +38,7 @@ pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
         M::up(include_str!("schema/9.sql")),
         M::up(include_str!("schema/10.sql")),
         M::up(include_str!("schema/11.sql")),
+        M::up(include_str!("schema/12.sql")),
     ]
 }
 
@@ -92,7 +93,7 @@ impl Library {
             });
         }
         if mode == OpenMode::Create {
-            std::fs::create_dir_all(dir).map_err(|source| match source.kind() {
+            create_private(dir).map_err(|source| match source.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                     LibraryError::ReadOnly {
                         path: dir.to_path_buf(),
@@ -140,6 +141,7 @@ impl Library {
             path,
             mode,
             names: Mutex::default(),
+            entered: None,
         };
         // before anything is written, which could hide the cut
         library.refuse_cut_file()?;
@@ -251,6 +253,27 @@ impl Library {
         }
         drop(lock);
         migrated
+    }
+}
+
+/// A new folder is its owner's alone: a library tells what was heard, and by whom.
+fn create_private(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut folder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        folder.mode(0o700);
+    }
+    match folder.create(dir) {
+        // Another process was sooner.
+        Err(_) if dir.is_dir() => Ok(()),
+        created => created,
     }
 }
 

@@ -2,12 +2,14 @@
 //! columns.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use rusqlite::ToSql;
 use rusqlite::types::ToSqlOutput;
 
 use super::licence::licence_fits;
+use super::parts::Lookup;
 use super::{
     Library, Result, ScaleBound, TagPattern, TrackFilter, TrackSet, fold, path_to_bytes, store,
     stored_path,
@@ -336,7 +338,7 @@ fn fits_patterns(row: &rusqlite::Row<'_>, patterns: &[TagPattern]) -> rusqlite::
         .all(|pattern| pattern.fits(artists, title, album, path)))
 }
 
-impl Library {
+impl<L: Deref<Target = Library>> Lookup<L> {
     /// Licences as files spell them, each once.
     pub fn licences(&self) -> Result<Vec<String>> {
         let known = self
@@ -347,45 +349,6 @@ impl Library {
             rows.collect::<rusqlite::Result<Vec<_>>>()
         });
         self.sql(known)
-    }
-
-    /// Licences as files spell them, each once, that any of these names means.
-    fn licences_like(&self, wanted: &[String]) -> Result<Vec<String>> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut known = self.licences()?;
-        known.retain(|licence| wanted.iter().any(|wanted| licence_fits(licence, wanted)));
-        Ok(known)
-    }
-
-    /// The tracks that fit a filter.
-    pub fn matching(&self, filter: &TrackFilter) -> Result<TrackSet> {
-        let mut fitting = FilterSql::new(FilterDialect::Sqlite, 1);
-        fitting.add(filter, self.licences_like(&filter.licences)?)?;
-        let columns = if filter.patterns.is_empty() {
-            ""
-        } else {
-            fitting.joins.insert(Join::Tags);
-            PATTERN_COLUMNS
-        };
-        // A table that no condition reads is not joined.
-        let joined: String = fitting.joins.iter().map(|join| join.sql()).collect();
-        let sql = format!(
-            "SELECT f.track{columns} FROM files f{joined} WHERE {}",
-            fitting.sql
-        );
-        let set = self.connection.prepare(&sql).and_then(|mut statement| {
-            let mut rows = statement.query(rusqlite::params_from_iter(fitting.values))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                if filter.patterns.is_empty() || fits_patterns(row, &filter.patterns)? {
-                    found.push(TrackId(row.get(0)?));
-                }
-            }
-            Ok(found.into_iter().collect())
-        });
-        self.sql(set)
     }
 
     /// The genres that tags have, as they are written, each once.
@@ -423,6 +386,47 @@ impl Library {
             statement
                 .query_map(lists, |row| row.get(0).map(TrackId))?
                 .collect()
+        });
+        self.sql(set)
+    }
+}
+
+impl Library {
+    /// Licences as files spell them, each once, that any of these names means.
+    fn licences_like(&self, wanted: &[String]) -> Result<Vec<String>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut known = self.lookup().licences()?;
+        known.retain(|licence| wanted.iter().any(|wanted| licence_fits(licence, wanted)));
+        Ok(known)
+    }
+
+    /// The tracks that fit a filter.
+    pub fn matching(&self, filter: &TrackFilter) -> Result<TrackSet> {
+        let mut fitting = FilterSql::new(FilterDialect::Sqlite, 1);
+        fitting.add(filter, self.licences_like(&filter.licences)?)?;
+        let columns = if filter.patterns.is_empty() {
+            ""
+        } else {
+            fitting.joins.insert(Join::Tags);
+            PATTERN_COLUMNS
+        };
+        // A table that no condition reads is not joined.
+        let joined: String = fitting.joins.iter().map(|join| join.sql()).collect();
+        let sql = format!(
+            "SELECT f.track{columns} FROM files f{joined} WHERE {}",
+            fitting.sql
+        );
+        let set = self.connection.prepare(&sql).and_then(|mut statement| {
+            let mut rows = statement.query(rusqlite::params_from_iter(fitting.values))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                if filter.patterns.is_empty() || fits_patterns(row, &filter.patterns)? {
+                    found.push(TrackId(row.get(0)?));
+                }
+            }
+            Ok(found.into_iter().collect())
         });
         self.sql(set)
     }

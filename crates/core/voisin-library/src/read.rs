@@ -3,14 +3,18 @@
 use half::f16;
 use ndarray::Array2;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::path::Path;
 
+use super::parts::{ChangeTable, FileTable, TagTable};
+use super::reading::READ_AGAIN;
 use super::{
     AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile,
     Track, TrackTags, TrackWindows, Vectors, checksum, mean, paths,
 };
+use voisin_base::address;
 use voisin_base::track::{ContentId, TrackId};
 
 /// Keeps reads at one state of the database; see [`Library::snapshot`].
@@ -43,6 +47,7 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
             path: paths::from_bytes(row.get_ref(at)?.as_blob()?),
             size: row.get::<_, i64>(at + 1)? as u64,
             mtime_ns: row.get(at + 2)?,
+            changed_at: 0,
         },
         track: TrackId(row.get(at + 3)?),
         seen_at: row.get(at + 4)?,
@@ -66,12 +71,14 @@ const TRACK_QUERY: &str = concat!(
       LEFT JOIN credits c ON c.file = f.id"
 );
 
-impl Library {
+impl<L: Deref<Target = Library>> FileTable<L> {
     /// The state of a file with this size and modification time. Compares for equality only, so
     /// that a clock that went backwards hides no change.
     #[doc(hidden)]
     pub fn file_state(&self, file: &FileRecord) -> Result<FileState> {
         let path = paths::to_bytes(&file.path)?;
+        // Objects, which have to be fetched as a whole, are not read again for their tags.
+        let is_elsewhere = address::scheme(&file.path).is_some();
         let state = (|| -> rusqlite::Result<_> {
             let known = self
                 .connection
@@ -79,9 +86,11 @@ impl Library {
                     "SELECT track, size, mtime_ns, EXISTS
                          (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state)),
                          EXISTS (SELECT 1 FROM credits c WHERE c.file = f.id)
+                         AND (?4 OR f.seen_at > ?2 AND f.seen_at >
+                              coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?3), -1))
                      FROM files f WHERE path = ?1",
                 )?
-                .query_row([path], |row| {
+                .query_row(params![path, file.changed_at, READ_AGAIN, is_elsewhere], |row| {
                     let track = TrackId(row.get(0)?);
                     let same =
                         row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;
@@ -115,13 +124,13 @@ impl Library {
 
     /// The track with this audio.
     pub fn find_by_content(&self, content: &ContentId) -> Result<Option<TrackId>> {
-        self.lookup("SELECT id FROM audio WHERE content = ?1", &content.0)
+        self.find_track("SELECT id FROM audio WHERE content = ?1", &content.0)
     }
 
     /// The track of the file under this path, which is brought into the stored form first.
     pub fn find_by_path(&self, path: &Path) -> Result<Option<TrackId>> {
         let stored = super::stored_path(path);
-        self.lookup(
+        self.find_track(
             "SELECT track FROM files WHERE path = ?1",
             paths::to_bytes(&stored)?,
         )
@@ -130,7 +139,7 @@ impl Library {
     /// The track of the file under this path as it is stored, without access to the disk.
     #[doc(hidden)]
     pub fn find_by_stored_path(&self, path: &Path) -> Result<Option<TrackId>> {
-        self.lookup(
+        self.find_track(
             "SELECT track FROM files WHERE path = ?1",
             paths::to_bytes(path)?,
         )
@@ -152,7 +161,43 @@ impl Library {
         self.sql(found)
     }
 
-    fn lookup(&self, sql: &str, key: &[u8]) -> Result<Option<TrackId>> {
+    /// The tracks that several files hold, ascending by id.
+    #[doc(hidden)]
+    pub fn tracks_of_several_files(&self) -> Result<Vec<Track>> {
+        let mut found = Vec::new();
+        let several = "SELECT track FROM files GROUP BY track HAVING count(*) > 1";
+        let sql = format!("{TRACK_QUERY} WHERE a.id IN ({several}) ORDER BY a.id, f.id");
+        self.read_tracks(&sql, [], |track| {
+            found.push(track);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Files that failed, by path.
+    #[doc(hidden)]
+    pub fn failures(&self) -> Result<Vec<Failure>> {
+        let sql = "SELECT path, size, mtime_ns, reason, transient, attempts, failed_at FROM failures ORDER BY path";
+        let failures = self.connection.prepare(sql).and_then(|mut statement| {
+            let rows = statement.query_map([], |row| {
+                Ok(Failure {
+                    path: paths::from_bytes(row.get_ref(0)?.as_blob()?),
+                    size: row.get::<_, Option<i64>>(1)?.map(|size| size as u64),
+                    mtime_ns: row.get(2)?,
+                    reason: row.get(3)?,
+                    transient: row.get(4)?,
+                    attempts: row.get(5)?,
+                    failed_at: row.get(6)?,
+                })
+            })?;
+            rows.collect()
+        });
+        self.sql(failures)
+    }
+}
+
+impl Library {
+    fn find_track(&self, sql: &str, key: &[u8]) -> Result<Option<TrackId>> {
         let found = self
             .connection
             .prepare_cached(sql)
@@ -199,24 +244,6 @@ impl Library {
             .collect()
     }
 
-    /// The tags of the file under this path as it is stored; empty where it has none.
-    pub(super) fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
-        const SQL: &str = concat!(
-            "SELECT f.id, ",
-            tag_columns!(),
-            " FROM files f JOIN tags t ON t.file = f.id LEFT JOIN credits c ON c.file = f.id WHERE f.path = ?1"
-        );
-        let path = paths::to_bytes(path)?;
-        let found = self
-            .connection
-            .prepare_cached(SQL)
-            .and_then(|mut statement| {
-                let read = |row: &Row<'_>| tags_at(&self.connection, row, row.get(0)?, 1);
-                statement.query_row([path], read).optional()
-            });
-        Ok(self.sql(found)?.unwrap_or_default())
-    }
-
     /// Whether a track with this id is there.
     pub fn contains(&self, id: TrackId) -> Result<bool> {
         let known = self
@@ -252,19 +279,6 @@ impl Library {
     /// Calls `visit` with each track, ascending by id, one in memory at a time.
     pub fn for_each_track(&self, visit: impl FnMut(Track) -> Result<()>) -> Result<()> {
         self.read_tracks(&format!("{TRACK_QUERY} ORDER BY a.id, f.id"), [], visit)
-    }
-
-    /// The tracks that several files hold, ascending by id.
-    #[doc(hidden)]
-    pub fn tracks_of_several_files(&self) -> Result<Vec<Track>> {
-        let mut found = Vec::new();
-        let several = "SELECT track FROM files GROUP BY track HAVING count(*) > 1";
-        let sql = format!("{TRACK_QUERY} WHERE a.id IN ({several}) ORDER BY a.id, f.id");
-        self.read_tracks(&sql, [], |track| {
-            found.push(track);
-            Ok(())
-        })?;
-        Ok(found)
     }
 
     fn read_tracks(
@@ -330,7 +344,7 @@ impl Library {
     /// Every vector in one array, ascending by id, with the generation it belongs to.
     pub fn vectors(&self) -> Result<Vectors> {
         let _snapshot = self.snapshot()?;
-        let generation = self.generation()?;
+        let generation = self.changes().generation()?;
         let dimension = self.model()?.map_or(0, |model| model.dimension);
         let mut ids = Vec::new();
         let mut values = Vec::new();
@@ -439,7 +453,30 @@ impl Library {
         })?;
         Ok(Some(TrackWindows { vectors, starts }))
     }
+}
 
+impl<L: Deref<Target = Library>> TagTable<L> {
+    /// The tags of the file under this path as it is stored; empty where it has none.
+    #[doc(hidden)]
+    pub fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
+        const SQL: &str = concat!(
+            "SELECT f.id, ",
+            tag_columns!(),
+            " FROM files f JOIN tags t ON t.file = f.id LEFT JOIN credits c ON c.file = f.id WHERE f.path = ?1"
+        );
+        let path = paths::to_bytes(path)?;
+        let found = self
+            .connection
+            .prepare_cached(SQL)
+            .and_then(|mut statement| {
+                let read = |row: &Row<'_>| tags_at(&self.connection, row, row.get(0)?, 1);
+                statement.query_row([path], read).optional()
+            });
+        Ok(self.sql(found)?.unwrap_or_default())
+    }
+}
+
+impl<L: Deref<Target = Library>> ChangeTable<L> {
     /// The changes since `generation`; `None` if the log does not reach back so far, or
     /// `generation` lies ahead of the library (as after restoring a backup): an index is to be
     /// built anew then.
@@ -488,27 +525,6 @@ impl Library {
             added: pick(|state| state.1),
             removed: pick(|state| state.0),
         }))
-    }
-
-    /// Files that failed, by path.
-    #[doc(hidden)]
-    pub fn failures(&self) -> Result<Vec<Failure>> {
-        let sql = "SELECT path, size, mtime_ns, reason, transient, attempts, failed_at FROM failures ORDER BY path";
-        let failures = self.connection.prepare(sql).and_then(|mut statement| {
-            let rows = statement.query_map([], |row| {
-                Ok(Failure {
-                    path: paths::from_bytes(row.get_ref(0)?.as_blob()?),
-                    size: row.get::<_, Option<i64>>(1)?.map(|size| size as u64),
-                    mtime_ns: row.get(2)?,
-                    reason: row.get(3)?,
-                    transient: row.get(4)?,
-                    attempts: row.get(5)?,
-                    failed_at: row.get(6)?,
-                })
-            })?;
-            rows.collect()
-        });
-        self.sql(failures)
     }
 }
 

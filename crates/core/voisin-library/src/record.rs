@@ -1,14 +1,16 @@
 //! Recordings with everything stored about them, for transfer from one library to another.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
+use super::parts::TransferTable;
 use super::{
-    AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
-    TrackWindows, WorkError, descriptors, paths, scales, store,
+    AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, ScaleName,
+    ScaleOrigin, Track, TrackTags, TrackWindows, WorkError, descriptors, paths, scales, store,
 };
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::TrackId;
@@ -63,6 +65,8 @@ pub struct MergeOutcome {
     pub refused: u64,
     /// Why the first of those was.
     pub refusal: Option<String>,
+    /// Learned scales that are defined otherwise there: the definitions here stay.
+    pub scales: BTreeSet<ScaleName>,
 }
 
 impl MergeOutcome {
@@ -81,6 +85,7 @@ impl std::ops::AddAssign for MergeOutcome {
         self.conflicts += other.conflicts;
         self.refused += other.refused;
         self.refusal = self.refusal.take().or(other.refusal);
+        self.scales.extend(other.scales);
     }
 }
 
@@ -114,8 +119,9 @@ pub(super) mod path_form {
     }
 }
 
-impl Library {
-    /// The id of this library, by which others know it again; a copy has the same until it is [settled](Self::settle).
+impl<L: Deref<Target = Library>> TransferTable<L> {
+    /// The id of this library, by which others know it again; a copy has the same until it is
+    /// [settled](crate::TransferTable::settle).
     #[doc(hidden)]
     pub fn identity(&self) -> Result<String> {
         self.sql(
@@ -128,7 +134,7 @@ impl Library {
     #[doc(hidden)]
     pub fn facts(&self, id: TrackId) -> Result<TrackFacts> {
         let track = self.track(id)?;
-        let descriptors = self.descriptors(&[id])?.remove(&id);
+        let descriptors = self.derived().descriptors(&[id])?.remove(&id);
         let label = self
             .connection
             .prepare_cached("SELECT genre FROM labels WHERE content = ?1")
@@ -151,7 +157,7 @@ impl Library {
             let tags = if i == 0 {
                 tags.clone()
             } else {
-                self.tags_of_file(&file.record.path)?
+                self.tags().tags_of_file(&file.record.path)?
             };
             tagged.push(TaggedFile {
                 record: file.record,
@@ -163,6 +169,7 @@ impl Library {
                 path,
                 size: 0,
                 mtime_ns: 0,
+                changed_at: 0,
             };
             tagged.push(TaggedFile { record, tags });
         }
@@ -191,7 +198,9 @@ impl Library {
             windows,
         }))
     }
+}
 
+impl<L: DerefMut<Target = Library>> TransferTable<L> {
     /// Takes recordings of another library in: new ones as they are, with this id where one is given; of known ones what
     /// was not known here. What is known here stays. Each call is one transaction.
     #[doc(hidden)]
@@ -242,11 +251,13 @@ impl Library {
         };
         self.set_model(&model)?;
         if other.status()?.tracks > 0 {
-            self.set_content_kind(other.content_kind()?)?;
+            self.settings_mut()
+                .set_content_kind(other.settings().content_kind()?)?;
         }
         let mut intake = Intake::new(self)?;
+        intake.define_scales(&other.scales().scale_definitions()?)?;
         for id in other.track_ids()? {
-            match other.record(id, true) {
+            match other.transfer().record(id, true) {
                 Ok(Some(record)) => intake.add(record)?,
                 Ok(None) => {}
                 Err(error @ LibraryError::DamagedTrack { .. }) => {
@@ -258,7 +269,7 @@ impl Library {
         }
         let taken = intake.finish()?;
         // After the tracks, whose files are no failures here.
-        self.take_in_failures(&other.failures()?)?;
+        self.take_in_failures(&other.files().failures()?)?;
         Ok(taken)
     }
 }
@@ -414,8 +425,22 @@ impl<'a> Intake<'a> {
         })
     }
 
+    /// Takes in definitions of learned scales, before the tracks that have values of them.
+    pub fn define_scales(&mut self, definitions: &BTreeMap<ScaleName, String>) -> Result<()> {
+        let others = self.library.scales_mut().take_in_definitions(definitions)?;
+        self.taken.scales.extend(others);
+        Ok(())
+    }
+
     /// Takes in one track; it is committed with others once enough wait.
-    pub fn add(&mut self, record: TrackRecord) -> Result<()> {
+    pub fn add(&mut self, mut record: TrackRecord) -> Result<()> {
+        if let Some(measured) = &mut record.facts.descriptors {
+            // The definition here gives the track its value later.
+            let others = &self.taken.scales;
+            measured.scales.retain(|scale, value| {
+                value.origin != ScaleOrigin::Learned || !others.contains(scale)
+            });
+        }
         self.bytes += record.size();
         self.waiting.push((None, record));
         if self.bytes >= Self::TRANSACTION {
@@ -426,7 +451,7 @@ impl<'a> Intake<'a> {
     }
 
     fn write(&mut self) -> Result<()> {
-        self.taken += self.library.take_in(&self.waiting)?;
+        self.taken += self.library.transfer_mut().take_in(&self.waiting)?;
         self.waiting.clear();
         self.bytes = 0;
         Ok(())
@@ -503,9 +528,14 @@ fn take_in(
         let is_measured: bool = tx
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM descriptors WHERE track = ?1)")?
             .query_row([track], |row| row.get(0))?;
-        let known = scales::names(tx, TrackId(track))?;
+        let known = scales::origins(tx, TrackId(track))?;
         let mut new = measured.clone();
-        new.scales.retain(|scale, _| !known.contains(scale));
+        // The owner's own values stand before all others, wherever they come from.
+        new.scales.retain(|scale, value| match known.get(scale) {
+            None => true,
+            Some(ScaleOrigin::Own) => false,
+            Some(_) => value.origin == ScaleOrigin::Own,
+        });
         if is_measured {
             new.version = 0;
         }

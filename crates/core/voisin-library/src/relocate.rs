@@ -1,7 +1,9 @@
 //! A folder of music that lies elsewhere now.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
+use super::parts::FileTable;
 use super::store::below;
 use super::{Library, LibraryError, Result, paths, stored_path};
 use voisin_base::cue::Place;
@@ -17,8 +19,8 @@ pub struct Relocation {
     pub moved_before: usize,
 }
 
-impl Library {
-    /// The changes that [`relocate`](Self::relocate) would make.
+impl<L: Deref<Target = Library>> FileTable<L> {
+    /// The changes that [`relocate`](crate::FileTable::relocate) would make.
     ///
     /// # Errors
     /// The library has no file below `old` or `new`, or none of them is below `new`.
@@ -77,7 +79,9 @@ impl Library {
             moved_before: 0,
         })
     }
+}
 
+impl Library {
     /// The files that are or lie below this path, by their paths.
     fn paths_below(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let range = below(folder)?;
@@ -91,11 +95,14 @@ impl Library {
             });
         self.sql(known)
     }
+}
 
+impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Rewrites the paths below `old` to lie below `new`, those of failures too; all or none.
     ///
     /// # Errors
-    /// As [`plan_relocation`](Self::plan_relocation); or another file of the library has a new path already.
+    /// As [`plan_relocation`](crate::FileTable::plan_relocation); or another file of the library has a new path
+    /// already.
     #[doc(hidden)]
     pub fn relocate(&mut self, old: &Path, new: &Path) -> Result<Relocation> {
         let plan = self.plan_relocation(old, new)?;

@@ -26,9 +26,10 @@ pub struct SalvageReport {
 
 /// Tables of all schemas, parents first, but for the genres. Those with an integer key have it as their first column, which
 /// `true` says: around damage they are read row by row.
-const TABLES: [(&str, bool); 22] = [
+const TABLES: [(&str, bool); 23] = [
     ("model", true),
     ("models", true),
+    ("spaces", true),
     ("settings", false),
     ("audio", true),
     ("files", true),
@@ -176,6 +177,12 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
         [generation],
     )
     .map_err(fail)?;
+    if !columns_of(new, "spaces").map_err(fail)?.is_empty() {
+        new.execute_batch(
+            "UPDATE spaces SET generation = generation + 1; DELETE FROM space_changes",
+        )
+        .map_err(fail)?;
+    }
     new.execute_batch("DELETE FROM changes; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
         .map_err(fail)
 }

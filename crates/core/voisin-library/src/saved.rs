@@ -1,11 +1,13 @@
 //! Named lists and questions, stored as text; `voisin-questions` knows their form.
 
+use super::parts::ListTable;
 use super::{Library, Result};
+use std::ops::{Deref, DerefMut};
 
 /// Prefix of the settings that hold them.
 const PREFIX: &str = "list.";
 
-impl Library {
+impl<L: Deref<Target = Library>> ListTable<L> {
     /// All names with their texts, by name.
     #[doc(hidden)]
     pub fn saved_lists(&self) -> Result<Vec<(String, String)>> {
@@ -25,13 +27,16 @@ impl Library {
     /// The text stored under a name.
     #[doc(hidden)]
     pub fn saved_list(&self, name: &str) -> Result<Option<String>> {
-        self.setting(&format!("{PREFIX}{name}"))
+        self.settings().setting(&format!("{PREFIX}{name}"))
     }
+}
 
+impl<L: DerefMut<Target = Library>> ListTable<L> {
     /// Stores a text under a name, replacing the former one; `None` deletes it.
     #[doc(hidden)]
     pub fn save_list(&mut self, name: &str, text: Option<&str>) -> Result<()> {
-        self.set_setting(&format!("{PREFIX}{name}"), text)
+        self.settings_mut()
+            .set_setting(&format!("{PREFIX}{name}"), text)
     }
 }
 
@@ -43,25 +48,28 @@ mod tests {
     fn lists_are_kept_apart_from_other_settings() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
-        library.set_setting("listing", Some("no list")).unwrap();
+        library
+            .settings_mut()
+            .set_setting("listing", Some("no list"))
+            .unwrap();
         for (name, text) in [("b", "1"), ("a * ü", "2"), ("b", "3")] {
-            library.save_list(name, Some(text)).unwrap();
+            library.lists_mut().save_list(name, Some(text)).unwrap();
         }
         let expected = [
             ("a * ü".to_owned(), "2".to_owned()),
             ("b".to_owned(), "3".to_owned()),
         ];
-        assert_eq!(library.saved_lists().unwrap(), expected);
-        library.save_list("b", None).unwrap();
+        assert_eq!(library.lists().saved_lists().unwrap(), expected);
+        library.lists_mut().save_list("b", None).unwrap();
         assert_eq!(
             (
-                library.saved_list("b").unwrap(),
-                library.saved_lists().unwrap().len()
+                library.lists().saved_list("b").unwrap(),
+                library.lists().saved_lists().unwrap().len()
             ),
             (None, 1)
         );
         assert_eq!(
-            library.setting("listing").unwrap().as_deref(),
+            library.settings().setting("listing").unwrap().as_deref(),
             Some("no list")
         );
     }

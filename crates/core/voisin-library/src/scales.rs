@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Transaction, params};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::parts::ScaleTable;
 use super::{Library, Result};
 use voisin_base::track::{ContentId, TrackId};
 
@@ -144,9 +146,9 @@ pub struct ScaleBound {
     pub to: Option<f64>,
 }
 
-impl Library {
+impl<L: Deref<Target = Library>> ScaleTable<L> {
     /// The values of these tracks, in one read.
-    pub fn scales(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Scales>> {
+    pub fn values(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Scales>> {
         let sql = "SELECT a.id, s.scale, s.value, s.error, s.origin FROM audio a JOIN scales s ON s.content = a.content
             WHERE a.id IN (SELECT value FROM json_each(?1))";
         let list = serde_json::json!(ids).to_string();
@@ -179,6 +181,52 @@ impl Library {
         self.sql(found)
     }
 
+    /// Tracks that have a value of one scale and logits of the current model, and lack a value of any of the others.
+    #[doc(hidden)]
+    pub fn tracks_lacking(&self, scales: &[ScaleName], having: ScaleName) -> Result<Vec<TrackId>> {
+        let sql = "SELECT l.track FROM logits l JOIN audio a ON a.id = l.track
+            JOIN scales h ON h.content = a.content AND h.scale = ?1
+            WHERE l.model = (SELECT model FROM state) AND ?3 > (SELECT count(*) FROM scales s
+                WHERE s.content = a.content AND s.scale IN (SELECT value FROM json_each(?2)))
+            ORDER BY l.track";
+        let list = serde_json::json!(scales).to_string();
+        let found = self.connection.prepare_cached(sql).and_then(|mut select| {
+            let given = params![having.as_str(), list, scales.len() as i64];
+            let rows = select.query_map(given, |row| row.get(0).map(TrackId))?;
+            rows.collect()
+        });
+        self.sql(found)
+    }
+
+    /// The definition of a learned scale.
+    #[doc(hidden)]
+    pub fn scale_definition(&self, scale: ScaleName) -> Result<Option<String>> {
+        self.settings().setting(&format!("{DEFINITION}{scale}"))
+    }
+
+    /// The definitions of the learned scales, by their names.
+    #[doc(hidden)]
+    pub fn scale_definitions(&self) -> Result<BTreeMap<ScaleName, String>> {
+        let mut found = BTreeMap::new();
+        for name in self.learned_scales()? {
+            found.extend(self.scale_definition(name)?.map(|text| (name, text)));
+        }
+        Ok(found)
+    }
+
+    /// The names of the learned scales.
+    #[doc(hidden)]
+    pub fn learned_scales(&self) -> Result<Vec<ScaleName>> {
+        let sql = "SELECT substr(name, 7) FROM settings WHERE name GLOB 'scale.*' ORDER BY name";
+        let found = self.connection.prepare_cached(sql).and_then(|mut select| {
+            let names = select.query_map([], |row| row.get(0))?;
+            names.collect()
+        });
+        self.sql(found)
+    }
+}
+
+impl<L: DerefMut<Target = Library>> ScaleTable<L> {
     /// Gives recordings values of a scale; the owner's own are only replaced by such. Returns how many were.
     #[doc(hidden)]
     pub fn set_scale(
@@ -223,27 +271,37 @@ impl Library {
         })
     }
 
-    /// The definition of a learned scale.
-    #[doc(hidden)]
-    pub fn scale_definition(&self, scale: ScaleName) -> Result<Option<String>> {
-        self.setting(&format!("{DEFINITION}{scale}"))
-    }
-
     /// Stores the definition of a learned scale.
     #[doc(hidden)]
     pub fn define_scale(&mut self, scale: ScaleName, definition: &str) -> Result<()> {
-        self.set_setting(&format!("{DEFINITION}{scale}"), Some(definition))
+        self.settings_mut()
+            .set_setting(&format!("{DEFINITION}{scale}"), Some(definition))
     }
 
-    /// The names of the learned scales.
-    #[doc(hidden)]
-    pub fn learned_scales(&self) -> Result<Vec<ScaleName>> {
-        let sql = "SELECT substr(name, 7) FROM settings WHERE name GLOB 'scale.*' ORDER BY name";
-        let found = self.connection.prepare_cached(sql).and_then(|mut select| {
-            let names = select.query_map([], |row| row.get(0))?;
-            names.collect()
-        });
-        self.sql(found)
+    /// Stores definitions of another library's scales. One that is defined here stays; returns the names of those that are
+    /// defined otherwise there. A measured scale or a mood of the same name makes way.
+    pub(super) fn take_in_definitions(
+        &mut self,
+        definitions: &BTreeMap<ScaleName, String>,
+    ) -> Result<BTreeSet<ScaleName>> {
+        let mut others = BTreeSet::new();
+        for (name, definition) in definitions {
+            match self.scale_definition(*name)? {
+                Some(known) if known == *definition => {}
+                Some(_) => {
+                    others.insert(*name);
+                }
+                None => {
+                    self.define_scale(*name, definition)?;
+                    let measured = "DELETE FROM scales WHERE scale = ?1 AND origin = 0";
+                    self.write(|tx| {
+                        tx.execute(measured, [name.as_str()])?;
+                        Ok(())
+                    })?;
+                }
+            }
+        }
+        Ok(others)
     }
 }
 
@@ -290,10 +348,13 @@ pub(super) fn put_all(
     Ok(stored)
 }
 
-/// The scales that a track has values of.
-pub(super) fn names(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<BTreeSet<ScaleName>> {
-    let sql = "SELECT scale FROM scales WHERE content = (SELECT content FROM audio WHERE id = ?1)";
+/// The scales that a track has values of, and where these come from.
+pub(super) fn origins(
+    tx: &Transaction<'_>,
+    track: TrackId,
+) -> rusqlite::Result<BTreeMap<ScaleName, ScaleOrigin>> {
+    let sql = "SELECT scale, origin FROM scales WHERE content = (SELECT content FROM audio WHERE id = ?1)";
     tx.prepare_cached(sql)?
-        .query_map([track.0], |row| row.get(0))?
+        .query_map([track.0], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }

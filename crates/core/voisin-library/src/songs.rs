@@ -1,13 +1,15 @@
 //! Which tracks are recordings of one song, as far as that is known without listening.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::{Deref, DerefMut};
 
+use super::parts::DerivedTable;
 use super::{Library, Result, Track};
-use voisin_base::song::{SongTitle, TitleLikeness};
-use voisin_base::track::{TrackId, is_version};
+use voisin_base::song::SongTitle;
+use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 
-impl Library {
+impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// Which songs these tracks are recordings of, of those that were compared for it: equal ids, one song.
     #[doc(hidden)]
     pub fn known_songs(&self, tracks: &[TrackId]) -> Result<HashMap<TrackId, TrackId>> {
@@ -25,7 +27,9 @@ impl Library {
             });
         self.sql(found)
     }
+}
 
+impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     /// Keeps which song each of these tracks is a recording of, in place of all that was known. It goes with the track.
     #[doc(hidden)]
     pub fn remember_songs(&mut self, songs: &BTreeMap<TrackId, TrackId>) -> Result<()> {
@@ -70,7 +74,7 @@ pub struct SongSet {
 impl SongSet {
     /// Adds the song that a track is a recording of.
     ///
-    /// - `song`: its entry in [`Library::known_songs`]
+    /// - `song`: its entry in [`DerivedTable::known_songs`](crate::DerivedTable::known_songs)
     /// - `vector`: as the model gave it; where it is not known, the title alone decides
     pub fn insert(&mut self, track: &Track, song: Option<TrackId>, vector: Option<&[f32]>) {
         self.names.extend(codes(track));
@@ -87,7 +91,7 @@ impl SongSet {
 
     /// Whether a track is a recording of one of these songs.
     ///
-    /// - `song`: its entry in [`Library::known_songs`]
+    /// - `song`: its entry in [`DerivedTable::known_songs`](crate::DerivedTable::known_songs)
     /// - `vector`: as the model gave it
     pub fn contains(&self, track: &Track, song: Option<TrackId>, vector: Option<&[f32]>) -> bool {
         let has = |name: SongName| self.names.contains(&name);
@@ -107,10 +111,9 @@ impl Titled {
         let Some(likeness) = self.title.likeness(title) else {
             return false;
         };
-        let is_named_alike = likeness == TitleLikeness::Same;
         match (self.vector.as_deref(), vector) {
-            (Some(a), Some(b)) => is_version(dot(a, b), is_named_alike),
-            _ => is_named_alike,
+            (Some(a), Some(b)) => likeness.is_version(dot(a, b)),
+            _ => likeness.is_sure(),
         }
     }
 }
@@ -152,7 +155,7 @@ mod tests {
         let tracks = library.tracks().unwrap();
         let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
         let again = |library: &Library, row: usize| -> Vec<&str> {
-            let known = library.known_songs(&ids).unwrap();
+            let known = library.derived().known_songs(&ids).unwrap();
             let mut songs = SongSet::default();
             songs.insert(&tracks[row], known.get(&ids[row]).copied(), None);
             let is_again = |i: &usize| {
@@ -176,9 +179,11 @@ mod tests {
         let as_ids =
             |pairs: &[(usize, usize)]| pairs.iter().map(|&(a, b)| (ids[a], ids[b])).collect();
         library
+            .derived_mut()
             .remember_songs(&as_ids(&[(0, 0), (1, 0), (2, 2), (3, 0), (4, 2)]))
             .unwrap();
         library
+            .derived_mut()
             .remember_songs(&as_ids(&[(0, 0), (1, 0), (2, 2), (3, 0)]))
             .unwrap();
         assert_eq!(
@@ -188,10 +193,13 @@ mod tests {
         assert_eq!(again(&library, 2), ["Hurt (Take 2)"]);
         assert_eq!(again(&library, 4), ["Hurt", "Hurt (Live)", "Hurt (Demo)"]);
         library.remove_tracks(&ids[..1]).unwrap();
-        assert_eq!(library.known_songs(&ids).unwrap().len(), 3);
-        library.remember_songs(&as_ids(&[(0, 0), (3, 3)])).unwrap();
+        assert_eq!(library.derived().known_songs(&ids).unwrap().len(), 3);
+        library
+            .derived_mut()
+            .remember_songs(&as_ids(&[(0, 0), (3, 3)]))
+            .unwrap();
         assert_eq!(
-            library.known_songs(&ids).unwrap(),
+            library.derived().known_songs(&ids).unwrap(),
             HashMap::from([(ids[3], ids[3])]),
             "a track that is gone is left out"
         );
@@ -223,11 +231,11 @@ mod tests {
             songs.insert(&tracks[first], None, Some(&sound(1.0)));
             songs.contains(&tracks[second], None, Some(&sound(cosine)))
         };
-        assert!(is_again(0, 1, 0.8) && is_again(2, 0, 0.8));
-        assert!(!is_again(0, 1, 0.6), "another recording under such a title");
+        assert!(is_again(0, 1, 0.87) && is_again(2, 0, 0.87));
+        assert!(!is_again(0, 1, 0.8), "another recording under such a title");
         assert!(
-            is_again(1, 2, 0.95) && !is_again(1, 2, 0.8),
-            "unknown words"
+            is_again(1, 2, 0.95) && !is_again(1, 2, 0.87),
+            "two versions"
         );
         assert!(!is_again(3, 4, 0.99), "a title that many pieces have");
     }

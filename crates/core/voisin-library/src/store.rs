@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use half::f16;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use super::parts::FileTable;
 use super::read::FILE_COLUMNS;
 use super::{
     AttachOutcome, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack,
@@ -22,11 +24,13 @@ impl Library {
     /// Adds a recording with its file, tags and vectors.
     ///
     /// A file that was known under this path with other audio now belongs to the new track; the old one
-    /// stays, without a file, until [`Library::remove_orphans`]: the file may turn up elsewhere in the
+    /// stays, without a file, until [`FileTable::remove_orphans`](crate::FileTable::remove_orphans): the file may
+    /// turn up elsewhere in the
     /// same run, as when two files change names. A failure noted for the path is forgotten.
     ///
     /// Refuses vectors that are not finite, not of unit norm or not of the model's dimension, and audio that
-    /// is there already ([`LibraryError::DuplicateContent`], see [`Library::attach_file`]).
+    /// is there already ([`LibraryError::DuplicateContent`], see
+    /// [`FileTable::attach_file`](crate::FileTable::attach_file)).
     #[doc(hidden)]
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
@@ -51,6 +55,45 @@ impl Library {
         })
     }
 
+    /// Replaces the vectors of a track, as when it was embedded again.
+    #[doc(hidden)]
+    pub fn replace_vectors(
+        &mut self,
+        track: TrackId,
+        vector: &[f32],
+        windows: &TrackWindows,
+    ) -> Result<()> {
+        self.write(|tx| {
+            let model = current_model(tx, vector, windows)?;
+            let known: bool = tx.query_row(
+                "SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)",
+                [track.0],
+                |row| row.get(0),
+            )?;
+            if !known {
+                return Err(LibraryError::UnknownTrack(track).into());
+            }
+            put_vectors(tx, model, track, vector, windows)?;
+            Ok(())
+        })
+    }
+
+    /// Takes tracks out of the catalogue with all their files and vectors. Unknown ids are no error.
+    pub fn remove_tracks(&mut self, tracks: &[TrackId]) -> Result<Removed> {
+        self.write(|tx| {
+            let mut removed = Removed::default();
+            for track in tracks {
+                removed.files += tx
+                    .prepare_cached("DELETE FROM files WHERE track = ?1")?
+                    .execute([track.0])? as u64;
+                removed.tracks += delete_track(tx, *track)?;
+            }
+            Ok(removed)
+        })
+    }
+}
+
+impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Notes that a file holds audio that is in the library already: it was moved, retagged or copied.
     ///
     /// If the track has a file that no longer exists on disk, the new path takes its place.
@@ -92,29 +135,6 @@ impl Library {
             };
             put_file(tx, track, path, file, tags, sheet)?;
             Ok(attached)
-        })
-    }
-
-    /// Replaces the vectors of a track, as when it was embedded again.
-    #[doc(hidden)]
-    pub fn replace_vectors(
-        &mut self,
-        track: TrackId,
-        vector: &[f32],
-        windows: &TrackWindows,
-    ) -> Result<()> {
-        self.write(|tx| {
-            let model = current_model(tx, vector, windows)?;
-            let known: bool = tx.query_row(
-                "SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)",
-                [track.0],
-                |row| row.get(0),
-            )?;
-            if !known {
-                return Err(LibraryError::UnknownTrack(track).into());
-            }
-            put_vectors(tx, model, track, vector, windows)?;
-            Ok(())
         })
     }
 
@@ -195,23 +215,10 @@ impl Library {
         })
     }
 
-    /// Takes tracks out of the catalogue with all their files and vectors. Unknown ids are no error.
-    pub fn remove_tracks(&mut self, tracks: &[TrackId]) -> Result<Removed> {
-        self.write(|tx| {
-            let mut removed = Removed::default();
-            for track in tracks {
-                removed.files += tx
-                    .prepare_cached("DELETE FROM files WHERE track = ?1")?
-                    .execute([track.0])? as u64;
-                removed.tracks += delete_track(tx, *track)?;
-            }
-            Ok(removed)
-        })
-    }
-
     /// Takes out the entries of files that are not on disk, and the tracks that have no other.
     ///
-    /// `missing` comes from [`Library::missing_files`]; each is checked on the disk again.
+    /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files); each is checked on the
+    /// disk again.
     #[doc(hidden)]
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
         let paths = missing
@@ -236,7 +243,7 @@ impl Library {
 
     /// Lists files that are not on disk behind others of the same tracks that are: a track is shown by its first file.
     ///
-    /// `missing` comes from [`Library::missing_files`].
+    /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files).
     #[doc(hidden)]
     pub fn put_missing_last(&mut self, missing: &[MissingFile]) -> Result<()> {
         let mut moved = Vec::new();
@@ -249,7 +256,7 @@ impl Library {
                 && !before.any(|(_, other)| is_there(other))
                 && all.iter().any(|(_, other)| is_there(other))
             {
-                moved.push((file, path, self.tags_of_file(&file.record.path)?));
+                moved.push((file, path, self.tags().tags_of_file(&file.record.path)?));
             }
         }
         if moved.is_empty() {
@@ -271,7 +278,7 @@ impl Library {
     }
 
     /// Takes out tracks that no file holds any more: the end of a run of [`Library::insert_track`] and
-    /// [`Library::attach_file`]. Returns how many.
+    /// [`FileTable::attach_file`](crate::FileTable::attach_file). Returns how many.
     #[doc(hidden)]
     pub fn remove_orphans(&mut self) -> Result<u64> {
         if self.mode != OpenMode::ReadOnly && !self.sql(has_orphans(&self.connection))? {
@@ -279,7 +286,9 @@ impl Library {
         }
         self.write(|tx| Ok(delete_orphans(tx)?))
     }
+}
 
+impl<L: Deref<Target = Library>> FileTable<L> {
     /// Files of the catalogue, below `folder` if given, that are not on disk. A file that cannot be looked
     /// at for another reason, such as missing rights, is not missing.
     #[doc(hidden)]
@@ -320,7 +329,7 @@ impl Library {
     }
 }
 
-impl Library {
+impl<L: Deref<Target = Library>> FileTable<L> {
     /// How many files of the library lie at a path or below it, there or not.
     pub fn files_below(&self, folder: &Path) -> Result<u64> {
         let (exact, from, to) = below(folder)?;

@@ -2,12 +2,14 @@
 //! on with the latter's audio.
 
 use rusqlite::{OptionalExtension as _, Transaction};
+use std::ops::{Deref, DerefMut};
 
+use super::parts::FileTable;
 use super::store::{files_of, is_gone};
 use super::{Library, LibraryError, Result, checksum, paths};
 use voisin_base::track::TrackId;
 
-impl Library {
+impl<L: Deref<Target = Library>> FileTable<L> {
     /// Whether a track has files in the catalogue, none of which is on the disk.
     #[doc(hidden)]
     pub fn is_gone(&self, track: TrackId) -> Result<bool> {
@@ -17,7 +19,9 @@ impl Library {
                 .iter()
                 .all(|(_, path)| is_gone(&paths::from_bytes(path))))
     }
+}
 
+impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Gives a track whose files are gone the files, audio, vectors and measurements of another
     /// one, which is no more. Its id, its plays and opinions, the links of servers to it and the
     /// label that it was given by hand stay, unless the other has a label of its own.
@@ -202,19 +206,21 @@ mod tests {
         let by = library.insert_track(&new).unwrap();
         let before = library.track(gone).unwrap();
         library
+            .labels_mut()
             .set_labels(&[old.audio.content], Some("My genre"))
             .unwrap();
         library
+            .links_mut()
             .set_links(
                 "server",
                 &[("a".into(), gone), ("b".into(), by), ("c".into(), other)],
                 &BTreeMap::new(),
             )
             .unwrap();
-        assert!(library.is_gone(gone).unwrap() && !library.is_gone(by).unwrap());
+        assert!(library.files().is_gone(gone).unwrap() && !library.files().is_gone(by).unwrap());
         let generation = library.status().unwrap().generation;
 
-        library.take_over(gone, by).unwrap();
+        library.files_mut().take_over(gone, by).unwrap();
         let after = library.track(gone).unwrap();
         assert_eq!(
             (after.audio.content, after.added_at),
@@ -227,11 +233,22 @@ mod tests {
         assert_eq!(library.vector(gone).unwrap().unwrap(), vector(2));
         assert_eq!(library.windows(gone).unwrap().unwrap().starts.len(), 3);
         assert_eq!(
-            library.hand_labels().unwrap()[&new.audio.content],
+            library.labels().tracks_labelled_by_hand().unwrap(),
+            1,
+            "that of the former audio is of no track"
+        );
+        assert_eq!(
+            library.labels().hand_labels().unwrap()[&new.audio.content],
             "My genre"
         );
-        assert_eq!(library.linked_track("server", "a").unwrap(), Some(gone));
-        assert_eq!(library.linked_track("server", "b").unwrap(), Some(gone));
+        assert_eq!(
+            library.links().linked_track("server", "a").unwrap(),
+            Some(gone)
+        );
+        assert_eq!(
+            library.links().linked_track("server", "b").unwrap(),
+            Some(gone)
+        );
         assert!(matches!(
             library.track(by),
             Err(LibraryError::UnknownTrack(_))
@@ -243,7 +260,7 @@ mod tests {
         drop(library);
         let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(
-            library.find_by_content(&new.audio.content).unwrap(),
+            library.files().find_by_content(&new.audio.content).unwrap(),
             Some(gone)
         );
     }
@@ -262,22 +279,25 @@ mod tests {
             (gone, Told::Rated(Some(5))),
             (by, Told::Rated(Some(2))),
         ];
-        library.note_listening("ann", &ann).unwrap();
+        library.history_mut().note_listening("ann", &ann).unwrap();
         let ben = [(gone, Told::Heard(300)), (gone, Told::Liked(Some(false)))];
-        library.note_listening("ben", &ben).unwrap();
-        library.take_over(gone, by).unwrap();
+        library.history_mut().note_listening("ben", &ben).unwrap();
+        library.files_mut().take_over(gone, by).unwrap();
         assert_eq!(
-            library.listeners().unwrap(),
+            library.history().listeners().unwrap(),
             [("ann".into(), 2, 1), ("ben".into(), 1, 1)],
             "a play of both files counts once"
         );
-        assert_eq!(library.liked("ann", gone).unwrap(), Some(true));
-        let ben = library.listening(Some("ben"), &[gone]).unwrap()[&gone];
+        assert_eq!(library.history().liked("ann", gone).unwrap(), Some(true));
+        let ben = library.history().listening(Some("ben"), &[gone]).unwrap()[&gone];
         assert_eq!((ben.last, ben.opinion), (Some(300), -1.0));
         // without the like, the newer file's two stars are left
         let no_like = [(gone, Told::Liked(None))];
-        library.note_listening("ann", &no_like).unwrap();
-        let ann = library.listening(Some("ann"), &[gone]).unwrap()[&gone];
+        library
+            .history_mut()
+            .note_listening("ann", &no_like)
+            .unwrap();
+        let ann = library.history().listening(Some("ann"), &[gone]).unwrap()[&gone];
         assert_eq!((ann.last, ann.opinion), (Some(200), -0.5));
     }
 
@@ -291,7 +311,7 @@ mod tests {
         let gone = library.insert_track(&old).unwrap();
         let new = track(2, vector(2), 0);
         let by = library.insert_track(&new).unwrap();
-        let refused = library.take_over(gone, by).unwrap_err();
+        let refused = library.files_mut().take_over(gone, by).unwrap_err();
         assert!(
             matches!(&refused, LibraryError::StillThere { path } if *path == old.file.path),
             "{refused}"
@@ -299,16 +319,25 @@ mod tests {
         assert_eq!(library.track(by).unwrap().audio.content, new.audio.content);
         std::fs::remove_file(&old.file.path).unwrap();
         assert!(matches!(
-            library.take_over(gone, TrackId(99)),
+            library.files_mut().take_over(gone, TrackId(99)),
             Err(LibraryError::UnknownTrack(TrackId(99)))
         ));
         assert_eq!(
             library.track(gone).unwrap().audio.content,
             old.audio.content
         );
-        library.set_labels(&[old.audio.content], Some("A")).unwrap();
-        library.set_labels(&[new.audio.content], Some("B")).unwrap();
-        library.take_over(gone, by).unwrap();
-        assert_eq!(library.hand_labels().unwrap()[&new.audio.content], "B");
+        library
+            .labels_mut()
+            .set_labels(&[old.audio.content], Some("A"))
+            .unwrap();
+        library
+            .labels_mut()
+            .set_labels(&[new.audio.content], Some("B"))
+            .unwrap();
+        library.files_mut().take_over(gone, by).unwrap();
+        assert_eq!(
+            library.labels().hand_labels().unwrap()[&new.audio.content],
+            "B"
+        );
     }
 }

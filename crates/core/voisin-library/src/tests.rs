@@ -89,8 +89,8 @@ fn changes_to_files_tags_and_labels_are_counted() {
     let mut new = track(1, 8, 0);
     new.tags.genres = vec!["Rock".into()];
     let id = library.insert_track(&new).unwrap();
-    let generation = library.generation().unwrap();
-    let mut last = library.metadata_generation().unwrap();
+    let generation = library.changes().generation().unwrap();
+    let mut last = library.changes().metadata_generation().unwrap();
     assert!(last > 0);
     let content = new.audio.content;
     let file = new.file.clone();
@@ -107,17 +107,55 @@ fn changes_to_files_tags_and_labels_are_counted() {
     };
     // Nothing of this is a change.
     sql(&mut library, "UPDATE files SET seen_at = seen_at + 1");
-    library.set_labels(&[content], None).unwrap();
-    library.set_setting("windows", Some("30")).unwrap();
-    assert_eq!(library.metadata_generation().unwrap(), last);
+    library.labels_mut().set_labels(&[content], None).unwrap();
+    library
+        .settings_mut()
+        .set_setting("windows", Some("30"))
+        .unwrap();
+    assert_eq!(library.changes().metadata_generation().unwrap(), last);
     // By whatever way it is done.
     let changes: [&dyn Fn(&mut Library); 14] = [
-        &|library| assert_eq!(library.set_labels(&[content], Some("Zeuhl")).unwrap(), 1),
-        &|library| assert_eq!(library.set_labels(&[content], Some("Punk")).unwrap(), 1),
-        &|library| assert!(library.undo_label().unwrap().is_some()),
-        &|library| assert_eq!(library.set_labels(&[content], None).unwrap(), 1),
-        &|library| drop(library.attach_file(id, &file, &retagged).unwrap()),
-        &|library| drop(library.attach_file(id, &moved, &retagged).unwrap()),
+        &|library| {
+            assert_eq!(
+                library
+                    .labels_mut()
+                    .set_labels(&[content], Some("Zeuhl"))
+                    .unwrap(),
+                1
+            );
+        },
+        &|library| {
+            assert_eq!(
+                library
+                    .labels_mut()
+                    .set_labels(&[content], Some("Punk"))
+                    .unwrap(),
+                1
+            );
+        },
+        &|library| assert!(library.labels_mut().undo_label().unwrap().is_some()),
+        &|library| {
+            assert_eq!(
+                library.labels_mut().set_labels(&[content], None).unwrap(),
+                1
+            );
+        },
+        &|library| {
+            drop(
+                library
+                    .files_mut()
+                    .attach_file(id, &file, &retagged)
+                    .unwrap(),
+            );
+        },
+        &|library| {
+            drop(
+                library
+                    .files_mut()
+                    .attach_file(id, &moved, &retagged)
+                    .unwrap(),
+            );
+        },
         &|library| {
             sql(
                 library,
@@ -144,15 +182,16 @@ fn changes_to_files_tags_and_labels_are_counted() {
     ];
     for (at, change) in changes.iter().enumerate() {
         change(&mut library);
-        let now = library.metadata_generation().unwrap();
+        let now = library.changes().metadata_generation().unwrap();
         assert!(now > last, "change {at} is not counted");
         last = now;
     }
-    assert_eq!(library.generation().unwrap(), generation);
+    assert_eq!(library.changes().generation().unwrap(), generation);
     drop(library);
     assert_eq!(
         Library::open(dir.path(), OpenMode::ReadOnly)
             .unwrap()
+            .changes()
             .metadata_generation()
             .unwrap(),
         last
@@ -199,9 +238,9 @@ fn tracks_that_come_in_by_the_thousand_have_their_checksums() {
         other.insert_track(&track(seed, 64, 2)).unwrap();
     }
     // A second time on the same connection, too.
-    library.merge(&other).unwrap();
+    library.transfer_mut().merge(&other).unwrap();
     other.insert_track(&track(3, 64, 2)).unwrap();
-    library.merge(&other).unwrap();
+    library.transfer_mut().merge(&other).unwrap();
     assert_eq!(library.status().unwrap().tracks, 4);
     assert_eq!(library.check(true).unwrap().findings, vec![]);
 }
@@ -277,9 +316,14 @@ fn the_log_of_changes_is_pruned() {
         .query_row("SELECT min(generation) FROM changes", [], |row| row.get(0))
         .unwrap();
     assert_eq!(oldest, 200_001 - 131_072 + 1);
-    assert!(library.changes_since(68_929).unwrap().is_none());
+    assert!(library.changes().changes_since(68_929).unwrap().is_none());
     assert_eq!(
-        library.changes_since(200_000).unwrap().unwrap().added,
+        library
+            .changes()
+            .changes_since(200_000)
+            .unwrap()
+            .unwrap()
+            .added,
         vec![TrackId(1)]
     );
 }
@@ -291,15 +335,21 @@ fn a_snapshot_stays_as_it_was() {
     let reader = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
     writer.insert_track(&track(1, 8, 1)).unwrap();
     let snapshot = reader.snapshot().unwrap();
-    assert_eq!(reader.generation().unwrap(), 1);
+    assert_eq!(reader.changes().generation().unwrap(), 1);
     writer.insert_track(&track(2, 8, 1)).unwrap();
     assert_eq!(
-        (reader.generation().unwrap(), reader.tracks().unwrap().len()),
+        (
+            reader.changes().generation().unwrap(),
+            reader.tracks().unwrap().len()
+        ),
         (1, 1)
     );
     drop(snapshot);
     assert_eq!(
-        (reader.generation().unwrap(), reader.tracks().unwrap().len()),
+        (
+            reader.changes().generation().unwrap(),
+            reader.tracks().unwrap().len()
+        ),
         (2, 2)
     );
 }
@@ -317,22 +367,34 @@ fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
         ..model(6)
     };
     assert!(matches!(
-        library.begin_upgrade(&model(4)),
+        library.upgrades_mut().begin_upgrade(&model(4)),
         Err(LibraryError::SameModel { .. })
     ));
     let new = track(1, 6, 2);
-    let early = library.put_upgraded(ids[0], &new.vector, &new.windows);
+    let early = library
+        .spaces_mut()
+        .put_other_vectors("next", ids[0], &new.vector, &new.windows);
     assert!(matches!(early, Err(LibraryError::NoUpgrade)), "{early:?}");
-    library.begin_upgrade(&other("next")).unwrap();
-    library.begin_upgrade(&other("next")).unwrap();
-    let generation = library.generation().unwrap();
+    library
+        .upgrades_mut()
+        .begin_upgrade(&other("next"))
+        .unwrap();
+    library
+        .upgrades_mut()
+        .begin_upgrade(&other("next"))
+        .unwrap();
+    let generation = library.changes().generation().unwrap();
     for id in &ids[..2] {
         library
-            .put_upgraded(*id, &new.vector, &new.windows)
+            .spaces_mut()
+            .put_other_vectors("next", *id, &new.vector, &new.windows)
             .unwrap();
     }
     let wrong = track(1, 4, 2);
-    let wrong = library.put_upgraded(ids[2], &wrong.vector, &wrong.windows);
+    let wrong =
+        library
+            .spaces_mut()
+            .put_other_vectors("next", ids[2], &wrong.vector, &wrong.windows);
     assert!(
         matches!(
             wrong,
@@ -343,7 +405,7 @@ fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
         ),
         "{wrong:?}"
     );
-    let second = library.begin_upgrade(&other("third"));
+    let second = library.upgrades_mut().begin_upgrade(&other("third"));
     assert!(
         matches!(
             second,
@@ -355,7 +417,10 @@ fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
         ),
         "{second:?}"
     );
-    assert_eq!(library.tracks_to_upgrade().unwrap(), ids[2..]);
+    assert_eq!(
+        library.spaces().tracks_without_vector("next").unwrap(),
+        ids[2..]
+    );
     // Nothing of it is seen but by who asks for it.
     let status = library.status().unwrap();
     assert_eq!(
@@ -367,24 +432,26 @@ fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
         (Some(model(4)), 2)
     );
     assert_eq!(library.vector(ids[0]).unwrap().unwrap(), unit_vector(1, 4));
-    assert_eq!(library.finish_upgrade(false).unwrap(), 1);
+    assert_eq!(library.upgrades_mut().finish_upgrade(false).unwrap(), 1);
     assert_eq!(
         library.model().unwrap(),
         Some(model(4)),
         "one track is missing"
     );
     library
-        .put_upgraded(TrackId(99), &new.vector, &new.windows)
+        .spaces_mut()
+        .put_other_vectors("next", TrackId(99), &new.vector, &new.windows)
         .unwrap();
     library
-        .put_upgraded(ids[2], &new.vector, &new.windows)
+        .spaces_mut()
+        .put_other_vectors("next", ids[2], &new.vector, &new.windows)
         .unwrap();
-    assert_eq!(library.finish_upgrade(false).unwrap(), 0);
+    assert_eq!(library.upgrades_mut().finish_upgrade(false).unwrap(), 0);
     let status = library.status().unwrap();
     assert_eq!((status.model, status.upgrade), (Some(other("next")), None));
     assert_eq!((status.vectors, status.windows), (3, 6));
     assert_eq!(
-        library.changes_since(generation).unwrap(),
+        library.changes().changes_since(generation).unwrap(),
         None,
         "no index of before can be caught up"
     );
@@ -399,21 +466,31 @@ fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
         6,
         "a kill here leaves the old vectors, which the next upgrade clears away"
     );
-    library.forget_other_models().unwrap();
+    library.upgrades_mut().forget_other_models().unwrap();
     assert_eq!(rows(&library), 3);
     assert_eq!(library.check(true).unwrap().findings, vec![]);
 
-    library.begin_upgrade(&other("third")).unwrap();
     library
-        .put_upgraded(ids[0], &new.vector, &new.windows)
+        .upgrades_mut()
+        .begin_upgrade(&other("third"))
         .unwrap();
-    assert!(library.abandon_upgrade().unwrap() && !library.abandon_upgrade().unwrap());
+    library
+        .spaces_mut()
+        .put_other_vectors("third", ids[0], &new.vector, &new.windows)
+        .unwrap();
+    assert!(
+        library.upgrades_mut().abandon_upgrade().unwrap()
+            && !library.upgrades_mut().abandon_upgrade().unwrap()
+    );
     assert_eq!(
         (rows(&library), library.model().unwrap()),
         (3, Some(other("next")))
     );
-    library.begin_upgrade(&other("third")).unwrap();
-    assert_eq!(library.finish_upgrade(true).unwrap(), 3);
+    library
+        .upgrades_mut()
+        .begin_upgrade(&other("third"))
+        .unwrap();
+    assert_eq!(library.upgrades_mut().finish_upgrade(true).unwrap(), 3);
     assert_eq!(
         (
             library.status().unwrap().vectors,
@@ -441,10 +518,13 @@ fn a_refusal_takes_back_what_its_transaction_wrote() {
         matches!(refused, Err(LibraryError::NoUpgrade)),
         "{refused:?}"
     );
-    assert_eq!(library.setting("mood").unwrap(), None);
+    assert_eq!(library.settings().setting("mood").unwrap(), None);
     // The connection is free for the next one.
     assert_eq!(library.write(|tx| Ok(add(tx)?)).unwrap(), 1);
-    assert_eq!(library.setting("mood").unwrap().as_deref(), Some("calm"));
+    assert_eq!(
+        library.settings().setting("mood").unwrap().as_deref(),
+        Some("calm")
+    );
 }
 
 #[test]
@@ -457,10 +537,13 @@ fn names_are_those_of_now_whoever_changed_them() {
         one.tags.artist = Some(artist.to_owned());
         one
     };
-    let names = |library: &Library| library.names(NameOf::Artist).unwrap().to_vec();
+    let names = |library: &Library| library.lookup().names(NameOf::Artist).unwrap().to_vec();
     library.insert_track(&by(1, "Alpha feat. Beta")).unwrap();
     assert_eq!(
-        library.names_meant(NameOf::Artist, "beta").unwrap(),
+        library
+            .lookup()
+            .names_meant(NameOf::Artist, "beta")
+            .unwrap(),
         ["Alpha feat. Beta", "Beta"]
     );
     other.insert_track(&by(2, "Gamma")).unwrap();
@@ -468,5 +551,10 @@ fn names_are_those_of_now_whoever_changed_them() {
     library.insert_track(&by(3, "Delta")).unwrap();
     assert_eq!(names(&library), ["Alpha feat. Beta", "Delta", "Gamma"]);
     assert_eq!(names(&other), names(&library));
-    assert!(library.names_meant(NameOf::Artist, "Epsilon").is_err());
+    assert!(
+        library
+            .lookup()
+            .names_meant(NameOf::Artist, "Epsilon")
+            .is_err()
+    );
 }

@@ -10,6 +10,7 @@ use super::{ScaleBound, Scales, TagPattern};
 use voisin_base::artists::{artists, is_no_album, is_nobody};
 use voisin_base::cue::{CuePart, Place};
 use voisin_base::key::MusicalKey;
+use voisin_base::regular_file::changed_at;
 pub use voisin_base::regular_file::mtime_ns;
 use voisin_base::song::SongTitle;
 use voisin_base::tags::TrackTags;
@@ -59,6 +60,10 @@ pub struct FileRecord {
     /// Modification time in nanoseconds since 1970 UTC. Compared for equality only, never for order:
     /// a clock may go backwards.
     pub mtime_ns: i64,
+    /// When the file was changed last, whatever time it was given (the system's `ctime`), in seconds since 1970 UTC; 0 where
+    /// that is not known, as from a library. Later than the last look at it, its tags are read again.
+    #[serde(skip)]
+    pub changed_at: i64,
 }
 
 impl FileRecord {
@@ -73,6 +78,7 @@ impl FileRecord {
                     path: path.to_path_buf(),
                     size: metadata.len(),
                     mtime_ns: mtime_ns(&metadata),
+                    changed_at: changed_at(&metadata),
                 })
             }
         }
@@ -81,11 +87,13 @@ impl FileRecord {
     pub(super) fn of_part(part: &CuePart) -> std::io::Result<Self> {
         let (sheet, audio) = part.metadata()?;
         let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
+        let changed_at = changed_at(&audio).max(changed_at(&sheet));
         // a part has no bytes of its own: deleting it frees none
         Ok(Self {
             path: part.path(),
             size: 0,
             mtime_ns,
+            changed_at,
         })
     }
 }
@@ -271,7 +279,7 @@ pub enum FileState {
     /// Seen with the same size and modification time, and its track has a vector: nothing to do.
     Unchanged(TrackId),
     /// As `Unchanged`, but its tags were read when fewer of them were: read them again and call
-    /// [`Library::attach_file`](super::Library::attach_file).
+    /// [`FileTable::attach_file`](crate::FileTable::attach_file).
     OldTags(TrackId),
     /// Seen, but size or modification time differ.
     Changed(TrackId),
@@ -285,7 +293,7 @@ pub enum FileState {
     },
 }
 
-/// The outcome of [`Library::attach_file`](super::Library::attach_file).
+/// The outcome of [`FileTable::attach_file`](crate::FileTable::attach_file).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttachOutcome {
     /// The path belonged to this track already: size, time and tags were brought up to date.

@@ -1,20 +1,21 @@
 //! On the way to another model: its vectors are stored beside the current ones, which answer until the switch.
 //!
 //! The setting [`SETTING`] names the model that is to come by its fingerprint. Vectors of models that are neither current
-//! nor to come are rubbish: of an upgrade that was given up, or of what a finished one left behind when it was killed.
+//! nor to come nor of a [space](super::spaces) are rubbish: of an upgrade that was given up, or of what a finished one left behind when it was killed.
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
+use std::ops::{Deref, DerefMut};
 
+use super::parts::UpgradeTable;
 use super::store::{self, ModelRow};
-use super::{Library, LibraryError, OpenMode, Result, StoredModel, TrackWindows, Upgrade, mean};
-use voisin_base::track::TrackId;
+use super::{Library, LibraryError, OpenMode, Result, StoredModel, Upgrade, mean};
 
 const SETTING: &str = "upgrade";
 
 /// The id of the model that is to come.
 const NEXT: &str = "(SELECT m.id FROM models m JOIN settings s ON s.value = m.fingerprint WHERE s.name = 'upgrade')";
 
-impl Library {
+impl<L: Deref<Target = Library>> UpgradeTable<L> {
     /// The model that this library is on its way to, and how far it is.
     #[doc(hidden)]
     pub fn upgrade(&self) -> Result<Option<Upgrade>> {
@@ -37,7 +38,9 @@ impl Library {
             });
         self.sql(found)
     }
+}
 
+impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
     /// Begins an upgrade to a model, or goes on with one.
     ///
     /// # Errors
@@ -68,49 +71,11 @@ impl Library {
         })
     }
 
-    /// Tracks that have no vector of the model that is to come, ascending.
-    #[doc(hidden)]
-    pub fn tracks_to_upgrade(&self) -> Result<Vec<TrackId>> {
-        let sql = format!(
-            "SELECT id FROM audio WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE track = audio.id AND model = {NEXT})
-             ORDER BY id"
-        );
-        let ids = self.connection.prepare(&sql).and_then(|mut statement| {
-            statement
-                .query_map([], |row| row.get(0).map(TrackId))?
-                .collect::<rusqlite::Result<_>>()
-        });
-        self.sql(ids)
-    }
-
-    /// Stores a track's vectors of the model that is to come. A track that is gone by now keeps nothing.
-    ///
-    /// # Errors
-    /// [`LibraryError::NoUpgrade`] if none is under way any more.
-    #[doc(hidden)]
-    pub fn put_upgraded(
-        &mut self,
-        track: TrackId,
-        vector: &[f32],
-        windows: &TrackWindows,
-    ) -> Result<()> {
-        self.write(|tx| {
-            let model = next(tx)?.ok_or(LibraryError::NoUpgrade)?;
-            store::check_vectors(Some(model), vector, windows)?;
-            let known: bool = tx
-                .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")?
-                .query_row([track.0], |row| row.get(0))?;
-            if known {
-                store::put_vectors(tx, model, track, vector, windows)?;
-            }
-            Ok(())
-        })
-    }
-
     /// Makes the model that is to come the current one, in one transaction, if every track has its vector; else nothing
     /// changes. Returns the number of tracks without one.
     ///
-    /// The caller holds the [writer's lock](Self::lock_for_writing): who adds tracks has made vectors of the old model.
+    /// The caller holds the [writer's lock](Library::lock_for_writing): who adds tracks has made vectors of the old
+    /// model.
     ///
     /// - `leave_out`: switch all the same; tracks without a vector wait for the next `add`
     #[doc(hidden)]
@@ -124,6 +89,11 @@ impl Library {
                 |row| row.get(0),
             )?;
             if missing == 0 || leave_out {
+                // The former model is forgotten, also where it was a space once.
+                tx.execute(
+                    "DELETE FROM spaces WHERE model = (SELECT model FROM state)",
+                    [],
+                )?;
                 tx.execute("UPDATE state SET model = ?1", [model.id])?;
                 put_setting(tx, None)?;
             }
@@ -140,7 +110,7 @@ impl Library {
         Ok(was)
     }
 
-    /// Takes out what belongs to models that are neither current nor to come, some hundred tracks at a time, so that nobody
+    /// Takes out what belongs to models that are neither current nor to come nor of a space, some hundred tracks at a time, so that nobody
     /// waits long.
     #[doc(hidden)]
     pub fn forget_other_models(&mut self) -> Result<()> {
@@ -162,9 +132,9 @@ impl Library {
     }
 }
 
-/// Models that are neither current nor to come, where one is current.
+/// Models that are neither current nor to come nor of a space, where one is current.
 const OTHERS: &str = "SELECT id FROM models WHERE id <> (SELECT model FROM state)
-    AND fingerprint NOT IN (SELECT value FROM settings WHERE name = 'upgrade')";
+    AND id NOT IN (SELECT model FROM spaces) AND fingerprint NOT IN (SELECT value FROM settings WHERE name = 'upgrade')";
 
 fn has_others(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row(&format!("SELECT EXISTS ({OTHERS})"), [], |row| row.get(0))

@@ -1,11 +1,13 @@
 //! Pairs of tracks that were listened to: whether they are one recording.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 
+use super::parts::DerivedTable;
 use super::{Library, Result};
 use voisin_base::track::TrackId;
 
-impl Library {
+impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// Verdicts of this version of the method, by the smaller and the greater id of each pair.
     #[doc(hidden)]
     pub fn duplicate_verdicts(&self, version: u32) -> Result<HashMap<(TrackId, TrackId), bool>> {
@@ -18,7 +20,9 @@ impl Library {
         });
         self.sql(found)
     }
+}
 
+impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     /// Stores the verdict on a pair, replacing the former one. It is deleted with either track.
     #[doc(hidden)]
     pub fn remember_duplicate(

@@ -1,10 +1,12 @@
 //! Tags that voisin wrote into files, with what was there before, so that a run can be taken back.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use rusqlite::OptionalExtension as _;
 
+use super::parts::TagTable;
 use super::{Library, Result, now, paths};
 
 /// Values of tags by the tag's name.
@@ -71,7 +73,7 @@ pub struct TagRun {
     pub files: u64,
 }
 
-impl Library {
+impl<L: Deref<Target = Library>> TagTable<L> {
     /// Runs of which something can be taken back, the last one first.
     #[doc(hidden)]
     pub fn tag_runs(&self) -> Result<Vec<TagRun>> {
@@ -113,7 +115,9 @@ impl Library {
             .and_then(|mut statement| statement.query_row((run, path), written).optional());
         self.sql(found)
     }
+}
 
+impl<L: DerefMut<Target = Library>> TagTable<L> {
     /// Notes what is about to be written into a file, in place of what was noted of it in this run.
     #[doc(hidden)]
     pub fn record_written(&mut self, run: i64, written: &WrittenTags) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Who answers: chosen once, then asked about every track of a run.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::RETRAIN_SHARE;
@@ -11,6 +12,7 @@ use super::kept_labels::NearLabels;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::lacking::Lacking;
 use super::vote::{Voters, vote_options};
+use crate::parts::EngineGenres;
 use crate::seed::stacked;
 use crate::{Embedder, Engine, EngineError, Seed};
 use voisin_base::remedy::Remedy;
@@ -26,7 +28,7 @@ use voisin_library::{Library, OpenMode};
 /// How tracks are classified.
 #[derive(Debug, Clone, Default)]
 pub struct ClassifyOptions {
-    /// Where labels come from; `None`: as [`Engine::label_source`] says.
+    /// Where labels come from; `None`: as [`EngineGenres::label_source`](crate::EngineGenres::label_source) says.
     pub labels: Option<LabelSource>,
     /// Let so many neighbours vote, without the trained head. `None`: the head answers where there is one.
     pub neighbours: Option<usize>,
@@ -116,7 +118,9 @@ impl GenreNews {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NoHead(labels) => Some(train_on(labels.as_ref())),
-            Self::OtherLabels { asked, .. } => Some(train_on(Some(asked))),
+            Self::OtherLabels {
+                asked: requested, ..
+            } => Some(train_on(Some(requested))),
             Self::UnusableHead(error) => error.remedy(),
             Self::FirstGuess(_) | Self::Nobody { .. } => Some(Remedy::GiveGenres),
             _ => None,
@@ -147,9 +151,12 @@ impl std::fmt::Display for GenreNews {
                 100.0 * share
             ),
             Self::UnusableHead(error) => write!(f, "{error}; until then the neighbours vote alone"),
-            Self::OtherLabels { asked, trained } => write!(
+            Self::OtherLabels {
+                asked: requested,
+                trained,
+            } => write!(
                 f,
-                "the trained head knows labels from {trained}, not from {asked}: the neighbours vote alone"
+                "the trained head knows labels from {trained}, not from {requested}: the neighbours vote alone"
             ),
             Self::LabelsChanged { share, outcome } => {
                 write!(
@@ -335,7 +342,7 @@ impl Labelled {
         options: &ClassifyOptions,
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Result<Self, LabelCount>, EngineError> {
-        let head = match engine.genre_head() {
+        let head = match engine.genres().genre_head() {
             Ok(head) => head,
             Err(error @ EngineError::EmptyLibrary { .. }) => return Err(error),
             Err(error) => {
@@ -347,7 +354,7 @@ impl Labelled {
         let source = options
             .labels
             .clone()
-            .unwrap_or_else(|| engine.label_source());
+            .unwrap_or_else(|| engine.genres().label_source());
         if head.is_none()
             && !options.all
             && options.is_usual_vote(&source)
@@ -356,7 +363,7 @@ impl Labelled {
             tell(GenreNews::NoHead(options.labels.clone()));
             return Ok(Ok(Self::near(near, options)));
         }
-        let tracks = match engine.labelled_tracks(&source, &GroupBy::Artist) {
+        let tracks = match engine.genres().labelled_tracks(&source, &GroupBy::Artist) {
             Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
         };
@@ -428,7 +435,7 @@ impl Labelled {
         options: &ClassifyOptions,
         mut tell: impl FnMut(GenreNews),
     ) -> Result<Self, EngineError> {
-        let among = engine.taxonomy()?.named(&options.among);
+        let among = engine.genres().taxonomy()?.named(&options.among);
         let count = tracks.label_count(&among);
         let is_limited = !among.is_empty();
         let lacking = if is_limited {
@@ -505,6 +512,7 @@ impl Labelled {
         match &self.voters {
             Voters::All(tracks) => Ok(tracks.seeds()),
             Voters::Near(_) => Ok(engine
+                .genres()
                 .labelled_tracks(&LabelSource::Tags, &GroupBy::Track)?
                 .seeds()),
         }
@@ -527,8 +535,9 @@ impl Labelled {
         let groups: Vec<Option<usize>> = seeds.iter().map(group).collect();
         let vectors = stacked(&seeds, self.voters.dimension())?;
         // a label is its owner's word that it is music
-        let steady =
-            |(seed, group): (&Seed, &Option<usize>)| Ok(group.is_none() && engine.is_steady(seed)?);
+        let steady = |(seed, group): (&Seed, &Option<usize>)| {
+            Ok(group.is_none() && engine.genres().is_steady(seed)?)
+        };
         let steady: Vec<bool> = seeds
             .iter()
             .zip(&groups)
@@ -607,7 +616,7 @@ impl Labelled {
     }
 }
 
-impl Engine {
+impl<L: Deref<Target = Engine>> EngineGenres<L> {
     /// Whether a track never changes, as a tone or noise: by its sound, or by the windows that the library has.
     pub fn is_steady(&self, seed: &Seed) -> Result<bool, EngineError> {
         match (seed.is_steady, seed.track) {
@@ -617,7 +626,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn is_track_steady(&self, track: TrackId) -> Result<bool, EngineError> {
+    /// Whether a track of the library never changes.
+    pub fn is_track_steady(&self, track: TrackId) -> Result<bool, EngineError> {
         Ok(self
             .library
             .windows(track)?

@@ -1,10 +1,12 @@
 //! The trained genre head of a library: made, kept, renewed, and asked.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use super::answer::{Finding, GenreAnswer};
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::vote::Voters;
+use crate::parts::EngineGenres;
 use crate::seed::stacked;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::{SAME_RECORDING, TrackId};
@@ -41,7 +43,7 @@ impl GenreHead {
     }
 }
 
-impl Engine {
+impl<L: Deref<Target = Engine>> EngineGenres<L> {
     /// Where the trained head is kept.
     pub fn genre_model_path(&self) -> PathBuf {
         self.library().dir().join(GENRE_MODEL_FILE)
@@ -56,48 +58,6 @@ impl Engine {
         let source = source.absolute();
         let tracks = self.labelled_tracks(&source, &GroupBy::Artist)?;
         Ok((self.fit_genre(&tracks, &source, options)?, tracks))
-    }
-
-    fn fit_genre(
-        &self,
-        tracks: &LabelledTracks,
-        source: &LabelSource,
-        options: &FitOptions,
-    ) -> Result<GenreHead, EngineError> {
-        let fingerprint = self.model()?.fingerprint;
-        let (model, _) = GenreModel::fit(&tracks.set(), options)?;
-        let mut provenance = Provenance::new(
-            &fingerprint,
-            &source.to_string(),
-            &tracks.ids,
-            &tracks.labels,
-        );
-        let min_tracks = options.min_tracks;
-        let folds = options.folds;
-        let seed = options.seed;
-        provenance.recipe = Some(Recipe {
-            min_tracks,
-            folds,
-            seed,
-        });
-        model.save(&self.genre_model_path(), &provenance)?;
-        Ok(GenreHead { model, provenance })
-    }
-
-    /// Trains a head again on today's labels, as it was asked for the first time.
-    ///
-    /// - `tracks`: with the labels of the head's source
-    pub(super) fn retrain_genre(
-        &self,
-        head: &GenreHead,
-        tracks: &LabelledTracks,
-    ) -> Result<GenreHead, EngineError> {
-        let mut options = FitOptions::default();
-        if let Some(recipe) = head.provenance.recipe {
-            (options.min_tracks, options.folds) = (recipe.min_tracks, recipe.folds);
-            options.seed = recipe.seed;
-        }
-        self.fit_genre(tracks, &head.source(), &options)
     }
 
     /// Trains a head again, as it was asked for the first time: after a change of the model, whose vectors it read.
@@ -120,6 +80,50 @@ impl Engine {
             model.save(&path, &provenance)?;
         }
         Ok(Some(GenreHead { model, provenance }))
+    }
+}
+
+impl Engine {
+    fn fit_genre(
+        &self,
+        tracks: &LabelledTracks,
+        source: &LabelSource,
+        options: &FitOptions,
+    ) -> Result<GenreHead, EngineError> {
+        let fingerprint = self.model()?.fingerprint;
+        let (model, _) = GenreModel::fit(&tracks.set(), options)?;
+        let mut provenance = Provenance::new(
+            &fingerprint,
+            &source.to_string(),
+            &tracks.ids,
+            &tracks.labels,
+        );
+        let min_tracks = options.min_tracks;
+        let folds = options.folds;
+        let seed = options.seed;
+        provenance.recipe = Some(Recipe {
+            min_tracks,
+            folds,
+            seed,
+        });
+        model.save(&self.genres().genre_model_path(), &provenance)?;
+        Ok(GenreHead { model, provenance })
+    }
+
+    /// Trains a head again on today's labels, as it was asked for the first time.
+    ///
+    /// - `tracks`: with the labels of the head's source
+    pub(super) fn retrain_genre(
+        &self,
+        head: &GenreHead,
+        tracks: &LabelledTracks,
+    ) -> Result<GenreHead, EngineError> {
+        let mut options = FitOptions::default();
+        if let Some(recipe) = head.provenance.recipe {
+            (options.min_tracks, options.folds) = (recipe.min_tracks, recipe.folds);
+            options.seed = recipe.seed;
+        }
+        self.fit_genre(tracks, &head.source(), &options)
     }
 
     /// Names the genres of tracks by the trained head and the labelled tracks of today.

@@ -54,9 +54,9 @@ impl KeptLabels {
     /// Of nothing that was damaged.
     fn is_whole(&self) -> bool {
         let in_order = self.genres.is_sorted_by(|a, b| a.1 < b.1);
-        let known = |own: &[usize]| !own.is_empty() && own.iter().all(|&at| at < self.genres.len());
+        let known = |set: &[usize]| !set.is_empty() && set.iter().all(|&at| at < self.genres.len());
         in_order
-            && self.sets.iter().all(|(own, _)| known(own))
+            && self.sets.iter().all(|(set, _)| known(set))
             && self.groups.len() == self.familiarity.reference.len()
     }
 
@@ -97,12 +97,12 @@ impl NearLabels {
         let named = kept
             .sets
             .iter()
-            .map(|(own, count)| (own.iter().map(|&at| &genres[at]), *count));
+            .map(|(set, count)| (set.iter().map(|&at| &genres[at]), *count));
         let priors = Priors::of_sets(named);
         let sets: BTreeMap<&[usize], usize> = kept
             .sets
             .iter()
-            .map(|(own, count)| (own.as_slice(), *count))
+            .map(|(set, count)| (set.as_slice(), *count))
             .collect();
         let nesting = Nesting::of_sets(genres.clone(), &sets);
         let dimension = engine.model()?.dimension;
@@ -133,7 +133,7 @@ impl NearLabels {
             genres.iter().cloned().collect(),
             BTreeSet::from_iter(sounding),
         )?;
-        let taxonomy = engine.taxonomy()?;
+        let taxonomy = engine.genres().taxonomy()?;
         let source = LabelSource::Tags;
         let count = kept.count;
         Ok(Self {
@@ -168,11 +168,7 @@ pub(super) struct MetTracks<'a> {
 
 impl<'a> MetTracks<'a> {
     pub(super) fn new(engine: &Engine, near: &'a NearLabels) -> Result<Self, EngineError> {
-        let labeller = Labeller::new(
-            &near.taxonomy,
-            &near.source,
-            engine.library().hand_labels()?,
-        )?;
+        let labeller = Labeller::new(&near.taxonomy, &near.source, engine.library())?;
         Ok(Self {
             near,
             labeller,
@@ -219,7 +215,7 @@ impl Engine {
             return Ok(None);
         }
         self.space()?;
-        let text = self.library.setting(&self.name_of_kept()?)?;
+        let text = self.library.settings().setting(&self.name_of_kept()?)?;
         let kept = text.and_then(|text| serde_json::from_str::<KeptLabels>(&text).ok());
         let now = self.labels_now()?;
         let kept = kept.filter(|kept| kept.is_whole() && kept.is_current(&now));
@@ -228,7 +224,7 @@ impl Engine {
 
     fn name_of_kept(&self) -> Result<String, EngineError> {
         let fingerprint = &self.model()?.fingerprint;
-        Ok(match self.library.person()? {
+        Ok(match self.library.settings().person()? {
             Person::Artist => format!("labels.{fingerprint}"),
             Person::Composer => format!("labels.composer.{fingerprint}"),
         })
@@ -241,7 +237,7 @@ impl Engine {
             space: self.stamp.model_fingerprint.clone(),
             generation: status.generation,
             tracks: status.vectors,
-            totals: self.library.label_totals()?,
+            totals: self.library.labels().label_totals()?,
             tables: self.genre_tables(),
             count: LabelCount::default(),
             genres: Vec::new(),
@@ -275,12 +271,12 @@ impl Engine {
         let genres: BTreeSet<&Genre> = tracks.labels.iter().flatten().collect();
         let genres: Vec<&Genre> = genres.into_iter().collect();
         let mut sets: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
-        for own in tracks.labels.iter().filter(|own| !own.is_empty()) {
-            let own: BTreeSet<usize> = own
+        for labels in tracks.labels.iter().filter(|labels| !labels.is_empty()) {
+            let labels: BTreeSet<usize> = labels
                 .iter()
                 .filter_map(|genre| genres.binary_search(&genre).ok())
                 .collect();
-            *sets.entry(own.into_iter().collect()).or_default() += 1;
+            *sets.entry(labels.into_iter().collect()).or_default() += 1;
         }
         let measured = familiarity.measured().clone();
         let reference = self.library.tracks_by_id(&measured.reference)?;
@@ -299,7 +295,10 @@ impl Engine {
         // Where it cannot be kept it is worked out again next time.
         let text = serde_json::to_string(&kept).unwrap_or_default();
         let name = self.name_of_kept()?;
-        self.library.set_setting(&name, Some(&text)).ok();
+        self.library
+            .settings_mut()
+            .set_setting(&name, Some(&text))
+            .ok();
         Ok(())
     }
 }
@@ -396,14 +395,20 @@ mod tests {
         let content = library.tracks_by_id(&[voter.track]).unwrap()[0]
             .audio
             .content;
-        library.set_labels(&[content], Some("Zeuhl")).unwrap();
+        library
+            .labels_mut()
+            .set_labels(&[content], Some("Zeuhl"))
+            .unwrap();
         let (is_near, after) = asked(dir.path());
         assert!(is_near);
         assert_eq!(voters_of(&after[1])[0].genres, [Genre::plain("Zeuhl")]);
 
         // One in twenty: what is kept no longer stands for the library.
         let contents: Vec<_> = (20..40).map(|seed| new(seed).audio.content).collect();
-        library.set_labels(&contents, Some("Zeuhl")).unwrap();
+        library
+            .labels_mut()
+            .set_labels(&contents, Some("Zeuhl"))
+            .unwrap();
         let (is_near, whole) = asked(dir.path());
         let (again, near) = asked(dir.path());
         assert!(!is_near && again);
@@ -417,7 +422,7 @@ mod tests {
         asked(dir.path());
         let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
         let name = format!("labels.{}", library.model().unwrap().unwrap().fingerprint);
-        let text = library.setting(&name).unwrap().unwrap();
+        let text = library.settings().setting(&name).unwrap().unwrap();
         let kept: KeptLabels = serde_json::from_str(&text).unwrap();
         let at = kept.genres.len();
         for damaged in [
@@ -428,7 +433,10 @@ mod tests {
             })
             .unwrap(),
         ] {
-            library.set_setting(&name, Some(&damaged)).unwrap();
+            library
+                .settings_mut()
+                .set_setting(&name, Some(&damaged))
+                .unwrap();
             assert!(!asked(dir.path()).0);
             assert!(asked(dir.path()).0, "it was worked out anew and kept");
         }

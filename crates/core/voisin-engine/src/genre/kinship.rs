@@ -1,10 +1,12 @@
 //! How the library's genres are related, and which tracks bear a label that looks wrong.
 
 use super::{GroupBy, LabelSource};
+use crate::parts::EngineGenres;
 use crate::{Engine, EngineError};
+use std::ops::Deref;
 use voisin_learn::genre::{FitOptions, Kinship, KinshipOptions, Suspect, kinship, suspects};
 
-impl Engine {
+impl<L: Deref<Target = Engine>> EngineGenres<L> {
     /// Measures how near the genres of the library lie, by the vectors of their tracks.
     ///
     /// Tracks of one artist never count as each other's neighbours.

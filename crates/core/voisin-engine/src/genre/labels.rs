@@ -1,6 +1,7 @@
 //! Labelled tracks of a library: genres from tags, folders or a file, and who belongs together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -8,13 +9,15 @@ use ndarray::Array2;
 
 use super::evidence::Evidence;
 use super::path_table::PathTable;
+use crate::mix::album_of;
+use crate::parts::EngineGenres;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::cue;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_learn::genre::{
     Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter,
 };
-use voisin_library::{LibraryError, Track, fold};
+use voisin_library::{Library, LibraryError, Track, fold};
 
 /// Name of a user's own synonyms inside a library's folder.
 pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
@@ -189,14 +192,9 @@ pub(super) fn artist_group(track: &Track) -> String {
         .map_or_else(|| album_group(track), |artist| fold(artist))
 }
 
-/// The album, by whoever is on it; the track itself where none is named.
+/// The album; the track itself where none is named.
 fn album_group(track: &Track) -> String {
-    let Some(album) = track.album() else {
-        return group_of_one(track);
-    };
-    let people = track.people();
-    let artist = people.first().copied().map(fold).unwrap_or_default();
-    format!("{artist}\0{}", fold(album))
+    album_of(track).unwrap_or_else(|| group_of_one(track))
 }
 
 /// NUL cannot stand in a tag or a path, so a track of its own never meets another.
@@ -242,7 +240,7 @@ impl LabelledTracks {
         GenreError::check_among(among, known.into_iter())?;
         self.labels
             .iter_mut()
-            .for_each(|own| own.retain(|genre| among.contains(genre)));
+            .for_each(|genres| genres.retain(|genre| among.contains(genre)));
         Ok(())
     }
 
@@ -257,7 +255,11 @@ impl LabelledTracks {
     /// How much is labelled with these genres; none: with any.
     pub(super) fn label_count(&self, among: &[Genre]) -> LabelCount {
         let is_allowed = |genre: &&Genre| among.is_empty() || among.contains(genre);
-        LabelCount::of(self.labels.iter().map(|own| own.iter().filter(is_allowed)))
+        LabelCount::of(
+            self.labels
+                .iter()
+                .map(|genres| genres.iter().filter(is_allowed)),
+        )
     }
 }
 
@@ -274,17 +276,17 @@ impl<'a> Labeller<'a> {
     pub(super) fn new(
         taxonomy: &'a Taxonomy,
         source: &'a LabelSource,
-        by_hand: HashMap<ContentId, String>,
+        library: &Library,
     ) -> Result<Self, EngineError> {
         let table = match source {
-            LabelSource::File(file) => Some(PathTable::read(file, "genre")?),
+            LabelSource::File(file) => Some(PathTable::of_library(file, "genre", library)?),
             LabelSource::Tags | LabelSource::Folder => None,
         };
         Ok(Self {
             taxonomy,
             source,
             table,
-            by_hand,
+            by_hand: library.labels().hand_labels()?,
         })
     }
 
@@ -341,7 +343,7 @@ fn paths(track: &Track) -> impl Iterator<Item = &Path> {
     files.chain(track.files.is_empty().then_some(track.path.as_path()))
 }
 
-impl Engine {
+impl<L: Deref<Target = Engine>> EngineGenres<L> {
     /// How genres are spelt: what comes with voisin, and the synonyms in the library's folder if there are any.
     pub fn taxonomy(&self) -> Result<Taxonomy, EngineError> {
         let [synonyms, hierarchy] =
@@ -362,7 +364,7 @@ impl Engine {
     /// Where this library's labels come from: as it was set; where nobody did, from where the trained head has them, or
     /// from the tags if there is none.
     pub fn label_source(&self) -> LabelSource {
-        if let Ok(Some(source)) = self.library.setting(SOURCE_SETTING) {
+        if let Ok(Some(source)) = self.library.settings().setting(SOURCE_SETTING) {
             let Ok(source) = source.parse();
             return source;
         }
@@ -372,50 +374,26 @@ impl Engine {
         }
     }
 
-    /// Sets where this library's labels come from, for all that speaks of genres.
-    pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
-        let source = source.absolute();
-        let text = match &source {
-            LabelSource::File(path) => {
-                path.to_str()
-                    .map(str::to_owned)
-                    .ok_or_else(|| EngineError::Table {
-                        path: path.clone(),
-                        line: 0,
-                        problem: "expected a path in UTF-8, since the library remembers it".into(),
-                    })?
-            }
-            named => named.to_string(),
-        };
-        Ok(self.library.set_setting(SOURCE_SETTING, Some(&text))?)
-    }
-
-    /// Calls `visit` with each track and its genres, one in memory at a time; returns how many lines of a label file
-    /// named no file of the library.
-    pub(crate) fn for_each_labelled(
-        &self,
-        source: &LabelSource,
-        mut visit: impl FnMut(Track, Vec<Genre>) -> Result<(), LibraryError>,
-    ) -> Result<usize, EngineError> {
-        let taxonomy = self.taxonomy()?;
-        let mut labeller = Labeller::new(&taxonomy, source, self.library.hand_labels()?)?;
-        self.library.for_each_track(|track| {
-            let genres = labeller.genres(&track);
-            visit(track, genres)
-        })?;
-        labeller.finish()
-    }
-
     /// The genres of some tracks, as the library's label source has them; by their tags where that cannot be read.
     pub fn genres_of(&self, tracks: &[Track]) -> Result<Vec<Vec<Genre>>, EngineError> {
         let taxonomy = self.taxonomy()?;
         let source = self.label_source();
-        let by_hand = self.library.hand_labels()?;
-        let mut labeller = match Labeller::new(&taxonomy, &source, by_hand.clone()) {
+        let mut labeller = match Labeller::new(&taxonomy, &source, &self.library) {
             Ok(labeller) => labeller,
-            Err(_) => Labeller::new(&taxonomy, &LabelSource::Tags, by_hand)?,
+            Err(_) => Labeller::new(&taxonomy, &LabelSource::Tags, &self.library)?,
         };
         Ok(tracks.iter().map(|track| labeller.genres(track)).collect())
+    }
+
+    /// Those of some tracks that are speech.
+    pub(crate) fn speech_of(&self, tracks: &[Track]) -> Result<HashSet<TrackId>, EngineError> {
+        let genres = self.genres_of(tracks)?;
+        self.speech(
+            tracks
+                .iter()
+                .zip(&genres)
+                .map(|(track, genres)| (track.id, genres.as_slice())),
+        )
     }
 
     /// The genres that tracks have, as the library's label source has them.
@@ -440,7 +418,7 @@ impl Engine {
         group_by: &GroupBy,
     ) -> Result<LabelledTracks, EngineError> {
         let mut group_table = match group_by {
-            GroupBy::File(file) => Some(PathTable::read(file, "group")?),
+            GroupBy::File(file) => Some(PathTable::of_library(file, "group", &self.library)?),
             _ => None,
         };
         let vectors = self.library.vectors()?;
@@ -509,6 +487,47 @@ impl Engine {
             facts,
             unmatched,
         })
+    }
+}
+
+impl<L: DerefMut<Target = Engine>> EngineGenres<L> {
+    /// Sets where this library's labels come from, for all that speaks of genres.
+    pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
+        let source = source.absolute();
+        let text = match &source {
+            LabelSource::File(path) => {
+                path.to_str()
+                    .map(str::to_owned)
+                    .ok_or_else(|| EngineError::Table {
+                        path: path.clone(),
+                        line: 0,
+                        problem: "expected a path in UTF-8, since the library remembers it".into(),
+                    })?
+            }
+            named => named.to_string(),
+        };
+        Ok(self
+            .library
+            .settings_mut()
+            .set_setting(SOURCE_SETTING, Some(&text))?)
+    }
+}
+
+impl Engine {
+    /// Calls `visit` with each track and its genres, one in memory at a time; returns how many lines of a label file
+    /// named no file of the library.
+    pub(crate) fn for_each_labelled(
+        &self,
+        source: &LabelSource,
+        mut visit: impl FnMut(Track, Vec<Genre>) -> Result<(), LibraryError>,
+    ) -> Result<usize, EngineError> {
+        let taxonomy = self.genres().taxonomy()?;
+        let mut labeller = Labeller::new(&taxonomy, source, &self.library)?;
+        self.library.for_each_track(|track| {
+            let genres = labeller.genres(&track);
+            visit(track, genres)
+        })?;
+        labeller.finish()
     }
 }
 

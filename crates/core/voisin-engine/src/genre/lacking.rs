@@ -1,10 +1,12 @@
 //! Genres that a library's labels lack, by the first guess from the model's tags.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Deref;
 
 use ndarray::Axis;
 
 use super::labels::LabelledTracks;
+use crate::parts::EngineGenres;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::TrackId;
 use voisin_encoder::TagLayer;
@@ -49,7 +51,7 @@ impl Lacking {
             .into_iter()
             .filter_map(|(id, guess)| Some((tracks.row(id)?, guess)))
             .collect();
-        let present = PresentGenres::new(&tracks.labels, &heard, engine.kin_styles()?);
+        let present = PresentGenres::new(&tracks.labels, &heard, engine.genres().kin_styles()?);
         Ok(Some(Self {
             genres,
             layer,
@@ -66,7 +68,7 @@ impl Lacking {
         let Some((genres, layer)) = heard_by(engine)? else {
             return Ok(None);
         };
-        let present = PresentGenres::known(labels, sounding, engine.kin_styles()?);
+        let present = PresentGenres::known(labels, sounding, engine.genres().kin_styles()?);
         Ok(Some(Self {
             genres,
             layer,
@@ -87,7 +89,7 @@ impl Lacking {
     ) -> Result<Vec<Option<GenreShare>>, EngineError> {
         let stored: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         let stored = guesses(engine, &self.genres, &self.layer, &stored)?;
-        let of = |seed: &Seed| {
+        let guess_of_seed = |seed: &Seed| {
             let listened = || {
                 let mean = seed.windows.as_ref()?.mean_axis(Axis(0))?;
                 Some(guess(&self.genres, &self.layer.logits(&mean.to_vec())))
@@ -102,7 +104,7 @@ impl Lacking {
                     .and_then(|guess| self.present.lacking(&guess)),
             })
         };
-        seeds.iter().map(of).collect()
+        seeds.iter().map(guess_of_seed).collect()
     }
 }
 
@@ -115,13 +117,40 @@ fn heard_by(engine: &Engine) -> Result<Option<(DefaultGenres, TagLayer)>, Engine
     Ok(layer.map(|layer| (genres, layer)))
 }
 
-impl Engine {
+impl<L: Deref<Target = Engine>> EngineGenres<L> {
     /// Families of kin genres, with the library's own.
     #[doc(hidden)]
     pub fn kin_styles(&self) -> Result<KinStyles, EngineError> {
         Ok(KinStyles::with_user_file(
             &self.library().dir().join(KIN_FILE),
         )?)
+    }
+
+    /// Which of some tracks are speech: by a genre of that kin, or where they have no genre by a first guess.
+    ///
+    /// - `tracks`: with their genres, as the label source has them
+    pub fn speech<'a>(
+        &self,
+        tracks: impl IntoIterator<Item = (TrackId, &'a [Genre])>,
+    ) -> Result<HashSet<TrackId>, EngineError> {
+        let kin = self.kin_styles()?;
+        let mut speech = HashSet::new();
+        let mut unlabelled = Vec::new();
+        for (track, genres) in tracks {
+            if genres.is_empty() {
+                unlabelled.push(track);
+            } else if genres.iter().any(|genre| kin.is_speech(genre)) {
+                speech.insert(track);
+            }
+        }
+        if !unlabelled.is_empty()
+            && let Some((genres, layer)) = heard_by(self)?
+        {
+            let heard = guesses(self, &genres, &layer, &unlabelled)?;
+            let heard = heard.into_iter().filter(|(_, guess)| guess.is_speech());
+            speech.extend(heard.map(|(track, _)| track));
+        }
+        Ok(speech)
     }
 }
 

@@ -42,13 +42,13 @@ impl Engine {
 
     /// All that decides what fits a filter; `None` where that is in files of anybody's, or in a model.
     fn filter_state(&self, filter: &TrackFilter) -> Result<Option<FilterState>, EngineError> {
-        let source = self.label_source();
+        let source = self.genres().label_source();
         if !filter.words.is_empty() || matches!(source, LabelSource::File(_)) {
             return Ok(None);
         }
         let tables = self.genre_tables();
         Ok(Some(FilterState {
-            library: self.library.state()?,
+            library: self.library.changes().state()?,
             source: source.to_string(),
             tables,
         }))
@@ -75,10 +75,10 @@ impl Engine {
         if filter.genres.is_empty() && filter.exclude_genres.is_empty() {
             return Ok(fitting);
         }
-        let taxonomy = self.taxonomy()?;
+        let taxonomy = self.genres().taxonomy()?;
         let [wanted, unwanted] =
             [&filter.genres, &filter.exclude_genres].map(|names| taxonomy.named(names));
-        let source = self.label_source();
+        let source = self.genres().label_source();
         let tagged = match source {
             LabelSource::Tags => self.tagged(&taxonomy, &wanted, &unwanted)?,
             _ => None,
@@ -101,7 +101,7 @@ impl Engine {
         let mut met = Vec::new();
         let mut set = BTreeSet::new();
         self.for_each_labelled(source, |track, genres| {
-            let has = |asked: &[Genre]| genres.iter().any(|genre| asked.contains(genre));
+            let has = |some: &[Genre]| genres.iter().any(|genre| some.contains(genre));
             if (wanted.is_empty() || has(wanted)) && !has(unwanted) {
                 set.insert(track.id);
             }
@@ -121,14 +121,14 @@ impl Engine {
         wanted: &[Genre],
         unwanted: &[Genre],
     ) -> Result<Option<BTreeSet<TrackId>>, EngineError> {
-        let texts = self.library.genre_texts()?;
+        let texts = self.library.lookup().genre_texts()?;
         let named: Vec<(&str, Vec<Genre>)> = texts
             .iter()
             .map(|text| (text.as_str(), taxonomy.parse(&[text])))
             .collect();
         let mut by_hand: Vec<(TrackId, Vec<Genre>)> = Vec::new();
-        for (content, text) in self.library.hand_labels()? {
-            let track = self.library.find_by_content(&content)?;
+        for (content, text) in self.library.labels().hand_labels()? {
+            let track = self.library.files().find_by_content(&content)?;
             by_hand.extend(track.map(|track| (track, taxonomy.parse(&[text]))));
         }
         let known: BTreeSet<&Genre> = named
@@ -144,12 +144,11 @@ impl Engine {
         {
             return Ok(None);
         }
-        let tracks_of = |asked: &[Genre]| {
-            let has = |(_, genres): &&(&str, Vec<Genre>)| {
-                genres.iter().any(|genre| asked.contains(genre))
-            };
+        let tracks_of = |some: &[Genre]| {
+            let has =
+                |(_, genres): &&(&str, Vec<Genre>)| genres.iter().any(|genre| some.contains(genre));
             let texts: Vec<&str> = named.iter().filter(has).map(|(text, _)| *text).collect();
-            self.library.tracks_with_genres(&texts)
+            self.library.lookup().tracks_with_genres(&texts)
         };
         let mut set: BTreeSet<TrackId> = if wanted.is_empty() {
             self.library.track_ids()?.into_iter().collect()
@@ -161,7 +160,7 @@ impl Engine {
             set.retain(|track| !out.contains(*track));
         }
         for (track, genres) in by_hand {
-            let has = |asked: &[Genre]| genres.iter().any(|genre| asked.contains(genre));
+            let has = |some: &[Genre]| genres.iter().any(|genre| some.contains(genre));
             if (wanted.is_empty() || has(wanted)) && !has(unwanted) {
                 set.insert(track);
             } else {
@@ -206,6 +205,7 @@ mod tests {
         let mut other =
             voisin_library::Library::open(dir.path(), voisin_library::OpenMode::ReadWrite).unwrap();
         other
+            .labels_mut()
             .set_labels(&[new(2, "").audio.content], Some("Jazz"))
             .unwrap();
         assert_eq!(found(&engine), [1, 2, 3]);
@@ -257,13 +257,15 @@ mod tests {
         second.file.path = "/m/other.ogg".into();
         second.tags.genres = vec!["Polka".into()];
         library
+            .files_mut()
             .attach_file(TrackId(1), &second.file, &second.tags)
             .unwrap();
         library
+            .labels_mut()
             .set_labels(&[track(6, vec![0.6, 0.8], 0).audio.content], Some("Techno"))
             .unwrap();
         let engine = Engine::from_library(library);
-        let taxonomy = engine.taxonomy().unwrap();
+        let taxonomy = engine.genres().taxonomy().unwrap();
         let named = |names: &[&str]| {
             taxonomy.named(
                 &names

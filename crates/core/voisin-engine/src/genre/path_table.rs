@@ -8,7 +8,7 @@ use crate::EngineError;
 use voisin_base::regular_file;
 use voisin_base::text::count;
 use voisin_library::scan::playlist::path_in_table;
-use voisin_library::stored_path;
+use voisin_library::{Library, PathLookup, stored_path};
 
 /// Bytes of a table.
 const LARGEST: u64 = 1 << 30;
@@ -22,11 +22,13 @@ pub(super) struct PathTable {
     /// In lower case.
     mbids: HashMap<String, Vec<usize>>,
     values: Vec<String>,
+    /// The path of each line, where it has one.
+    paths: Vec<Option<PathBuf>>,
     used: Vec<bool>,
 }
 
 impl PathTable {
-    pub(super) fn read(file: &Path, column: &str) -> Result<Self, EngineError> {
+    fn read(file: &Path, column: &str) -> Result<Self, EngineError> {
         let problem = |line: u64, problem: String| EngineError::Table {
             path: file.to_owned(),
             line,
@@ -79,6 +81,7 @@ impl PathTable {
             endings: HashMap::new(),
             mbids: HashMap::new(),
             values: Vec::new(),
+            paths: Vec::new(),
             used: Vec::new(),
         };
         for record in reader.records() {
@@ -100,6 +103,9 @@ impl PathTable {
             let at = table.values.len();
             table.values.push(value.to_owned());
             table.used.push(false);
+            table
+                .paths
+                .push((!path.is_empty()).then(|| path_in_table(path)));
             if !mbid.is_empty() {
                 table
                     .mbids
@@ -107,10 +113,9 @@ impl PathTable {
                     .or_default()
                     .push(at);
             }
-            if path.is_empty() {
+            let Some(path) = &table.paths[at] else {
                 continue;
-            }
-            let path = &path_in_table(path);
+            };
             let dotted = path.starts_with(".") || path.starts_with("..");
             if path.is_absolute() || dotted {
                 let folder = file.parent().unwrap_or(Path::new(""));
@@ -130,6 +135,40 @@ impl PathTable {
         Ok(table)
     }
 
+    /// As [`read`](Self::read); lines that name no file of the library as they stand name the file that they mean.
+    pub(super) fn of_library(
+        file: &Path,
+        column: &str,
+        library: &Library,
+    ) -> Result<Self, EngineError> {
+        let mut table = Self::read(file, column)?;
+        let mut is_there = vec![false; table.values.len()];
+        for (path, _) in library.files().paths_of_tracks()? {
+            table.lines_of(&path).for_each(|at| is_there[at] = true);
+        }
+        let mut lookup = PathLookup::new(library);
+        for (at, path) in table.paths.iter().enumerate() {
+            if let Some(path) = path.as_ref().filter(|_| !is_there[at])
+                && let Some(meant) = lookup.file(path)?
+            {
+                table.exact.entry(meant).or_default().push(at);
+            }
+        }
+        Ok(table)
+    }
+
+    /// The lines that name a file.
+    fn lines_of<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = usize> + 'a {
+        let exact = self.exact.get(path).into_iter().flatten().copied();
+        let endings = path.file_name().and_then(|name| self.endings.get(name));
+        let endings = endings.into_iter().flatten();
+        exact.chain(
+            endings
+                .filter(|(end, _)| path.ends_with(end))
+                .map(|(_, at)| *at),
+        )
+    }
+
     /// The values of the lines that name a track, by a file of it or by its recording at `MusicBrainz`, in the order of the
     /// lines.
     pub(super) fn of<'a>(
@@ -140,17 +179,7 @@ impl PathTable {
         let of_mbid = mbid.and_then(|mbid| self.mbids.get(&mbid.to_ascii_lowercase()));
         let mut found: Vec<usize> = of_mbid.cloned().unwrap_or_default();
         for path in files {
-            found.extend(self.exact.get(path).into_iter().flatten());
-            let endings = path
-                .file_name()
-                .and_then(|name| self.endings.get(name))
-                .into_iter()
-                .flatten();
-            found.extend(
-                endings
-                    .filter(|(end, _)| path.ends_with(end))
-                    .map(|(_, at)| *at),
-            );
+            found.extend(self.lines_of(path));
         }
         found.sort_unstable();
         found.dedup();
@@ -188,6 +217,7 @@ impl PathTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use voisin_library::testing::{library, track};
 
     #[test]
     fn paths_of_a_table_match_whole_parts_from_the_end() {
@@ -228,6 +258,29 @@ mod tests {
             error.ends_with("line 3: expected text in UTF-8, found other bytes"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn paths_of_another_machine_name_the_files_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut library = library(folder.path(), 2);
+        let mut paths = Vec::new();
+        for (seed, name) in ["/m/Björk/Début/01.mp3", "/m/Kino/Début/01.mp3"]
+            .iter()
+            .enumerate()
+        {
+            let mut new = track(seed as u64, vec![1.0, 0.0], 0);
+            new.file.path = PathBuf::from(name);
+            library.insert_track(&new).unwrap();
+            paths.push(new.file.path);
+        }
+        let file = folder.path().join("labels.csv");
+        let text = "path,genre\nD:\\Musik\\Björk\\DÉBUT\\01.mp3,Pop\n/n/Nobody/Début/01.mp3,Two are meant\n/m/Kino/Début/01.mp3,Rock\n";
+        std::fs::write(&file, text).unwrap();
+        let mut table = PathTable::of_library(&file, "genre", &library).unwrap();
+        assert_eq!(table.of([&*paths[0]], None), ["Pop"]);
+        assert_eq!(table.of([&*paths[1]], None), ["Rock"]);
+        assert_eq!(table.unused().unwrap(), 1);
     }
 
     #[test]

@@ -131,20 +131,19 @@ impl Engine {
                 .filter_map(|seed| seed.track),
         )?;
         let votes_here = |ballots: &Ballots, seed: &Seed, neighbor: &Neighbor| {
-            let Some(ballot) = ballots.of(neighbor.track) else {
+            let Some(ballot) = ballots.of(neighbor.id) else {
                 return false;
             };
             let own_group = seed
                 .track
                 .filter(|_| other_artists)
-                .and_then(|own| Some(ballots.of(own)?.group));
-            let itself =
-                seed.track == Some(neighbor.track) || is_same_recording(neighbor.similarity);
+                .and_then(|own_track| Some(ballots.of(own_track)?.group));
+            let itself = seed.track == Some(neighbor.id) || is_same_recording(neighbor.similarity);
             !ballot.genres.is_empty() && !itself && Some(ballot.group) != own_group
         };
         let found =
             self.search_until_all(vectors.view(), options.k, mode, None, |at, mut found| {
-                ballots.read(self, found.iter().map(|neighbor| neighbor.track))?;
+                ballots.read(self, found.iter().map(|neighbor| neighbor.id))?;
                 found.retain(|neighbor| votes_here(&ballots, &seeds[at], neighbor));
                 Ok(found)
             })?;
@@ -152,9 +151,9 @@ impl Engine {
             let neighbours: Vec<LabelledNeighbor> = found
                 .iter()
                 .filter_map(|neighbor| {
-                    let genres = ballots.of(neighbor.track)?.genres.to_vec();
+                    let genres = ballots.of(neighbor.id)?.genres.to_vec();
                     Some(LabelledNeighbor {
-                        track: neighbor.track,
+                        track: neighbor.id,
                         similarity: neighbor.similarity,
                         genres,
                     })

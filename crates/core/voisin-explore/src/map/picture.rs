@@ -283,18 +283,20 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
         top += bar + line;
     }
     let mut y = top + line / 2.0;
-    for category in drawn
-        .categories
-        .iter()
-        .filter(|category| category.count > 0 && !category.name.is_empty())
-    {
+    for category in lines(&drawn.categories) {
         if y + line / 2.0 > bottom {
             break;
         }
         scene.dot((left, y), size(7.0), category.colour, OPACITY);
         let mut name = one_line(&category.name);
         let room = (right - left - size(16.0)).max(40.0);
-        let with_count = |name: &str| format!("{name}  {}", category.count);
+        // Behind a name from right to left the count would stand on its other side.
+        let turn = if is_right_to_left(&name) {
+            "\u{200e}"
+        } else {
+            ""
+        };
+        let with_count = |name: &str| format!("{name}{turn}  {}", category.count);
         // cut by measured width: letters differ too much for a count
         while name.chars().count() > 4 && text_width(&with_count(&name), letters) > room {
             name = shorten(&name, name.chars().count() - 1);
@@ -309,6 +311,26 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
         );
         y += line;
     }
+}
+
+/// The lines of the legend: categories in their order, and the two grey ones before those of fewer tracks, since that
+/// most tracks are of no category is the first thing to know of a map.
+fn lines(categories: &[Category]) -> Vec<&Category> {
+    let is_shown = |category: &&Category| category.count > 0 && !category.name.is_empty();
+    let (named, grey) = categories.split_at(categories.len() - 2);
+    let mut lines: Vec<&Category> = named.iter().filter(is_shown).collect();
+    for grey in grey.iter().rev().filter(is_shown) {
+        let place = lines.iter().position(|line| line.count < grey.count);
+        lines.insert(place.unwrap_or(lines.len()), grey);
+    }
+    lines
+}
+
+/// Whether a name has Hebrew or Arabic letters.
+fn is_right_to_left(name: &str) -> bool {
+    name.chars().any(
+        |c| matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}'),
+    )
 }
 
 fn one_line(text: &str) -> String {
@@ -360,6 +382,43 @@ mod tests {
         let bytes = png(&data, &options).expect("drawn");
         assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
         assert_eq!(&bytes[16..24], [0, 0, 3, 32, 0, 0, 2, 88]);
+    }
+
+    #[test]
+    fn the_legend_begins_with_what_most_tracks_are() {
+        let positions = unit_vectors(12, 2, 3);
+        let graph = KnnGraph::exact(unit_vectors(12, 8, 1).view(), 5).expect("unit vectors");
+        let meta: Vec<TrackMeta> = (0..12_usize)
+            .map(|i| {
+                let mut track = TrackMeta::new(TrackId(i as i64), "x.mp3");
+                track.genres = ["Dub", "Dub", "Dub", "\u{639}\u{631}\u{628}\u{64a}"]
+                    .get(i)
+                    .map(|genre| vec![(*genre).to_owned()])
+                    .unwrap_or_default();
+                track
+            })
+            .collect();
+        let data = MapData {
+            positions: positions.view(),
+            meta: &meta,
+            graph: &graph,
+            clustering: None,
+        };
+        let text = svg(&data, &StaticOptions::default()).expect("drawn");
+        let legend: Vec<&str> = text
+            .split("</text>")
+            .filter_map(|text| text.rsplit('>').next())
+            .filter(|text| text.contains("  "))
+            .collect();
+        // The mark behind the Arabic name keeps its count to its right.
+        assert_eq!(
+            legend,
+            [
+                "no genre  8",
+                "Dub  3",
+                "\u{639}\u{631}\u{628}\u{64a}\u{200e}  1"
+            ]
+        );
     }
 
     #[test]

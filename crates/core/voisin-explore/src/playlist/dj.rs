@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::super::{ExploreError, Result, TrackMeta};
 use super::escape::address;
+use voisin_base::key::MusicalKey;
 use voisin_base::text::xml;
 
 /// ` name="value"`, or nothing where there is no value.
@@ -26,6 +27,19 @@ fn seconds(track: &TrackMeta) -> String {
 
 fn year(track: &TrackMeta) -> String {
     track.year.map_or_else(String::new, |year| year.to_string())
+}
+
+/// Beats a minute, with so many decimals; empty where it is not known.
+fn tempo(track: &TrackMeta, decimals: usize) -> String {
+    track
+        .tempo
+        .map_or_else(String::new, |tempo| format!("{tempo:.decimals$}"))
+}
+
+/// Energy as Mixed In Key writes it into comments, 1 to 10: `Energy 7`; empty where it is not known.
+fn comment(track: &TrackMeta) -> String {
+    let level = track.energy.map(|energy| (energy / 10.0).clamp(1.0, 10.0));
+    level.map_or_else(String::new, |level| format!("Energy {level:.0}"))
 }
 
 /// Rekordbox: File → Preferences → Advanced → Database → rekordbox xml.
@@ -52,6 +66,13 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
         attribute(&mut text, "Genre", &track.genres.join(", "));
         attribute(&mut text, "TotalTime", &seconds(track));
         attribute(&mut text, "Year", &year(track));
+        attribute(&mut text, "AverageBpm", &tempo(track, 2));
+        attribute(
+            &mut text,
+            "Tonality",
+            track.key.map_or("", MusicalKey::name),
+        );
+        attribute(&mut text, "Comments", &comment(track));
         // "file:///music/x.mp3" has an empty host; Rekordbox wants one.
         let part = track.part();
         let path = part
@@ -152,11 +173,21 @@ pub(super) fn traktor(tracks: &[&TrackMeta], title: &str) -> Result<String> {
         }
         text.push_str("<INFO");
         attribute(&mut text, "GENRE", &track.genres.join(", "));
+        attribute(&mut text, "COMMENT", &comment(track));
         attribute(&mut text, "PLAYTIME", &seconds(track));
         if let Some(year) = track.year {
             let _ = write!(text, " RELEASE_DATE=\"{year}/1/1\"");
         }
         text.push_str("></INFO>");
+        let tempo = tempo(track, 6);
+        if !tempo.is_empty() {
+            let _ = write!(text, "<TEMPO BPM=\"{tempo}\"></TEMPO>");
+        }
+        if let Some(key) = track.key {
+            // Traktor counts keys in the same order.
+            let number = key.number();
+            let _ = write!(text, "<MUSICAL_KEY VALUE=\"{number}\"></MUSICAL_KEY>");
+        }
         if let Some(part) = track.part() {
             let start = 1000.0 * part.seconds().0;
             let _ = write!(
@@ -195,6 +226,9 @@ mod tests {
         track.album = Some("<Album>".into());
         track.genres = vec!["R&B".into()];
         (track.seconds, track.year) = (61.4, Some(1999));
+        track.tempo = Some(127.996);
+        track.key = Some(MusicalKey::new(9, true));
+        track.energy = Some(68.2);
         track
     }
 
@@ -235,8 +269,15 @@ mod tests {
         );
         assert!(
             text.contains("Name=\"a&lt;b\" Type=\"1\"")
-                && text.contains("TotalTime=\"61\" Year=\"1999\""),
+                && text.contains(
+                    "TotalTime=\"61\" Year=\"1999\" AverageBpm=\"128.00\" Tonality=\"Am\" Comments=\"Energy 7\""
+                ),
             "{text}"
+        );
+        let unmeasured = rekordbox(&[&TrackMeta::new(TrackId(2), "/m/x.mp3")], "");
+        assert!(
+            !unmeasured.contains("Bpm") && !unmeasured.contains("Tonality"),
+            "{unmeasured}"
         );
         let place = "Location=\"file://localhost/music/%C3%84rzte%20&amp;%20Co/a%20%22b%22%20%3Cc%3E%0A%23%25.mp3\"";
         assert!(text.contains(place), "{text}");
@@ -255,6 +296,10 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("KEY=\""), "{text}");
+        let measured =
+            "</INFO><TEMPO BPM=\"127.996000\"></TEMPO><MUSICAL_KEY VALUE=\"21\"></MUSICAL_KEY>";
+        assert!(text.contains(measured), "{text}");
+        assert!(text.contains("COMMENT=\"Energy 7\""), "{text}");
         let mac = TrackMeta::new(TrackId(2), "/Volumes/Disk/Music/x.mp3");
         let text = traktor(&[&mac], "").unwrap();
         assert!(

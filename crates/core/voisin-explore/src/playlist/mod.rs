@@ -68,6 +68,8 @@ pub struct PlaylistOptions {
     pub length: Length,
     /// At most this many tracks of one artist.
     pub max_per_artist: Option<usize>,
+    /// At most this many tracks of one album (see [`TrackMeta::album_key`]).
+    pub max_per_album: Option<usize>,
     /// 0: nearest to the seeds only; 1: spread as widely as the neighbourhood allows, which is [`REACH`] times the
     /// list's length, and never more than a quarter of all tracks unless the list is longer.
     pub diversity: f32,
@@ -84,6 +86,7 @@ impl Default for PlaylistOptions {
         Self {
             length: Length::Tracks(20),
             max_per_artist: None,
+            max_per_album: None,
             diversity: 0.0,
             shuffle: None,
             seeds: SeedUse::Leave,
@@ -435,6 +438,33 @@ mod tests {
             chain(&all, &meta, Length::Tracks(3), &|_, _, _| true),
             [0, 1, 2]
         );
+    }
+
+    #[test]
+    fn an_album_of_several_artists_has_its_share_of_a_list() {
+        let (vectors, _, mut meta) = collection();
+        let is_on_sampler = |row: usize| (row / 8).is_multiple_of(2);
+        for (row, track) in meta.iter_mut().enumerate() {
+            // One compilation without an album artist, and albums of one folder each.
+            track.album = Some("Sampler".to_owned());
+            track.path = if is_on_sampler(row) {
+                format!("/m/sampler/{row}.mp3")
+            } else {
+                format!("/m/{row}/x.mp3")
+            };
+        }
+        let from_sampler = |max_per_album| {
+            let options = PlaylistOptions {
+                max_per_album,
+                length: Length::Tracks(12),
+                ..PlaylistOptions::default()
+            };
+            let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options).unwrap();
+            assert_eq!(list.len(), 12);
+            list.iter().filter(|entry| is_on_sampler(entry.row)).count()
+        };
+        assert!(from_sampler(None) > 2);
+        assert_eq!(from_sampler(Some(2)), 2);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(super) struct PlaylistBuilder<'a> {
     seconds: f64,
     taken: HashSet<usize>,
     artists: NameLimit,
+    albums: NameLimit,
 }
 
 impl<'a> PlaylistBuilder<'a> {
@@ -26,6 +27,7 @@ impl<'a> PlaylistBuilder<'a> {
             seconds: 0.0,
             taken: HashSet::new(),
             artists: NameLimit::new(options.max_per_artist),
+            albums: NameLimit::new(options.max_per_album),
         }
     }
 
@@ -37,7 +39,16 @@ impl<'a> PlaylistBuilder<'a> {
     }
 
     fn admits(&self, row: usize) -> bool {
-        !self.taken.contains(&row) && self.artists.has_room(&self.meta[row].artist_keys())
+        !self.taken.contains(&row)
+            && self.artists.has_room(&self.meta[row].artist_keys())
+            && self.albums.has_room(&self.albums_of(row))
+    }
+
+    /// The album of a track, where albums are counted.
+    fn albums_of(&self, row: usize) -> Vec<String> {
+        let is_counted = self.options.max_per_album.is_some();
+        let album = is_counted.then(|| self.meta[row].album_key());
+        album.flatten().into_iter().collect()
     }
 
     /// Adds a track; `false` if the list is nearer to its length without it.
@@ -57,6 +68,7 @@ impl<'a> PlaylistBuilder<'a> {
         self.seconds += seconds;
         self.taken.insert(row);
         self.artists.take(track.artist_keys());
+        self.albums.take(self.albums_of(row));
         self.entries.push(Entry {
             track: track.id,
             row,

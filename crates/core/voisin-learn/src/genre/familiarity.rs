@@ -8,6 +8,8 @@
 //! bringing them into the space of the genres, or taking the mean off, hides what is foreign, since
 //! both keep only what tells the library's own tracks apart.
 
+use std::cmp::Ordering;
+
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -105,24 +107,26 @@ impl Familiarity {
         set: &LabelledVectors,
         ask: impl FnOnce(&[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
-        let mut labelled: Vec<usize> = (0..set.labels.len())
-            .filter(|&row| !set.labels[row].is_empty())
-            .collect();
         // By their vectors: the same some of them stand for all, whatever numbers a library gave
-        // its tracks.
-        labelled.sort_by(|&a, &b| {
-            let a = set.vectors.row(a);
-            let b = set.vectors.row(b);
-            let order = a.iter().zip(b).map(|(a, b)| a.total_cmp(b));
-            order
-                .into_iter()
-                .find(|order| order.is_ne())
-                .unwrap_or(std::cmp::Ordering::Equal)
+        // its tracks. Their first numbers, which nearly always differ, are kept beside each other.
+        let first = |row: usize| set.vectors.row(row).first().copied().unwrap_or(0.0);
+        let mut labelled: Vec<(f32, usize)> = (0..set.labels.len())
+            .filter(|&row| !set.labels[row].is_empty())
+            .map(|row| (first(row), row))
+            .collect();
+        labelled.sort_by(|a, b| {
+            let whole = || {
+                let a = set.vectors.row(a.1);
+                let b = set.vectors.row(b.1);
+                let mut order = a.iter().zip(b).map(|(a, b)| a.total_cmp(b));
+                order.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+            };
+            a.0.total_cmp(&b.0).then_with(whole)
         });
         let some = |most: usize| -> Vec<usize> {
             thinned(labelled.len(), most)
                 .into_iter()
-                .map(|at| labelled[at])
+                .map(|at| labelled[at].1)
                 .collect()
         };
         let groups_of =

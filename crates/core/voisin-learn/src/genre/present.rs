@@ -14,6 +14,8 @@ use voisin_base::text;
 const SHIPPED: &str = include_str!("../../../../../data/genre-kin.tsv");
 /// Least probability of a first guess that is believed.
 const BELIEVED: f32 = 0.5;
+/// Key of the genre of audiobooks and podcasts.
+const SPEECH: &str = "speech";
 /// Share of a label's tracks that are taken for a genre where the genre is there.
 const SOUNDS_SO: f64 = 0.1;
 
@@ -59,7 +61,7 @@ impl KinStyles {
 
     /// Whether a label is one of speech: an audiobook, a podcast, a lecture.
     pub fn is_speech(&self, label: &Genre) -> bool {
-        self.covers_key(label, "speech")
+        self.covers_key(label, SPEECH)
     }
 
     /// Whether a label is a genre of the first guess or kin to it.
@@ -153,6 +155,13 @@ impl PresentGenres {
             genre: genre.clone(),
             share: *probability,
         })
+    }
+}
+
+impl Guess {
+    /// Whether it is rather speech than not.
+    pub fn is_speech(&self) -> bool {
+        believed(self).is_some_and(|share| share.genre.key() == SPEECH)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Folders below which links are followed that lead out of them, remembered in the library.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::parts::FileTable;
 use crate::{Library, Result, record};
 
 /// Setting: a list of [`LinkedFolder`]s as JSON.
@@ -23,11 +25,35 @@ impl Library {
     fn linked_folders(&self) -> Result<Vec<LinkedFolder>> {
         // a setting that cannot be read was not written here; following no link is the safe choice
         Ok(self
+            .settings()
             .setting(LINKS)?
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default())
     }
 
+    fn set_linked_folders(&mut self, folders: &[LinkedFolder]) -> Result<()> {
+        self.settings_mut()
+            .set_setting(LINKS, serde_json::to_string(folders).ok().as_deref())
+    }
+
+    /// Moves what is remembered of folders below `old` to `new`.
+    pub(crate) fn relocate_linked_folders(&mut self, old: &Path, new: &Path) -> Result<()> {
+        let mut known = self.linked_folders()?;
+        let before = known.clone();
+        for folder in &mut known {
+            if let Ok(rest) = folder.path.strip_prefix(old) {
+                folder.path = new.components().chain(rest.components()).collect();
+            }
+        }
+        if known == before {
+            Ok(())
+        } else {
+            self.set_linked_folders(&known)
+        }
+    }
+}
+
+impl<L: Deref<Target = Library>> FileTable<L> {
     /// The folders, in stored form, below which links are followed wherever they lead.
     #[doc(hidden)]
     pub fn followed_folders(&self) -> Result<Vec<PathBuf>> {
@@ -37,7 +63,9 @@ impl Library {
             .map(|folder| folder.path)
             .collect())
     }
+}
 
+impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Remembers that links lead out of these folders; returns those of which that was not known.
     ///
     /// - `folders`: in stored form
@@ -63,26 +91,6 @@ impl Library {
         }
         Ok(new)
     }
-
-    fn set_linked_folders(&mut self, folders: &[LinkedFolder]) -> Result<()> {
-        self.set_setting(LINKS, serde_json::to_string(folders).ok().as_deref())
-    }
-
-    /// Moves what is remembered of folders below `old` to `new`.
-    pub(crate) fn relocate_linked_folders(&mut self, old: &Path, new: &Path) -> Result<()> {
-        let mut known = self.linked_folders()?;
-        let before = known.clone();
-        for folder in &mut known {
-            if let Ok(rest) = folder.path.strip_prefix(old) {
-                folder.path = new.components().chain(rest.components()).collect();
-            }
-        }
-        if known == before {
-            Ok(())
-        } else {
-            self.set_linked_folders(&known)
-        }
-    }
 }
 
 #[cfg(test)]
@@ -95,18 +103,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folders = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let mut library = Library::open(dir.path(), OpenMode::Create).unwrap();
-        assert_eq!(library.followed_folders().unwrap(), folders(&[]));
+        assert_eq!(library.files().followed_folders().unwrap(), folders(&[]));
         assert_eq!(
-            library.note_links(&folders(&["/a", "/b"]), false).unwrap(),
+            library
+                .files_mut()
+                .note_links(&folders(&["/a", "/b"]), false)
+                .unwrap(),
             folders(&["/a", "/b"])
         );
         assert_eq!(
-            library.note_links(&folders(&["/a"]), true).unwrap(),
+            library
+                .files_mut()
+                .note_links(&folders(&["/a"]), true)
+                .unwrap(),
             folders(&[])
         );
         // a followed folder stays followed, and is reported once
         assert_eq!(
-            library.note_links(&folders(&["/a", "/c"]), false).unwrap(),
+            library
+                .files_mut()
+                .note_links(&folders(&["/a", "/c"]), false)
+                .unwrap(),
             folders(&["/c"])
         );
         library
@@ -114,6 +131,9 @@ mod tests {
             .unwrap();
         drop(library);
         let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
-        assert_eq!(library.followed_folders().unwrap(), folders(&["/disk/a"]));
+        assert_eq!(
+            library.files().followed_folders().unwrap(),
+            folders(&["/disk/a"])
+        );
     }
 }

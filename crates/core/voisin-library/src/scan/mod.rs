@@ -17,6 +17,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use walkdir::{DirEntry, WalkDir};
 
 use super::paths;
@@ -26,6 +27,7 @@ pub use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, PlaylistKind};
 use voisin_base::cue::CuePart;
 use voisin_base::meant::MeantFiles;
+use voisin_base::regular_file::changed_at;
 use voisin_base::{cue, places};
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
@@ -89,9 +91,10 @@ impl Links<'_> {
 }
 
 /// A folder that was left out because it is a system's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemFolder {
     /// The folder.
+    #[serde(with = "crate::record::path_form")]
     pub folder: PathBuf,
     /// Files of audio below it.
     pub files: u64,
@@ -255,6 +258,7 @@ impl Scanner<'_> {
                 path: stored,
                 size,
                 mtime_ns,
+                changed_at: changed_at(metadata),
             });
         }
     }

@@ -211,11 +211,18 @@ export class PointMap {
     });
     const others = [...counts].filter((entry) => !slots.has(entry[0])),
       rest = others.reduce((sum, [, count]) => sum + count, 0);
-    this.legend = [
-      ...[...slots].map(([key, slot]) => ({ slot, name: key, count: counts.get(key) ?? 0 })),
-      { slot: OTHER, name: `other (${others.length})`, count: rest },
+    const shown = (lines) => lines.filter((line) => line.count && line.name);
+    this.legend = shown(
+      [...slots].map(([key, slot]) => ({ slot, name: key, count: counts.get(key) ?? 0 })),
+    );
+    // Where most tracks are of no category, that is the first thing to know of a map.
+    for (const line of shown([
       { slot: MISSING, name: none, count: missing },
-    ].filter((line) => line.count && line.name);
+      { slot: OTHER, name: `other (${others.length})`, count: rest },
+    ])) {
+      const smaller = this.legend.findIndex((named) => named.count < line.count);
+      this.legend.splice(smaller < 0 ? this.legend.length : smaller, 0, line);
+    }
     this.numbers = numbers ?? null;
     if (numbers) {
       const known = [...numbers].filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);

@@ -9,6 +9,9 @@ const say = (text) => {
 };
 const count = (n) => n.toLocaleString("en") + (n === 1 ? " track" : " tracks");
 
+// A name from right to left leaves the figures behind it where they are.
+const isolated = (name) => "\u2068" + name + "\u2069";
+
 function element(tag, text, kind) {
   const made = document.createElement(tag);
   if (text !== undefined) made.textContent = text;
@@ -160,7 +163,7 @@ function select(i, center) {
       [
         "Predicted",
         named(predicted, i) &&
-          named(predicted, i) + (probability[i] ? " (" + probability[i] + " %)" : ""),
+          isolated(named(predicted, i)) + (probability[i] ? " (" + probability[i] + " %)" : ""),
       ],
       ["Cluster", named(clusters, i)],
       ["Year", years[i] || ""],
@@ -497,8 +500,7 @@ for (const key of usable) {
 document.documentElement.dataset.theme = wantedTheme();
 setMode(raw.mode);
 recall();
-if (!location.hash)
-  say(count(N) + ". Drag to move, wheel or pinch to zoom, press a track to see its nearest.");
+if (!location.hash) say("Drag to move, wheel or pinch to zoom, press a track to see its nearest.");
 
 // For tests and for measuring.
 window.voisinMap = {

@@ -1,0 +1,271 @@
+//! Ready moods: scales made of the tags that the model predicts and of what is measured, by written rules.
+//!
+//! Not for: moods of the owner's own, which `learned_scales` learns.
+
+use std::collections::BTreeMap;
+use std::ops::DerefMut;
+
+use serde::Deserialize;
+
+use super::parts::EngineScales;
+use super::scales::{MEASURED_SCALES, MeasuredScale};
+use super::{Engine, EngineError};
+use voisin_base::track::{ContentId, TrackId};
+use voisin_library::{Descriptors, MusicalKey, OpenMode, ScaleName, ScaleOrigin, ScaleValue};
+
+/// All of them. Their rules were chosen on the artists of one half of the development set, and hold on the other
+/// (BENCHMARKS.md).
+pub const READY_MOODS: [MeasuredScale; 6] = [
+    MeasuredScale {
+        name: "calm",
+        definition: "one part the rank of the tag chill, one part lack of energy",
+        error: 4.1,
+    },
+    MeasuredScale {
+        name: "sad",
+        definition: "two parts the rank of the tag sad, two parts lack of energy, one part a minor key",
+        error: 4.3,
+    },
+    MeasuredScale {
+        name: "happy",
+        definition: "one part the rank of the tag happy, two parts that of not sad, one part energy",
+        error: 2.9,
+    },
+    MeasuredScale {
+        name: "party",
+        definition: "one part the rank of the tag party, two parts energy",
+        error: 3.9,
+    },
+    MeasuredScale {
+        name: "mellow",
+        definition: "the rank of the tag mellow",
+        error: 5.8,
+    },
+    MeasuredScale {
+        name: "beautiful",
+        definition: "the rank of the tag beautiful",
+        error: 4.8,
+    },
+];
+
+/// From where on a mood is written into tags: of the reference music less than a third has so much.
+pub const STRONG_MOOD: f64 = 70.0;
+
+/// The scale of this name that is measured, or a mood that is read from the sound.
+pub fn measured_scale(name: &str) -> Option<&'static MeasuredScale> {
+    let mut all = MEASURED_SCALES.iter().chain(&READY_MOODS);
+    all.find(|scale| scale.name == name)
+}
+
+/// How many tracks get their moods in one transaction.
+const BATCH: usize = 1000;
+/// A key that was not found says neither minor nor major.
+const NO_KEY: f64 = 50.0;
+/// `data/mood_ranks.json`, which `research/models/fit_moods.py` made.
+const RANKS: &str = include_str!("../../../../data/mood_ranks.json");
+
+/// Where real music of ten genres lies: for each tag the logits at equal steps of its rank.
+#[derive(Deserialize)]
+struct MoodRanks {
+    ranks: BTreeMap<String, Vec<f64>>,
+}
+
+/// One tag of the model and the logits at its ranks.
+struct RankedTag {
+    column: usize,
+    knots: Vec<f64>,
+}
+
+impl RankedTag {
+    /// The share of that music which has less of the tag, in percent, linear between the knots.
+    fn rank(&self, logits: &[f32]) -> f64 {
+        let logit = f64::from(logits[self.column]);
+        let above = self.knots.partition_point(|knot| *knot <= logit);
+        let steps = (self.knots.len() - 1) as f64;
+        let place = match above {
+            0 => 0.0,
+            above if above == self.knots.len() => steps,
+            above => {
+                let from = self.knots[above - 1];
+                (above - 1) as f64 + (logit - from) / (self.knots[above] - from)
+            }
+        };
+        100.0 * place / steps
+    }
+}
+
+/// The tags that moods are made of, in a model that predicts them.
+struct MoodTags {
+    beautiful: RankedTag,
+    chill: RankedTag,
+    happy: RankedTag,
+    mellow: RankedTag,
+    party: RankedTag,
+    sad: RankedTag,
+}
+
+impl MoodTags {
+    /// Those of a model with tags of these names; `None` for one that lacks any.
+    fn of(names: &[String]) -> Option<Self> {
+        let MoodRanks { mut ranks } = serde_json::from_str(RANKS).ok()?;
+        let mut tag = |name: &str| {
+            Some(RankedTag {
+                column: names.iter().position(|known| known == name)?,
+                knots: ranks.remove(name).filter(|knots| knots.len() > 1)?,
+            })
+        };
+        Some(Self {
+            beautiful: tag("beautiful")?,
+            chill: tag("chill")?,
+            happy: tag("happy")?,
+            mellow: tag("Mellow")?,
+            party: tag("party")?,
+            sad: tag("sad")?,
+        })
+    }
+
+    /// The values of a track, in the order of [`READY_MOODS`].
+    fn values(&self, logits: &[f32], energy: f64, is_minor: Option<bool>) -> [f64; 6] {
+        let sad = self.sad.rank(logits);
+        let minor = is_minor.map_or(NO_KEY, |is_minor| if is_minor { 100.0 } else { 0.0 });
+        [
+            f64::midpoint(self.chill.rank(logits), 100.0 - energy),
+            (2.0 * sad + 2.0 * (100.0 - energy) + minor) / 5.0,
+            (self.happy.rank(logits) + 2.0 * (100.0 - sad) + energy) / 4.0,
+            (self.party.rank(logits) + 2.0 * energy) / 3.0,
+            self.mellow.rank(logits),
+            self.beautiful.rank(logits),
+        ]
+    }
+}
+
+impl<L: DerefMut<Target = Engine>> EngineScales<L> {
+    /// Gives each track with energy and tags the moods that it lacks, unless a scale of the owner's has the name. Returns how
+    /// many values were stored; none where the model has no such tags.
+    ///
+    /// # Errors
+    /// The library cannot be read or written.
+    #[doc(hidden)]
+    pub fn fill_moods(&mut self) -> Result<u64, EngineError> {
+        if self.library().mode() == OpenMode::ReadOnly {
+            return Ok(0);
+        }
+        let Some(layer) = self.tag_layer_if_any()? else {
+            return Ok(0);
+        };
+        let Some(tags) = MoodTags::of(layer.names()) else {
+            return Ok(0);
+        };
+        let learned = self.library().scales().learned_scales()?;
+        let names = READY_MOODS.map(|mood| mood.name.parse::<ScaleName>().ok());
+        let names = names.map(|name| name.filter(|name| !learned.contains(name)));
+        let Some(energy) = "energy".parse::<ScaleName>().ok() else {
+            return Ok(0);
+        };
+        let wanted: Vec<ScaleName> = names.iter().flatten().copied().collect();
+        let lacking = self.library().scales().tracks_lacking(&wanted, energy)?;
+        let mut stored = 0;
+        for batch in lacking.chunks(BATCH) {
+            let known = self.library().derived().descriptors(batch)?;
+            let tracks = self.library().tracks_by_id(batch)?;
+            let contents: BTreeMap<TrackId, ContentId> = tracks
+                .iter()
+                .map(|track| (track.id, track.audio.content))
+                .collect();
+            let mut values: [Vec<(ContentId, ScaleValue)>; 6] = Default::default();
+            for (id, logits) in self.tag_logits(&layer, Some(batch))? {
+                let Some((content, descriptors)) = contents.get(&id).zip(known.get(&id)) else {
+                    continue;
+                };
+                let Some(energy) = descriptors.scales.get(&energy) else {
+                    continue;
+                };
+                let is_minor = minor(descriptors);
+                for (at, value) in tags
+                    .values(&logits, energy.value, is_minor)
+                    .into_iter()
+                    .enumerate()
+                {
+                    let error = Some(READY_MOODS[at].error);
+                    let value = ScaleValue::new(value, error, ScaleOrigin::Measured);
+                    values[at].extend(value.map(|value| (*content, value)));
+                }
+            }
+            for (name, values) in names.iter().zip(&values) {
+                if let Some(name) = name {
+                    // Not through `library_mut`: no vector changes, and the index stays as it is.
+                    stored += self.library.scales_mut().set_scale(*name, values)?;
+                }
+            }
+        }
+        Ok(stored)
+    }
+}
+
+fn minor(descriptors: &Descriptors) -> Option<bool> {
+    descriptors.key.map(MusicalKey::is_minor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Vec<String> {
+        [
+            "sad",
+            "rock",
+            "Mellow",
+            "chill",
+            "party",
+            "happy",
+            "beautiful",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    #[test]
+    fn a_rank_is_linear_between_knots_and_ends_at_them() {
+        let tag = RankedTag {
+            column: 1,
+            knots: vec![-6.0, -4.0, -3.0],
+        };
+        let rank = |logit: f32| tag.rank(&[0.0, logit]);
+        assert_eq!(
+            [-9.0, -6.0, -5.0, -4.0, -3.5, -3.0, 2.0].map(rank),
+            [0.0, 0.0, 25.0, 50.0, 75.0, 100.0, 100.0]
+        );
+    }
+
+    #[test]
+    fn moods_follow_their_written_rules() {
+        let tags = MoodTags::of(&names()).expect("all tags");
+        // Medians of the reference: each rank is 50.
+        let mut logits = [0.0f32; 7];
+        for (column, tag) in [
+            (0, &tags.sad),
+            (2, &tags.mellow),
+            (3, &tags.chill),
+            (4, &tags.party),
+            (5, &tags.happy),
+            (6, &tags.beautiful),
+        ] {
+            logits[column] = tag.knots[tag.knots.len() / 2] as f32;
+        }
+        let rounded = |values: [f64; 6]| values.map(|value| (value * 10.0).round() / 10.0);
+        assert_eq!(
+            rounded(tags.values(&logits, 80.0, Some(true))),
+            [35.0, 48.0, 57.5, 70.0, 50.0, 50.0]
+        );
+        assert_eq!(
+            rounded(tags.values(&logits, 0.0, None)),
+            [75.0, 70.0, 37.5, 16.7, 50.0, 50.0]
+        );
+    }
+
+    #[test]
+    fn a_model_that_lacks_a_tag_has_no_moods() {
+        assert!(MoodTags::of(&names()[1..]).is_none());
+        assert!(MoodTags::of(&[]).is_none());
+    }
+}

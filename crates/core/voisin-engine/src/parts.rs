@@ -1,0 +1,15 @@
+//! The parts of an engine: its methods by subject.
+
+use super::Engine;
+
+voisin_base::parts! {
+    Engine:
+    /// Genres: labels and where they are from, the trained head, kinship.
+    EngineGenres genres genres_mut;
+    /// Passages: pieces of a track.
+    EnginePassages passages;
+    /// Learned scales, and moods.
+    EngineScales scales scales_mut;
+    /// Tracks by words, and words of tracks.
+    EngineWords words words_mut;
+}
