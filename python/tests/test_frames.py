@@ -15,7 +15,7 @@ pa = pytest.importorskip("pyarrow")
 def test_data_frames_take_a_library_over(folder):
     library = voisin.Library(folder)
     table = library.table()
-    assert len(table) == len(FILES) and repr(table) == f"Table({len(FILES)} tracks, 29 columns)"
+    assert len(table) == len(FILES) and repr(table) == f"Table({len(FILES)} tracks, 35 columns)"
     ids, vectors = library.vectors()
     arrow = pa.table(table)
     assert arrow.column_names == table.columns
@@ -29,7 +29,7 @@ def test_data_frames_take_a_library_over(folder):
         facts = {name: getattr(track, name, track.scales.get(name)) for name in row}
         assert row == facts
     np.testing.assert_array_equal(np.stack(arrow["vector"].to_numpy()), vectors)
-    assert len(pa.table(library.table(vectors=False)).column_names) == 28
+    assert len(pa.table(library.table(vectors=False)).column_names) == 34
     metal = pa.table(library.table(genre="Metal", sort="title"))
     titles = metal["title"].to_pylist()
     assert 0 < len(titles) < len(FILES) and titles == sorted(titles)
@@ -59,7 +59,7 @@ def test_polars_pandas_and_duckdb_know_it(folder):
     table = library.table()
     loudest = max(library.tracks(), key=lambda track: track.loudness)
     frame = polars.DataFrame(table)
-    assert frame.shape == (len(FILES), 29) and frame["vector"].dtype == polars.Array(
+    assert frame.shape == (len(FILES), 35) and frame["vector"].dtype == polars.Array(
         polars.Float32, library.dimension
     )
     assert frame.sort("loudness")["title"][-1] == loudest.title

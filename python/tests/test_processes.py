@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 import threading
 
 import numpy as np
@@ -65,19 +66,21 @@ def test_a_forked_child_builds_changes_and_saves(index, tmp_path):
     assert small == [0, 1, 2, 3, 4]
 
 
-def nearest(rows):
-    return voisin_index.search(VECTORS[rows : rows + 10], k=3)[0][:, 0].tolist()
+def nearest(rows, index=None):
+    index = index or voisin_index
+    return index.search(VECTORS[rows : rows + 10], k=3)[0][:, 0].tolist()
 
 
-def test_pools_and_joblib_search_what_they_inherit(index):
+def test_pools_search_what_they_inherit_or_are_given(index):
     global voisin_index
     voisin_index = index
     expected = [list(range(rows, rows + 10)) for rows in range(0, 200, 10)]
     with multiprocessing.get_context("fork").Pool(3) as pool:
         assert pool.map_async(nearest, range(0, 200, 10)).get(120) == expected
     joblib = pytest.importorskip("joblib")
+    # From Python 3.14 on processes of the first are no children of this one.
     for backend in ["multiprocessing", "threading"]:
-        jobs = [joblib.delayed(nearest)(rows) for rows in range(0, 200, 10)]
+        jobs = [joblib.delayed(nearest)(rows, index) for rows in range(0, 200, 10)]
         assert joblib.Parallel(n_jobs=3, backend=backend, timeout=120)(jobs) == expected
     # Other programs, which the index is pickled for.
     jobs = [
@@ -159,6 +162,44 @@ def test_a_changed_index_is_one_file(tmp_path):
     assert same(moved.search(VECTORS[:300], k=5), index.search(VECTORS[:300], k=5))
     again = pickle.loads(pickle.dumps(moved))
     assert same(again.search(VECTORS[:300], k=5), index.search(VECTORS[:300], k=5))
+
+
+def test_a_durable_index_survives_being_killed(tmp_path):
+    path = tmp_path / "v.index"
+    voisin.VectorIndex(VECTORS[:6000]).save(path)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        index = voisin.VectorIndex.load(path, durable=True)
+        for id in range(6000, 9000):
+            index.add(id, VECTORS[id])
+            index.upsert(id - 10, VECTORS[id - 6000])
+            index.remove(id - 3000)
+            os.write(writer, b".")
+        os._exit(0)
+    os.close(writer)
+    told = 0
+    while told < 300:
+        told += len(os.read(reader, 300 - told))
+    with pytest.raises(OSError, match="another index is kept in it"):
+        voisin.VectorIndex.load(path, durable=True)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    while more := os.read(reader, 1 << 16):
+        told += len(more)
+    os.close(reader)
+    assert [file.name for file in tmp_path.iterdir()] == ["v.index"]
+    index = voisin.VectorIndex.load(path, durable=True)
+    done = 6000 + told
+    # What was told is there; of the next round perhaps a part.
+    assert set(range(6000, done)) <= set(index.ids) <= set(range(done + 1))
+    assert not set(range(3000, done - 3000)) & set(index.ids)
+    kept = [index.vector(id) @ VECTORS[id - 5990] for id in range(6000, done - 10)]
+    lengths = np.linalg.norm(VECTORS[10 : done - 6000], axis=1)
+    np.testing.assert_allclose(kept, lengths, rtol=1e-3)
+    index.add(100_000, VECTORS[0])
+    del index
+    assert 100_000 in voisin.VectorIndex.load(path)
 
 
 def test_pairs_of_files_of_earlier_versions_are_read(tmp_path):

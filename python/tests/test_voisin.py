@@ -3,6 +3,7 @@ VOISIN.
 """
 
 import dataclasses
+import decimal
 import io
 import json
 import os
@@ -327,6 +328,121 @@ def test_an_index_filters_by_ids_and_by_functions():
     assert index.search(vectors[:3], 10, filter=[])[0].shape == (3, 0)
     with pytest.raises(ZeroDivisionError):
         index.search(vectors[0], filter=lambda id: 1 / 0)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u2", "i8", ">f4"])
+def test_an_index_takes_real_numbers_of_any_type(dtype):
+    rng = np.random.default_rng(4)
+    vectors = rng.integers(1, 100, (300, 8)).astype(dtype)
+    index = voisin.VectorIndex(vectors[:200], metric="l2")
+    index.add(np.arange(200.0, 299), vectors[200:299])
+    index.upsert(299, vectors[299])
+    assert (index.vector(250) == vectors[250].astype("f4")).all()
+    found, distances = index.search(vectors[::30], 1)
+    assert (distances == 0).all() and (vectors[found[:, 0]] == vectors[::30]).all()
+
+
+def test_an_index_names_the_first_that_is_no_number_or_no_id():
+    square = np.eye(3, dtype="f4")
+    index = voisin.VectorIndex(square)
+    no_numbers = [
+        (square * 1j + 2, r"vectors: expected real numbers, found complex \(2\+1j\)"),
+        (np.array([["1.5", "2"]]), "vectors: expected real numbers, found str '1.5'"),
+        (np.array([["2020-01-01"]], "M8[D]"), "vectors: expected real numbers, found date"),
+        (np.eye(3, dtype=bool), "vectors: expected real numbers, found bool True"),
+        ([[1, decimal.Decimal("0.1")]], r"found Decimal Decimal\('0.1'\) \(number 1 of them\)"),
+        ([[1.0, None]], r"found NoneType None \(number 1 of them\)"),
+        (square * np.nan, "vector of id 0 has a component that is not finite"),
+        ([[1e39, 0, 0]], "vector of id 0 has a component that is not finite"),
+    ]
+    for wrong, words in no_numbers:
+        with pytest.raises(ValueError, match=words), np.errstate(all="ignore"):
+            voisin.VectorIndex(wrong)
+    no_ids = [
+        ([0, 1, 2.5], r"ids: expected whole numbers of 64 bits, found float 2.5 \(number 2"),
+        ([0, 2.0**53, 1], "found float 9007199254740992.0"),
+        ([0, np.inf, 1], "found float inf"),
+        (np.array([0, 2**63, 1], "u8"), "found int 9223372036854775808"),
+        ([0, 2**70, 1], "found int 1180591620717411303424"),
+        (["1", "2", "3"], "found str '1'"),
+        ([True, False, True], "found bool True"),
+        ([5, 5, 6], "id 5 is there twice"),
+        ([[0], [1], [2]], r"ids: expected the shape \[n\], found \[3, 1\]"),
+    ]
+    for wrong, words in no_ids:
+        with pytest.raises(ValueError, match=words):
+            voisin.VectorIndex(square, wrong)
+    assert voisin.VectorIndex(square, [7.0, 2.0**53 - 1, -3.0]).ids.tolist() == [-3, 7, 2**53 - 1]
+    with pytest.raises(ValueError, match="not finite"):
+        index.search([[0, np.nan, 1]])
+    with pytest.raises(ValueError, match="length 0"):
+        index.search([0, 0, 0])
+    with pytest.raises(ValueError, match="query 1 of the batch: vector has length 0"):
+        index.search([[0, 1, 0], [0, 0, 0], [0, 0, 0]])
+    with pytest.raises(TypeError, match="expected an array of numbers: .*inhomogeneous"):
+        voisin.VectorIndex([[1.0, 2.0], [3.0]])
+    for search in (index.search, index.kneighbors):
+        with pytest.raises(ValueError, match="expected a number from 0 on, found -1"):
+            search(square, -1)
+    for method in (index.remove, index.vector, index.__contains__):
+        with pytest.raises(ValueError, match="id: expected whole numbers .* 9223372036854775808"):
+            method(2**63)
+    assert 2.0 in index and np.int64(7) not in index
+    assert index.search(np.zeros((0, 3)), 2)[0].shape == (0, 2)
+    assert index.kneighbors(np.zeros((0, 3)), 2)[0].shape == (0, 2)
+    index.add([], np.zeros((0, 3)))
+    index.add(np.array([], "i8"), np.zeros((0, 3)))
+    assert len(index) == 3
+    for empty in (voisin.VectorIndex(), voisin.VectorIndex(np.zeros((0, 3)))):
+        queries = np.ones((2, empty.dimension))
+        assert empty.search(queries, 5)[0].shape == empty.kneighbors(queries)[0].shape == (2, 0)
+        assert empty.kneighbors()[0].shape == (0, 0)
+        # Its first vectors decide its dimension.
+        assert empty.search(np.ones((2, 128)), 5)[0].shape == (2, 0)
+        assert empty.search(np.ones(128))[0].shape == (0,)
+
+
+def test_an_index_filters_by_a_mask_in_the_order_of_its_ids():
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(500, 8))
+    index = voisin.VectorIndex(vectors, rng.permutation(500) * 3)
+    mask = index.ids % 2 == 0
+    found, _ = index.search(vectors[:20], 5, filter=mask)
+    assert (found % 2 == 0).all() and (
+        found == index.search(vectors[:20], 5, filter=index.ids[mask])[0]
+    ).all()
+    assert index.search(vectors[0], 5, filter=mask.tolist())[0].tolist() == found[0].tolist()
+    with pytest.raises(ValueError, match="one for each of the 500 ids, found 499"):
+        index.search(vectors[0], filter=mask[1:])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_an_index_has_a_radius_groups_and_replaced_vectors(metric):
+    rng = np.random.default_rng(6)
+    vectors = rng.normal(size=(1000, 16))
+    index = voisin.VectorIndex(vectors, metric=metric)
+    _, values = index.search(vectors[:5], 40, exact=True)
+    bound = float(np.median(values[:, 20]))
+    within = {"radius": bound} if metric == "l2" else {"least": bound}
+    found, near = index.search(vectors[:5], 1000, exact=True, **within)
+    for row, (ids, some) in enumerate(zip(found, near, strict=True)):
+        _, all_values = index.search(vectors[row], 1000, exact=True)
+        count = int((all_values <= bound if metric == "l2" else all_values >= bound).sum())
+        assert (ids[count:] == -1).all() and np.isnan(some[count:]).all()
+        assert (ids[:count] >= 0).all() and count > 0
+    with pytest.raises(ValueError, match="either `least`"):
+        index.search(vectors[0], **({"least": 0.1} if metric == "l2" else {"radius": 1}))
+    artists = index.ids // 10
+    _, order = np.unique(index.search(vectors[3], 1000, exact=True)[0] // 10, return_index=True)
+    first = index.search(vectors[3], 1000, exact=True)[0][np.sort(order)][:7]
+    for groups in (artists, [f"artist {id}" for id in artists], lambda id: id // 10):
+        best, _ = index.search(np.stack([vectors[3], vectors[700]]), 7, exact=True, groups=groups)
+        assert best.shape == (2, 7) and best[0].tolist() == first.tolist()
+        assert all(len(set(row // 10)) == 7 for row in best)
+    with pytest.raises(ValueError, match="groups: expected one for each"):
+        index.search(vectors[0], groups=[1, 2])
+    index.upsert([5, 2000], vectors[[6, 7]])
+    assert len(index) == 1001 and np.allclose(index.vector(5), index.vector(6))
 
 
 def test_an_index_is_pickled_and_fitted():

@@ -83,8 +83,8 @@ class Steer(TypedDict, total=False):
 class SimilarOptions(Filters, total=False):
     """Of `Library.similar`.
 
-    feel: From 0, alike in sound, to 1, alike in feel: tracks of the seeds' energy come before
-        nearer ones.
+    feel: From 0, alike in sound, to 1, alike in feel: tracks of the seeds' energy, and of the
+        scales that you taught, come before nearer ones.
     include_seed: Keep the seeds and their duplicates in the answer.
     max_per_artist: At most this many tracks of one artist.
     min_similarity: Only neighbours at least this similar (cosine, -1 to 1).
@@ -110,6 +110,8 @@ class Mixing(TypedDict, total=False):
 
     drift: 0: it stays with what it starts from; 1: it goes wherever what was played last leads
         [default: 0.3].
+    feel: From 0, alike in sound, to 1, alike in feel: songs of the seeds' energy, and of the scales
+        that you taught, come before nearer ones [default: 0].
     keep_versions: Other recordings of a song that is in it, too.
     listener: Whose listening that is, as `voisin heard` names them [default: that of all].
     longest: Nothing longer, in seconds, unless it is at most twice as long as what the mix starts
@@ -130,6 +132,7 @@ class Mixing(TypedDict, total=False):
     """
 
     drift: float
+    feel: float
     keep_versions: bool
     listener: str
     longest: float
@@ -146,9 +149,12 @@ class Mixing(TypedDict, total=False):
 class MixOptions(Filters, total=False):
     """Of `Library.mix`.
 
+    curve: How a scale changes along the mix: rise, fall, arc, warm-up, peak or cool-down:
+        `energy=arc`.
     mixing: What the mix is like.
     """
 
+    curve: str
     mixing: Mixing
 
 
@@ -156,9 +162,9 @@ class PlaylistOptions(Filters, total=False):
     """Of `Library.playlist`.
 
     cluster: All tracks of this cluster as seeds.
-    curve: How a scale changes along the list: rise, fall, arc (up to a late peak and down) or
-        warm-up (slowly, up to two thirds), between what the tracks near the seeds have least and
-        most of: `energy=arc`.
+    curve: How a scale changes along the list: rise, fall, arc (up to a late peak and down), warm-up
+        (slowly, up to two thirds), peak (never below that) or cool-down, between what the tracks
+        near the seeds have least and most of: `energy=arc`.
     diversity: 0: nearest only; 1: as varied as the neighbourhood allows.
     harmonic: Each track's key mixes with that of the one before: the same, a fifth up or down, or
         the relative key.
@@ -167,6 +173,7 @@ class PlaylistOptions(Filters, total=False):
         differs in words such as live, remaster, radio edit or remix alone.
     length: How long, in seconds, instead of how many tracks.
     max_bpm_step: At most this many beats a minute from one track to the next.
+    max_per_album: At most this many tracks of one album; 0: as many as fit.
     max_per_artist: At most this many tracks of one artist; 0: as many as fit.
     min_similarity: Least similarity to the seed a track is there for.
     no_duplicates: Listen to tracks of the list that may be copies of the same recording: finds
@@ -183,6 +190,7 @@ class PlaylistOptions(Filters, total=False):
     keep_versions: bool
     length: float
     max_bpm_step: float
+    max_per_album: int
     max_per_artist: int
     min_similarity: float
     no_duplicates: bool
@@ -192,10 +200,14 @@ class PlaylistOptions(Filters, total=False):
 class PathOptions(TypedDict, total=False):
     """Of `Library.path_between`.
 
+    curve: How a scale changes on the way: rise, fall, arc, warm-up, peak or cool-down, between what
+        tracks near the way have least and most of. Steps are a quarter larger for it, or more:
+        `energy=rise`.
     max_per_artist: At most this many tracks of one artist.
     steps: Number of steps [default: as many as it takes].
     """
 
+    curve: str
     max_per_artist: int
     steps: int
 

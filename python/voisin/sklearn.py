@@ -83,8 +83,9 @@ class NeighborsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
     As scikit-learn's KNeighborsTransformer, whose place it takes before whatever knows
     metric="precomputed" (KNeighborsClassifier, TSNE, DBSCAN, Isomap): distances, float32 [queries,
-    fitted], n_neighbors + 1 a row, since each vector of `fit` is its own nearest. metric: "l2",
-    "cosine" (1 - cosine) or "ip" (its negative). target_recall: as `VectorIndex` takes it.
+    fitted], n_neighbors + 1 a row, since each vector of `fit` is its own nearest, or a copy of it
+    is. metric: "l2", "cosine" (1 - cosine) or "ip" (its negative: no distance, which
+    scikit-learn's classifiers refuse). target_recall: as `VectorIndex` takes it.
     """
 
     def __init__(

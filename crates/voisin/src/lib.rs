@@ -47,7 +47,7 @@
 //! let odd = |track: TrackId| track.0 % 2 == 1;
 //! let params = SearchParams { filter: Some(&odd), ..SearchParams::default() };
 //! let nearest = index.search(&[1.0, 0.0], 2, &params)?;
-//! assert_eq!(nearest.iter().map(|found| found.track.0).collect::<Vec<_>>(), [1, 3]);
+//! assert_eq!(nearest.iter().map(|found| found.id.0).collect::<Vec<_>>(), [1, 3]);
 //! # Ok::<(), voisin::IndexError>(())
 //! ```
 //!
@@ -72,7 +72,6 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `cuda` | the encoder on an NVIDIA GPU |
-//! | `trace` | a span for each layer of a network, for `tracing` |
 //!
 //! # This crate
 //!
@@ -98,7 +97,8 @@ pub use voisin_encoder::{
     Pooling, Precision, models,
 };
 pub use voisin_features::{
-    Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,
+    Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Preemphasis,
+    Spectrum,
 };
 pub use voisin_import::{ImportError, WeightFormat, accept_foreign_weights, import_model};
 pub use voisin_kernels::IsaError;
@@ -112,8 +112,9 @@ pub use voisin_library::{
 
 // The index.
 pub use voisin_index::{
-    GraphAndLists, GraphBuilder, IndexError, IndexMetric, IndexOptions, IndexStamp, IndexStats,
-    ListStats, Neighbor, SearchMode, SearchParams, SelfCheck, Subset, VectorIndex, WaySpeeds,
+    Component, GraphAndLists, GraphBuilder, Id, IndexError, IndexMetric, IndexOptions, IndexStamp,
+    IndexStats, ListStats, Neighbor, SearchMode, SearchParams, SelfCheck, Subset, VectorIndex,
+    WaySpeeds,
 };
 
 // The parts joined: add, search.

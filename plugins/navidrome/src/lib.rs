@@ -107,16 +107,19 @@ fn ask(path: &str, question: &Value) -> Result<Option<Value>, Error> {
 const WISHES: [&str; 6] = ["max_per_artist", "max_per_album", "near_only", "variety", "taste", "not_heard"];
 
 /// A question for songs to go on with. What the form leaves open is as the server was started with.
-fn mix(of: &str, named: Value, count: Option<i64>) -> Result<Option<Value>, Error> {
+fn mix(seed_kind: &str, named: Value, count: Option<i64>) -> Result<Option<Value>, Error> {
     let mut mixing = Map::new();
     for name in WISHES {
-        let said = config::get(name).ok().flatten().unwrap_or_default();
+        let value_text = config::get(name).ok().flatten().unwrap_or_default();
         // Numbers and switches arrive as text.
-        if let Ok(value) = serde_json::from_str::<Value>(said.trim()) {
+        if let Ok(value) = serde_json::from_str::<Value>(value_text.trim()) {
             mixing.insert(name.to_owned(), value);
         }
     }
-    ask("similar", &json!({of: [named], "count": self::count(count), "mixing": mixing}))
+    let excluded = config::get("exclude_genre").ok().flatten().unwrap_or_default();
+    let excluded: Vec<&str> = Some(excluded.trim()).filter(|genres| !genres.is_empty()).into_iter().collect();
+    let filters = json!({"exclude_genre": excluded});
+    ask("similar", &json!({seed_kind: [named], "count": self::count(count), "mixing": mixing, "filters": filters}))
 }
 
 /// Navidrome's facts about a song, as the server takes them. Navidrome's own ids mean nothing there.
@@ -200,8 +203,8 @@ pub fn nd_find_sonic_path(Json(question): Json<PathQuestion>) -> FnResult<Json<V
     let mut answer = matches(answer);
     // The ends are the songs that were asked for: Navidrome need not look for them by their names, and may not lose them.
     if let Some([first, .., last]) = answer.0["matches"].as_array_mut().map(Vec::as_mut_slice) {
-        for (end, of) in [(first, &question.start_song), (last, &question.end_song)] {
-            if let Some(id) = of.get("id").filter(|id| id.is_string()) {
+        for (end, end_song) in [(first, &question.start_song), (last, &question.end_song)] {
+            if let Some(id) = end_song.get("id").filter(|id| id.is_string()) {
                 end["song"]["id"] = id.clone();
             }
         }

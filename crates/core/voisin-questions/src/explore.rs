@@ -1,6 +1,6 @@
 //! Clusters, artists and albums, copies, and the way from one track to another.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -9,14 +9,18 @@ use serde::{Deserialize, Serialize};
 use super::QuestionError;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, said};
+use super::spans::ScaleCurve;
+use super::values::{
+    ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, check_scale, said,
+};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
 use crate::answers::graph::{
-    clustered, collection_and_graph, duplicate_groups, neighbours_of_duplicates,
+    clustered, collection_and_graph, duplicate_groups, neighbour_graph, neighbours_of_duplicates,
     remembered_clusters,
 };
 use voisin_base::track::TrackId;
+use voisin_base::vector::make_unit;
 use voisin_engine::{
     Collection, Engine, EngineError, FileListener, GraphUse, KeptAnswer, ListenEvent, Seed,
     window_set,
@@ -24,10 +28,15 @@ use voisin_engine::{
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
 use voisin_explore::duplicates::{DuplicateOptions, PairListener};
-use voisin_explore::outliers::{Outlier, THRESHOLD, outliers};
-use voisin_explore::path::{PathOptions, Walk, path};
+use voisin_explore::outliers::{Outlier, STEADY, THRESHOLD, outliers};
+use voisin_explore::path::{PathOptions, Walk, bend, path};
 use voisin_explore::{ExploreError, KnnGraph};
 use voisin_library::{OpenMode, Track};
+
+/// Places between the stops of a way around which tracks are looked for in a large library.
+const PLACES: usize = 8;
+/// Tracks around each of them: ten thousand in all, whose neighbours are found in a second.
+const NEAR_EACH: usize = 1000;
 
 /// Groups of tracks that sound alike
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
@@ -86,7 +95,7 @@ impl Clusters {
             work(engine)?
         } else {
             // A cached answer with numbers is of the clusters that were stored last.
-            let source = engine.label_source();
+            let source = engine.genres().label_source();
             let question = format!("{self:?} {seed:?}");
             let kept = engine.kept("clusters", &question, &source, &mut work)?;
             let remembered = remembered_clusters(engine, self.detail.0)?;
@@ -156,7 +165,7 @@ impl NearArtists {
         if self.name.is_some() {
             return work(engine);
         }
-        let source = engine.label_source();
+        let source = engine.genres().label_source();
         engine.kept(
             &format!("{makers:?}").to_lowercase(),
             &limit.to_string(),
@@ -341,9 +350,42 @@ impl Outliers {
             graph,
             &collection.meta,
             Some(&mut source),
+            &no_music(engine, collection)?,
             threshold,
         )?)
     }
+}
+
+/// Rows of speech, and of tones and noise, with the reason. Where a library has many of one kind they belong there.
+fn no_music(
+    engine: &Engine,
+    collection: &Collection,
+) -> Result<BTreeMap<usize, &'static str>, EngineError> {
+    /// One track in so many may be of a kind that does not belong.
+    const RARE: usize = 10;
+    let rows = 0..collection.ids.len();
+    let mut steady = Vec::new();
+    for row in rows.clone() {
+        if engine.genres().is_track_steady(collection.ids[row])? {
+            steady.push(row);
+        }
+    }
+    let genres = rows.clone().map(|row| {
+        let genres = collection.genres.get(row).map_or(&[][..], Vec::as_slice);
+        (collection.ids[row], genres)
+    });
+    let speech = engine.genres().speech(genres)?;
+    let speech = rows.filter(|&row| speech.contains(&collection.ids[row]));
+    // A steady sound is no speech, whatever the model hears in it.
+    let kinds = [
+        (speech.collect(), "it sounds like speech"),
+        (steady, STEADY),
+    ];
+    let is_rare = |(rows, _): &(Vec<usize>, _)| RARE * rows.len() <= collection.ids.len();
+    let reasons = kinds.into_iter().filter(is_rare);
+    Ok(reasons
+        .flat_map(|(rows, reason)| rows.into_iter().map(move |row| (row, reason)))
+        .collect())
 }
 
 /// The way from one track to another, in small steps
@@ -370,9 +412,18 @@ pub struct PathBetween {
     /// At most this many tracks of one artist
     #[arg(long, value_name = "N")]
     pub(crate) max_per_artist: Option<Count>,
+    /// How a scale changes on the way: rise, fall, arc, warm-up, peak or cool-down, between what tracks near the way have
+    /// least and most of. Steps are a quarter larger for it, or more: `energy=rise`
+    #[arg(long, value_name = "SCALE=SHAPE")]
+    pub(crate) curve: Option<ScaleCurve>,
 }
 
 impl PathBetween {
+    /// Facts of tracks that the query names.
+    pub fn fields(&self) -> Vec<String> {
+        Vec::from_iter(self.curve.map(|curve| curve.scale.to_string()))
+    }
+
     /// The tracks that are named: both ends, then those on the way.
     pub fn stops(&self) -> Vec<NamedSeed> {
         [&self.from, &self.to]
@@ -387,10 +438,14 @@ impl PathBetween {
     /// - `stops`: the tracks that are named, in their order
     pub fn run(
         &self,
+        engine: &Engine,
         collection: &Collection,
         graph: &KnnGraph,
         stops: &[Seed],
     ) -> Result<Walk, QuestionError> {
+        if let Some(curve) = self.curve {
+            check_scale(engine, "curve", curve.scale)?;
+        }
         let mut rows = stops
             .iter()
             .map(|seed| collection.row_of(seed))
@@ -401,13 +456,85 @@ impl PathBetween {
             tracks: self.steps.map(|steps| steps.get() + 1),
             max_per_artist: self.max_per_artist.map(Count::get),
         };
-        Ok(path(
-            collection.vectors.view(),
-            graph,
-            &collection.meta,
-            rows[0],
-            rows[1],
-            &options,
+        let vectors = collection.vectors.view();
+        let meta = &collection.meta;
+        let walk = path(vectors, graph, meta, rows[0], rows[1], &options)?;
+        let Some(curve) = self.curve else {
+            return Ok(walk);
+        };
+        let known = engine.library().scales().values(&collection.ids)?;
+        let value = |id: &TrackId| Some(known.get(id)?.get(&curve.scale)?.value);
+        let values: Vec<Option<f64>> = collection.ids.iter().map(value).collect();
+        let shape = |place: f64| curve.at(place);
+        Ok(bend(
+            vectors, graph, meta, &walk, &options, &shape, &values,
         )?)
+    }
+
+    /// As [`run`](Self::run), among the tracks that are nearest to the stops and to places between them; `None` where no way
+    /// leads through these, or there are too many stops.
+    pub(crate) fn run_near(
+        &self,
+        engine: &mut Engine,
+        stops: &[Seed],
+    ) -> Result<Option<(Collection, Walk)>, QuestionError> {
+        let ([from, to], via) = match stops {
+            [from, to, via @ ..] if via.len() < PLACES => ([from, to], via),
+            _ => return Ok(None),
+        };
+        let way: Vec<&Seed> = [from].into_iter().chain(via).chain([to]).collect();
+        let mut seeds = stops.to_vec();
+        for pair in way.windows(2) {
+            let places = PLACES / (way.len() - 1);
+            for place in 1..=places {
+                let share = place as f32 / (places + 1) as f32;
+                let ends = pair[0].vector.iter().zip(&pair[1].vector);
+                let mut vector: Vec<f32> = ends.map(|(a, b)| a + share * (b - a)).collect();
+                make_unit(&mut vector);
+                seeds.push(Seed::of_vector(vector));
+            }
+        }
+        let (mut collection, _) = engine.collection_near(&seeds, NEAR_EACH, None)?;
+        collection.take_in(stops)?;
+        let graph = neighbour_graph(engine, &collection)?;
+        match self.run(engine, &collection, &graph, stops) {
+            Ok(walk) => Ok(Some((collection, walk))),
+            Err(QuestionError::Engine(EngineError::Explore(ExploreError::NoPath { .. }))) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_library::testing::{library, track};
+
+    #[test]
+    fn a_way_among_near_tracks_is_that_among_all() {
+        let dir = std::env::temp_dir().join(format!("voisin-way-{}", std::process::id()));
+        let mut library = library(&dir, 3);
+        for i in 0..40_u8 {
+            let angle = 0.07 * f32::from(i);
+            let height = if i % 3 == 0 { 0.1 } else { 0.0 };
+            let mut vector = vec![angle.cos(), angle.sin(), height];
+            make_unit(&mut vector);
+            library.insert_track(&track(i.into(), vector, 0)).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let question: PathBetween =
+            serde_json::from_str(r#"{"from": {"id": 1}, "to": {"id": 40}, "via": [{"id": 9}]}"#)
+                .unwrap();
+        let stops = [1, 40, 9].map(|id| engine.seed_of(TrackId(id)).unwrap());
+        let collection = engine.collection().unwrap();
+        let graph = neighbour_graph(&mut engine, &collection).unwrap();
+        let whole = question.run(&engine, &collection, &graph, &stops).unwrap();
+        let (near, walk) = question.run_near(&mut engine, &stops).unwrap().unwrap();
+        assert_eq!((near.ids, walk.rows), (collection.ids, whole.rows));
+        let many = vec![stops[0].clone(); PLACES + 2];
+        assert!(question.run_near(&mut engine, &many).unwrap().is_none());
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

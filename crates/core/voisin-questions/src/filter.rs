@@ -178,6 +178,32 @@ fn whole_and_parts(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Filters {
+    /// Those tracks of these that others allow, too, where both say something of one kind: exclusions of both hold, and of
+    /// the rest these.
+    #[must_use]
+    pub fn over(mut self, others: &Self) -> Self {
+        let others = others.clone();
+        macro_rules! both {
+            ($($field:ident)*) => { $(self.$field.extend(others.$field);)* };
+        }
+        macro_rules! first {
+            ($($field:ident)*) => { $(if self.$field.is_empty() { self.$field = others.$field; })* };
+        }
+        both!(exclude_genre exclude_artist exclude_folder tag not_tag regex scale);
+        first!(genre artist composer folder licence key);
+        if self.bpm.is_none() {
+            self.bpm_exact = others.bpm_exact;
+        }
+        Self {
+            year: self.year.or(others.year),
+            min_duration: self.min_duration.or(others.min_duration),
+            max_duration: self.max_duration.or(others.max_duration),
+            bpm: self.bpm.or(others.bpm),
+            loudness: self.loudness.or(others.loudness),
+            ..self
+        }
+    }
+
     /// Whether a key is to fit those of the seeds.
     pub(crate) fn wants_compatible_keys(&self) -> bool {
         self.key.contains(&KeyWish::Compatible)
@@ -196,14 +222,14 @@ impl Filters {
     /// - `seeds`: whose keys `compatible` ones mix with
     pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, QuestionError> {
         let library = engine.library();
-        let named = |of: NameOf, names: &[String]| -> Result<Vec<String>, LibraryError> {
+        let named = |kind: NameOf, names: &[String]| -> Result<Vec<String>, LibraryError> {
             let mut meant = Vec::new();
             for name in names {
                 // A comma may be a part of a name: then the whole of it is known.
-                match library.names_meant(of, name) {
+                match library.lookup().names_meant(kind, name) {
                     Err(_) if name.contains(',') => {
                         for part in parts(name) {
-                            meant.extend(library.names_meant(of, part)?);
+                            meant.extend(library.lookup().names_meant(kind, part)?);
                         }
                     }
                     found => meant.extend(found?),
@@ -264,7 +290,7 @@ impl Filters {
     /// without tracks.
     pub fn unheard_of(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
         let any = TrackFilter::default;
-        let asked = [
+        let given = [
             (
                 "year",
                 self.year.is_some(),
@@ -301,10 +327,10 @@ impl Filters {
         if library.status()?.tracks == 0 {
             return Ok(None);
         }
-        if !self.scale.is_empty() && library.scale_names()?.is_empty() {
+        if !self.scale.is_empty() && library.scales().scale_names()?.is_empty() {
             return Ok(Some("scales"));
         }
-        for (what, _, widest) in asked.into_iter().filter(|(_, is_asked, _)| *is_asked) {
+        for (what, _, widest) in given.into_iter().filter(|(_, is_asked, _)| *is_asked) {
             if library.matching(&widest)?.is_empty() {
                 return Ok(Some(what));
             }
@@ -324,7 +350,7 @@ impl Filters {
         if self.licence.is_empty() {
             return Ok(());
         }
-        let known = library.licences()?;
+        let known = library.lookup().licences()?;
         for wanted in self.licence.iter().flat_map(|text| parts(text)) {
             if !known.iter().any(|text| licence_fits(text, wanted)) {
                 let names: BTreeSet<String> = known.iter().map(|text| licence_id(text)).collect();
@@ -340,8 +366,8 @@ impl Filters {
         Ok(())
     }
 
-    /// Facts of tracks that the filters name, so that an answer can show them: keys of its JSON.
-    pub fn fields(&self) -> Vec<&'static str> {
+    /// Facts of tracks that the filters name, so that an answer can show them: keys of its JSON, and names of scales.
+    pub fn fields(&self) -> Vec<String> {
         let named = [
             ("composer", !self.composer.is_empty()),
             ("year", self.year.is_some()),
@@ -353,10 +379,13 @@ impl Filters {
             ("tempo", self.bpm.is_some()),
             ("key", !self.key.is_empty()),
             ("loudness", self.loudness.is_some()),
-            ("scales", !self.scale.is_empty()),
         ];
         let named = named.into_iter().filter(|(_, is_named)| *is_named);
-        named.map(|(field, _)| field).collect()
+        let scales = self.scale.iter().map(|span| span.0.scale.to_string());
+        named
+            .map(|(field, _)| field.to_owned())
+            .chain(scales)
+            .collect()
     }
 
     /// All artists that are named.
@@ -383,6 +412,6 @@ impl Filters {
     /// Refuses folders without a track, for somebody who can see which there are.
     pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
         self.folders()
-            .try_for_each(|folder| engine.library().folder_meant(folder).map(|_| ()))
+            .try_for_each(|folder| engine.library().lookup().folder_meant(folder).map(|_| ()))
     }
 }

@@ -32,7 +32,7 @@ impl LabelArgs {
     pub fn source(&self, engine: &Engine) -> LabelSource {
         self.label_from
             .clone()
-            .unwrap_or_else(|| engine.label_source())
+            .unwrap_or_else(|| engine.genres().label_source())
     }
 }
 
@@ -180,7 +180,7 @@ impl GenreRelations {
         let source = self.label_from.source(engine);
         let options = KinshipOptions::default();
         engine.kept("genres", &format!("{options:?}"), &source, |engine| {
-            engine.kinship(&source, &options)
+            engine.genres().kinship(&source, &options)
         })
     }
 }
@@ -203,7 +203,7 @@ impl Suspects {
         let source = self.label_from.source(engine);
         let options = FitOptions::default();
         let mut found = engine.kept("suspects", &format!("{options:?}"), &source, |engine| {
-            let suspects = engine.suspects(&source, &options)?;
+            let suspects = engine.genres().suspects(&source, &options)?;
             Ok::<_, EngineError>(FoundSuspects {
                 judged: suspects.len(),
                 suspects,

@@ -123,7 +123,9 @@ impl Find {
             self.limit.of(usize::MAX)
         };
         let most = self.max_per_artist.map(Count::get);
-        let mut found = engine.find(heard, &self.query.join(" "), &filter, limit, most)?;
+        let mut found = engine
+            .words()
+            .find(heard, &self.query.join(" "), &filter, limit, most)?;
         if let Some(Playtime(length)) = self.length {
             let mut filled = 0.0;
             let fits = found.tracks.iter().take_while(|one| {

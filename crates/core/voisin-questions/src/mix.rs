@@ -1,5 +1,6 @@
 //! Songs to go on with: what an evening, an instant mix or a radio is made of.
 
+use std::cmp::Ordering;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::spans::Seconds;
-use super::values::{Fraction, Limit, at_most};
+use super::spans::{ScaleCurve, Seconds};
+use super::values::{Fraction, Limit, at_most, check_scale};
 use super::{Filters, QuestionError, SimilarAnswer};
 use voisin_base::random::Random;
 use voisin_base::text::count;
@@ -43,6 +44,9 @@ pub struct Mix {
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
     pub played: Vec<NamedSeed>,
+    /// How a scale changes along the mix: rise, fall, arc, warm-up, peak or cool-down: `energy=arc`
+    #[arg(long, value_name = "SCALE=SHAPE")]
+    pub(crate) curve: Option<ScaleCurve>,
     /// What the mix is like
     #[command(flatten)]
     #[serde(default)]
@@ -93,6 +97,10 @@ pub struct Mixing {
     /// Whose listening that is, as `voisin heard` names them [default: that of all]
     #[arg(long, value_name = "NAME")]
     pub listener: Option<String>,
+    /// From 0, alike in sound, to 1, alike in feel: songs of the seeds' energy, and of the scales that you taught, come
+    /// before nearer ones [default: 0]
+    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
+    pub(crate) feel: Option<Fraction>,
     /// 0: always the nearest; 1: any of those that are near [default: 0.5]
     #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
     pub(crate) variety: Option<Fraction>,
@@ -104,27 +112,54 @@ pub struct Mixing {
     pub(crate) drift: Option<Fraction>,
 }
 
-fn twenty_five() -> Limit {
-    Limit::from(25)
+/// The defaults of a server's mixes, and which tracks may be in them.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServerMixes {
+    /// Where a question says nothing of it.
+    #[command(flatten)]
+    pub mixing: Mixing,
+    /// Which tracks may be in them, whatever a question allows.
+    #[command(flatten)]
+    pub filters: Filters,
 }
 
-const DRIFT: f32 = 0.3;
-const DAY: f64 = 86_400.0;
-
-impl Mixing {
+impl ServerMixes {
     /// Reads what `--mix` of a server says: the options of a mix as the command line has them, without dashes, with commas
-    /// or blanks between them: `max-per-artist=2,near-only`.
+    /// or blanks between them: `max-per-artist=2,near-only,exclude-genre=Hip Hop`.
     pub fn read(text: &str) -> Result<Self, String> {
-        let parts = text
-            .split([',', ' '])
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
-        let options = parts.map(|part| format!("--{}", part.trim_start_matches('-')));
         let command = Self::augment_args(
             Command::new("mix")
                 .no_binary_name(true)
                 .disable_help_flag(true),
         );
+        let is_option = |part: &str| {
+            let name = part.trim_start_matches('-').split('=').next();
+            part.contains('=')
+                || command
+                    .get_arguments()
+                    .any(|known| known.get_long() == name)
+        };
+        let mut options: Vec<String> = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let end = rest.find([',', ' ']).unwrap_or(rest.len());
+            let part = &rest[..end];
+            let sign = rest[end..].chars().next();
+            match options.last_mut().filter(|_| !is_option(part)) {
+                // Commas and blanks stand in values, too.
+                Some(last) if !part.is_empty() => last.push_str(part),
+                Some(_) => {}
+                None if part.is_empty() => {}
+                None => options.push(format!("--{}", part.trim_start_matches('-'))),
+            }
+            if let (Some(last), Some(sign)) = (options.last_mut(), sign) {
+                last.push(sign);
+            }
+            rest = &rest[end + sign.map_or(0, char::len_utf8)..];
+        }
+        let options = options
+            .iter()
+            .map(|option| option.trim_end_matches([',', ' ']));
         let read = command
             .try_get_matches_from(options)
             .and_then(|found| Self::from_arg_matches(&found));
@@ -137,7 +172,16 @@ impl Mixing {
             )
         })
     }
+}
 
+fn twenty_five() -> Limit {
+    Limit::from(25)
+}
+
+const DRIFT: f32 = 0.3;
+const DAY: f64 = 86_400.0;
+
+impl Mixing {
     /// As this listener wants it.
     pub fn of_listener(name: String) -> Self {
         Self {
@@ -154,8 +198,8 @@ impl Mixing {
             ($($field:ident)*) => { Self { $($field: self.$field.or(others.$field)),* } };
         }
         first! {
-            max_per_artist max_per_album keep_versions near_only shortest longest not_heard taste listener variety
-            random_seed drift
+            max_per_artist max_per_album keep_versions near_only shortest longest not_heard taste listener feel
+            variety random_seed drift
         }
     }
 
@@ -166,8 +210,8 @@ impl Mixing {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs() as i64);
         let not_heard = self.not_heard.map_or(DAY, |time| time.0);
-        let most = |said: Option<u32>, usual| {
-            said.map_or(usual, |most| (most > 0).then_some(most as usize))
+        let most = |given: Option<u32>, usual| {
+            given.map_or(usual, |most| (most > 0).then_some(most as usize))
         };
         MixOptions {
             max_per_artist: most(self.max_per_artist, usual.max_per_artist),
@@ -182,6 +226,7 @@ impl Mixing {
             heard_since: (not_heard > 0.0).then_some(now.saturating_sub(not_heard as i64)),
             taste: self.taste.map_or(usual.taste, Fraction::get),
             listener: self.listener.clone(),
+            feel: self.feel.map_or(usual.feel, Fraction::get),
             variety: self.variety.map_or(usual.variety, Fraction::get),
             random: self
                 .random_seed
@@ -193,6 +238,13 @@ impl Mixing {
 }
 
 impl Mix {
+    /// Facts of tracks that the query names, as [`Filters::fields`] does.
+    pub fn fields(&self) -> Vec<String> {
+        let mut fields = self.filters.fields();
+        fields.extend(self.curve.map(|curve| curve.scale.to_string()));
+        fields
+    }
+
     /// The engine's options.
     ///
     /// - `usual`: what a mix is like where the question says nothing of it
@@ -236,16 +288,22 @@ impl Mix {
         played: Vec<Seed>,
         usual: &Mixing,
     ) -> Result<SimilarAnswer, QuestionError> {
+        if let Some(curve) = self.curve {
+            check_scale(engine, "curve", curve.scale)?;
+        }
         let tracks = engine.library().status()?.tracks as usize;
         if seeds.is_empty() {
             let options = self.options(engine, seeds, played.clone(), usual, tracks)?;
             let first = drawn(engine, &options)?;
             let rest = Self {
                 limit: Limit::from(options.limit.saturating_sub(1).max(1)),
+                curve: None,
                 ..self.clone()
             };
             let mut answer = rest.run(engine, &[engine.seed_of(first.id)?], played, usual)?;
-            let genres = engine.genres_of(std::slice::from_ref(&first))?;
+            let genres = engine.genres().genres_of(std::slice::from_ref(&first))?;
+            let measured = engine.library().derived().descriptors(&[first.id])?;
+            answer.measured.extend(measured);
             answer.found.insert(
                 0,
                 SimilarTrack {
@@ -256,6 +314,7 @@ impl Mix {
                 },
             );
             answer.found.truncate(options.limit);
+            self.follow_curve(&mut answer);
             return Ok(answer);
         }
         let options = self.options(engine, seeds, played, usual, tracks)?;
@@ -270,7 +329,52 @@ impl Mix {
         )?;
         let mut answer = SimilarAnswer::new(engine, found, standing, None)?;
         answer.short = self.shortage(answer.found.len(), tracks);
+        self.follow_curve(&mut answer);
         Ok(answer)
+    }
+
+    /// Puts the songs into the order of the curve, those without a value last. Where one would follow another by the same
+    /// artist, it changes places with the nearest in value by somebody else.
+    fn follow_curve(&self, answer: &mut SimilarAnswer) {
+        let Some(curve) = self.curve else {
+            return;
+        };
+        let value = |found: &SimilarTrack| {
+            let known = answer.measured.get(&found.track.id)?;
+            Some(known.scales.get(&curve.scale)?.value)
+        };
+        let (mut known, unknown): (Vec<_>, Vec<_>) = std::mem::take(&mut answer.found)
+            .into_iter()
+            .partition(|found| value(found).is_some());
+        known.sort_by(|a, b| value(a).partial_cmp(&value(b)).unwrap_or(Ordering::Equal));
+        let last = known.len().saturating_sub(1).max(1) as f64;
+        let mut places: Vec<usize> = (0..known.len()).collect();
+        places.sort_by(|&a, &b| {
+            curve
+                .at(a as f64 / last)
+                .total_cmp(&curve.at(b as f64 / last))
+        });
+        let mut placed: Vec<(usize, SimilarTrack)> = places.into_iter().zip(known).collect();
+        placed.sort_by_key(|(place, _)| *place);
+        let mut order: Vec<SimilarTrack> = placed.into_iter().map(|(_, found)| found).collect();
+        let is_same_artist = |a: &SimilarTrack, b: &SimilarTrack| {
+            a.track.main_artist().is_some() && a.track.main_artist() == b.track.main_artist()
+        };
+        for at in 1..order.len() {
+            if is_same_artist(&order[at - 1], &order[at]) {
+                let others = (at + 1..order.len())
+                    .filter(|&other| !is_same_artist(&order[at - 1], &order[other]));
+                let off = |other: &usize| {
+                    let values = value(&order[at]).zip(value(&order[*other]));
+                    values.map_or(f64::MAX, |(a, b)| (a - b).abs())
+                };
+                if let Some(other) = others.min_by(|a, b| off(a).total_cmp(&off(b))) {
+                    order.swap(at, other);
+                }
+            }
+        }
+        order.extend(unknown);
+        answer.found = order;
     }
 }
 
@@ -287,19 +391,20 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
             .filter(|most| most.is_finite()),
         ..filter.clone()
     };
-    let of = |filter: &TrackFilter| {
+    let track_ids = |filter: &TrackFilter| {
         Ok::<_, QuestionError>(match engine.matching(filter)? {
             Some(tracks) => tracks.to_vec(),
             None => engine.library().track_ids()?,
         })
     };
-    let mut tracks = of(&fitting)?;
+    let mut tracks = track_ids(&fitting)?;
     if tracks.is_empty() {
-        tracks = of(filter)?;
+        tracks = track_ids(filter)?;
     }
     if options.taste > 0.0 {
         let known = engine
             .library()
+            .history()
             .listening(options.listener.as_deref(), &tracks)?;
         let opinion = |track: &TrackId| known.get(track).map_or(0.0, |heard| heard.opinion);
         let least = if tracks.iter().any(|track| opinion(track) > 0.0) {
@@ -325,7 +430,7 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
     let library = engine.library();
     let mut chosen = first;
     for _ in 0..DRAWS {
-        if !library.is_gone(chosen)? {
+        if !library.files().is_gone(chosen)? {
             return Ok(library.track(chosen)?);
         }
         chosen = draw();
@@ -336,12 +441,14 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
     fn a_servers_wishes_are_written_as_the_command_line_has_them() {
-        let wishes =
-            Mixing::read("max-per-artist=2, near-only longest=20m,--variety=0.25").unwrap();
+        let read = |text| ServerMixes::read(text).unwrap();
+        let wishes = read("max-per-artist=2, near-only longest=20m,--variety=0.25").mixing;
         let expected = Mixing {
             max_per_artist: Some(2),
             near_only: Some(true),
@@ -350,24 +457,28 @@ mod tests {
             ..Mixing::default()
         };
         assert_eq!(wishes, expected);
-        assert_eq!(Mixing::read("").unwrap(), Mixing::default());
-        let wrong = Mixing::read("variety=2").unwrap_err();
+        assert_eq!(read("").mixing, Mixing::default());
+        let filtered =
+            read("exclude-genre=Hip Hop,Spoken Word, near-only,folder=/m/My Music,bpm=90-120");
+        assert_eq!(filtered.filters.exclude_genre, ["Hip Hop,Spoken Word"]);
+        assert_eq!(filtered.filters.folder, [PathBuf::from("/m/My Music")]);
+        assert!(filtered.filters.bpm.is_some());
+        assert_eq!(filtered.mixing.near_only, Some(true));
+        let refused = |text| ServerMixes::read(text).unwrap_err();
+        let wrong = refused("variety=2");
         assert!(
             wrong.contains("0 to 1") && wrong.contains("--variety"),
             "{wrong}"
         );
-        assert!(
-            Mixing::read("loudness=2")
-                .unwrap_err()
-                .contains("--loudness")
-        );
+        assert!(refused("loud=2").contains("--loud"));
+        assert!(refused("nearonly").contains("--nearonly"));
         // A question's own wishes go first, then those of the server.
-        let asked = Mixing {
+        let wish = Mixing {
             max_per_artist: Some(0),
             near_only: Some(false),
             ..Mixing::default()
         };
-        let both = asked.over(&wishes).options();
+        let both = wish.over(&wishes).options();
         assert_eq!(
             (both.max_per_artist, both.max_per_album, both.is_near_only),
             (None, Some(3), false)

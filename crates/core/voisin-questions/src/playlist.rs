@@ -74,6 +74,10 @@ pub struct Playlist {
     #[arg(long, default_value_t = two(), value_name = "N")]
     #[serde(default = "two")]
     pub(crate) max_per_artist: u32,
+    /// At most this many tracks of one album; 0: as many as fit
+    #[arg(long, default_value_t, value_name = "N")]
+    #[serde(default)]
+    pub(crate) max_per_album: u32,
     /// 0: nearest only; 1: as varied as the neighbourhood allows
     #[arg(
         long,
@@ -102,8 +106,8 @@ pub struct Playlist {
     /// At most this many beats a minute from one track to the next
     #[arg(long, value_name = "BPM", conflicts_with = "shuffle")]
     pub(crate) max_bpm_step: Option<Positive>,
-    /// How a scale changes along the list: rise, fall, arc (up to a late peak and down) or warm-up (slowly, up to two
-    /// thirds), between what the tracks near the seeds have least and most of: `energy=arc`
+    /// How a scale changes along the list: rise, fall, arc (up to a late peak and down), warm-up (slowly, up to two
+    /// thirds), peak (never below that) or cool-down, between what the tracks near the seeds have least and most of: `energy=arc`
     #[arg(long, value_name = "SCALE=SHAPE", conflicts_with = "shuffle")]
     pub(crate) curve: Option<ScaleCurve>,
     /// Leave copies of the same recording in the list
@@ -163,11 +167,11 @@ impl Playlist {
     }
 
     /// Facts of tracks that the query names, as [`Filters::fields`] does.
-    pub fn fields(&self) -> Vec<&'static str> {
+    pub fn fields(&self) -> Vec<String> {
         let mut fields = self.filters.fields();
-        fields.extend(self.harmonic.then_some("key"));
-        fields.extend(self.max_bpm_step.map(|_| "tempo"));
-        fields.extend(self.curve.map(|_| "scales"));
+        fields.extend(self.harmonic.then(|| "key".to_owned()));
+        fields.extend(self.max_bpm_step.map(|_| "tempo".to_owned()));
+        fields.extend(self.curve.map(|curve| curve.scale.to_string()));
         fields
     }
 
@@ -358,6 +362,7 @@ impl Playlist {
                 None => Length::Tracks(self.limit.unwrap_or(TRACKS.into()).of(total)),
             },
             max_per_artist: (self.max_per_artist > 0).then_some(self.max_per_artist as usize),
+            max_per_album: (self.max_per_album > 0).then_some(self.max_per_album as usize),
             diversity: self.diversity.get(),
             shuffle: self.shuffle.shuffle.then(|| {
                 self.shuffle

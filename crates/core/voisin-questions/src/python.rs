@@ -119,8 +119,12 @@ from typing import Literal, TypedDict
                     || (method == "duplicates" && field == "rough")
                     || (method == "tracks" && field == "query"))
         };
-        let own: Map<String, Value> = all.into_iter().filter(|(field, _)| is_own(field)).collect();
-        for (field, schema) in own.iter().filter(|(_, schema)| schema["type"] == "object") {
+        let own_fields: Map<String, Value> =
+            all.into_iter().filter(|(field, _)| is_own(field)).collect();
+        for (field, schema) in own_fields
+            .iter()
+            .filter(|(_, schema)| schema["type"] == "object")
+        {
             let about = schema["description"].as_str().unwrap_or_default();
             text += &class(
                 &class_of(field),
@@ -130,7 +134,7 @@ from typing import Literal, TypedDict
             );
         }
         let base = if has_filters { "Filters" } else { "TypedDict" };
-        text += &class(name, base, &format!("Of `Library.{method}`."), &own);
+        text += &class(name, base, &format!("Of `Library.{method}`."), &own_fields);
     }
     text
 }

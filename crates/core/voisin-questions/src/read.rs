@@ -307,10 +307,10 @@ impl<'de> Deserializer<'de> for Reader {
         {
             let is_own = |name: &str| name != spread && fields.contains(&name);
             let all = std::mem::take(given);
-            let (mut own, others): (Map<_, _>, Map<_, _>) =
+            let (mut own_fields, others): (Map<_, _>, Map<_, _>) =
                 all.into_iter().partition(|(name, _)| is_own(name));
-            own.insert(spread.to_owned(), Value::Object(others));
-            *given = own;
+            own_fields.insert(spread.to_owned(), Value::Object(others));
+            *given = own_fields;
         }
         self.deserialize_any(visitor)
     }
@@ -442,20 +442,21 @@ mod tests {
 
     #[test]
     fn a_query_is_read_like_a_body() {
-        let asked = query("genre=Jazz&genre=Soul&query=1999&limit=5&exact=true&least=0.5").unwrap();
+        let request =
+            query("genre=Jazz&genre=Soul&query=1999&limit=5&exact=true&least=0.5").unwrap();
         let body = br#"{"query": "1999", "limit": 5, "exact": true, "filters": {"genre": ["Jazz", "Soul"], "least": 0.5}}"#;
-        assert_eq!(asked, from_json(body).unwrap());
+        assert_eq!(request, from_json(body).unwrap());
         assert_eq!(query("").unwrap(), from_json(b"{}").unwrap());
     }
 
     #[test]
     fn arguments_are_read_like_a_body() {
         let arguments = |json: Value| from_arguments::<Asked>(json.as_object().cloned().unwrap());
-        let asked = arguments(json!({
+        let request = arguments(json!({
             "genre": ["Jazz", "Soul"], "query": 1999, "limit": 5, "exact": true, "least": 0.5
         }));
         let body = br#"{"query": "1999", "limit": 5, "exact": true, "filters": {"genre": ["Jazz", "Soul"], "least": 0.5}}"#;
-        assert_eq!(asked.unwrap(), from_json(body).unwrap());
+        assert_eq!(request.unwrap(), from_json(body).unwrap());
         let one =
             arguments(json!({"genre": "Jazz", "limit": null, "inner": {"genre": "Soul"}})).unwrap();
         let body = br#"{"filters": {"genre": ["Jazz"], "inner": {"genre": ["Soul"]}}}"#;

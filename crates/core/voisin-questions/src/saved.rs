@@ -140,13 +140,13 @@ impl SavedQuestion {
     /// Refuses what makes no sense together.
     pub fn validate(&self) -> Result<(), Refused> {
         match self {
-            Self::Similar(asked) if asked.passage().is_some() => Err(Refused {
+            Self::Similar(question) if question.passage().is_some() => Err(Refused {
                 field: "from".into(),
                 ..Refused::text("whole tracks, in a list that is kept", "a passage")
             }),
-            Self::Similar(asked) => asked.validate(asked.seeds.len()),
+            Self::Similar(question) => question.validate(question.seeds.len()),
             Self::Mix(_) | Self::Find(_) | Self::List(_) | Self::Path(_) => Ok(()),
-            Self::Artists(asked) | Self::Albums(asked) => asked.validate(),
+            Self::Artists(question) | Self::Albums(question) => question.validate(),
         }
     }
 
@@ -175,25 +175,35 @@ impl SavedQuestion {
             Ok(())
         };
         match self {
-            Self::Similar(asked) => {
-                all(&mut asked.seeds)?;
-                all(&mut asked.unlike)
+            Self::Similar(question) => {
+                all(&mut question.seeds)?;
+                all(&mut question.unlike)
             }
-            Self::Mix(asked) => {
-                all(&mut asked.seeds)?;
-                all(&mut asked.played)
+            Self::Mix(question) => {
+                all(&mut question.seeds)?;
+                all(&mut question.played)
             }
-            Self::Path(asked) => {
-                for one in [&mut asked.from, &mut asked.to] {
+            Self::Path(question) => {
+                for one in [&mut question.from, &mut question.to] {
                     if let Some(pinned) = pin(std::slice::from_ref(one))?.pop() {
                         *one = pinned;
                     }
                 }
-                asked.via = pin(&asked.via)?;
+                question.via = pin(&question.via)?;
                 Ok(())
             }
             Self::Find(_) | Self::List(_) | Self::Artists(_) | Self::Albums(_) => Ok(()),
         }
+    }
+
+    /// How many of the tracks that it starts from are not there any more.
+    pub fn gone(&self, engine: &Engine) -> usize {
+        let seeds: &[NamedSeed] = match self {
+            Self::Similar(question) => &question.seeds,
+            Self::Mix(question) => &question.seeds,
+            _ => &[],
+        };
+        seeds.iter().filter(|one| one.seed(engine).is_err()).count()
     }
 
     /// The list.
@@ -211,42 +221,43 @@ impl SavedQuestion {
         let tracks =
             |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
         match self {
-            Self::Similar(asked) => {
-                let named = present(&asked.seeds, engine)?;
-                let unlike = present(&asked.unlike, engine).unwrap_or_default();
-                Ok(tracks(asked.run(engine, &named, unlike)?.found))
+            Self::Similar(question) => {
+                let named = present(&question.seeds, engine)?;
+                let unlike = present(&question.unlike, engine).unwrap_or_default();
+                Ok(tracks(question.run(engine, &named, unlike)?.found))
             }
-            Self::Find(asked) => {
-                let own = match known.heard {
+            Self::Find(question) => {
+                let predicted = match known.heard {
                     Some(_) => None,
-                    None => Some(engine.predicted_tags()?),
+                    None => Some(engine.words().predicted_tags()?),
                 };
-                let heard = known.heard.or(own.as_ref());
-                let found = heard.map(|heard| asked.run(engine, heard)).transpose()?;
+                let heard = known.heard.or(predicted.as_ref());
+                let found = heard.map(|heard| question.run(engine, heard)).transpose()?;
                 let found = found.into_iter().flat_map(|found| found.tracks);
                 Ok(found.map(|found| found.track).collect())
             }
-            Self::List(asked) => {
-                let query = asked
-                    .question
-                    .query(engine, asked.limit.of(MOST as usize), None)?;
+            Self::List(question) => {
+                let query =
+                    question
+                        .question
+                        .query(engine, question.limit.of(MOST as usize), None)?;
                 Ok(engine.list(&query)?.tracks)
             }
-            Self::Artists(asked) | Self::Albums(asked) => {
+            Self::Artists(question) | Self::Albums(question) => {
                 let makers = if matches!(self, Self::Albums(_)) {
                     Makers::Albums
                 } else {
                     Makers::Artists
                 };
                 match known.explored {
-                    Some((collection, _)) => asked.run(engine, collection, makers),
-                    None => asked.run(engine, &engine.collection()?, makers),
+                    Some((collection, _)) => question.run(engine, collection, makers),
+                    None => question.run(engine, &engine.collection()?, makers),
                 }
             }
-            Self::Path(asked) => {
-                let stops = seeds(&asked.stops(), engine)?;
+            Self::Path(question) => {
+                let stops = seeds(&question.stops(), engine)?;
                 let way = |engine: &Engine, collection: &Collection, graph: &KnnGraph| {
-                    let walk = asked.run(collection, graph, &stops)?;
+                    let walk = question.run(engine, collection, graph, &stops)?;
                     let ids: Vec<_> = walk.rows.iter().map(|&row| collection.ids[row]).collect();
                     Ok(engine.library().tracks_by_id(&ids)?)
                 };
@@ -257,8 +268,8 @@ impl SavedQuestion {
                 let graph = neighbour_graph(engine, &collection)?;
                 way(engine, &collection, &graph)
             }
-            Self::Mix(asked) => {
-                let played: Vec<Seed> = asked
+            Self::Mix(question) => {
+                let played: Vec<Seed> = question
                     .played
                     .iter()
                     .filter_map(|one| one.seed(engine).ok())
@@ -267,8 +278,8 @@ impl SavedQuestion {
                     random_seed: usual.random_seed.or(Some(random)),
                     ..usual.clone()
                 };
-                let named = present(&asked.seeds, engine)?;
-                Ok(tracks(asked.run(engine, &named, played, &usual)?.found))
+                let named = present(&question.seeds, engine)?;
+                Ok(tracks(question.run(engine, &named, played, &usual)?.found))
             }
         }
     }
@@ -361,11 +372,11 @@ mod tests {
         ] {
             let question = written(&[start, &filters, more].concat());
             let json = match &question {
-                SavedQuestion::Similar(asked) => {
+                SavedQuestion::Similar(fields) => {
                     let seeds = vec![NamedSeed::Id(4)];
                     SavedQuestion::Similar(Similar {
                         seeds,
-                        ..asked.clone()
+                        ..fields.clone()
                     })
                 }
                 other => other.clone(),
@@ -385,10 +396,10 @@ mod tests {
                     .to_owned()
             };
             assert_eq!(debugged(&again), debugged(&question), "{json}");
-            let asked = &json[question.kind()];
-            let filters = asked
+            let fields = &json[question.kind()];
+            let filters = fields
                 .get("filters")
-                .unwrap_or(&asked["question"]["filters"]);
+                .unwrap_or(&fields["question"]["filters"]);
             assert_eq!(filters["year"], "1990-");
             assert_eq!(filters["not_tag"][0], "voice:80.5");
             assert_eq!(filters["bpm"], "119.5..128");
@@ -441,6 +452,8 @@ mod tests {
         assert_eq!(both, [3, 4]);
         let gone = run(r#"{"similar": {"seeds": [{"id": 1}]}}"#).unwrap_err();
         assert!(gone.to_string().contains("no track has the id 1"), "{gone}");
+        let mix = br#"{"mix": {"seeds": [{"id": 1}, {"id": 2}]}}"#;
+        assert_eq!(SavedQuestion::read(mix).unwrap().gone(&engine), 1);
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -99,7 +99,7 @@ fn tidy(schema: &mut Value) {
                 fields.remove("default");
             }
             if let Some(Value::Array(types)) = fields.get_mut("type") {
-                types.retain(|of| of != "null");
+                types.retain(|type_name| type_name != "null");
                 if let [only] = types.as_slice() {
                     let only = only.clone();
                     fields.insert("type".to_owned(), only);

@@ -77,7 +77,7 @@ impl NamedSeed {
             Self::Id(id) => engine.seed_of(TrackId(*id)),
             Self::Path(path) => {
                 let path = PathBuf::from(path);
-                let track = library.find_by_stored_path(&path)?;
+                let track = library.files().find_by_stored_path(&path)?;
                 let track = track.ok_or(EngineError::NotInLibrary { path: path.clone() })?;
                 Ok(Seed {
                     path,
@@ -87,10 +87,10 @@ impl NamedSeed {
             }
             Self::Words(_) | Self::Written(_) => {
                 let text = self.written().to_string_lossy().into_owned();
-                match library.resolve_words(&text, 10)? {
+                match library.lookup().resolve_words(&text, 10)? {
                     Resolution::One(track) => engine.seed_of(track),
                     Resolution::Ambiguous(tracks) => {
-                        let count = library.search_words(&text, usize::MAX)?.len();
+                        let count = library.lookup().search_words(&text, usize::MAX)?.len();
                         let line =
                             |track: &Track| format!("id:{}  {}", track.id, track.display_name());
                         let candidates = tracks.iter().map(line).collect();

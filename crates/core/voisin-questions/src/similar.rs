@@ -63,7 +63,8 @@ pub struct Similar {
     #[arg(long, default_value_t = half(), value_name = "0..1", requires = "unlike", allow_negative_numbers = true)]
     #[serde(default = "half")]
     pub(crate) unlike_weight: Fraction,
-    /// From 0, alike in sound, to 1, alike in feel: tracks of the seeds' energy come before nearer ones
+    /// From 0, alike in sound, to 1, alike in feel: tracks of the seeds' energy, and of the scales that you taught, come
+    /// before nearer ones
     #[arg(long, default_value_t, value_name = "0..1", conflicts_with_all = ["from", "unlike"], allow_negative_numbers = true)]
     #[serde(default)]
     pub(crate) feel: Fraction,
@@ -149,17 +150,17 @@ impl Default for Steer {
 impl Steer {
     /// For the engine; `None` where the nearest are what is wanted.
     fn steering(&self) -> Option<Steering> {
-        let said = [
+        let wishes = [
             (self.faster, "faster"),
             (self.slower, "slower"),
             (self.louder, "louder"),
             (self.quieter, "quieter"),
         ];
-        let said = said
+        let wishes = wishes
             .iter()
             .filter(|(is_said, _)| *is_said)
             .map(|(_, word)| (*word).to_owned());
-        let more: Vec<String> = self.more.iter().cloned().chain(said).collect();
+        let more: Vec<String> = self.more.iter().cloned().chain(wishes).collect();
         let steering = Steering {
             more,
             less: self.less.clone(),
@@ -284,13 +285,13 @@ impl Similar {
     }
 
     /// Facts of tracks that the query names, as [`Filters::fields`] does.
-    pub fn fields(&self) -> Vec<&'static str> {
+    pub fn fields(&self) -> Vec<String> {
         let mut fields = self.filters.fields();
         fields.extend(match self.sort.0 {
-            Some(SortBy::Bpm) => Some("tempo"),
-            Some(SortBy::Key) => Some("key"),
-            Some(SortBy::Loudness) => Some("loudness"),
-            Some(SortBy::Scale(_)) => Some("scales"),
+            Some(SortBy::Bpm) => Some("tempo".to_owned()),
+            Some(SortBy::Key) => Some("key".to_owned()),
+            Some(SortBy::Loudness) => Some("loudness".to_owned()),
+            Some(SortBy::Scale(scale)) => Some(scale.to_string()),
             _ => None,
         });
         fields
@@ -330,7 +331,7 @@ impl Similar {
         embedder: &Embedder,
     ) -> Result<(Passage, Vec<SimilarPassage>), QuestionError> {
         let (from, to) = self.passage().unwrap_or_default();
-        let passage = engine.passage_of(seed, from, to, embedder)?;
+        let passage = engine.passages().passage_of(seed, from, to, embedder)?;
         let options = self.options(
             engine,
             &[],
@@ -338,7 +339,7 @@ impl Similar {
             engine.library().status()?.vectors as usize,
         )?;
         let places = self.places.map_or(1, WholeNumber::get);
-        let found = engine.similar_passages(
+        let found = engine.passages().similar_passages(
             &passage,
             (!self.rough).then_some(embedder),
             &options,

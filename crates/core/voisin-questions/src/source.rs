@@ -24,6 +24,9 @@ use voisin_engine::{
 use voisin_explore::path::Walk;
 use voisin_library::{LibraryError, TrackFilter};
 
+/// Of more tracks than this a way is looked for among those near to it: neighbours of all would take a minute.
+const NEAR_FROM: u64 = 200_000;
+
 /// A library that answers questions.
 pub enum LibrarySource {
     /// On this disk.
@@ -75,7 +78,7 @@ impl LibrarySource {
     /// The state of the library that answers are of.
     pub fn generation(&self) -> Result<u64, LibraryError> {
         match self {
-            Self::Local(engine) => engine.library().generation(),
+            Self::Local(engine) => engine.library().changes().generation(),
             Self::Remote(remote) => Ok(remote.generation()),
         }
     }
@@ -260,12 +263,21 @@ impl LibrarySource {
         question: &PathBetween,
         stops: &[Seed],
     ) -> Result<Sampled<(Collection, Walk)>, QuestionError> {
+        if let Self::Local(engine) = self
+            && engine.library().status()?.vectors > NEAR_FROM
+            && let Some(answer) = question.run_near(engine, stops)?
+        {
+            return Ok(Sampled {
+                answer,
+                sample: None,
+            });
+        }
         let sample = self.fetch_around(stops, &TrackFilter::default())?;
         let engine = self.engine();
         let mut collection = engine.collection()?;
         collection.take_in(stops)?;
         let graph = neighbour_graph(engine, &collection)?;
-        let walk = question.run(&collection, &graph, stops)?;
+        let walk = question.run(engine, &collection, &graph, stops)?;
         let answer = (collection, walk);
         Ok(Sampled { answer, sample })
     }

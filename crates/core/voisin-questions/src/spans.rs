@@ -415,13 +415,17 @@ enum CurveShape {
     Fall,
     Arc,
     WarmUp,
+    Peak,
+    CoolDown,
 }
 
-const SHAPES: [(&str, CurveShape); 4] = [
+const SHAPES: [(&str, CurveShape); 6] = [
     ("rise", CurveShape::Rise),
     ("fall", CurveShape::Fall),
     ("arc", CurveShape::Arc),
     ("warm-up", CurveShape::WarmUp),
+    ("peak", CurveShape::Peak),
+    ("cool-down", CurveShape::CoolDown),
 ];
 
 impl ScaleCurve {
@@ -434,6 +438,9 @@ impl ScaleCurve {
             CurveShape::Arc => (place / 0.6).min((1.0 - place) / 0.4),
             // Slowly first, and never to the top: that belongs to who plays next.
             CurveShape::WarmUp => 0.7 * place * place,
+            // Never below two thirds, where a warm-up ends.
+            CurveShape::Peak => 0.7 + 0.3 * (place / 0.6).min((1.0 - place) / 0.4),
+            CurveShape::CoolDown => 0.7 * (1.0 - place) * (1.0 - place),
         }
     }
 }
@@ -449,7 +456,8 @@ impl FromStr for ScaleCurve {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        let expected = "a scale and rise, fall, arc or warm-up, such as energy=arc";
+        let expected =
+            "a scale and rise, fall, arc, warm-up, peak or cool-down, such as energy=arc";
         let read = || {
             let (scale, name) = text.split_once('=')?;
             let (_, shape) = SHAPES.iter().find(|(known, _)| *known == name.trim())?;

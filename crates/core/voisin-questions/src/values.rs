@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::QuestionError;
 use super::read::Refused;
-use voisin_engine::{Engine, MEASURED_SCALES};
+use voisin_engine::{Engine, measured_scale};
 use voisin_explore::clusters::Detail;
 use voisin_index::SearchMode;
 use voisin_library::{ScaleName, SortBy};
@@ -183,10 +183,10 @@ pub(crate) fn check_scale(
     field: &str,
     scale: ScaleName,
 ) -> Result<(), QuestionError> {
-    if MEASURED_SCALES.iter().any(|one| one.name == scale.as_str()) {
+    if measured_scale(scale.as_str()).is_some() {
         return Ok(());
     }
-    let known = engine.library().scale_names()?;
+    let known = engine.library().scales().scale_names()?;
     // A library that knows none may be a part of a database.
     if known.is_empty() || known.contains_key(&scale) {
         return Ok(());
@@ -521,13 +521,22 @@ mod tests {
 
     #[test]
     fn limits_are_numbers_or_all() {
-        let of = |text: &str| text.parse::<Limit>().map(|limit| limit.of(100));
+        let limit_of = |text: &str| text.parse::<Limit>().map(|limit| limit.of(100));
         assert_eq!(
-            (of("7"), of("0"), of("all"), of("ALL"), of("1000")),
+            (
+                limit_of("7"),
+                limit_of("0"),
+                limit_of("all"),
+                limit_of("ALL"),
+                limit_of("1000")
+            ),
             (Ok(7), Ok(100), Ok(100), Ok(100), Ok(100))
         );
         for text in ["-1", "some", "", "1.5", "99999999999"] {
-            assert!(of(text).unwrap_err().expected.contains("\"all\""), "{text}");
+            assert!(
+                limit_of(text).unwrap_err().expected.contains("\"all\""),
+                "{text}"
+            );
         }
         assert_eq!(
             (Limit::from(10).to_string(), Limit::from(0).to_string()),

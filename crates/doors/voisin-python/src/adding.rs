@@ -66,7 +66,7 @@ impl Adding {
         progress: Option<&Py<PyAny>>,
     ) -> Result<(Added, Option<PyErr>), EngineError> {
         let library = engine.library();
-        let followed = library.followed_folders()?;
+        let followed = library.files().followed_folders()?;
         let links = Links::Below(&followed);
         let mut found = scan_without(
             &self.paths,

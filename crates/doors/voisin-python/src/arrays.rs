@@ -2,19 +2,13 @@
 
 use numpy::ndarray::{ArrayView2, ArrayViewD, Axis, Ix2};
 use numpy::{AllowTypeChange, PyArrayLikeDyn};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList};
 
-/// Numbers of any shape: an array, or what NumPy makes one of.
-pub(super) fn numbers<'py, T>(
-    value: &Bound<'py, PyAny>,
-    what: &str,
-) -> PyResult<PyArrayLikeDyn<'py, T, AllowTypeChange>>
-where
-    T: numpy::Element,
-    PyArrayLikeDyn<'py, T, AllowTypeChange>: for<'a> FromPyObject<'a, 'py>,
-{
-    value.extract().map_err(|_| {
+/// What NumPy makes of a value, and the letter of its kind of elements.
+fn array_of<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<(Bound<'py, PyAny>, char)> {
+    let is_no_array = || {
         let found = value
             .get_type()
             .name()
@@ -22,7 +16,134 @@ where
         PyTypeError::new_err(format!(
             "{what}: expected an array of numbers, found {found}"
         ))
+    };
+    let numpy = value.py().import("numpy")?;
+    let array = numpy.call_method1("asarray", (value,)).map_err(|error| {
+        // Rows of several lengths, above all.
+        if error.is_instance_of::<PyValueError>(value.py()) {
+            let reason = error.value(value.py());
+            PyTypeError::new_err(format!("{what}: expected an array of numbers: {reason}"))
+        } else {
+            is_no_array()
+        }
+    })?;
+    let kind: char = array.getattr("dtype")?.getattr("kind")?.extract()?;
+    let ndim: usize = array.getattr("ndim")?.extract()?;
+    if ndim == 0 && !"fiubc".contains(kind) {
+        return Err(is_no_array());
+    }
+    Ok((array, kind))
+}
+
+/// That an element is not what was expected.
+fn unlike(what: &str, expected: &str, at: usize, element: &Bound<'_, PyAny>) -> PyErr {
+    let shown = |element: &Bound<'_, PyAny>| -> PyResult<String> {
+        let item = element
+            .call_method0("item")
+            .unwrap_or_else(|_| element.clone());
+        let kind = item.get_type().name()?.to_string();
+        Ok(format!("{kind} {}", item.repr()?))
+    };
+    let found = shown(element).unwrap_or_else(|_| "something else".to_owned());
+    PyValueError::new_err(format!(
+        "{what}: expected {expected}, found {found} (number {at} of them)"
+    ))
+}
+
+/// The first of an array's elements for which `is_fit` does not hold, as an error.
+fn first_unlike(
+    array: &Bound<'_, PyAny>,
+    what: &str,
+    expected: &str,
+    is_fit: impl Fn(&Bound<'_, PyAny>) -> bool,
+) -> PyResult<()> {
+    for (at, element) in array.getattr("flat")?.try_iter()?.enumerate() {
+        let element = element?;
+        if !is_fit(&element) {
+            return Err(unlike(what, expected, at, &element));
+        }
+    }
+    Ok(())
+}
+
+/// Real numbers of any shape, rounded to 32 bits: an array of floats or integers, or what NumPy makes one of.
+pub(super) fn numbers<'py>(
+    value: &Bound<'py, PyAny>,
+    what: &str,
+) -> PyResult<PyArrayLikeDyn<'py, f32, AllowTypeChange>> {
+    let (array, kind) = array_of(value, what)?;
+    if !"fiu".contains(kind) {
+        // Integers beyond 64 bits are objects, too; they are rounded as others.
+        let is_number = |element: &Bound<'_, PyAny>| {
+            kind == 'O'
+                && (element.is_instance_of::<PyInt>() || element.is_instance_of::<PyFloat>())
+                && !element.is_instance_of::<PyBool>()
+        };
+        first_unlike(&array, what, "real numbers", is_number)?;
+    }
+    // Of another type an empty array would be taken for a list, which has no second dimension.
+    let keywords = PyDict::new(value.py());
+    keywords.set_item("copy", false)?;
+    array
+        .call_method("astype", ("float32",), Some(&keywords))?
+        .extract()
+}
+
+/// One id or several, in order: integers of 64 bits, or floats that are whole below 2^53.
+pub(super) fn ids(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>> {
+    const EXPECTED: &str = "whole numbers of 64 bits";
+    /// Larger floats may stand for several integers.
+    const LARGEST: f64 = 9_007_199_254_740_992.;
+    let (array, kind) = array_of(value, what)?;
+    let shape: Vec<usize> = array.getattr("shape")?.extract()?;
+    if shape.len() > 1 {
+        return Err(PyValueError::new_err(format!(
+            "{what}: expected the shape [n], found {shape:?}"
+        )));
+    }
+    let is_id = |element: &Bound<'_, PyAny>| match kind {
+        'u' | 'O' => element.extract::<i64>().is_ok() && !element.is_instance_of::<PyBool>(),
+        'f' => element
+            .extract::<f64>()
+            .is_ok_and(|x| x.fract() == 0. && x.abs() < LARGEST),
+        _ => false,
+    };
+    if kind != 'i' {
+        first_unlike(&array, what, EXPECTED, is_id)?;
+    }
+    let array: PyArrayLikeDyn<'_, i64, AllowTypeChange> =
+        array.call_method1("astype", ("int64",))?.extract()?;
+    Ok(array.as_array().iter().copied().collect())
+}
+
+/// One id, by the rules for several.
+pub(super) fn id(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    let several = ids(PyList::new(value.py(), [value])?.as_any(), "id")?;
+    several
+        .first()
+        .copied()
+        .ok_or_else(|| PyValueError::new_err("id: expected one"))
+}
+
+/// How many are to be found.
+pub(super) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    value.extract().map_err(|error: PyErr| {
+        if error.is_instance_of::<PyOverflowError>(value.py()) {
+            PyValueError::new_err(format!("expected a number from 0 on, found {value}"))
+        } else {
+            error
+        }
     })
+}
+
+/// A mask, if it is one: an array of booleans.
+pub(super) fn mask(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<Vec<bool>>> {
+    let (array, kind) = array_of(value, what)?;
+    if kind != 'b' {
+        return Ok(None);
+    }
+    let array: PyArrayLikeDyn<'_, bool, AllowTypeChange> = array.extract()?;
+    Ok(Some(array.as_array().iter().copied().collect()))
 }
 
 /// One row or many, as rows, and whether it was one.

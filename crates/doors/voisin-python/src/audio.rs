@@ -150,7 +150,7 @@ fn of_samples(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Audio> {
             "audio: expected floats of full scale ±1, found another type: divide integers by their largest value",
         ));
     }
-    let array = numbers::<f32>(audio, "audio")?;
+    let array = numbers(audio, "audio")?;
     let array = array.as_array();
     let samples: Vec<f32> = match array.ndim() {
         1 => array.iter().copied().collect(),

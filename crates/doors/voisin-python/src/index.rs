@@ -3,19 +3,19 @@
 use std::io::Cursor;
 use std::path::PathBuf;
 
-use numpy::ndarray::{Array2, ArrayView2};
+use numpy::ndarray::{Array2, ArrayView1, ArrayView2};
 use numpy::{IntoPyArray as _, PyArray1, PyArray2, PyArrayMethods as _};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
+use rayon::prelude::*;
 
-use super::arrays::{matrix, numbers, rows};
+use super::arrays::{count, id as id_of, ids as ids_of, mask, matrix, numbers, rows};
 use super::errors::{no_such_track, raised};
 use super::process::{OfProcess, on_threads};
 use voisin_base::output::{OutputError, OutputTarget};
-use voisin_base::track::TrackId;
 use voisin_index::{
-    IndexError, IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams,
+    Id, IndexError, IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams,
     SharedIndex, Subset, VectorIndex,
 };
 
@@ -26,13 +26,15 @@ const ORIGIN: &str = "python";
 ///
 /// VectorIndex(vectors=None, ids=None, *, metric="cosine", graph=None, m=16, ef_construction=200, target_recall=0.995)
 ///
-/// vectors: float32 [n, dimension]; none: an empty index, which takes the dimension of what comes first. ids: int64 [n], each
-/// once; the row numbers where none are given. metric: "cosine" (lengths play no part; a vector of length 0 is a ValueError),
+/// vectors: numbers [n, dimension], floats or integers of any size, rounded to float32; none: an empty index, which takes the
+/// dimension of what comes first. ids: integers of 64 bits [n], or whole floats below 2^53, each once; the row numbers where
+/// none are given. metric: "cosine" (lengths play no part; a vector of length 0 is a ValueError),
 /// "ip" (inner product) or "l2" (Euclidean distance, of vectors kept at 32 bits, not 16; 5 bytes a number). graph: an HNSW graph besides the lists (None: from 5 000 vectors on), with 2 m links a vector (m: 4 to
 /// 32) chosen among ef_construction nearest (16 to 2 000). target_recall: recall@10 against comparing with all that searches
 /// are as wide as needed for, measured when the index is built by queries that the vectors do not answer by themselves:
-/// near copies are hidden, wherever they are. Raises ValueError for other shapes, ids twice and options out of
-/// range. Searching, adding and removing may be done from any threads at once. Pickles, with its vectors.
+/// near copies are hidden, wherever they are. Raises ValueError for other shapes, NaN and infinity, ids twice, options out
+/// of range, and for booleans, complex numbers, decimals, dates and strings, of which it names the first; TypeError for what
+/// is no array. Searching, adding and removing may be done from any threads at once. Pickles, with its vectors.
 #[pyclass(name = "VectorIndex", frozen, module = "voisin")]
 pub(super) struct PyVectorIndex {
     /// A child that was forked takes over what there was, but no lock that a thread of its parent may have held.
@@ -43,8 +45,8 @@ pub(super) struct PyVectorIndex {
 /// Ids and values, [queries, k] each.
 type FoundArrays = (Array2<i64>, Array2<f32>);
 
-fn numbered(n: usize) -> Vec<TrackId> {
-    (0..n as i64).map(TrackId).collect()
+fn numbered(n: usize) -> Vec<Id> {
+    (0..n as i64).map(Id).collect()
 }
 
 fn unknown(id: i64) -> PyErr {
@@ -52,20 +54,18 @@ fn unknown(id: i64) -> PyErr {
 }
 
 /// Ids as Python gives them.
-fn track_ids(ids: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<TrackId>> {
-    let ids = numbers::<i64>(ids, what)?;
-    Ok(ids.as_array().iter().map(|&id| TrackId(id)).collect())
+fn index_ids(ids: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<Id>> {
+    Ok(ids_of(ids, what)?.into_iter().map(Id).collect())
 }
 
-/// Arrays of lists of neighbours.
-fn arrays(found: Vec<Vec<Neighbor>>) -> FoundArrays {
-    let k = found.iter().map(Vec::len).max().unwrap_or(0);
-    // All lists are as long as that, unless vectors were removed while a filter was made.
+/// Arrays of lists of neighbours, of which each has `most` at most; places that are left are -1 and NaN.
+fn arrays(found: Vec<Vec<Neighbor>>, most: usize) -> FoundArrays {
+    let k = found.iter().map(Vec::len).max().unwrap_or(most);
     let mut ids = Array2::from_elem((found.len(), k), -1_i64);
     let mut values = Array2::from_elem((found.len(), k), f32::NAN);
     for (row, neighbors) in found.into_iter().enumerate() {
         for (column, neighbor) in neighbors.into_iter().enumerate() {
-            ids[[row, column]] = neighbor.track.0;
+            ids[[row, column]] = neighbor.id.0;
             values[[row, column]] = neighbor.similarity;
         }
     }
@@ -81,7 +81,7 @@ impl PyVectorIndex {
     fn built(
         py: Python<'_>,
         options: IndexOptions,
-        ids: &[TrackId],
+        ids: &[Id],
         vectors: ArrayView2<'_, f32>,
     ) -> PyResult<Self> {
         let built = py.detach(|| on_threads(|| VectorIndex::build(ids, vectors, &options)));
@@ -142,7 +142,8 @@ impl PyVectorIndex {
         rows: ArrayView2<'_, f32>,
         k: usize,
         params: &SearchParams<'_>,
-        pass: Option<&[TrackId]>,
+        pass: Option<&[Id]>,
+        groups: Option<&[(Id, usize)]>,
     ) -> Result<FoundArrays, IndexError> {
         let index = self.inner().snapshot();
         let subset = pass.map(|pass| index.subset_of(pass));
@@ -151,14 +152,83 @@ impl PyVectorIndex {
             subset: subset.as_ref(),
             ..*params
         };
-        let found = if let [row] = &rows.outer_iter().collect::<Vec<_>>()[..] {
+        let k = k.min(most);
+        let all: Vec<_> = rows.outer_iter().collect();
+        let found = match (groups, &all[..]) {
+            (Some(groups), all) => {
+                let group = |id: Id| {
+                    groups
+                        .binary_search_by_key(&id, |it| it.0)
+                        .map(|at| groups[at].1)
+                };
+                let best = |row: &ArrayView1<'_, f32>| {
+                    index.search_groups(&row.to_vec(), k, &params, group)
+                };
+                on_threads(|| all.par_iter().map(best).collect::<Result<_, _>>())?
+            }
             // Other threads take longer to begin with one query than it takes.
-            vec![index.search(&row.to_vec(), k.min(most), &params)?]
-        } else {
-            on_threads(|| index.search_batch(rows, k.min(most), &params))?
+            (None, [row]) => vec![index.search(&row.to_vec(), k, &params)?],
+            _ => on_threads(|| index.search_batch(rows, k, &params))?,
         };
-        Ok(arrays(found))
+        Ok(arrays(found, k))
     }
+}
+
+/// The ids that a filter lets pass, and the groups of all.
+impl PyVectorIndex {
+    fn ids_now(&self, py: Python<'_>) -> Vec<Id> {
+        py.detach(|| self.inner().with(VectorIndex::ids))
+    }
+
+    fn passing(&self, py: Python<'_>, filter: &Bound<'_, PyAny>) -> PyResult<Vec<Id>> {
+        if filter.is_callable() {
+            let mut pass = Vec::new();
+            for id in self.ids_now(py) {
+                if filter.call1((id.0,))?.is_truthy()? {
+                    pass.push(id);
+                }
+            }
+            return Ok(pass);
+        }
+        let Some(mask) = mask(filter, "filter")? else {
+            return index_ids(filter, "filter");
+        };
+        let ids = self.ids_now(py);
+        same_length("filter", mask.len(), ids.len())?;
+        let passing = ids.into_iter().zip(mask).filter(|(_, passes)| *passes);
+        Ok(passing.map(|(id, _)| id).collect())
+    }
+
+    /// The number of each id's group.
+    fn grouped(&self, py: Python<'_>, groups: &Bound<'_, PyAny>) -> PyResult<Vec<(Id, usize)>> {
+        let ids = self.ids_now(py);
+        let labels: Vec<Bound<'_, PyAny>> = if groups.is_callable() {
+            let group_of = |id: &Id| groups.call1((id.0,));
+            ids.iter().map(group_of).collect::<PyResult<_>>()?
+        } else {
+            groups.try_iter()?.collect::<PyResult<_>>()?
+        };
+        same_length("groups", labels.len(), ids.len())?;
+        let numbers = PyDict::new(py);
+        let number = |label: Bound<'_, PyAny>| {
+            let next = numbers.len();
+            numbers.call_method1("setdefault", (label, next))?.extract()
+        };
+        let numbered = ids.into_iter().zip(labels);
+        numbered
+            .map(|(id, label)| Ok((id, number(label)?)))
+            .collect()
+    }
+}
+
+/// Refuses an array that has not an element for each vector.
+fn same_length(what: &str, found: usize, expected: usize) -> PyResult<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!(
+        "{what}: expected one for each of the {expected} ids, found {found}"
+    )))
 }
 
 #[pymethods]
@@ -203,16 +273,32 @@ impl PyVectorIndex {
             None => none.view(),
         };
         let ids = match ids {
-            Some(given) => track_ids(given, "ids")?,
+            Some(given) => index_ids(given, "ids")?,
             None => numbered(vectors.nrows()),
         };
         Self::built(py, options, &ids, vectors)
     }
 
-    /// Opens an index that was saved.
+    /// Opens an index that was saved. Raises ValueError where the file is damaged or none, OSError where it cannot be read.
+    ///
+    /// durable: what add, upsert, remove and fit took is in the file, and on the disk, when they return: a process that is
+    /// killed loses nothing of it. They write what changed behind what is there, and the whole file where they build. One
+    /// process alone holds a file like that (OSError for others, which may load it without); a forked child's index is its own,
+    /// and not kept.
     #[staticmethod]
-    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        Self::opened(py, || VectorIndex::open(&path))
+    #[pyo3(signature = (path, *, durable = false))]
+    fn load(py: Python<'_>, path: PathBuf, durable: bool) -> PyResult<Self> {
+        if !durable {
+            return Self::opened(py, || VectorIndex::open(&path));
+        }
+        let build_in = Box::new(|build: &mut (dyn FnMut() + Send)| on_threads(build));
+        let opened = py.detach(|| on_threads(|| SharedIndex::open_building_in(&path, build_in)));
+        let shared = opened.map_err(raised)?;
+        let options = shared.with(VectorIndex::options);
+        Ok(Self {
+            inner: OfProcess::with(shared),
+            options,
+        })
     }
 
     /// Writes the index to one file, with all that was put in and taken out, whole or not at all. An index that is there is
@@ -235,39 +321,47 @@ impl PyVectorIndex {
 
     /// The k nearest of each query, nearest first: (ids, similarities), int64 and float32, both [queries, k].
     ///
-    /// queries: float32 [queries, dimension], or one of [dimension], for which both answers are [k]. k is at most the number of
-    /// vectors that pass. similarities: cosines, inner products, or for "l2" distances, smallest first. exact: compare with all.
-    /// width: lists (with a graph: candidates) that are looked at; more is slower and finds more. candidates: vectors of those
-    /// lists that are compared in full, as many as target_recall needs by default. filter: only these, an array of ids or a
-    /// function that is told each id once and says whether it passes.
-    #[pyo3(signature = (queries, k = 10, *, exact = false, width = None, candidates = None, filter = None))]
+    /// queries: numbers [queries, dimension], or one of [dimension], for which both answers are [k]; ValueError for another
+    /// dimension, NaN and infinity, and for cosines a query of length 0. k is at most the number of vectors that pass; where
+    /// a query has fewer, -1 and NaN follow. similarities: cosines, inner products, or for "l2" distances, smallest first.
+    /// exact: compare with all. width: lists (with a graph: candidates) that are looked at; more is slower and finds more.
+    /// candidates: vectors of those lists that are compared in full, as many as target_recall needs by default. filter: only
+    /// these, an array of ids, a mask of booleans in the order of `ids`, or a function that is told each id once and says
+    /// whether it passes. least: only those of this similarity and more; radius: for "l2", only those of this distance and
+    /// less. groups: only the nearest of each group; the group of each id, in the order of `ids`, or a function of an id.
+    #[pyo3(signature = (
+        queries, k = 10, *, exact = false, width = None, candidates = None, filter = None, least = None, radius = None,
+        groups = None
+    ))]
     #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn search<'py>(
         &self,
         py: Python<'py>,
         queries: &Bound<'py, PyAny>,
-        k: usize,
+        #[pyo3(from_py_with = count)] k: usize,
         exact: bool,
         width: Option<usize>,
         candidates: Option<usize>,
         filter: Option<Bound<'py, PyAny>>,
+        least: Option<f32>,
+        radius: Option<f32>,
+        groups: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let queries = numbers(queries, "queries")?;
         let (rows, single) = rows(queries.as_array(), "queries")?;
-        let pass = match filter {
-            None => None,
-            Some(function) if function.is_callable() => {
-                let all = py.detach(|| self.inner().with(VectorIndex::tracks));
-                let mut pass = Vec::new();
-                for track in all {
-                    if function.call1((track.0,))?.is_truthy()? {
-                        pass.push(track);
-                    }
-                }
-                Some(pass)
+        let is_euclidean = self.options.metric == IndexMetric::Euclidean;
+        let least = match (least, radius) {
+            (None, None) => None,
+            (Some(least), None) if !is_euclidean && !least.is_nan() => Some(least),
+            (None, Some(radius)) if is_euclidean && radius >= 0. => Some(-radius),
+            _ => {
+                return Err(PyValueError::new_err(
+                    "expected either `least`, a similarity for \"cosine\" and \"ip\", or `radius`, a distance from 0 on for \"l2\"",
+                ));
             }
-            Some(ids) => Some(track_ids(&ids, "filter")?),
         };
+        let pass = filter.map(|filter| self.passing(py, &filter)).transpose()?;
+        let groups = groups.map(|groups| self.grouped(py, &groups)).transpose()?;
         let mode = if exact {
             SearchMode::Exact
         } else {
@@ -277,11 +371,12 @@ impl PyVectorIndex {
             mode,
             ef: width,
             candidates,
+            least,
             ..SearchParams::default()
         };
-        let found = py.detach(|| self.found(rows, k, &params, pass.as_deref()));
+        let found = py.detach(|| self.found(rows, k, &params, pass.as_deref(), groups.as_deref()));
         let (ids, mut values) = found.map_err(raised)?;
-        if self.options.metric == IndexMetric::Euclidean {
+        if is_euclidean {
             values.mapv_inplace(|value| -value);
         }
         let k = [ids.ncols()];
@@ -293,8 +388,9 @@ impl PyVectorIndex {
         (ids, values).into_pyobject(py)
     }
 
-    /// Puts vectors in: one, an id and float32 [dimension], or many, int64 [n] and float32 [n, dimension]; all of them or none.
-    /// Raises ValueError where an id is taken. Builds again where that makes searches cheaper.
+    /// Puts vectors in: one, an id and numbers [dimension], or many, ids [n] and numbers [n, dimension]; all of them or none.
+    /// Raises ValueError where an id is taken, and for what the constructor refuses. Builds again where that makes searches
+    /// cheaper.
     fn add(
         &self,
         py: Python<'_>,
@@ -303,13 +399,27 @@ impl PyVectorIndex {
     ) -> PyResult<()> {
         let vectors = numbers(vectors, "vectors")?;
         let (rows, _) = rows(vectors.as_array(), "vectors")?;
-        let ids = track_ids(ids, "ids")?;
+        let ids = index_ids(ids, "ids")?;
         py.detach(|| self.inner().add(&ids, rows)).map_err(raised)
     }
 
+    /// As add, but ids that are taken get another vector.
+    fn upsert(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let vectors = numbers(vectors, "vectors")?;
+        let (rows, _) = rows(vectors.as_array(), "vectors")?;
+        let ids = index_ids(ids, "ids")?;
+        py.detach(|| self.inner().upsert(&ids, rows))
+            .map_err(raised)
+    }
+
     /// Takes a vector out; raises KeyError where there is none of this id.
-    fn remove(&self, py: Python<'_>, id: i64) -> PyResult<()> {
-        if py.detach(|| self.inner().remove(TrackId(id))) {
+    fn remove(&self, py: Python<'_>, #[pyo3(from_py_with = id_of)] id: i64) -> PyResult<()> {
+        if py.detach(|| self.inner().remove(Id(id))).map_err(raised)? {
             return Ok(());
         }
         Err(unknown(id))
@@ -317,8 +427,12 @@ impl PyVectorIndex {
 
     /// The vector of an id, float32 [dimension], as the index holds it (16 bits a component; at length 1 for cosines); raises
     /// KeyError where there is none.
-    fn vector<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let vector = py.detach(|| self.inner().with(|index| index.vector(TrackId(id))));
+    fn vector<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = id_of)] id: i64,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let vector = py.detach(|| self.inner().with(|index| index.vector(Id(id))));
         vector
             .map(|vector| vector.into_pyarray(py))
             .ok_or_else(|| unknown(id))
@@ -327,9 +441,9 @@ impl PyVectorIndex {
     /// All ids, ascending, int64 [n].
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        let all = py.detach(|| self.inner().with(VectorIndex::tracks));
+        let all = py.detach(|| self.inner().with(VectorIndex::ids));
         all.into_iter()
-            .map(|track| track.0)
+            .map(|id| id.0)
             .collect::<Vec<_>>()
             .into_pyarray(py)
     }
@@ -374,7 +488,8 @@ impl PyVectorIndex {
         let vectors = matrix(given.as_array(), "X")?;
         let ids = numbered(vectors.nrows());
         let built = py.detach(|| on_threads(|| VectorIndex::build(&ids, vectors, &inner.options)));
-        inner.inner().replace(built.map_err(raised)?);
+        let built = built.map_err(raised)?;
+        py.detach(|| inner.inner().replace(built)).map_err(raised)?;
         Ok(this)
     }
 
@@ -388,17 +503,19 @@ impl PyVectorIndex {
         &self,
         py: Python<'py>,
         X: Option<&Bound<'py, PyAny>>,
-        n_neighbors: usize,
+        #[pyo3(from_py_with = count)] n_neighbors: usize,
         return_distance: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let params = SearchParams::default();
         let found = if let Some(queries) = X {
             let queries = numbers(queries, "X")?;
             let queries = matrix(queries.as_array(), "X")?;
-            py.detach(|| self.found(queries, n_neighbors, &params, None))
+            py.detach(|| self.found(queries, n_neighbors, &params, None, None))
         } else {
             let index = self.inner().snapshot();
-            py.detach(|| on_threads(|| index.knn_graph(n_neighbors, &params)).map(arrays))
+            py.detach(|| {
+                on_threads(|| index.knn_graph(n_neighbors, &params)).map(|found| arrays(found, 0))
+            })
         };
         let (ids, mut values) = found.map_err(raised)?;
         let cosine = self.options.metric == IndexMetric::Cosine;
@@ -435,7 +552,7 @@ impl PyVectorIndex {
         py.detach(|| self.inner().with(VectorIndex::len))
     }
 
-    fn __contains__(&self, py: Python<'_>, id: i64) -> bool {
-        py.detach(|| self.inner().with(|index| index.contains(TrackId(id))))
+    fn __contains__(&self, py: Python<'_>, #[pyo3(from_py_with = id_of)] id: i64) -> bool {
+        py.detach(|| self.inner().with(|index| index.contains(Id(id))))
     }
 }

@@ -104,7 +104,7 @@ fn measured(
     answer: &SimilarAnswer,
 ) -> Result<HashMap<TrackId, Descriptors>, QuestionError> {
     let ids: Vec<TrackId> = answer.found.iter().map(|found| found.track.id).collect();
-    Ok(engine.library().descriptors(&ids)?)
+    Ok(engine.library().derived().descriptors(&ids)?)
 }
 
 impl PyLibrary {
@@ -170,8 +170,8 @@ impl PyLibrary {
             let tracks = find(library)?;
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
             let engine = library.engine();
-            let genres = engine.genres_of(&tracks)?;
-            let measured = engine.library().descriptors(&ids)?;
+            let genres = engine.genres().genres_of(&tracks)?;
+            let measured = engine.library().derived().descriptors(&ids)?;
             let vectors = if vectors {
                 Some(engine.library().vectors()?)
             } else {
@@ -528,17 +528,17 @@ impl PyLibrary {
         find.filters.of_this_disk();
         let (answer, genres, measured) = self.with(py, |library| {
             let engine = library.local(LocalOnly::Find)?;
-            engine.keep_tags()?;
+            engine.words_mut().keep_tags()?;
             find.filters.check_folders(engine)?;
-            let answer = find.run(engine, &engine.predicted_tags()?)?;
+            let answer = find.run(engine, &engine.words().predicted_tags()?)?;
             let tracks: Vec<Track> = answer
                 .tracks
                 .iter()
                 .map(|found| found.track.clone())
                 .collect();
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
-            let genres = engine.genres_of(&tracks)?;
-            let measured = engine.library().descriptors(&ids)?;
+            let genres = engine.genres().genres_of(&tracks)?;
+            let measured = engine.library().derived().descriptors(&ids)?;
             Ok((answer, genres, measured))
         })?;
         tell(py, &answer.notes)?;
@@ -649,8 +649,8 @@ impl PyLibrary {
     fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let (ids, names, shares) = self.with(py, |library| {
             let engine = library.local(LocalOnly::Tags)?;
-            engine.keep_tags()?;
-            let heard = engine.predicted_tags()?;
+            engine.words_mut().keep_tags()?;
+            let heard = engine.words().predicted_tags()?;
             let ids: Vec<i64> = heard.ids.iter().map(|id| id.0).collect();
             Ok((ids, heard.tags().to_vec(), heard.percentiles()))
         })?;

@@ -383,7 +383,7 @@ async fn device(
 /// Signs a device out.
 async fn sign_out(
     State(state): State<Shared>,
-    ask::Id(id): ask::Id,
+    ask::PathId(id): ask::PathId,
 ) -> Result<StatusCode, Problem> {
     if state.guard.sessions.end(id.0 as u64) {
         Ok(StatusCode::NO_CONTENT)

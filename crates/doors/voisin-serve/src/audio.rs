@@ -135,7 +135,7 @@ fn gone(error: AudioError) -> Problem {
 }
 
 /// Sends the file of a track.
-pub(super) async fn send(song: StoredSong, asked: &HeaderMap) -> Result<Response<Body>, Problem> {
+pub(super) async fn send(song: StoredSong, request: &HeaderMap) -> Result<Response<Body>, Problem> {
     let kind = song.kind;
     let opened = tokio::task::spawn_blocking(move || song.open().map(HeldFile::into_file)).await;
     let file: Result<File, Problem> = opened.unwrap_or_else(|_| Err(Problem::fault()));
@@ -149,11 +149,11 @@ pub(super) async fn send(song: StoredSong, asked: &HeaderMap) -> Result<Response
     let metadata = file.metadata().await.map_err(gone)?;
     let length = metadata.len();
     let state = Validator::of_file(&metadata);
-    if state.is_known(asked) {
+    if state.is_known(request) {
         return Ok(state.unchanged(CONTROL));
     }
-    let wanted = if state.allows_parts(asked) {
-        range(asked, length)
+    let wanted = if state.allows_parts(request) {
+        range(request, length)
     } else {
         Range::Whole
     };

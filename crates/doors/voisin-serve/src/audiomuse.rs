@@ -140,13 +140,14 @@ fn unknown(what: &str, item: &str) -> Problem {
 
 fn described(item: &str, track: &Track) -> Value {
     // This interface's value where no tag has one.
-    let said = |tag: &Option<String>| tag.clone().unwrap_or_else(|| "unknown".to_owned());
+    let text_or_unknown =
+        |tag: &Option<String>| tag.clone().unwrap_or_else(|| "unknown".to_owned());
     json!({
         "item_id": item,
         "title": title(track),
         "author": track.main_artist(),
-        "album": said(&track.tags.album),
-        "album_artist": said(&track.tags.album_artist),
+        "album": text_or_unknown(&track.tags.album),
+        "album_artist": text_or_unknown(&track.tags.album_artist),
     })
 }
 
@@ -158,7 +159,7 @@ fn all_described<T: Copy>(
     more: impl Fn(&mut Value, T),
 ) -> Result<Vec<Value>, LibraryError> {
     let ids: Vec<TrackId> = tracks.iter().map(|(track, _)| *track).collect();
-    let items = library.items_of(server.as_str(), &ids)?;
+    let items = library.links().items_of(server.as_str(), &ids)?;
     let described = library
         .tracks_by_id(&ids)?
         .into_iter()
@@ -175,30 +176,31 @@ async fn similar_tracks(
     State(linked): State<LinkedServer>,
     uri: Uri,
 ) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
-    let asked = Parameters::of(&uri);
-    let n = asked.number("n", 10)?.clamp(1, MOST);
-    let item = asked.get("item_id").map(str::to_owned);
-    let words = [asked.get("artist"), asked.get("title")]
+    let parameters = Parameters::of(&uri);
+    let n = parameters.number("n", 10)?.clamp(1, MOST);
+    let item = parameters.get("item_id").map(str::to_owned);
+    let words = [parameters.get("artist"), parameters.get("title")]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()
         .join(" ");
-    if item.is_none() && asked.get("title").is_none() {
+    if item.is_none() && parameters.get("title").is_none() {
         let text = "expected item_id, or title and artist, found neither";
         return Err(AudioMuseRefusal(StatusCode::BAD_REQUEST, text.to_owned()));
     }
-    let keeps_all = asked
+    let keeps_all = parameters
         .get("eliminate_duplicates")
-        .is_some_and(|said| said.eq_ignore_ascii_case("false"));
+        .is_some_and(|value| value.eq_ignore_ascii_case("false"));
     let server = linked.server;
     let answer = linked.state.ask(move |state, context| {
         state.index(context)?;
         let library = context.engine.library();
         let track = match &item {
             Some(item) => library
+                .links()
                 .linked_track(server.as_str(), item)?
                 .ok_or_else(|| unknown("track", item))?,
-            None => match library.resolve_words(&words, 1)? {
+            None => match library.lookup().resolve_words(&words, 1)? {
                 Resolution::One(track) => track,
                 Resolution::Ambiguous(tracks) => {
                     tracks.first().ok_or_else(|| unknown("track", &words))?.id
@@ -223,11 +225,19 @@ fn nearest(
     keeps_all: bool,
 ) -> Result<Vec<Value>, Problem> {
     let seed = context.engine.seed_of(track)?;
-    let among = Some(context.engine.library().linked_tracks(server.as_str())?);
+    let among = Some(
+        context
+            .engine
+            .library()
+            .links()
+            .linked_tracks(server.as_str())?,
+    );
+    let seeds = std::slice::from_ref(&seed);
     let mut options = MixOptions {
         limit: n,
         among,
-        ..state.mixing.options()
+        filter: state.mixes.filters.filter(context.engine, seeds)?,
+        ..state.mixes.mixing.options()
     };
     if keeps_all {
         (
@@ -236,7 +246,7 @@ fn nearest(
             options.keeps_versions,
         ) = (None, None, true);
     }
-    let mut found = context.engine.mix(std::slice::from_ref(&seed), &options)?;
+    let mut found = context.engine.mix(seeds, &options)?;
     found.sort_by(SimilarTrack::nearer);
     with_distances(context.engine.library(), server, &found)
 }
@@ -295,9 +305,9 @@ struct TextSearch {
 /// Songs that sound as words say: what AudioMuse-AI asks a model of texts, answered as `find` is.
 async fn text_search(
     State(linked): State<LinkedServer>,
-    asked: Result<ask::Body<TextSearch>, Problem>,
+    request: Result<ask::Body<TextSearch>, Problem>,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
-    let ask::Body(TextSearch { query, limit }) = asked?;
+    let ask::Body(TextSearch { query, limit }) = request?;
     let n = Number::read(limit, 100)?;
     let heard = linked.state.heard().await?;
     if heard.is_none() {
@@ -312,8 +322,9 @@ async fn text_search(
         let (engine, Some(heard)) = (&context.engine, &*heard) else {
             return Err(Problem::fault());
         };
-        let known = engine.library().linked_tracks(server.as_str())?;
+        let known = engine.library().links().linked_tracks(server.as_str())?;
         let found = engine
+            .words()
             .find(heard, &query, &TrackFilter::default(), usize::MAX, None)?
             .tracks
             .into_iter();
@@ -349,9 +360,9 @@ const MOST_OF_ARTIST: usize = 50;
 /// Songs near to some songs and artists, and far from others.
 async fn alchemy(
     State(linked): State<LinkedServer>,
-    asked: Result<ask::Body<Blend>, Problem>,
+    request: Result<ask::Body<Blend>, Problem>,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
-    let ask::Body(Blend { items, n }) = asked?;
+    let ask::Body(Blend { items, n }) = request?;
     let n = Number::read(n, 100)?;
     if items.len() > MOST {
         return Err(bad(format!(
@@ -394,8 +405,8 @@ async fn alchemy(
         let unlike = seeds_of("SUBTRACT")?;
         let options = SimilarOptions {
             limit: n,
-            among: Some(engine.library().linked_tracks(server.as_str())?),
-            max_per_artist: state.mixing.options().max_per_artist,
+            among: Some(engine.library().links().linked_tracks(server.as_str())?),
+            max_per_artist: state.mixes.mixing.options().max_per_artist,
             unlike,
             ..SimilarOptions::default()
         };
@@ -412,13 +423,14 @@ fn meant(
     item: &BlendItem,
 ) -> Result<Vec<TrackId>, Problem> {
     if item.kind.as_deref() != Some("artist") {
-        let track = library.linked_track(server.as_str(), &item.id)?;
+        let track = library.links().linked_track(server.as_str(), &item.id)?;
         return Ok(vec![track.ok_or_else(|| unknown("track", &item.id))?]);
     }
     let name = library
+        .links()
         .linked_artist(server.as_str(), &item.id)?
         .unwrap_or_else(|| item.id.clone());
-    let mut tracks = library.tracks_named(NameOf::Artist, &name)?;
+    let mut tracks = library.lookup().tracks_named(NameOf::Artist, &name)?;
     tracks.truncate(MOST_OF_ARTIST);
     if tracks.is_empty() {
         Err(unknown("artist", &item.id))
@@ -437,13 +449,13 @@ struct HyperbolicQuestion {
 /// Songs near to one. Nothing is laid out in a hyperbolic space here, so that there is no way inwards or outwards.
 async fn hyperbolic(
     State(linked): State<LinkedServer>,
-    asked: Result<ask::Body<HyperbolicQuestion>, Problem>,
+    request: Result<ask::Body<HyperbolicQuestion>, Problem>,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
     let ask::Body(HyperbolicQuestion {
         item_id,
         mode,
         limit,
-    }) = asked?;
+    }) = request?;
     let n = Number::read(limit, 20)?;
     match mode.as_deref().unwrap_or("similar") {
         "similar" => {}
@@ -459,7 +471,7 @@ async fn hyperbolic(
     let server = linked.server;
     let answer = linked.state.ask(move |state, context| {
         state.index(context)?;
-        let track = context.engine.library().linked_track(server.as_str(), &item_id)?;
+        let track = context.engine.library().links().linked_track(server.as_str(), &item_id)?;
         let track = track.ok_or_else(|| unknown("track", &item_id))?;
         let results = nearest(state, context, &server, track, n, false)?;
         let count = results.len();
@@ -475,20 +487,21 @@ async fn find_path(
     State(linked): State<LinkedServer>,
     uri: Uri,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
-    let asked = Parameters::of(&uri);
-    let start = asked.required("start_song_id")?;
-    let end = asked.required("end_song_id")?;
+    let parameters = Parameters::of(&uri);
+    let start = parameters.required("start_song_id")?;
+    let end = parameters.required("end_song_id")?;
     if start == end {
         return Err(bad(
             "expected two different songs, found the same one twice".to_owned(),
         ));
     }
-    let most = asked.number("max_steps", 25)?.clamp(2, MOST);
+    let most = parameters.number("max_steps", 25)?.clamp(2, MOST);
     let server = linked.server;
     let answer = linked.state.ask_explored(move |_, context, explored| {
         let library = context.engine.library();
         let track = |item: &str| {
             library
+                .links()
                 .linked_track(server.as_str(), item)
                 .map_err(Problem::from)?
                 .ok_or_else(|| unknown("track", item))
@@ -520,20 +533,23 @@ async fn max_distance(
     let answer = linked.state.ask_collected(move |context, collected| {
         let library = context.engine.library();
         let track = library
+            .links()
             .linked_track(server.as_str(), &item)?
             .ok_or_else(|| unknown("track", &item))?;
         let collection = &collected.collection;
-        let known = library.linked_tracks(server.as_str())?;
-        let own = collection
+        let known = library.links().linked_tracks(server.as_str())?;
+        let query = collection
             .row(track)
             .ok_or_else(|| unknown("track", &item))?;
-        let own = collection.vectors.row(own);
+        let query = collection.vectors.row(query);
         let others = collection.ids.iter().zip(collection.vectors.rows());
         let distances = others
             .filter(|(id, _)| **id != track && known.contains(**id))
-            .map(|(id, vector)| (*id, 1.0 - own.dot(&vector)));
+            .map(|(id, vector)| (*id, 1.0 - query.dot(&vector)));
         let farthest = distances.max_by(|a, b| a.1.total_cmp(&b.1));
-        let items = library.items_of(server.as_str(), farthest.map(|(id, _)| id).as_slice())?;
+        let items = library
+            .links()
+            .items_of(server.as_str(), farthest.map(|(id, _)| id).as_slice())?;
         Ok(json!({
             "max_distance": farthest.map_or(0.0, |(_, distance)| distance),
             "farthest_item_id": farthest.and_then(|(id, _)| items.get(&id)),
@@ -546,17 +562,17 @@ async fn similar_artists(
     State(linked): State<LinkedServer>,
     uri: Uri,
 ) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
-    let asked = Parameters::of(&uri);
-    let n = asked.number("n", 10)?.clamp(1, MOST);
+    let parameters = Parameters::of(&uri);
+    let n = parameters.number("n", 10)?.clamp(1, MOST);
     // By its name, or by the id that the server knows it by, whichever of the two names that comes under.
-    let is_id = asked.get("artist").is_none() && asked.get("artist_id").is_some();
-    let name = asked.required(if is_id { "artist_id" } else { "artist" })?;
-    let with_songs = asked.get("include_component_matches") == Some("true");
+    let is_id = parameters.get("artist").is_none() && parameters.get("artist_id").is_some();
+    let name = parameters.required(if is_id { "artist_id" } else { "artist" })?;
+    let with_songs = parameters.get("include_component_matches") == Some("true");
     let server = linked.server;
     let answer = linked.state.ask_collected(move |context, collected| {
         let collection = &collected.collection;
         let library = context.engine.library();
-        let name = match library.linked_artist(server.as_str(), &name)? {
+        let name = match library.links().linked_artist(server.as_str(), &name)? {
             Some(known) => known,
             // A part of a name is one, a part of an id is none.
             None if is_id => return Err(unknown("artist", &name)),
@@ -569,14 +585,14 @@ async fn similar_artists(
                 let tracks: Vec<(TrackId, ())> = tracks.into_iter().map(|track| (track, ())).collect();
                 all_described(library, &server, &tracks, |_, ()| ())
             };
-            let item = library.item_of_artist(server.as_str(), &artist.artist)?;
+            let item = library.links().item_of_artist(server.as_str(), &artist.artist)?;
             let mut one =
                 json!({"artist": artist.artist, "artist_id": item, "divergence": 1.0 - artist.similarity});
             if with_songs {
-                let own = songs(artist.because.iter().map(|pair| pair.own).collect())?;
+                let own_songs = songs(artist.because.iter().map(|pair| pair.own).collect())?;
                 let others = songs(artist.because.iter().map(|pair| pair.other).collect())?;
                 one["component_matches"] = json!([
-                    {"artist1_representative_songs": own, "artist2_representative_songs": others}
+                    {"artist1_representative_songs": own_songs, "artist2_representative_songs": others}
                 ]);
             }
             answer.push(one);
@@ -590,18 +606,19 @@ async fn search_tracks(
     State(linked): State<LinkedServer>,
     uri: Uri,
 ) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
-    let asked = Parameters::of(&uri);
+    let parameters = Parameters::of(&uri);
     let words = ["search_query", "artist", "title"]
         .into_iter()
-        .filter_map(|name| asked.get(name));
+        .filter_map(|name| parameters.get(name));
     let words = words.collect::<Vec<_>>().join(" ");
-    let start = asked.number("start", 0)?;
-    let end = asked.number("end", 20)?;
+    let start = parameters.number("start", 0)?;
+    let end = parameters.number("end", 20)?;
     let server = linked.server;
     let answer = linked.state.ask(move |_, context| {
         let library = context.engine.library();
-        let known = library.linked_tracks(server.as_str())?;
+        let known = library.links().linked_tracks(server.as_str())?;
         let found = library
+            .lookup()
             .search_words(&words, usize::MAX)?
             .into_iter()
             .filter(|track| known.contains(*track));
@@ -630,6 +647,7 @@ async fn of_track(
     let answer = linked.state.ask(move |_, context| {
         let library = context.engine.library();
         let track = library
+            .links()
             .linked_track(server.as_str(), &item)?
             .ok_or_else(|| unknown("track", &item))?;
         let mut answer = described(&item, &library.track(track)?);
@@ -639,8 +657,8 @@ async fn of_track(
     Ok(Json(answer.await?))
 }
 
-/// A track's measurements, as other programs read them from there: energy and danceability from 0 to 1. Moods are not measured
-/// here: null.
+/// A track's measurements, as other programs read them from there: energy, danceability and moods from 0 to 1. The tags of
+/// `mood_vector` have other values here: null.
 async fn score(
     State(linked): State<LinkedServer>,
     uri: Uri,
@@ -649,6 +667,7 @@ async fn score(
     of_track(linked, item, |answer, (engine, track)| {
         let measured = engine
             .library()
+            .derived()
             .descriptors(&[track])?
             .remove(&track)
             .unwrap_or_default();
@@ -662,8 +681,18 @@ async fn score(
             Some((value.value / 100.0 * 1e4).round() / 1e4)
         };
         answer["energy"] = json!(scale("energy"));
-        let danceable = scale("danceability").map(|value| format!("danceable:{value:.2}"));
-        answer["other_features"] = json!(danceable);
+        let features = [
+            ("danceable", "danceability"),
+            ("happy", "happy"),
+            ("party", "party"),
+            ("relaxed", "calm"),
+            ("sad", "sad"),
+        ];
+        let features: Vec<String> = features
+            .into_iter()
+            .filter_map(|(feature, name)| Some(format!("{feature}:{:.2}", scale(name)?)))
+            .collect();
+        answer["other_features"] = json!((!features.is_empty()).then(|| features.join(",")));
         Ok(())
     })
     .await

@@ -85,20 +85,24 @@ mod tests {
     #[test]
     fn a_code_is_good_once_whatever_others_type() {
         let devices = Devices::default();
-        let own = devices.code(Rights::Change).unwrap();
+        let owner = devices.code(Rights::Change).unwrap();
         let guest = devices.code(Rights::Listen).unwrap();
         assert!(
-            own.len() == 6 && own.bytes().all(|digit| digit.is_ascii_digit()),
-            "{own}"
+            owner.len() == 6 && owner.bytes().all(|digit| digit.is_ascii_digit()),
+            "{owner}"
         );
         assert_eq!(devices.take(&readable(&guest)), Some(Rights::Listen));
         assert_eq!(devices.take(&guest), None, "once");
-        let wrong = if own == "000000" { "000001" } else { "000000" };
+        let wrong = if owner == "000000" {
+            "000001"
+        } else {
+            "000000"
+        };
         for _ in 0..1000 {
             assert_eq!(devices.take(wrong), None);
         }
         assert_eq!(
-            devices.take(&own),
+            devices.take(&owner),
             Some(Rights::Change),
             "wrong ones end none"
         );

@@ -1,14 +1,16 @@
 //! Checks of every request before it is looked at, and the headers of every answer.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::Value;
 
 use super::cached::{packed, remembered, takes_gzip};
 use super::devices::Rights;
@@ -112,6 +114,9 @@ pub(super) async fn guard(
             response.headers_mut().insert(header::ALLOW, allowed);
         }
     }
+    if is_guest {
+        response = without_folders(response).await;
+    }
     if let Some(known) = known {
         response = remembered(response, &known).await;
     }
@@ -200,14 +205,131 @@ fn in_time(body: Body) -> Body {
     ))
 }
 
-/// Requests with a body for listeners without more rights: questions. All others change something.
-const QUESTIONS: [&str; 14] = [
+/// Fields that tell where something lies on the server.
+const PLACES: [&str; 7] = [
+    "path",
+    "folder",
+    "absent_folder",
+    "library",
+    "left_out",
+    "source",
+    "to",
+];
+
+/// An answer for a guest: files have their names, not the server's folders.
+async fn without_folders(mut response: Response<Body>) -> Response<Body> {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let is_problem = kind == "application/problem+json";
+    if kind == "text/event-stream" {
+        let pieces = std::mem::take(response.body_mut()).into_data_stream();
+        // Each piece is one whole event.
+        *response.body_mut() = Body::from_stream(pieces.map_ok(event_without_folders));
+        return response;
+    }
+    if kind != "application/json" && !is_problem {
+        return response;
+    }
+    let whole = to_bytes(std::mem::take(response.body_mut()), usize::MAX).await;
+    let parsed = whole.and_then(|whole| serde_json::from_slice(&whole).map_err(axum::Error::new));
+    let Ok(mut answer) = parsed else {
+        return Problem::fault().into_response();
+    };
+    shorten_places(&mut answer, false);
+    if is_problem && let Value::Object(fields) = &mut answer {
+        for text in fields.values_mut() {
+            if let Value::String(text) = text {
+                *text = sentence_without_folders(text);
+            }
+        }
+    }
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = answer.to_string().into();
+    response
+}
+
+fn event_without_folders(event: Bytes) -> Bytes {
+    let text = String::from_utf8_lossy(&event);
+    let changed = |line: &str| {
+        let mut data = serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok()?;
+        shorten_places(&mut data, false);
+        Some(format!("data: {data}"))
+    };
+    let lines = text.split('\n');
+    let lines: Vec<String> = lines
+        .map(|line| changed(line).unwrap_or_else(|| line.to_owned()))
+        .collect();
+    lines.join("\n").into()
+}
+
+/// A sentence in which an absolute path, up to a quotation mark, a colon, a comma or the end, is its last part; addresses
+/// of this server stay.
+fn sentence_without_folders(text: &str) -> String {
+    let mut shortened = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let begins = shortened
+            .chars()
+            .next_back()
+            .is_none_or(|before| matches!(before, ' ' | '"' | '(' | '\u{201c}'));
+        let is_path = begins && rest.starts_with('/') && !rest.starts_with("/api/");
+        let end = if is_path {
+            let ends = ["\"", "\u{201d}", ": ", ", ", "; ", ")", "\n"];
+            let ends = ends.iter().filter_map(|sign| rest.find(sign));
+            ends.min().unwrap_or(rest.len())
+        } else {
+            rest.chars().next().map_or(0, char::len_utf8)
+        };
+        let piece = &rest[..end];
+        shortened.push_str(if is_path {
+            piece
+                .trim_end_matches('/')
+                .rsplit('/')
+                .next()
+                .unwrap_or(piece)
+        } else {
+            piece
+        });
+        rest = &rest[end..];
+    }
+    shortened
+}
+
+fn shorten_places(answer: &mut Value, is_place: bool) {
+    match answer {
+        Value::String(text) if is_place => *text = name_of(text),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| shorten_places(item, is_place)),
+        Value::Object(fields) => {
+            for (field, value) in fields.iter_mut() {
+                shorten_places(value, PLACES.contains(&field.as_str()));
+            }
+            if let Some(Value::Object(folders)) = fields.get_mut("absent_folders") {
+                let counts = std::mem::take(folders).into_iter();
+                *folders = counts.map(|(path, n)| (name_of(&path), n)).collect();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The last part of an absolute path; another text as it is.
+fn name_of(text: &str) -> String {
+    let path = Path::new(text);
+    match path.file_name() {
+        Some(name) if path.is_absolute() => name.to_string_lossy().into_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+/// Requests with a body for listeners without more rights: questions. All others change something, or tell where files lie.
+const QUESTIONS: [&str; 13] = [
     "/api/v1/similar",
     "/api/v1/mix",
     "/api/v1/classify",
     "/api/v1/path",
     "/api/v1/playlist",
-    "/api/v1/lists",
     "/api/v1/files/similar",
     "/api/v1/files/classify",
     "/api/v1/refs/similar",
@@ -258,7 +380,7 @@ fn check(
         if rights == Rights::Listen && !method.is_safe() && !QUESTIONS.contains(&path) {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
-                "this device was let in to listen, and this changes something",
+                "this device was let in to listen, and this is for those who may change things",
                 "use a device that may, or have it let in with a code for that",
             ));
         }
@@ -288,4 +410,43 @@ fn check(
         }
     }
     Ok((origin, rights))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_read_no_folder_in_sentences_and_events() {
+        for (text, expected) in [
+            (
+                "/srv/My Music/a b.flac: No such file",
+                "a b.flac: No such file",
+            ),
+            (
+                "found \"/srv/music\", expected /srv/old/, or none",
+                "found \"music\", expected old, or none",
+            ),
+            (
+                "the folder (/srv/music) is away",
+                "the folder (music) is away",
+            ),
+            (
+                "see those there are: GET /api/v1/genres",
+                "see those there are: GET /api/v1/genres",
+            ),
+            ("3/4 of it, at 1/2", "3/4 of it, at 1/2"),
+        ] {
+            assert_eq!(sentence_without_folders(text), expected);
+        }
+        let event = "event: progress\ndata: {\"folder\":\"/srv/music\",\"done\":2}\n\n";
+        assert_eq!(
+            event_without_folders(event.into()),
+            "event: progress\ndata: {\"done\":2,\"folder\":\"music\"}\n\n"
+        );
+        assert_eq!(
+            event_without_folders(": still here\n\n".into()),
+            ": still here\n\n"
+        );
+    }
 }

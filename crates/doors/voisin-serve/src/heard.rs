@@ -37,7 +37,7 @@ pub fn take_listens(
 ) -> Result<ListensReport, LibraryError> {
     let everything = Everything::of(library)?;
     let mut report = ListensReport::default();
-    let mut told: Vec<(TrackId, Told)> = Vec::new();
+    let mut events: Vec<(TrackId, Told)> = Vec::new();
     // The same songs come again and again.
     let mut found: HashMap<String, Option<TrackId>> = HashMap::new();
     for (name, bytes) in files {
@@ -67,15 +67,15 @@ pub fn take_listens(
                 (None, _) => report.unknown += 1,
                 (Some(track), Told::Heard(_)) => {
                     report.plays += 1;
-                    told.push((track, what));
+                    events.push((track, what));
                 }
                 (Some(track), _) => {
                     report.opinions += 1;
-                    told.push((track, what));
+                    events.push((track, what));
                 }
             }
         }
     }
-    library.note_listening(listener, &told)?;
+    library.history_mut().note_listening(listener, &events)?;
     Ok(report)
 }

@@ -72,7 +72,7 @@ pub type Follow = Box<dyn FnMut(&mut dyn FnMut(u64, u64)) -> Result<(), String> 
 /// From one look at a library elsewhere to the next.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 pub use peer::Peer;
-pub use token::{Token, hash_password};
+pub use token::{Token, check_secret_file, hash_password};
 pub use upstream::ServerAddress;
 
 use devices::{Rights, readable};
@@ -82,7 +82,7 @@ use scan::ScanProcess;
 use sessions::Sessions;
 use state::State;
 use voisin_kernels::allocator;
-use voisin_questions::Mixing;
+use voisin_questions::ServerMixes;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +194,7 @@ pub struct Options {
     /// Lyrion's port.
     pub lms: Option<Lms>,
     /// The defaults of mixes.
-    pub mixing: Mixing,
+    pub mixes: ServerMixes,
     /// Folders of music that were named at the start.
     pub folders: Vec<PathBuf>,
     /// Whether each request is told.
@@ -239,14 +239,14 @@ pub fn serve(
     allocator::give_back_large_blocks();
     let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
-    let own = options
+    let own_hosts = options
         .lan
         .as_deref()
         .map(guard::own_names)
         .unwrap_or_default();
     let guard = Guard {
         token: options.token,
-        hosts: own
+        hosts: own_hosts
             .into_iter()
             .chain(options.hosts.iter().flat_map(|host| allowed_names(host)))
             .collect(),
@@ -266,7 +266,7 @@ pub fn serve(
         options.logs,
     )?;
     state.elsewhere = options.elsewhere;
-    state.mixing = options.mixing;
+    state.mixes = options.mixes;
     state.push = options.push;
     if options.scans
         && let Err(problem) = state.scan.start()
@@ -281,7 +281,7 @@ pub fn serve(
         // It may wait long for an answer: nobody waits for it at the end.
         std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                let followed = follow(&mut |done, of| state.set_copying(done, of));
+                let followed = follow(&mut |done, total| state.set_copying(done, total));
                 if followed.is_ok() {
                     state.set_copied();
                 }

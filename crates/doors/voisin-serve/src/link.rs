@@ -118,7 +118,7 @@ pub(super) fn keep_linked(
     let count = || -> Result<(u64, u64), LibraryError> {
         let library = Library::open_to_read(&state.dir)?;
         let tracks = library.status()?.tracks;
-        let linked = library.linked_tracks(server.as_str())?.len() as u64;
+        let linked = library.links().linked_tracks(server.as_str())?.len() as u64;
         Ok((tracks, tracks.saturating_sub(linked)))
     };
     let mut look = Instant::now();
@@ -161,7 +161,7 @@ pub(super) fn keep_linked(
         let before = known.1;
         let failed = match ended(link()) {
             Ok((true, _)) => None,
-            Ok((false, said)) => Some(said.join(" ")),
+            Ok((false, messages)) => Some(messages.join(" ")),
             Err(error) => Some(error.to_string()),
         };
         known = count().unwrap_or(known);
@@ -240,9 +240,11 @@ pub fn link(
             }),
         }
     }
-    library.set_links(upstream.address.as_str(), &links, &songs.artists)?;
+    library
+        .links_mut()
+        .set_links(upstream.address.as_str(), &links, &songs.artists)?;
     linked.linked = links.len();
-    let known = library.linked_tracks(upstream.address.as_str())?;
+    let known = library.links().linked_tracks(upstream.address.as_str())?;
     linked.unknown_to_server = everything.len().saturating_sub(known.len());
     Ok(linked)
 }

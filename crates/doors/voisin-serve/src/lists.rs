@@ -106,7 +106,7 @@ impl ListPlace {
                 Self::Subsonic { server, user, .. },
                 Self::Subsonic {
                     server: at,
-                    user: of,
+                    user: login,
                     ..
                 },
             )
@@ -114,10 +114,10 @@ impl ListPlace {
                 Self::Media { server, user, .. },
                 Self::Media {
                     server: at,
-                    user: of,
+                    user: login,
                     ..
                 },
-            ) => server == at && user == of,
+            ) => server == at && user == login,
             _ => self == other,
         }
     }
@@ -226,7 +226,7 @@ fn content_of(text: &str) -> Option<ContentId> {
 impl SavedList {
     /// All lists of a library, by name.
     pub fn all(library: &Library) -> Result<Vec<(String, Self)>, ListError> {
-        let all = library.saved_lists()?.into_iter();
+        let all = library.lists().saved_lists()?.into_iter();
         all.map(|(name, text)| Self::read(library, &name, &text).map(|list| (name, list)))
             .collect()
     }
@@ -234,6 +234,7 @@ impl SavedList {
     /// The list of this name.
     pub fn named(library: &Library, name: &str) -> Result<Self, ListError> {
         let text = library
+            .lists()
             .saved_list(name)?
             .ok_or_else(|| ListError::Unknown(name.to_owned()))?;
         Self::read(library, name, &text)
@@ -258,7 +259,9 @@ impl SavedList {
                 continue;
             }
             let content = content_of(content);
-            if let Some(now) = content.map_or(Ok(None), |it| library.find_by_content(&it))? {
+            if let Some(now) =
+                content.map_or(Ok(None), |it| library.files().find_by_content(&it))?
+            {
                 moved.insert(id, now.0);
             }
         }
@@ -327,15 +330,16 @@ impl SavedList {
     /// Writes it down.
     pub fn store(&self, library: &mut Library, name: &str) -> Result<(), ListError> {
         let text = serde_json::to_string(self).unwrap_or_default();
-        Ok(library.save_list(name, Some(&text))?)
+        Ok(library.lists_mut().save_list(name, Some(&text))?)
     }
 
     /// Takes a list out of the library; what was put elsewhere stays there.
     pub fn remove(library: &mut Library, name: &str) -> Result<(), ListError> {
         library
+            .lists()
             .saved_list(name)?
             .ok_or_else(|| ListError::Unknown(name.to_owned()))?;
-        Ok(library.save_list(name, None)?)
+        Ok(library.lists_mut().save_list(name, None)?)
     }
 
     /// Puts songs where the list is to be, and remembers the place. Returns how many of them are not known there.
@@ -432,7 +436,7 @@ pub(super) fn renew(state: &State, age: Duration, stop: &AtomicBool) {
         let mut command = push();
         command.arg("--older-than").arg(age.as_secs().to_string());
         match ended(command) {
-            Ok((_, said)) => said.iter().for_each(|line| state.say(line)),
+            Ok((_, messages)) => messages.iter().for_each(|line| state.say(line)),
             Err(error) => state.say(&format!("lists are not renewed: {error}")),
         }
         if is_due(state, age) {
@@ -562,7 +566,7 @@ fn linked_items(
     address: &ServerAddress,
     tracks: &[TrackId],
 ) -> Result<Vec<String>, ListError> {
-    let known = library.items_of(address.as_str(), tracks)?;
+    let known = library.links().items_of(address.as_str(), tracks)?;
     let items: Vec<String> = tracks
         .iter()
         .filter_map(|track| known.get(track).cloned())
@@ -669,8 +673,8 @@ mod subsonic {
             .collect();
         let answer = question("createPlaylist", &parameters).await?;
         // Servers before 1.14 do not say what they made.
-        let told = id.or_else(|| id_of(&answer["playlist"]));
-        let id = match told {
+        let new_id = id.or_else(|| id_of(&answer["playlist"]));
+        let id = match new_id {
             Some(id) => id,
             None => playlists()
                 .await?

@@ -23,11 +23,12 @@ use super::guard::{Guard, LONGEST_BODY, LocalAddress, PATIENCE};
 use super::problem::Problem;
 use super::state::{RequestContext, Shared, lock};
 use super::upstream::{ServerAddress, Upstream};
+use voisin_base::artists::is_nobody;
 use voisin_base::cue::Place;
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
-use voisin_engine::{EngineError, MixOptions, SimilarOptions};
-use voisin_library::{Library, LibraryError, Track, TrackFilter, fold};
+use voisin_engine::{EngineError, MixOptions, SimilarOptions, album_of};
+use voisin_library::{Library, LibraryError, Track, fold};
 use voisin_questions::answers::lossy;
 
 /// Songs of an answer.
@@ -248,17 +249,17 @@ impl GenreRule {
     }
 
     fn allows(&self, track: &Track) -> bool {
-        let own = genres(track);
+        let own_genres = genres(track);
         // A song without a genre is not held against it.
-        if own.is_empty() {
+        if own_genres.is_empty() {
             return true;
         }
         if self.wanted.is_empty() {
             let in_any =
                 |genre: &String| (0..self.groups.len()).any(|group| self.has(group, genre));
-            return !own.iter().any(in_any);
+            return !own_genres.iter().any(in_any);
         }
-        self.groups_of(&own, false)
+        self.groups_of(&own_genres, false)
             .iter()
             .any(|group| self.wanted.contains(group))
     }
@@ -313,14 +314,14 @@ impl Mixer {
             .collect();
         let known = places
             .iter()
-            .map(|place| library.find_by_stored_path(place));
+            .map(|place| library.files().find_by_stored_path(place));
         let known = known
             .filter_map(Result::transpose)
             .collect::<Result<Vec<_>, _>>()?;
         if let [track] = known[..] {
             return Ok(Some(track));
         }
-        let found = library.find_by_path_end(path)?;
+        let found = library.files().find_by_path_end(path)?;
         let mut ids: Vec<TrackId> = found.iter().map(|(_, track)| *track).collect();
         ids.dedup();
         let [track] = ids[..] else { return Ok(None) };
@@ -368,18 +369,16 @@ fn each_neighbour(
     mix: Option<&MixOptions>,
     mut accept: impl FnMut(&[(Track, f32)]) -> bool,
 ) -> Result<(), Problem> {
-    let bound = |asked: f64, usual: Option<f64>| Some(asked).filter(|asked| *asked > 0.0).or(usual);
-    let measured = context.engine.library().descriptors(seeds)?;
+    let bound = |value: f64, usual: Option<f64>| Some(value).filter(|value| *value > 0.0).or(usual);
+    let measured = context.engine.library().derived().descriptors(seeds)?;
     let mut reach = REACH.max(REACH_EACH * wanted);
     loop {
         let mut best: HashMap<TrackId, (Track, f32)> = HashMap::new();
         for &track in seeds {
-            let mut filter = TrackFilter {
-                seconds_from: bound(common.min, mix.map(|mix| mix.shortest)),
-                seconds_to: bound(common.max, mix.map(|mix| mix.longest)),
-                artists: artist.iter().map(|&artist| artist.to_owned()).collect(),
-                ..TrackFilter::default()
-            };
+            let mut filter = mix.map(|mix| mix.filter.clone()).unwrap_or_default();
+            filter.seconds_from = bound(common.min, mix.map(|mix| mix.shortest));
+            filter.seconds_to = bound(common.max, mix.map(|mix| mix.longest));
+            filter.artists.extend(artist.map(str::to_owned));
             // Without a tempo of its own a seed asks for none.
             let tempo = measured.get(&track).and_then(|measured| measured.tempo);
             if let Some(tempo) = tempo.filter(|_| common.maxbpmdiff > 0.0) {
@@ -421,55 +420,51 @@ fn each_neighbour(
     }
 }
 
-/// Album and whose it is; a collection of several artists is nobody's.
+/// Album, and whether it is one of several artists.
 fn album(track: &Track) -> Option<(String, bool)> {
-    let name = fold(track.tags.album.as_deref()?);
-    let of = fold(
-        track
-            .tags
-            .album_artist
-            .as_deref()
-            .or(track.tags.artist.as_deref())
-            .unwrap_or_default(),
-    );
-    let is_various = matches!(of.as_str(), "various" | "various artists");
-    Some((format!("{name}\n{of}"), is_various))
+    let is_various = track.tags.album_artist.as_deref().is_some_and(is_nobody);
+    Some((album_of(track)?, is_various))
 }
 
 async fn mix(
     State(mixer): State<Arc<Mixer>>,
-    ask::Body(asked): ask::Body<LmsMixQuestion>,
+    ask::Body(request): ask::Body<LmsMixQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let state = Arc::clone(&mixer.state);
     let answer = state.ask(move |state, context| {
         state.index(context)?;
         let library = context.engine.library();
         let names = |all: &[String], most: usize| all[..all.len().min(most)].to_vec();
-        let seeds = mixer.tracks(library, &names(&asked.tracks, MOST_SEEDS))?;
-        let before = mixer.tracks(library, &names(&asked.previous, MOST_BEFORE))?;
+        let seeds = mixer.tracks(library, &names(&request.tracks, MOST_SEEDS))?;
+        let before = mixer.tracks(library, &names(&request.previous, MOST_BEFORE))?;
         if seeds.is_empty() {
             return Ok(String::new());
         }
         let seed_tracks = library.tracks_by_id(&seeds)?;
         let before_tracks = library.tracks_by_id(&before)?;
-        let rule = asked.common.filtergenre.then(|| {
+        let rule = request.common.filtergenre.then(|| {
             GenreRule::new(
-                &asked.common,
+                &request.common,
                 &[&seed_tracks[..], &before_tracks[..]].concat(),
             )
         });
-        let no_christmas = asked.common.filterxmas && Local::now().month() != 12;
+        let no_christmas = request.common.filterxmas && Local::now().month() != 12;
         let known: HashSet<TrackId> = seeds.iter().chain(&before).copied().collect();
         let artists_of = |track: &Track| track.people().into_iter().map(fold).collect::<Vec<_>>();
-        let count = (asked.common.count as usize).clamp(1, MOST);
-        let wanted = if asked.shuffle && count < 20 {
+        let count = (request.common.count as usize).clamp(1, MOST);
+        let wanted = if request.shuffle && count < 20 {
             5 * count
         } else {
             count
         };
         let usual = MixOptions {
             limit: wanted,
-            ..state.mixing.options()
+            filter: {
+                let seeds = seeds.iter().map(|track| context.engine.seed_of(*track));
+                let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
+                state.mixes.filters.filter(context.engine, &seeds)?
+            },
+            ..state.mixes.mixing.options()
         };
         let (shortest, longest) = usual.lengths(&seed_tracks);
         let mix = MixOptions {
@@ -480,7 +475,7 @@ async fn mix(
         let mut chosen: Vec<Track> = Vec::new();
         each_neighbour(
             context,
-            &asked.common,
+            &request.common,
             &seeds,
             None,
             wanted,
@@ -493,8 +488,8 @@ async fn mix(
                     .collect();
                 let recent = |most: f64| before_tracks.iter().take(most.max(0.0) as usize);
                 let mut artists: HashSet<String> =
-                    recent(asked.norepart).flat_map(artists_of).collect();
-                let albums: HashSet<String> = recent(asked.norepalb)
+                    recent(request.norepart).flat_map(artists_of).collect();
+                let albums: HashSet<String> = recent(request.norepalb)
                     .filter_map(album)
                     .map(|(album, _)| album)
                     .collect();
@@ -514,7 +509,7 @@ async fn mix(
                     {
                         continue;
                     }
-                    let repeats_artist = asked.norepart > 0.0
+                    let repeats_artist = request.norepart > 0.0
                         && artists_of(track)
                             .iter()
                             .any(|artist| artists.contains(artist));
@@ -541,7 +536,7 @@ async fn mix(
                 false
             },
         )?;
-        if asked.shuffle {
+        if request.shuffle {
             let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
             Random::new(seed).shuffle(&mut chosen);
         }
@@ -553,40 +548,40 @@ async fn mix(
 
 async fn list(
     State(mixer): State<Arc<Mixer>>,
-    ask::Body(asked): ask::Body<LmsListQuestion>,
+    ask::Body(request): ask::Body<LmsListQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let state = Arc::clone(&mixer.state);
     let answer = state.ask(move |state, context| {
         state.index(context)?;
         let library = context.engine.library();
-        let seeds = mixer.tracks(library, std::slice::from_ref(&asked.track))?;
+        let seeds = mixer.tracks(library, std::slice::from_ref(&request.track))?;
         let Some(&seed) = seeds.first() else {
             return Ok(String::new());
         };
-        let own = library.track(seed).map_err(EngineError::from)?;
-        let rule = asked
+        let seed_track = library.track(seed).map_err(EngineError::from)?;
+        let rule = request
             .common
             .filtergenre
-            .then(|| GenreRule::new(&asked.common, std::slice::from_ref(&own)));
-        let no_christmas = asked.common.filterxmas && Local::now().month() != 12;
-        let artist = own
+            .then(|| GenreRule::new(&request.common, std::slice::from_ref(&seed_track)));
+        let no_christmas = request.common.filterxmas && Local::now().month() != 12;
+        let artist = seed_track
             .main_artist()
-            .filter(|_| asked.byartist)
+            .filter(|_| request.byartist)
             .map(str::to_owned);
-        if asked.byartist && artist.is_none() {
+        if request.byartist && artist.is_none() {
             return Ok(String::new());
         }
-        let count = (asked.common.count as usize).clamp(1, MOST);
+        let count = (request.common.count as usize).clamp(1, MOST);
         let mut chosen: Vec<Track> = Vec::new();
         each_neighbour(
             context,
-            &asked.common,
+            &request.common,
             &seeds,
             artist.as_deref(),
             count,
             None,
             |all| {
-                let mut titles: HashSet<String> = title_of(&own).into_iter().collect();
+                let mut titles: HashSet<String> = title_of(&seed_track).into_iter().collect();
                 let allowed = all.iter().map(|(track, _)| track);
                 let allowed = allowed.filter(|track| {
                     rule.as_ref().is_none_or(|rule| rule.allows(track))
@@ -700,11 +695,11 @@ mod tests {
     #[test]
     fn flags_are_numbers_words_and_truths() {
         let read = |json: &str| serde_json::from_str::<LmsMixQuestion>(json).unwrap();
-        let asked = read(
+        let request = read(
             r#"{"tracks": ["a"], "count": "7", "shuffle": true, "filtergenre": 1, "filterxmas": 0, "min": 60.0, "forest": 1, "adaptiveweights": {"a": 1}, "debug": 0}"#,
         );
-        assert_eq!((asked.common.count, asked.common.min), (7.0, 60.0));
-        assert!(asked.shuffle && asked.common.filtergenre && !asked.common.filterxmas);
+        assert_eq!((request.common.count, request.common.min), (7.0, 60.0));
+        assert!(request.shuffle && request.common.filtergenre && !request.common.filterxmas);
         assert_eq!(read(r#"{"tracks": []}"#).common.count, 5.0);
     }
 }

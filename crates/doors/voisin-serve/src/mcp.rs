@@ -278,20 +278,20 @@ impl ServerHandler for Assistant {
 
     async fn call_tool(
         &self,
-        asked: CallToolRequestParams,
+        call: CallToolRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some((_, _, method, path, _)) = TOOLS.iter().find(|(name, ..)| *name == asked.name)
+        let Some((_, _, method, path, _)) = TOOLS.iter().find(|(name, ..)| *name == call.name)
         else {
             let names: Vec<&str> = TOOLS.iter().map(|(name, ..)| *name).collect();
             let text = format!(
                 "there is no tool {:?}: expected one of {}",
-                asked.name,
+                call.name,
                 names.join(", ")
             );
             return Err(ErrorData::invalid_params(text, None));
         };
-        let mut arguments = asked.arguments.unwrap_or_default();
+        let mut arguments = call.arguments.unwrap_or_default();
         // Assistants write null for what they leave out.
         arguments.retain(|_, value| !value.is_null());
         let (problem, answer) = self.ask(method, path, arguments).await?;
@@ -397,6 +397,7 @@ fn tools() -> Vec<Tool> {
         let mut answer =
             question["responses"]["200"]["content"]["application/json"]["schema"].clone();
         inline(&mut answer, &all["components"]["schemas"]);
+        leave_out_descriptions(&mut answer);
         // The protocol wants it said at the top, also where there are several kinds.
         answer["type"] = "object".into();
         let Value::Object(answer) = answer else {
@@ -412,6 +413,19 @@ fn tools() -> Vec<Tool> {
         )
     };
     TOOLS.iter().filter_map(tool).collect()
+}
+
+/// All tools are read by an assistant before it asks the first one: fields of answers have their names alone.
+fn leave_out_descriptions(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            // A field of this name has a schema, not a text.
+            fields.retain(|name, value| name != "description" || !value.is_string());
+            fields.values_mut().for_each(leave_out_descriptions);
+        }
+        Value::Array(items) => items.iter_mut().for_each(leave_out_descriptions),
+        _ => {}
+    }
 }
 
 /// Puts what a schema refers to in the place of the reference.
@@ -462,10 +476,25 @@ mod tests {
     }
 
     #[test]
+    fn tools_are_short_enough_to_read_and_documented() {
+        let docs = include_str!("../../../../docs/serve.md");
+        let undocumented = |tool: &&Tool| !docs.contains(&format!("`{}`", tool.name));
+        let tools = tools();
+        let missing: Vec<_> = tools
+            .iter()
+            .filter(undocumented)
+            .map(|tool| &tool.name)
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let length = serde_json::to_string(&tools).unwrap().len();
+        assert!(length < 90_000, "{length} bytes");
+    }
+
+    #[test]
     fn arguments_become_addresses_and_bodies() {
         let object = |value: Value| value.as_object().cloned().unwrap_or_default();
-        let of = |method, path, arguments| written(&method, path, object(arguments));
-        let (uri, body) = of(
+        let request = |method, path, arguments| written(&method, path, object(arguments));
+        let (uri, body) = request(
             Method::GET,
             "/tracks",
             json!({"genre": ["R&B", "Jazz"], "limit": 5, "words": true}),
@@ -478,17 +507,17 @@ mod tests {
             )
         );
         assert_eq!(
-            of(Method::GET, "/tracks/{id}", json!({"id": 7})).0,
+            request(Method::GET, "/tracks/{id}", json!({"id": 7})).0,
             "/api/v1/tracks/7?"
         );
         assert_eq!(
-            of(Method::GET, "/tracks/{id}", json!({"id": "../x"})).0,
+            request(Method::GET, "/tracks/{id}", json!({"id": "../x"})).0,
             "/api/v1/tracks/..%2Fx?"
         );
         let named = json!({"name": "für a+b", "random_seed": 7});
-        let (uri, _) = of(Method::GET, "/lists/{name}", named);
+        let (uri, _) = request(Method::GET, "/lists/{name}", named);
         assert_eq!(uri, "/api/v1/lists/f%C3%BCr%20a%2Bb?random_seed=7");
-        let (uri, body) = of(Method::POST, "/similar", json!({"seeds": [{"id": 1}]}));
+        let (uri, body) = request(Method::POST, "/similar", json!({"seeds": [{"id": 1}]}));
         assert_eq!(
             (uri.as_str(), body.as_str()),
             ("/api/v1/similar", r#"{"seeds":[{"id":1}]}"#)

@@ -42,8 +42,8 @@ pub struct MpdAddress {
 }
 
 /// Seconds in `MPD_TIMEOUT`; what is no number above 0 counts as none, as for MPD's own programs.
-fn patience(said: Option<&str>) -> Duration {
-    let seconds = said
+fn patience(value: Option<&str>) -> Duration {
+    let seconds = value
         .and_then(|text| text.trim().parse::<u32>().ok())
         .filter(|seconds| *seconds > 0);
     seconds.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into()))
@@ -456,7 +456,7 @@ impl Mpd {
         if let Some((_, known)) = self
             .listened
             .as_ref()
-            .filter(|(asked, _)| asked.elapsed() < LISTENED_FOR)
+            .filter(|(at, _)| at.elapsed() < LISTENED_FOR)
         {
             return known.clone();
         }
@@ -467,12 +467,12 @@ impl Mpd {
 
     fn ask_listened(&self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
         // An answer that is too long costs the connection: this one has none to lose.
-        let Ok(own) = Self::connect(&self.address) else {
+        let Ok(connection) = Self::connect(&self.address) else {
             return HashMap::new();
         };
         let mut all: HashMap<TrackId, Listened> = HashMap::new();
         for name in ["playCount", "lastPlayed", "rating", "like"] {
-            let Ok(frame) = own.ask("sticker", &["find", "song", "", name]) else {
+            let Ok(frame) = connection.ask("sticker", &["find", "song", "", name]) else {
                 continue;
             };
             let mut file = None;
@@ -632,14 +632,14 @@ mod tests {
 
     #[test]
     fn an_mpd_that_says_nothing_is_waited_for_as_long_as_is_wanted() {
-        for (said, seconds) in [
+        for (value, seconds) in [
             (Some("3"), 3),
             (Some(" 60 "), 60),
             (None, 20),
             (Some("0"), 20),
             (Some("x"), 20),
         ] {
-            assert_eq!(patience(said), Duration::from_secs(seconds), "{said:?}");
+            assert_eq!(patience(value), Duration::from_secs(seconds), "{value:?}");
         }
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = silent.local_addr().unwrap().port();

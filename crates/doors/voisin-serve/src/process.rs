@@ -9,9 +9,9 @@ pub(super) fn ended(mut command: Command) -> std::io::Result<(bool, Vec<String>)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()?;
-    let said = String::from_utf8_lossy(&output.stderr)
+    let messages = String::from_utf8_lossy(&output.stderr)
         .lines()
         .map(str::to_owned)
         .collect();
-    Ok((matches!(output.status.code(), Some(0 | 1)), said))
+    Ok((matches!(output.status.code(), Some(0 | 1)), messages))
 }

@@ -128,14 +128,14 @@ impl ScanProcess {
                     last = line;
                 }
             }
-            let mut said = String::new();
-            let _ = stdout.map(|stdout| stdout.take(1 << 20).read_to_string(&mut said));
+            let mut output = String::new();
+            let _ = stdout.map(|stdout| stdout.take(1 << 20).read_to_string(&mut output));
             let ended = child
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take()
                 .map(|mut child| child.wait());
-            let summary: Option<Value> = serde_json::from_str(&said).ok();
+            let summary: Option<Value> = serde_json::from_str(&output).ok();
             let status = ended.and_then(Result::ok);
             let code = status.and_then(|status| status.code());
             progress.send_modify(|progress| {

@@ -255,20 +255,20 @@ mod tests {
         let token = Token::of_file(&token_file).unwrap();
         let sessions = Sessions::of_folder(folder.path());
         let begin = |rights, name: &str| sessions.begin(&token, rights, name.to_owned()).unwrap();
-        let own = begin(Rights::Change, "a");
+        let owner = begin(Rights::Change, "a");
         let guest = begin(Rights::Listen, "b");
         let other = begin(Rights::Listen, "c");
         assert_ne!(guest, other, "each its own");
-        assert_eq!(sessions.rights_of(&token, &own), Some(Rights::Change));
+        assert_eq!(sessions.rights_of(&token, &owner), Some(Rights::Change));
         assert_eq!(sessions.rights_of(&token, "no cookie"), None);
-        let all = sessions.all(&token, Some(&own));
+        let all = sessions.all(&token, Some(&owner));
         assert!(all.len() == 3 && all[0].is_this && all[0].name == "a");
         let id = all.iter().find(|one| one.name == "b").unwrap().id;
         assert!(sessions.end(id) && !sessions.end(id));
         assert_eq!(sessions.rights_of(&token, &guest), None, "signed out");
         let text = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
         assert!(
-            !text.contains(&own) && !text.contains(&other),
+            !text.contains(&owner) && !text.contains(&other),
             "digests alone"
         );
         let again = Sessions::of_folder(folder.path());

@@ -10,7 +10,8 @@ use super::problem::Problem;
 use super::state::AnswerSource;
 use voisin_base::artists::artists;
 use voisin_base::track::TrackId;
-use voisin_library::{Library, LibraryError, NameOf, Track, fold};
+use voisin_library::scan::playlist::path_in_table;
+use voisin_library::{Library, LibraryError, NameOf, PathLookup, Track, fold};
 use voisin_questions::Named;
 
 /// Where songs are looked for.
@@ -20,6 +21,10 @@ pub(super) trait Finder {
     -> Result<Vec<TrackId>, LibraryError>;
     /// Files whose path is this one, or ends with it.
     fn by_path(&self, path: &Path) -> Result<Vec<TrackId>, LibraryError>;
+    /// The track of the file that a path of another system means, where that is looked for.
+    fn by_meant_path(&self, _path: &Path) -> Result<Option<TrackId>, LibraryError> {
+        Ok(None)
+    }
     /// Tracks that may have this title.
     fn by_title(&self, title: &str) -> Result<Vec<TrackId>, LibraryError>;
     fn tracks(&self, ids: &[TrackId]) -> Result<Vec<Track>, LibraryError>;
@@ -31,22 +36,27 @@ impl Finder for Library {
         mbid: Option<&str>,
         isrc: Option<&str>,
     ) -> Result<Vec<TrackId>, LibraryError> {
-        self.find_by_code(mbid, isrc)
+        self.files().find_by_code(mbid, isrc)
     }
 
     fn by_path(&self, path: &Path) -> Result<Vec<TrackId>, LibraryError> {
-        if let Some(track) = self.find_by_stored_path(path)? {
+        if let Some(track) = self.files().find_by_stored_path(path)? {
             return Ok(vec![track]);
         }
         Ok(self
+            .files()
             .find_by_path_end(path)?
             .into_iter()
             .map(|(_, track)| track)
             .collect())
     }
 
+    fn by_meant_path(&self, path: &Path) -> Result<Option<TrackId>, LibraryError> {
+        PathLookup::new(self).track(path)
+    }
+
     fn by_title(&self, title: &str) -> Result<Vec<TrackId>, LibraryError> {
-        self.search_words(title, MOST_CANDIDATES)
+        self.lookup().search_words(title, MOST_CANDIDATES)
     }
 
     fn tracks(&self, ids: &[TrackId]) -> Result<Vec<Track>, LibraryError> {
@@ -73,7 +83,7 @@ pub(super) struct PathEnds(HashMap<OsString, Vec<(PathBuf, TrackId)>>);
 impl PathEnds {
     pub(super) fn of(library: &Library) -> Result<Self, LibraryError> {
         let mut ends: HashMap<OsString, Vec<(PathBuf, TrackId)>> = HashMap::new();
-        for (path, track) in library.paths_of_tracks()? {
+        for (path, track) in library.files().paths_of_tracks()? {
             if let Some(name) = path.file_name() {
                 ends.entry(name.to_owned()).or_default().push((path, track));
             }
@@ -181,11 +191,15 @@ const ANYBODY: [&str; 2] = ["various artists", "unknown artist"];
 const NO_ALBUM: &str = "unknown album";
 
 /// The tracks of an album or an artist that is so called, whatever case and accents.
-fn tracks_called(library: &Library, of: NameOf, name: &str) -> Result<Vec<TrackId>, LibraryError> {
+fn tracks_called(
+    library: &Library,
+    kind: NameOf,
+    name: &str,
+) -> Result<Vec<TrackId>, LibraryError> {
     let folded = fold(name);
     let mut found = Vec::new();
     let is_named = |known: &&String| {
-        let parts = if of == NameOf::Album {
+        let parts = if kind == NameOf::Album {
             Vec::new()
         } else {
             artists(known)
@@ -196,8 +210,8 @@ fn tracks_called(library: &Library, of: NameOf, name: &str) -> Result<Vec<TrackI
                 .chain([known.as_str()])
                 .any(|name| fold(name) == folded)
     };
-    for known in library.names(of)?.iter().filter(is_named) {
-        found.extend(library.tracks_named(of, known)?);
+    for known in library.lookup().names(kind)?.iter().filter(is_named) {
+        found.extend(library.lookup().tracks_named(kind, known)?);
     }
     found.sort_unstable();
     found.dedup();
@@ -309,6 +323,16 @@ impl SongRef {
                 return Ok(Some((track, "path")));
             }
         }
+        if let Some(track) = self.by_tags(library)? {
+            return Ok(Some((track, "tags")));
+        }
+        // Names that another system wrote come last: of a path that is not there an end may be another song's.
+        let path = said(self.path.as_ref()).map(path_in_table);
+        let meant = path.map_or(Ok(None), |path| library.by_meant_path(&path))?;
+        Ok(meant.map(|track| (track, "path")))
+    }
+
+    fn by_tags(&self, library: &dyn Finder) -> Result<Option<TrackId>, LibraryError> {
         let title = fold(&self.name);
         if title.is_empty() {
             return Ok(None);
@@ -325,7 +349,7 @@ impl SongRef {
             .map(|track| track.id)
             .collect();
         found.retain(|id| fitting.contains(id));
-        Ok(self.best(library, &found)?.map(|track| (track, "tags")))
+        self.best(library, &found)
     }
 
     /// As [`find`](Self::find), for a server that has the same files: a path that ends alike tells most.
@@ -399,7 +423,12 @@ impl SongRef {
 
     pub(super) fn required(&self, library: &Library) -> Result<(TrackId, &'static str), Problem> {
         self.find(library)?.ok_or_else(|| {
-            let name: String = self.name.chars().take(100).collect();
+            let name = if self.name.is_empty() {
+                self.path.as_deref().unwrap_or_default()
+            } else {
+                &self.name
+            };
+            let name: String = name.chars().take(100).collect();
             Problem::not_found(
                 format!("the library has no song like {name:?}"),
                 "add it to the library; it is looked for by MBID, ISRC, path, then title and artists",

@@ -29,7 +29,7 @@ use voisin_explore::path::{PathOptions, path};
 use voisin_library::{
     DATABASE, Library, LibraryError, OpenMode, SearchTexts, SortBy, Told, TrackFilter, TrackSet,
 };
-use voisin_questions::{LibrarySource, Mixing, QuestionError};
+use voisin_questions::{LibrarySource, QuestionError, ServerMixes};
 
 /// Memory for the database's pages, of each engine, in KiB: all of them read through the system's own cache.
 const PAGE_CACHE: u32 = 4096;
@@ -130,7 +130,7 @@ pub(super) struct State {
     /// Whether that copy is complete.
     is_copied: AtomicBool,
     /// The defaults of mixes.
-    pub(super) mixing: Mixing,
+    pub(super) mixes: ServerMixes,
     /// Files that are sent to be listened to.
     pub(super) uploads: Arc<Uploads>,
     /// `voisin lists push`, where lists can be put elsewhere.
@@ -197,7 +197,7 @@ impl State {
             wholes: Mutex::default(),
             copying: Mutex::default(),
             is_copied: AtomicBool::new(false),
-            mixing: Mixing::default(),
+            mixes: ServerMixes::default(),
             uploads: Arc::default(),
             push: None,
             is_unlinked: AtomicBool::new(false),
@@ -206,8 +206,8 @@ impl State {
     }
 
     /// Notes how far a copy of the library elsewhere is.
-    pub(super) fn set_copying(&self, done: u64, of: u64) {
-        *lock(&self.copying) = Some((done, of));
+    pub(super) fn set_copying(&self, done: u64, total: u64) {
+        *lock(&self.copying) = Some((done, total));
     }
 
     /// Notes that the copy of the library elsewhere has all of it: questions are answered from there.
@@ -231,8 +231,8 @@ impl State {
         let what = "this is about all tracks, which are in a database";
         Err(match *lock(&self.copying) {
             None => Problem::needs_copy(what),
-            Some((done, of)) => {
-                let detail = format!("{what}: the copy has {done} of {of} so far");
+            Some((done, total)) => {
+                let detail = format!("{what}: the copy has {done} of {total} so far");
                 Problem::later(30, detail, "ask again when the copy is complete")
             }
         })
@@ -256,21 +256,21 @@ impl State {
     pub(super) async fn note_listening(
         self: &Arc<Self>,
         listener: String,
-        told: Vec<(TrackId, Told)>,
+        events: Vec<(TrackId, Told)>,
     ) -> Result<(), Problem> {
         self.look(move |state, context| {
             let library = context.engine.library_mut();
-            let others = library.data_version()?;
+            let others = library.changes().data_version()?;
             let before = state.version()?;
-            library.note_listening(&listener, &told)?;
-            let is_alone = library.data_version()? == others;
+            library.history_mut().note_listening(&listener, &events)?;
+            let is_alone = library.changes().data_version()? == others;
             let after = state.version()?;
             if is_alone {
                 state.whole.carry(before, after);
-                if let Some((of, _)) = &mut *lock(&state.unbuilt)
-                    && *of == before
+                if let Some((version, _)) = &mut *lock(&state.unbuilt)
+                    && *version == before
                 {
-                    *of = after;
+                    *version = after;
                 }
                 let mut lists = lock(&state.lists);
                 if lists.of == Some(before) {
@@ -284,13 +284,14 @@ impl State {
 
     /// Opens the library as the command line does: for writing where that is possible, so that its index can be kept.
     fn open_engine(&self) -> Result<Engine, Problem> {
-        let engine = match Engine::open(&self.dir, OpenMode::ReadWrite) {
+        let mut engine = match Engine::open(&self.dir, OpenMode::ReadWrite) {
             Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
                 Engine::open(&self.dir, OpenMode::ReadOnly)?
             }
             engine => engine?,
         };
         engine.library().limit_page_cache(PAGE_CACHE)?;
+        engine.copy_index();
         Ok(engine)
     }
 
@@ -326,7 +327,7 @@ impl State {
         let commits = watch
             .library
             .as_ref()
-            .map_or(Ok(0), |(library, _)| library.data_version())?;
+            .map_or(Ok(0), |(library, _)| library.changes().data_version())?;
         Ok(Version {
             epoch: watch.epoch,
             commits,
@@ -355,16 +356,16 @@ impl State {
             }
             lists.clone()
         };
-        let sorted = match lists.sorted.iter().find(|(of, _)| *of == order) {
+        let sorted = match lists.sorted.iter().find(|(key, _)| *key == order) {
             Some((_, sorted)) => Arc::clone(sorted),
             None => Arc::new(library.sorted(query.sort, query.descending)?),
         };
-        let matching = match lists.matching.iter().find(|(of, _)| *of == query.filter) {
+        let matching = match lists.matching.iter().find(|(key, _)| *key == query.filter) {
             Some((_, matching)) => Arc::clone(matching),
             None => Arc::new(context.engine.matching(&query.filter)?),
         };
         if lists.texts.is_none() && !query.words.trim().is_empty() {
-            lists.texts = Some(Arc::new(library.search_texts()?));
+            lists.texts = Some(Arc::new(library.lookup().search_texts()?));
         }
         let none = SearchTexts::default();
         let texts = lists.texts.as_deref().unwrap_or(&none);
@@ -373,9 +374,9 @@ impl State {
             .list_of(query, &sorted, texts, (*matching).as_ref())?;
         // The rows read may be of a later state than the request began with: then they are not kept.
         if self.version()? == context.version {
-            lists.sorted.retain(|(of, _)| *of != order);
+            lists.sorted.retain(|(key, _)| *key != order);
             lists.sorted.push((order, sorted));
-            lists.matching.retain(|(of, _)| *of != query.filter);
+            lists.matching.retain(|(key, _)| *key != query.filter);
             lists.matching.push((query.filter.clone(), matching));
             if lists.matching.len() > MOST_FILTERS {
                 lists.matching.remove(0);
@@ -402,7 +403,7 @@ impl State {
             Err(EngineError::Index(error)) => {
                 let unbuilt = lock(&self.unbuilt).clone();
                 if let Some(problem) = unbuilt
-                    .filter(|(of, _)| *of == context.version && !self.is_building())
+                    .filter(|(version, _)| *version == context.version && !self.is_building())
                     .and_then(|(_, failure)| failure.lasting())
                 {
                     return Err(problem);
@@ -438,12 +439,13 @@ impl State {
                     *lock(&state.unbuilt) = None;
                     state.say(&news);
                 }
-                Err((of, problem)) => {
+                Err((version, problem)) => {
                     state.say(&format!(
                         "the index cannot be built: {}",
                         problem.in_tools()
                     ));
-                    *lock(&state.unbuilt) = of.map(|of| (of, KeptFailure::new(problem)));
+                    *lock(&state.unbuilt) =
+                        version.map(|version| (version, KeptFailure::new(problem)));
                 }
             }
             state.building.store(false, Ordering::Release);
@@ -455,13 +457,13 @@ impl State {
     fn build(&self) -> Result<String, (Option<Version>, Problem)> {
         let before = self.version().ok();
         let mut engine = self.open_engine().map_err(|problem| (before, problem))?;
-        let others = engine.library().data_version().ok();
+        let others = engine.library().changes().data_version().ok();
         engine
             .refresh_index()
             .map(|refresh| refresh.to_string())
             .map_err(|error| {
                 // Changes that this build wrote itself do not count.
-                let is_alone = engine.library().data_version().ok() == others;
+                let is_alone = engine.library().changes().data_version().ok() == others;
                 (
                     if is_alone {
                         self.version().ok()

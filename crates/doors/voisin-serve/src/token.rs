@@ -122,7 +122,7 @@ impl Token {
                         least: LEAST,
                     });
                 }
-                is_the_owners(path)?;
+                check_secret_file(path)?;
                 Ok(Self::new(text))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -174,7 +174,7 @@ impl Token {
                 least: LEAST_OF_PASSWORD,
             });
         }
-        is_the_owners(path)?;
+        check_secret_file(path)?;
         let passwords: Option<Vec<Password>> = lines.into_iter().map(Password::of_line).collect();
         let passwords = passwords.ok_or_else(|| ServeError::OtherHash {
             path: path.to_owned(),
@@ -224,8 +224,11 @@ impl Token {
     }
 }
 
-/// Refuses a file that others can read.
-fn is_the_owners(path: &Path) -> Result<(), ServeError> {
+/// Refuses a file with a secret that others can read.
+///
+/// # Errors
+/// [`ServeError::OpenToken`], or [`ServeError::TokenFile`] where it cannot be looked at
+pub fn check_secret_file(path: &Path) -> Result<(), ServeError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

@@ -166,16 +166,16 @@ mod tests {
         // Their bytes: one of the longest files among them all.
         assert!(guests[0].grow(LONGEST_FILE - 1000).is_ok() && guests[1].grow(1000).is_ok());
         assert!(guests[1].grow(1).is_err());
-        let mut own: Vec<UploadPlace> = (0..20)
+        let mut owners: Vec<UploadPlace> = (0..20)
             .filter_map(|_| begin(Rights::Change, 9).ok())
             .collect();
-        assert_eq!(own.len(), 8, "of a device");
-        assert!(own[0].grow(LONGEST_FILE).is_ok() && own[1].grow(LONGEST_FILE).is_ok());
-        assert!(own[2].grow(1).is_err());
-        own.extend((0..20).filter_map(|_| begin(Rights::Change, 8).ok()));
-        assert_eq!(own.len(), 14, "of all, with two of guests");
+        assert_eq!(owners.len(), 8, "of a device");
+        assert!(owners[0].grow(LONGEST_FILE).is_ok() && owners[1].grow(LONGEST_FILE).is_ok());
+        assert!(owners[2].grow(1).is_err());
+        owners.extend((0..20).filter_map(|_| begin(Rights::Change, 8).ok()));
+        assert_eq!(owners.len(), 14, "of all, with two of guests");
         assert!(begin(Rights::Listen, 3).is_err());
-        drop((own, guests));
+        drop((owners, guests));
         assert!(lock(&uploads.0).is_empty(), "all is given back");
     }
 

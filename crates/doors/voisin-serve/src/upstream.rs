@@ -1,6 +1,6 @@
 //! Another server that voisin asks, or stands before: a media server with its own ids for the same music.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
@@ -59,6 +59,25 @@ impl ServerAddress {
     /// The address as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether something answers there, within a few seconds.
+    pub fn is_there(&self) -> bool {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let Ok(uri) = self.0.parse::<Uri>() else {
+            return false;
+        };
+        let usual = if uri.scheme_str() == Some("https") {
+            443
+        } else {
+            80
+        };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let places = (host, uri.port_u16().unwrap_or(usual)).to_socket_addrs();
+        places
+            .into_iter()
+            .flatten()
+            .any(|place| TcpStream::connect_timeout(&place, PATIENCE).is_ok())
     }
 }
 

@@ -19,9 +19,9 @@ const WEIGHTS: &str = "model.safetensors";
 const TOKENIZER: &str = "tokenizer.json";
 const FILES: [&str; 4] = [CONFIG, PREPROCESSOR, WEIGHTS, TOKENIZER];
 /// The model's card, for the licence.
-const CARD: &str = "README.md";
+pub(crate) const CARD: &str = "README.md";
 /// Largest of the small files, in bytes: the hub's tokenizer has 2 MB.
-const LARGEST_TEXT: u64 = 32 << 20;
+pub(crate) const LARGEST_TEXT: u64 = 32 << 20;
 /// Texts whose least likeness is above this are all alike to a model.
 const ALIKE: f32 = 0.99;
 
@@ -164,7 +164,7 @@ pub fn import_clap(
     Ok(manifest)
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> EncoderError {
+pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> EncoderError {
     let path = path.to_owned();
     move |source| EncoderError::Io { path, source }
 }
@@ -364,7 +364,7 @@ fn read_front_end(path: &Path) -> Result<MelConfig, EncoderError> {
 }
 
 /// The vectors of all captions, and a check that they differ at all.
-fn read_captions(
+pub(crate) fn read_captions(
     tower: &ClapText,
     weights: &Path,
     progress: &mut dyn FnMut(usize, usize),
@@ -408,7 +408,7 @@ fn take(source: &Path, target: &Path) -> Result<(), EncoderError> {
 }
 
 /// The licence in the head of a model's card: `license: apache-2.0` between two lines of dashes.
-fn licence_of_card(path: &Path) -> Option<String> {
+pub(crate) fn licence_of_card(path: &Path) -> Option<String> {
     let text = regular_file::read_text(path, LARGEST_TEXT).ok()?;
     let mut lines = text.lines().map(str::trim);
     if lines.next() != Some("---") {

@@ -11,7 +11,7 @@ use hdf5_pure::{AttrValue, Dataset, File, Group};
 use crate::WeightTensor;
 use crate::canonical::{LAYERS, NORM_FIELDS, convolution, norm};
 use crate::constant::{elements, shorten, to_oihw};
-use crate::{ImportError, WeightFormat};
+use crate::{ImportError, MAX_ELEMENTS, WeightFormat};
 
 const FORMAT: WeightFormat = WeightFormat::Keras;
 /// Layers that a file may have; openl3's audio model has 31.
@@ -314,6 +314,12 @@ fn datasets(
         if elements(&shape).is_none() {
             return Err(damaged(&format!("a data set of shape {shape:?}")));
         }
+        // A whole chunk is unpacked, however little of it the data set has.
+        let chunk = data.chunk_shape().map_err(hdf5)?.unwrap_or_default();
+        let size = chunk.iter().try_fold(1_u64, |n, &axis| n.checked_mul(axis));
+        if size.is_none_or(|size| size > MAX_ELEMENTS as u64) {
+            return Err(damaged(&format!("a data set in chunks of {chunk:?}")));
+        }
         let part = name.split(':').next().unwrap_or_default().to_owned();
         into.push((part, shape, data));
     }
@@ -331,4 +337,34 @@ fn hdf5(error: hdf5_pure::Error) -> ImportError {
 
 fn damaged(reason: &str) -> ImportError {
     ImportError::damaged(FORMAT, format!("found {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use hdf5_pure::{FileBuilder, MaxExtent};
+
+    use super::*;
+
+    #[test]
+    fn a_chunk_larger_than_any_tensor_is_refused() {
+        let found = |chunk: u64| {
+            let mut builder = FileBuilder::new();
+            let mut layer = builder.create_group("layer");
+            layer
+                .create_dataset("gamma:0")
+                .with_f32_data(&[1.0])
+                .with_shape(&[1])
+                .with_maxshape(&[MaxExtent::Unlimited])
+                .with_chunks(&[chunk])
+                .with_deflate(1);
+            let layer = layer.finish();
+            builder.add_group(layer);
+            let file = File::from_bytes(builder.finish().unwrap()).unwrap();
+            let mut parts = Vec::new();
+            datasets(&file.group("layer").unwrap(), 0, &mut parts).map(|()| parts.len())
+        };
+        assert_eq!(found(16).unwrap(), 1);
+        let refused = found(1 << 23).unwrap_err().to_string();
+        assert!(refused.contains("in chunks of [8388608]"), "{refused}");
+    }
 }

@@ -15,7 +15,7 @@
 //! anything is allocated, nesting and counts are bounded. Graphs may have their batch norms as nodes of their own, as
 //! separate multiplications and additions, or folded into the convolutions.
 //!
-//! A folder of a CLAP model as the hub has it is taken in by [`import_clap`].
+//! A folder of a CLAP model as the hub has it is taken in by [`import_clap`], any network in ONNX by [`import_onnx`].
 //!
 //! For: weights into the names and shapes that the networks here have. Not for: running any other network.
 
@@ -24,11 +24,15 @@
 mod canonical;
 mod clap;
 mod constant;
+#[cfg(feature = "onnx")]
+mod front_ends;
 mod graph;
 mod keras;
 mod matcher;
 mod model;
 mod onnx;
+#[cfg(feature = "onnx")]
+mod onnx_model;
 mod pickle;
 mod protobuf;
 mod tensorflow;
@@ -40,18 +44,72 @@ use std::path::{Path, PathBuf};
 use voisin_base::regular_file;
 use voisin_features::OpenL3Variant;
 
-use voisin_encoder::read_safetensors;
+use voisin_encoder::{EncoderError, ModelManifest, read_safetensors};
 
 pub use clap::{ClapError, import_clap, is_clap_folder};
 pub use model::{accept_foreign_weights, import_model};
+#[cfg(feature = "onnx")]
+pub use onnx_model::OnnxModelError;
 pub use voisin_encoder::WeightTensor;
+
+/// How a network in ONNX is taken in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OnnxOptions {
+    /// The spectrogram to feed it: a name, or the path of a TOML file with all numbers.
+    pub front_end: Option<String>,
+    /// The output, or any node, that is the vector; by default the only output.
+    pub output: Option<String>,
+    /// The file of a network that reads, into the same space.
+    pub text: Option<PathBuf>,
+    /// Its `tokenizer.json`.
+    pub tokenizer: Option<PathBuf>,
+    /// Its output.
+    pub text_output: Option<String>,
+    /// By default that of the `README.md` beside the file.
+    pub licence: Option<String>,
+}
+
+/// Whether a file is a network in ONNX that [`import_model`] does not take: one of another shape than OpenL3's, or one
+/// for which more is asked.
+pub fn is_other_onnx(file: &Path, options: &OnnxOptions) -> bool {
+    let asks = options.front_end.is_some() || options.output.is_some() || options.text.is_some();
+    match import(file) {
+        Ok(found) => asks && found.format == WeightFormat::Onnx,
+        Err(ImportError::OtherNetwork { format, .. } | ImportError::Damaged { format, .. }) => {
+            format == WeightFormat::Onnx
+        }
+        // More than any weights of OpenL3.
+        Err(ImportError::TooLarge { .. }) => file.extension().is_some_and(|e| e == "onnx"),
+        Err(_) => false,
+    }
+}
+
+/// Takes any network in ONNX into a folder of models; takes the feature `onnx`.
+///
+/// - `progress`: is told how many captions were read, and how many there are
+///
+/// # Errors
+/// It cannot be read or run, its input fits no front end that was named, its output is no vector.
+#[cfg_attr(not(feature = "onnx"), allow(unused_variables))]
+pub fn import_onnx(
+    file: &Path,
+    name: &str,
+    options: &OnnxOptions,
+    models: &Path,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<ModelManifest, EncoderError> {
+    #[cfg(feature = "onnx")]
+    return onnx_model::import(file, name, options, models, progress);
+    #[cfg(not(feature = "onnx"))]
+    Err(voisin_encoder::onnx_is_missing(file))
+}
 
 /// Largest file that is read: the published ones have 18 to 19 MB.
 const MAX_FILE: u64 = 512 << 20;
 /// Most numbers in one tensor; the network's largest has 2.4 million.
-const MAX_ELEMENTS: usize = 1 << 23;
+const MAX_ELEMENTS: usize = 1 << 22;
 /// Most numbers that are decoded from one file, however often it refers to them; the network has 4.7 million.
-const MAX_TOTAL: usize = 1 << 26;
+const MAX_TOTAL: usize = 1 << 24;
 
 /// The format of a weights file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

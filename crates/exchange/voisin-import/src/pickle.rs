@@ -9,8 +9,8 @@ use std::collections::HashMap;
 /// Index of a value in [`Pickle::values`].
 pub(super) type ObjectId = usize;
 
-/// Most values that a pickle may make; a weights file has some thousands.
-const MAX_VALUES: usize = 1 << 20;
+/// Most values that a pickle may make, and most places for them in its lists; a weights file has some thousands.
+const MAX_VALUES: usize = 1 << 18;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +109,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Pickle, String> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        listed: 0,
     };
     loop {
         let start = machine.at;
@@ -133,6 +134,8 @@ struct Machine<'a> {
     stack: Vec<ObjectId>,
     marks: Vec<usize>,
     memo: HashMap<u32, ObjectId>,
+    /// Places in tuples, lists and dictionaries: a byte may put a value into one again.
+    listed: usize,
 }
 
 const ENDS: &str = "the pickle ends within an instruction";
@@ -204,6 +207,10 @@ impl<'a> Machine<'a> {
             .pop()
             .filter(|&mark| mark <= self.stack.len())
             .ok_or("a mark that is not there")?;
+        self.listed += self.stack.len() - mark;
+        if self.listed > MAX_VALUES {
+            return Err("too many values".to_owned());
+        }
         Ok(self.stack.split_off(mark))
     }
 
@@ -480,6 +487,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn one_value_in_too_many_places_is_refused() {
+        let list = |places: usize| {
+            let mut bytes = b"\x80\x02](N".to_vec();
+            bytes.resize(bytes.len() + places - 1, b'2');
+            bytes.extend(b"e.");
+            read(&bytes).map(|pickle| pickle.length)
+        };
+        assert_eq!(list(1000), Ok(1006));
+        // Each list is short enough, and there are several.
+        let mut bytes = b"\x80\x02".to_vec();
+        for _ in 0..3 {
+            bytes.extend(b"](N");
+            bytes.resize(bytes.len() + MAX_VALUES / 2, b'2');
+            bytes.extend(b"e0");
+        }
+        bytes.extend(b"N.");
+        let refused = read(&bytes).err().unwrap();
+        assert!(refused.contains("too many values"), "{refused}");
+    }
 
     #[test]
     fn values_of_all_kinds() {

@@ -39,7 +39,7 @@ pub fn export_changes(
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     let model = engine.model()?;
-    let kind = library.content_kind()?;
+    let kind = library.settings().content_kind()?;
     make_folder(dir)?;
     let (last, mut known) = told_so_far(dir, &model, kind)?;
     let mut summary = ChangesSummary {
@@ -52,7 +52,7 @@ pub fn export_changes(
         for chunk in chunks.by_ref() {
             let mut records = Vec::new();
             for &id in chunk {
-                let Some(mut record) = library.record(id, windows)? else {
+                let Some(mut record) = library.transfer().record(id, windows)? else {
                     continue;
                 };
                 let digests: Vec<RowDigest> = record
@@ -93,7 +93,10 @@ pub fn export_changes(
     let mut first = Some(first);
     let target = dir.join(format!("changes-{:010}.parquet", last + 1));
     ParquetOutput::create(target, &model, kind, compression)?
-        .relative_to(&LibrarySpace::of_library(library)?)
+        .of_library(
+            &LibrarySpace::of_library(library)?,
+            &library.scales().scale_definitions()?,
+        )
         .of_change(last + 1)
         .fill(|| first.take().map_or_else(&mut next, |first| Ok(Some(first))))?;
     summary.change = last + 1;

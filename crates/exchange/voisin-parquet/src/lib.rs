@@ -19,6 +19,7 @@ use arrow_array::Array as _;
 
 use objects::is_address;
 use read::ParquetInput;
+use voisin_base::meant::percent_decoded;
 use voisin_base::output::{OutputError, check_folder};
 use voisin_base::track::ContentKind;
 use voisin_engine::{
@@ -86,28 +87,31 @@ pub fn export_parquet(
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     let model = engine.model()?;
-    let kind = library.content_kind()?;
+    let kind = library.settings().content_kind()?;
     make_folder(dir)?;
     let mut summary = ParquetSummary::default();
     let ids = library.track_ids()?;
     let mut chunks = ids.chunks(BATCH);
     let tracks = ParquetOutput::create(dir.join(TRACKS), &model, kind, compression)?;
     summary.tracks = tracks
-        .relative_to(&LibrarySpace::of_library(library)?)
+        .of_library(
+            &LibrarySpace::of_library(library)?,
+            &library.scales().scale_definitions()?,
+        )
         .fill(|| {
             let Some(chunk) = chunks.next() else {
                 return Ok(None);
             };
             let mut records = Vec::with_capacity(chunk.len());
             for &id in chunk {
-                records.extend(library.record(id, windows)?);
+                records.extend(library.transfer().record(id, windows)?);
             }
             Ok(Some(RowSet {
                 records,
                 ..RowSet::default()
             }))
         })?;
-    let mut failures = Some(library.failures()?);
+    let mut failures = Some(library.files().failures()?);
     summary.failures =
         ParquetOutput::create(dir.join(FAILURES), &model, kind, compression)?.fill(|| {
             Ok(failures.take().map(|failures| RowSet {
@@ -167,11 +171,11 @@ pub fn embed_to_parquet(
         // A temporary library: files are analysed, and failures reported, as by `add`.
         let scratch = tempfile::tempdir().map_err(|source| cannot_write(dir, source))?;
         let mut library = Library::open(scratch.path(), OpenMode::Create)?;
-        library.set_content_kind(options.kind)?;
+        library.settings_mut().set_content_kind(options.kind)?;
         let added = add(&mut library, embedder, chunk, &options.add, progress, stop)?;
         let mut records = Vec::new();
         for id in library.track_ids()? {
-            records.extend(library.record(id, options.windows)?);
+            records.extend(library.transfer().record(id, options.windows)?);
         }
         records.sort_by(|a, b| {
             a.facts.files[0]
@@ -179,7 +183,7 @@ pub fn embed_to_parquet(
                 .path
                 .cmp(&b.facts.files[0].record.path)
         });
-        let failures = library.failures()?;
+        let failures = library.files().failures()?;
         let tracks = RowSet {
             records,
             ..RowSet::default()
@@ -280,7 +284,7 @@ pub fn make_folder(dir: &Path) -> Result<(), EngineError> {
     })
 }
 
-/// The Parquet files directly in a folder, by name; a file is itself.
+/// The Parquet files directly in a folder, by name, and in its partitions (`artist=A`); a file is itself.
 pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
     let failed = |source| EngineError::ReadTable {
         path: path.to_owned(),
@@ -298,12 +302,26 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
         let is_hidden = file
             .file_name()
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !is_hidden && file.extension().is_some_and(|ending| ending == "parquet") {
+        if is_hidden {
+            continue;
+        }
+        if partition(&file).is_some() && file.is_dir() {
+            files.extend(parquet_files(&file)?);
+        } else if file.extension().is_some_and(|ending| ending == "parquet") {
             files.push(file);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// The column and the value that a folder's name stands for in all files below it, as Hive and Spark write them; without a
+/// value where the name says so.
+fn partition(folder: &Path) -> Option<(String, Option<String>)> {
+    let (column, value) = folder.file_name()?.to_str()?.split_once('=')?;
+    let text = || String::from_utf8_lossy(&percent_decoded(value.as_bytes())).into_owned();
+    let value = (value != "__HIVE_DEFAULT_PARTITION__").then(text);
+    (!column.is_empty()).then(|| (column.to_owned(), value))
 }
 
 /// Whose vectors a file holds that does not say so in its metadata, as other programs leave it out.
@@ -332,13 +350,15 @@ pub fn add_from_parquet(
     input.refuse_changes()?;
     input.check_rows()?;
     library.set_model(&input.model)?;
-    library.set_content_kind(input.kind)?;
+    library.settings_mut().set_content_kind(input.kind)?;
     let mut intake = Intake::new(library)?;
+    intake.define_scales(&input.scales()?)?;
     // Rows of one recording in several files lie side by side.
     let mut pending: Option<TrackRecord> = None;
     let mut failures = Vec::new();
     let mut refused = MergeOutcome::default();
     let mut text = 0;
+    let mut rows = 0_u64;
     input.each_batch(&[], |columns| {
         for row in 0..columns.batch.num_rows() {
             input.check_text(text)?;
@@ -349,10 +369,25 @@ pub fn add_from_parquet(
                     let path = columns.file(row)?.path;
                     text += path.as_os_str().len() as u64;
                     failures.push(Failure::refused(path, reason));
+                    rows += 1;
                     continue;
                 }
             }
-            match columns.row(row, input.model.dimension)? {
+            rows += 1;
+            let found = match columns.row(row, input.model.dimension) {
+                // A fault of one row ends neither the file nor the others.
+                Err(EngineError::Table { problem, .. }) => {
+                    let reason = format!("{}, row {rows}: {problem}", file.display());
+                    refused.refuse(|| reason.clone());
+                    let path = columns.file(row)?.path;
+                    if !path.as_os_str().is_empty() {
+                        failures.push(Failure::refused(path, reason));
+                    }
+                    continue;
+                }
+                found => found?,
+            };
+            match found {
                 Ok(record) => match &mut pending {
                     Some(last) if last.facts.audio.content == record.facts.audio.content => {
                         last.facts.files.extend(record.facts.files);
@@ -373,7 +408,7 @@ pub fn add_from_parquet(
     }
     let mut taken = intake.finish()?;
     taken += refused;
-    library.take_in_failures(&failures)?;
+    library.transfer_mut().take_in_failures(&failures)?;
     Ok(taken)
 }
 

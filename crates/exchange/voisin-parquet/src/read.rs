@@ -1,11 +1,13 @@
 //! Parquet files of this schema, read row by row; whatever else they hold is told and ends nothing.
 
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow_array::builder::{ListBuilder, StringViewBuilder};
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, ArrayRef, RecordBatch, new_null_array};
+use arrow_array::{Array as _, ArrayRef, Int64Array, RecordBatch, StringViewArray, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -16,15 +18,17 @@ use parquet::file::reader::Length as _;
 use super::objects::open;
 use super::pages::{PageFile, rows_at_once};
 use super::rows::RecordColumns;
-use super::schema::{CHANGE_KEY, KIND_KEY, MODEL_KEYS, SCHEMA_KEY, SCHEMA_VERSION, schema};
+use super::schema::{
+    CHANGE_KEY, KIND_KEY, MODEL_KEYS, SCALES_KEY, SCHEMA_KEY, SCHEMA_VERSION, schema,
+};
 use super::widths::{as_read, read_as, stands_for};
-use super::{TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, wrong};
+use super::{TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, partition, wrong};
 use voisin_audio::guard;
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::text::grouped;
 use voisin_base::track::ContentKind;
 use voisin_engine::{EngineError, check_model, external_model};
-use voisin_library::StoredModel;
+use voisin_library::{ScaleName, StoredModel};
 
 /// Lengths of vectors.
 const DIMENSIONS: RangeInclusive<usize> = 1..=65_536;
@@ -41,6 +45,31 @@ pub(super) struct ParquetInput {
     is_external: bool,
     /// How its content ids are made.
     pub(super) kind: ContentKind,
+    /// Values of columns that the names of its folders tell.
+    partitions: HashMap<String, String>,
+}
+
+/// A column of one value; `None` for a type that no folder's name stands for.
+fn constant(kind: &DataType, value: &str, rows: usize) -> Option<ArrayRef> {
+    match kind {
+        DataType::Utf8View => {
+            let texts = std::iter::repeat_n(value, rows);
+            Some(Arc::new(StringViewArray::from_iter_values(texts)))
+        }
+        DataType::List(item) if *item.data_type() == DataType::Utf8View => {
+            let lists = ListBuilder::new(StringViewBuilder::new());
+            let mut lists = lists.with_field(Arc::clone(item));
+            for _ in 0..rows {
+                lists.append_value([Some(value)]);
+            }
+            Some(Arc::new(lists.finish()))
+        }
+        kind if kind.is_integer() => {
+            let number = value.parse::<i64>().ok()?;
+            Some(Arc::new(Int64Array::from_value(number, rows)))
+        }
+        _ => None,
+    }
 }
 
 impl ParquetInput {
@@ -104,6 +133,19 @@ impl ParquetInput {
             },
             is_external: false,
             kind,
+            partitions: path
+                .ancestors()
+                .skip(1)
+                .map_while(partition)
+                .filter_map(|(column, value)| {
+                    let column = if column == "genre" {
+                        "genres".to_owned()
+                    } else {
+                        column
+                    };
+                    Some((column, value?))
+                })
+                .collect(),
         };
         input.model = match vectors {
             VectorsOf::File => input.own_model()?,
@@ -270,6 +312,15 @@ impl ParquetInput {
         ))
     }
 
+    /// The definitions of learned scales.
+    pub(super) fn scales(&self) -> Result<BTreeMap<ScaleName, String>, EngineError> {
+        let Some(text) = self.metadata.schema().metadata().get(SCALES_KEY) else {
+            return Ok(BTreeMap::new());
+        };
+        serde_json::from_str(text)
+            .map_err(|error| wrong(&self.path, format!("\"{SCALES_KEY}\": {error:.100}")))
+    }
+
     /// The number of a file that tells what changed; of other files `None`.
     pub(super) fn change(&self) -> Result<Option<u64>, EngineError> {
         let number = self.metadata.schema().metadata().get(CHANGE_KEY);
@@ -343,10 +394,15 @@ impl ParquetInput {
                 ),
                 Arc::clone(column),
             ),
-            _ => (
-                Arc::new(field.as_ref().clone().with_nullable(true)),
-                new_null_array(field.data_type(), batch.num_rows()),
-            ),
+            _ => {
+                let rows = batch.num_rows();
+                let value = self.partitions.get(field.name());
+                let column = value.and_then(|value| constant(field.data_type(), value, rows));
+                let column = column.unwrap_or_else(|| new_null_array(field.data_type(), rows));
+                let kind = column.data_type().clone();
+                let field = field.as_ref().clone().with_data_type(kind);
+                (Arc::new(field.with_nullable(true)), column)
+            }
         };
         let (fields, columns): (Vec<Arc<Field>>, Vec<ArrayRef>) = fields.iter().map(column).unzip();
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)

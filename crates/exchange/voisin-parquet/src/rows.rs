@@ -137,6 +137,7 @@ impl RecordColumns<'_> {
             path,
             size: self.whole("size", row)?.unwrap_or_default(),
             mtime_ns: self.whole("mtime_ns", row)?.unwrap_or_default(),
+            changed_at: 0,
         })
     }
 
@@ -172,6 +173,9 @@ impl RecordColumns<'_> {
         dimension: usize,
     ) -> Result<Result<TrackRecord, Failure>, EngineError> {
         let mut record = self.file(row)?;
+        if record.path.as_os_str().is_empty() {
+            return Err(self.lacks("path"));
+        }
         if self.is_external
             && self.column("size")?.is_null(row)
             && let Ok(metadata) = std::fs::metadata(&record.path)

@@ -43,6 +43,9 @@ pub(super) const KIND_KEY: &str = "voisin.identity";
 /// Key of what is taken off a library's vectors before they are compared, as JSON, in the metadata of its export.
 pub(super) const MEAN_KEY: &str = "voisin.mean";
 
+/// Key of the definitions of a library's learned scales by their names, as JSON, in the metadata of its export.
+pub(super) const SCALES_KEY: &str = "voisin.scales";
+
 /// Key of the number of a file that tells what changed, in its metadata.
 pub(super) const CHANGE_KEY: &str = "voisin.change";
 

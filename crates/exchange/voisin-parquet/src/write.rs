@@ -1,5 +1,6 @@
 //! Parquet files that appear whole or not at all.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,12 +10,12 @@ use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::objects::{is_address, send, temporary};
-use super::schema::{CHANGE_KEY, MEAN_KEY, ParquetRow, RemovedFile, batch, schema};
+use super::schema::{CHANGE_KEY, MEAN_KEY, ParquetRow, RemovedFile, SCALES_KEY, batch, schema};
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::output::OutputTarget;
 use voisin_base::track::ContentKind;
 use voisin_engine::{EngineError, LibrarySpace};
-use voisin_library::{Failure, StoredModel, TrackRecord};
+use voisin_library::{Failure, ScaleName, StoredModel, TrackRecord};
 
 /// How pages of a Parquet file are compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,10 +102,19 @@ impl ParquetOutput {
         })
     }
 
-    /// Notes what the vectors are compared relative to.
-    pub(super) fn relative_to(self, space: &LibrarySpace) -> Self {
+    /// Notes what the vectors are compared relative to, and what learned scales are.
+    pub(super) fn of_library(
+        self,
+        space: &LibrarySpace,
+        scales: &BTreeMap<ScaleName, String>,
+    ) -> Self {
         let mut metadata = self.schema.metadata().clone();
         metadata.insert(MEAN_KEY.to_owned(), format!("{:?}", space.mean()));
+        if !scales.is_empty()
+            && let Ok(scales) = serde_json::to_string(scales)
+        {
+            metadata.insert(SCALES_KEY.to_owned(), scales);
+        }
         Self {
             schema: Arc::new(self.schema.as_ref().clone().with_metadata(metadata)),
             ..self

@@ -29,6 +29,8 @@ pub struct PostgresAddress {
     shown: String,
     /// A file of certificates to trust instead of the system's.
     root_certificates: Option<PathBuf>,
+    /// Where passwords are looked up.
+    password_file: Option<PathBuf>,
     notices: Notices,
 }
 
@@ -57,6 +59,8 @@ impl std::fmt::Display for PostgresAddress {
     }
 }
 
+/// PostgreSQL's own port.
+const PORT: u16 = 5432;
 /// The next step where a pooler is asked for settings of a session, which it has none of.
 const NO_OPTIONS: &str = "a pooler of connections takes no options: leave them out of the address and have them set for the role (alter role NAME set search_path = …), or name the server's own port";
 
@@ -75,6 +79,7 @@ impl PostgresAddress {
         }
         let (front, query) = text.split_once('?').unwrap_or((text, ""));
         let mut root_certificates = None;
+        let mut password_file = None;
         let mut kept = Vec::new();
         let mut mode = None;
         for (name, value) in form_urlencoded::parse(query.replace('+', "%2B").as_bytes()) {
@@ -82,6 +87,21 @@ impl PostgresAddress {
                 "sslrootcert" if value == "system" => {}
                 "sslrootcert" => root_certificates = Some(PathBuf::from(value.as_ref())),
                 "sslmode" => mode = Some(value.into_owned()),
+                "passfile" => password_file = Some(PathBuf::from(value.as_ref())),
+                // Without effect here: texts are UTF-8, and there is no Kerberos.
+                "gssencmode" if value != "require" => {}
+                "client_encoding"
+                | "fallback_application_name"
+                | "krbsrvname"
+                | "gsslib"
+                | "sslcompression"
+                | "sslsni" => {}
+                "gssencmode" | "requirepeer" | "service" | "servicefile" | "sslcert" | "sslcrl"
+                | "sslkey" | "sslpassword" => {
+                    return Err(wrong(format!(
+                        "{name} is an option of libpq that voisin lacks: leave it out, or sign in with a password"
+                    )));
+                }
                 _ => kept.push((name.into_owned(), value.into_owned())),
             }
         }
@@ -111,8 +131,23 @@ impl PostgresAddress {
                 )));
             }
         });
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if config.get_ports().is_empty()
+            && let Some(port) = variable("PGPORT")
+        {
+            let port = port
+                .parse()
+                .map_err(|_| wrong(format!("PGPORT is \"{port}\", expected a port")))?;
+            config.port(port);
+        }
         if config.get_hosts().is_empty() {
-            config.host("localhost");
+            let port = config.get_ports().first().copied().unwrap_or(PORT);
+            config.host(&variable("PGHOST").unwrap_or_else(|| default_host(port)));
+        }
+        if config.get_dbname().is_none()
+            && let Some(database) = variable("PGDATABASE")
+        {
+            config.dbname(&database);
         }
         if config.get_user().is_none() {
             let user = ["PGUSER", "USER"]
@@ -120,8 +155,9 @@ impl PostgresAddress {
                 .find_map(|name| std::env::var(name).ok());
             config.user(user.as_deref().unwrap_or("postgres"));
         }
+        let password_file = password_file.or_else(password_file_of_user);
         if config.get_password().is_none()
-            && let Some(password) = password_for(&config)
+            && let Some(password) = password_for(&config, password_file.as_deref())
         {
             config.password(password);
         }
@@ -137,6 +173,7 @@ impl PostgresAddress {
             config,
             shown,
             root_certificates,
+            password_file,
             notices,
         })
     }
@@ -154,7 +191,11 @@ impl PostgresAddress {
         if let Some(options) = self.config.get_options() {
             config.options(options);
         }
-        if let Some(password) = password_in_file(&config) {
+        let password_file = self.password_file.clone();
+        if let Some(password) = password_file
+            .as_ref()
+            .and_then(|file| password_in_file(&config, file))
+        {
             config.password(password);
         }
         config
@@ -168,6 +209,7 @@ impl PostgresAddress {
             config,
             shown,
             root_certificates,
+            password_file,
             notices: Notices::default(),
         }
     }
@@ -210,8 +252,17 @@ impl PostgresAddress {
             place: self.shown.clone(),
             problem,
         };
-        let connected = if self.config.get_ssl_mode() == SslMode::Disable {
-            self.config.connect(NoTls)
+        let is_plain = match self.config.get_hosts().first() {
+            // A socket of this machine is never encrypted.
+            #[cfg(unix)]
+            Some(Host::Unix(_)) => true,
+            _ => self.config.get_ssl_mode() == SslMode::Disable,
+        };
+        let connected = if is_plain {
+            self.config
+                .clone()
+                .ssl_mode(SslMode::Disable)
+                .connect(NoTls)
         } else {
             self.config
                 .connect(MakeRustlsConnect::new(self.encryption().map_err(failed)?))
@@ -219,10 +270,17 @@ impl PostgresAddress {
         connected.map_err(|error| {
             let problem = causes(&error);
             let is_refused = problem.contains("unsupported startup parameter");
-            failed(if is_refused {
-                format!("{problem} ({NO_OPTIONS})")
-            } else {
-                problem
+            let unread = self
+                .password_file
+                .as_ref()
+                .filter(|file| is_open_to_others(file));
+            failed(match unread {
+                _ if is_refused => format!("{problem} ({NO_OPTIONS})"),
+                Some(file) if problem.contains("password") => format!(
+                    "{problem} ({0} is not read, because others can: chmod 600 {0})",
+                    file.display()
+                ),
+                _ => problem,
             })
         })
     }
@@ -314,17 +372,32 @@ fn without_password(text: &str) -> String {
 }
 
 /// The password that the environment has for an address: PGPASSWORD, else that of the file of passwords.
-fn password_for(config: &Config) -> Option<String> {
+fn password_for(config: &Config, file: Option<&Path>) -> Option<String> {
     std::env::var("PGPASSWORD")
         .ok()
-        .or_else(|| password_in_file(config))
+        .or_else(|| password_in_file(config, file?))
 }
 
-/// The password that the file which PGPASSFILE names, else `~/.pgpass`, has for an address.
-fn password_in_file(config: &Config) -> Option<String> {
-    let file = std::env::var_os("PGPASSFILE")
+/// The file that PGPASSFILE names, else `~/.pgpass`.
+fn password_file_of_user() -> Option<PathBuf> {
+    std::env::var_os("PGPASSFILE")
         .map(PathBuf::from)
-        .or_else(|| directories::home().map(|home| home.join(".pgpass")))?;
+        .or_else(|| directories::home().map(|home| home.join(".pgpass")))
+}
+
+/// Where libpq looks where nobody says: the socket of this machine's server, else its own address.
+fn default_host(port: u16) -> String {
+    let folders = ["/var/run/postgresql", "/tmp"];
+    let has_socket = |folder: &&&str| {
+        let socket = Path::new(folder).join(format!(".s.PGSQL.{port}"));
+        cfg!(unix) && socket.exists()
+    };
+    let found = folders.iter().find(has_socket).copied();
+    found.unwrap_or("localhost").to_owned()
+}
+
+/// The password that a file has for an address.
+fn password_in_file(config: &Config, file: &Path) -> Option<String> {
     let host = config.get_hosts().first().map(|host| match host {
         Host::Tcp(name) => name.clone(),
         #[cfg(unix)]
@@ -334,7 +407,7 @@ fn password_in_file(config: &Config) -> Option<String> {
         .get_ports()
         .first()
         .copied()
-        .unwrap_or(5432)
+        .unwrap_or(PORT)
         .to_string();
     let user = config.get_user().unwrap_or_default();
     let database = config.get_dbname().unwrap_or(user);
@@ -344,20 +417,27 @@ fn password_in_file(config: &Config) -> Option<String> {
         database,
         user,
     ];
-    let text = read_private(&file)?;
+    let text = read_private(file)?;
     text.lines().find_map(|line| password_of_line(line, wanted))
 }
 
 /// A file that nobody else can read; libpq does not take passwords from others either.
 fn read_private(file: &Path) -> Option<String> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        if std::fs::metadata(file).ok()?.permissions().mode() & 0o077 != 0 {
-            return None;
-        }
+    if is_open_to_others(file) {
+        return None;
     }
     std::fs::read_to_string(file).ok()
+}
+
+#[cfg(unix)]
+fn is_open_to_others(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_open_to_others(_: &Path) -> bool {
+    false
 }
 
 /// The password of a line `host:port:database:user:password` that fits; `*` fits all, a backslash takes the next sign as
@@ -429,6 +509,25 @@ mod tests {
             let error = PostgresAddress::parse(text, true).unwrap_err().to_string();
             assert!(error.contains("expected postgres://"), "{error}");
         }
+    }
+
+    #[test]
+    fn options_of_libpq_are_taken_or_named() {
+        let parse = |options: &str| {
+            PostgresAddress::parse(&format!("postgres://u@h/d?{options}"), true)
+                .map(|place| place.password_file)
+                .map_err(|error| error.to_string())
+        };
+        let taken = parse("gssencmode=disable&client_encoding=UTF8&passfile=%2Fhome%2Fme%2Fpw");
+        assert_eq!(taken, Ok(Some("/home/me/pw".into())));
+        for name in ["sslcert", "sslkey", "service", "requirepeer"] {
+            let error = parse(&format!("{name}=x")).unwrap_err();
+            assert!(
+                error.contains(name) && error.contains("leave it out"),
+                "{error}"
+            );
+        }
+        assert!(parse("gssencmode=require").is_err());
     }
 
     #[test]

@@ -30,33 +30,36 @@ impl TrackStore for Engine {
         let mut new = Vec::new();
         for StoredTrack { record, .. } in tracks {
             let content = &record.facts.audio.content;
-            if let Some(track) = self.library().find_by_content(content)? {
+            if let Some(track) = self.library().files().find_by_content(content)? {
                 self.library_mut()
                     .replace_vectors(track, &record.vector, &record.windows)?;
                 for file in &record.facts.files {
                     self.library_mut()
+                        .files_mut()
                         .attach_file(track, &file.record, &file.tags)?;
                 }
                 if let Some(measured) = &record.facts.descriptors {
-                    self.library_mut().set_descriptors(track, measured)?;
+                    self.library_mut()
+                        .derived_mut()
+                        .set_descriptors(track, measured)?;
                 }
             } else {
                 new.push((None, record.clone()));
             }
         }
-        self.library_mut().take_in(&new)?;
+        self.library_mut().transfer_mut().take_in(&new)?;
         Ok(())
     }
 
     fn remove(&mut self, contents: &[ContentId]) -> Result<u64> {
         let found = contents
             .iter()
-            .filter_map(|content| self.library().find_by_content(content).transpose());
+            .filter_map(|content| self.library().files().find_by_content(content).transpose());
         let found = found.collect::<Result<Vec<_>, _>>()?;
         Ok(self.library_mut().remove_tracks(&found)?.tracks)
     }
 
     fn changes(&mut self, since: u64) -> Result<Option<Changes>> {
-        Ok(self.library().changes_since(since)?)
+        Ok(self.library().changes().changes_since(since)?)
     }
 }

@@ -40,6 +40,7 @@ impl Mirror {
     pub fn open(store: Postgres, dir: &Path) -> Result<Self> {
         let mut library = Library::open(dir, OpenMode::Create)?;
         let seen: Option<Seen> = library
+            .settings()
             .setting(COPIED)?
             .and_then(|text| serde_json::from_str(&text).ok());
         // A library that somebody made is nobody's copy, and would lose its tracks.
@@ -82,7 +83,9 @@ impl Mirror {
         }
         restore_settings(&mut self.store, &mut self.library, true)?;
         self.store.read_mean()?;
-        self.library.set_mean(&fixed_mean(&self.store))?;
+        self.library
+            .derived_mut()
+            .set_mean(&fixed_mean(&self.store))?;
         // Labels may mean others after a change of settings.
         let before = self.seen.clone().filter(|seen| {
             (&seen.identity, &seen.settings) == (&now.identity, &now.settings)
@@ -113,7 +116,7 @@ impl Mirror {
         }
         let mut removed = Vec::new();
         for content in gone(&mut self.store, since)? {
-            removed.extend(self.library.find_by_content(&content)?);
+            removed.extend(self.library.files().find_by_content(&content)?);
         }
         self.library.remove_tracks(&removed)?;
         let total = changes.added.len() as u64;
@@ -148,7 +151,9 @@ impl Mirror {
 
     fn note(&mut self, seen: Seen) -> Result<()> {
         let text = serde_json::to_string(&seen).map_err(std::io::Error::other)?;
-        self.library.set_setting(COPIED, Some(&text))?;
+        self.library
+            .settings_mut()
+            .set_setting(COPIED, Some(&text))?;
         self.seen = Some(seen);
         Ok(())
     }
@@ -187,9 +192,9 @@ impl Mirror {
         for (there, record, genres) in fetched {
             let record = labelled(&self.library, record, &genres)?;
             let content = record.facts.audio.content;
-            let mut id = self.library.find_by_content(&content)?;
+            let mut id = self.library.files().find_by_content(&content)?;
             if let Some(id) = id {
-                if self.library.record(id, true)?.as_ref() == Some(&record) {
+                if self.library.transfer().record(id, true)?.as_ref() == Some(&record) {
                     continue;
                 }
                 known.push(id);
@@ -203,8 +208,10 @@ impl Mirror {
         }
         self.library.remove_tracks(&known)?;
         for (content, label) in labels {
-            self.library.set_labels(&[content], label.as_deref())?;
+            self.library
+                .labels_mut()
+                .set_labels(&[content], label.as_deref())?;
         }
-        Ok(self.library.take_in(&records)?.conflicts)
+        Ok(self.library.transfer_mut().take_in(&records)?.conflicts)
     }
 }

@@ -1,6 +1,6 @@
 //! A library on this disk sent to a database, and back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,8 +12,8 @@ use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
 use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_engine::{Engine, LibrarySpace};
 use voisin_library::{
-    FilterValue, Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord,
-    path_to_bytes,
+    FilterValue, Intake, Library, LibraryError, MergeOutcome, ScaleName, StoredMean, Track,
+    TrackRecord, path_to_bytes,
 };
 
 /// Rows of one transaction.
@@ -24,6 +24,9 @@ const SETTINGS: [&str; 4] = ["labels", "windows", "person", IDENTITY];
 
 /// Setting that names the kind of content ids.
 const IDENTITY: &str = "identity";
+
+/// Settings that define learned scales begin so.
+const SCALE: &str = "scale.";
 
 /// Files of a library's folder that travel with it.
 const FILES: [&str; 2] = [SYNONYMS, "words.tsv"];
@@ -131,15 +134,15 @@ pub fn push(
     to.lock()?;
     let library = engine.library();
     let _snapshot = library.snapshot()?;
-    let source = library.identity()?;
-    let generation = library.generation()?;
-    same_kind(to, library.content_kind()?)?;
+    let source = library.transfer().identity()?;
+    let generation = library.changes().generation()?;
+    same_kind(to, library.settings().content_kind()?)?;
     let space = space_for(engine, to)?;
     let mut summary = PushSummary::default();
     let barred = to.barred()?;
     // Vectors that the library's own log knows to be as they were sent need not be read.
     let log = match last_push(to, &source, options.windows)? {
-        Some(last) => library.changes_since(last)?,
+        Some(last) => library.changes().changes_since(last)?,
         None => None,
     };
     let changed: Option<HashSet<TrackId>> =
@@ -155,7 +158,11 @@ pub fn push(
             .map(|track| id_of(&track.audio.content).0)
             .collect();
         let there = known(to, &source, &names)?;
-        for ((track, genres), id) in tracks.iter().zip(engine.genres_of(&tracks)?).zip(names) {
+        for ((track, genres), id) in tracks
+            .iter()
+            .zip(engine.genres().genres_of(&tracks)?)
+            .zip(names)
+        {
             if !library.has_vector(track.id)? {
                 continue;
             }
@@ -173,7 +180,7 @@ pub fn push(
                     }
                 }
                 Some((_, Some(digest))) => {
-                    let facts = facts_bytes(&library.facts(track.id)?)?;
+                    let facts = facts_bytes(&library.transfer().facts(track.id)?)?;
                     let same_facts =
                         digest[..HALF_DIGEST] == facts_digest(&facts, &genre_keys(&genres))[..];
                     let same = same_facts
@@ -216,6 +223,7 @@ pub fn push(
         summary.recentred = Some(to.recentre()?);
     }
     send_settings(library, to)?;
+    send_scales(library, to, &source, progress)?;
     note_push(to, &source, generation, options.windows)?;
     summary.seconds = start.elapsed().as_secs_f64();
     let makes_index = match to.index_state()? {
@@ -304,8 +312,8 @@ fn rows_of(
     let library = engine.library();
     let tracks: Vec<Track> = library.tracks_by_id(ids)?;
     let mut rows = Vec::with_capacity(ids.len());
-    for (track, genres) in tracks.iter().zip(engine.genres_of(&tracks)?) {
-        if let Some(record) = library.record(track.id, windows)? {
+    for (track, genres) in tracks.iter().zip(engine.genres().genres_of(&tracks)?) {
+        if let Some(record) = library.transfer().record(track.id, windows)? {
             rows.push(TrackRow::new(
                 &StoredTrack { record, genres },
                 windows,
@@ -349,7 +357,7 @@ fn same_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
 /// Belongs to no library: a push takes none of them out.
 pub fn put(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
     let mut sent = 0;
-    same_kind(to, engine.library().content_kind()?)?;
+    same_kind(to, engine.library().settings().content_kind()?)?;
     let space = space_for(engine, to)?;
     for ids in engine.library().track_ids()?.chunks(BATCH) {
         let tracks = engine.library().tracks_by_id(ids)?;
@@ -386,8 +394,8 @@ fn put_some(
         .map(|(_, record, _)| (record.facts.audio.content, record.facts.files))
         .collect();
     let mut rows = Vec::with_capacity(tracks.len());
-    for (track, genres) in tracks.iter().zip(engine.genres_of(tracks)?) {
-        let Some(mut record) = engine.library().record(track.id, windows)? else {
+    for (track, genres) in tracks.iter().zip(engine.genres().genres_of(tracks)?) {
+        let Some(mut record) = engine.library().transfer().record(track.id, windows)? else {
             continue;
         };
         for file in there.remove(&track.audio.content).unwrap_or_default() {
@@ -471,7 +479,7 @@ fn leave_former(
     if fewer.is_empty() {
         return Ok(());
     }
-    let taxonomy = engine.taxonomy()?;
+    let taxonomy = engine.genres().taxonomy()?;
     let mut rows = Vec::with_capacity(fewer.len());
     for (_, mut record, genres) in to
         .fetch(
@@ -542,8 +550,8 @@ fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
     for name in SETTINGS {
         // A library that was salvaged knows the kind of its ids by its tracks alone.
         let value = match name {
-            IDENTITY => Some(library.content_kind()?.name().to_owned()),
-            _ => library.setting(name)?,
+            IDENTITY => Some(library.settings().content_kind()?.name().to_owned()),
+            _ => library.settings().setting(name)?,
         };
         values.push((name, value.map(String::into_bytes)));
     }
@@ -562,6 +570,62 @@ fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Sends what learned scales are. One that is defined otherwise there stays where another library sends to it too.
+fn send_scales(
+    library: &Library,
+    to: &mut Postgres,
+    source: &str,
+    progress: &mut dyn FnMut(PushEvent),
+) -> Result<()> {
+    let here = library.scales().scale_definitions()?;
+    let there = definitions(&to.settings()?);
+    let names = [push_name(source, false), push_name(source, true)];
+    let is_shared: bool = to.run(|tx| {
+        let sql = "select exists (select from voisin_source where library <> $1 and library <> $2)";
+        Ok(tx.query_one(sql, &[&names[0], &names[1]])?.get(0))
+    })?;
+    let is_other = |text: &String, name: &ScaleName| {
+        is_shared && there.get(name).is_some_and(|known| known != text)
+    };
+    let mut sent = Vec::new();
+    for (name, text) in &here {
+        if is_other(text, name) {
+            progress(PushEvent::Notice(format!(
+                "the scale {name} is learned from other values there, and other libraries are there, too: its definition stays; \"voisin scales rename {name} NEW\" gives this one a name of its own"
+            )));
+        } else {
+            sent.push((format!("{SCALE}{name}"), text.as_bytes()));
+        }
+    }
+    let is_gone = |name: &&ScaleName| !is_shared && !here.contains_key(*name);
+    let gone: Vec<String> = there
+        .keys()
+        .filter(is_gone)
+        .map(|name| format!("{SCALE}{name}"))
+        .collect();
+    to.run(|tx| {
+        for name in sent.iter().map(|(name, _)| name).chain(&gone) {
+            tx.execute("delete from voisin_setting where name = $1", &[name])?;
+        }
+        for (name, value) in &sent {
+            tx.execute(
+                "insert into voisin_setting (name, value) values ($1, $2)",
+                &[name, value],
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// The definitions of learned scales among settings.
+fn definitions(settings: &HashMap<String, Vec<u8>>) -> BTreeMap<ScaleName, String> {
+    let read = |(name, value): (&String, &Vec<u8>)| {
+        let name = name.strip_prefix(SCALE)?.parse::<ScaleName>().ok()?;
+        Some((name, String::from_utf8(value.clone()).ok()?))
+    };
+    settings.iter().filter_map(read).collect()
 }
 
 /// Bytes that pgvector's graph takes while it is made: measured, 1 293 a vector of 256 numbers, 1 805 of 512.
@@ -598,7 +662,10 @@ fn make_index(
     to.drop_indexes(&unfinished)?;
     let former = to.vector_indexes(true)?;
     to.place().take_notices();
+    // An index takes longer than any question.
+    to.execute("set statement_timeout = 0")?;
     to.execute(options.index_sql.as_deref().unwrap_or(&statement))?;
+    to.execute("reset statement_timeout")?;
     to.place()
         .take_notices()
         .into_iter()
@@ -624,7 +691,19 @@ pub(super) fn restore_settings(
             .get(name)
             .and_then(|value| std::str::from_utf8(value).ok());
         if value.is_some() || replace {
-            library.set_setting(name, value)?;
+            library.settings_mut().set_setting(name, value)?;
+        }
+    }
+    let scales = definitions(&values);
+    let known = library.scales().scale_definitions()?;
+    for name in known.keys() {
+        if replace && !scales.contains_key(name) {
+            library.scales_mut().remove_scale(*name, false)?;
+        }
+    }
+    for (name, text) in &scales {
+        if replace || !known.contains_key(name) {
+            library.scales_mut().define_scale(*name, text)?;
         }
     }
     for name in FILES {
@@ -645,7 +724,7 @@ pub(super) fn labelled(
     genres: &[String],
 ) -> Result<TrackRecord> {
     let by_table = !matches!(
-        library.setting("labels")?.as_deref(),
+        library.settings().setting("labels")?.as_deref(),
         None | Some("tags" | "folder")
     );
     if by_table && !genres.is_empty() {
@@ -680,16 +759,19 @@ pub fn pull(
     let model = from.model().clone();
     let is_new = engine.library().status()?.tracks == 0;
     engine.library_mut().set_model(&model)?;
-    engine.library_mut().set_content_kind(kind_of(from)?)?;
+    engine
+        .library_mut()
+        .settings_mut()
+        .set_content_kind(kind_of(from)?)?;
     if is_new {
         restore_settings(from, engine.library_mut(), false)?;
         // Answers are those of the database until the tracks are others.
-        engine.library_mut().set_mean(&StoredMean {
+        engine.library_mut().derived_mut().set_mean(&StoredMean {
             is_fixed: false,
             ..fixed_mean(from)
         })?;
     }
-    let last = engine.library().setting(PULLED)?;
+    let last = engine.library().settings().setting(PULLED)?;
     let last = last.as_deref().and_then(|text| text.split_once(' '));
     let last = last
         .filter(|(source, _)| *source == identity)
@@ -701,7 +783,9 @@ pub fn pull(
     let Some(changes) = from.changes(since)? else {
         return Ok((MergeOutcome::default(), 0));
     };
+    let scales = definitions(&from.settings()?);
     let mut intake = Intake::new(engine.library_mut())?;
+    intake.define_scales(&scales)?;
     for ids in changes.added.chunks(BATCH) {
         if stop.load(Ordering::Relaxed) {
             intake.finish()?;
@@ -730,6 +814,9 @@ pub fn pull(
         removed = super::TrackStore::remove(engine, &gone(from, since)?)?;
     }
     let pulled = format!("{identity} {}", changes.generation);
-    engine.library_mut().set_setting(PULLED, Some(&pulled))?;
+    engine
+        .library_mut()
+        .settings_mut()
+        .set_setting(PULLED, Some(&pulled))?;
     Ok((taken, removed))
 }

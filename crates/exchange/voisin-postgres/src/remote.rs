@@ -71,7 +71,10 @@ impl Remote {
         let folder = tempfile::tempdir()?;
         let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
         engine.library_mut().set_model(store.model())?;
-        engine.library_mut().set_mean(&fixed_mean(&store))?;
+        engine
+            .library_mut()
+            .derived_mut()
+            .set_mean(&fixed_mean(&store))?;
         restore_settings(&mut store, engine.library_mut(), false)?;
         let wanted = WantedVectors {
             windows: false,
@@ -141,7 +144,7 @@ impl Remote {
         for (id, record, genres) in fetched {
             records.push((Some(self.local_id(id)), labelled(library, record, &genres)?));
         }
-        self.engine.library_mut().take_in(&records)?;
+        self.engine.library_mut().transfer_mut().take_in(&records)?;
         Ok(())
     }
 
@@ -177,7 +180,7 @@ impl Remote {
             let found = self
                 .store
                 .nearest(query.as_slice(), each, filter, Effort::Index)?;
-            let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
+            let ids: Vec<TrackId> = found.iter().map(|found| found.id).collect();
             self.fetch_ids(&ids)?;
         }
         Ok(())
@@ -210,8 +213,8 @@ impl Remote {
         self.fetch_ids(ids)?;
         let library = self.engine.library();
         let matching = self.engine.matching(&query.filter)?;
-        let with_words =
-            has_words.then(|| Ok::<_, LibraryError>(library.search_texts()?.with(&query.words)));
+        let with_words = has_words
+            .then(|| Ok::<_, LibraryError>(library.lookup().search_texts()?.with(&query.words)));
         let with_words = with_words.transpose()?;
         let mut fitting = Vec::with_capacity(ids.len());
         for id in ids.iter().map(|&id| self.local_id(id)) {
@@ -257,7 +260,7 @@ impl Remote {
         let path = Path::new(text);
         self.fetch_paths(&[stored_path(path)])?;
         if path.is_file() {
-            let kind = self.engine.library().content_kind()?;
+            let kind = self.engine.library().settings().content_kind()?;
             if let Ok(info) = voisin_audio::probe_as(path, kind) {
                 self.fetch_ids(&[id_of(&info.content)])?;
             }
@@ -310,7 +313,7 @@ impl Remote {
 
     /// Fetches a track of each genre, so that it can be told which there are.
     fn fetch_genres(&mut self, names: &[String]) -> Result<()> {
-        let genres = self.engine.taxonomy()?.named(names);
+        let genres = self.engine.genres().taxonomy()?.named(names);
         for genre in genres {
             let mut conditions = no_conditions(1);
             conditions.and(
@@ -558,7 +561,7 @@ impl RemoteLibrary for Remote {
             let found =
                 self.store
                     .nearest(query.as_slice(), candidates, &options.filter, effort)?;
-            let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
+            let ids: Vec<TrackId> = found.iter().map(|found| found.id).collect();
             self.fetch_ids(&ids)?;
             // The furthest candidate says how near all that were not fetched can be at most.
             let least = found.last().map_or(-1.0, |last| last.similarity);
@@ -589,7 +592,7 @@ impl RemoteLibrary for Remote {
             let found = self
                 .store
                 .nearest(&query, candidates, &options.filter, Effort::Index)?;
-            let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
+            let ids: Vec<TrackId> = found.iter().map(|found| found.id).collect();
             self.fetch_ids(&ids)?;
             let among: TrackSet = ids.iter().map(|&id| self.local_id(id)).collect();
             let options = MixOptions {

@@ -388,12 +388,15 @@ pub fn open(
     if set.keys.is_empty() {
         set.keys = set.items.iter().map(|item| item.key.clone()).collect();
     }
+    set.join_spellings();
     Ok(set)
 }
 
 /// The tracks of the library by their first genre, with their vectors.
 fn of_library(source: &Source, engine: &Engine) -> Result<Dataset, LabError> {
-    let tracks = engine.labelled_tracks(&engine.label_source(), &GroupBy::Artist)?;
+    let tracks = engine
+        .genres()
+        .labelled_tracks(&engine.genres().label_source(), &GroupBy::Artist)?;
     let mut set = Dataset::new(source, "path", "genre");
     for (facts, genres) in tracks.facts.iter().zip(&tracks.labels) {
         set.items.push(Item {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::compare::Comparison;
 use super::document::Document;
 use super::leak::{Double, Likeness};
-use super::report::{Cost, FEW, Figures, Forming, Interval, Occlusion, Report};
+use super::report::{Cost, FEW, Figures, Forming, Interval, Learning, Occlusion, Report};
 use crate::eval::plots::{MapPanel, Series, bars, chart, confusion_map, curves, grid, maps};
 use voisin_base::text::{count, count_with};
 use voisin_explore::scene::Scene;
@@ -15,6 +15,8 @@ const DRAWN: usize = 40;
 const CURVES: usize = 8;
 /// Single columns whose importance is shown.
 const SINGLE: usize = 20;
+/// Draws of fewer groups than this tell less of a figure than they seem to.
+const FEWEST_GROUPS: usize = 10;
 
 pub(super) fn percent(value: f64) -> String {
     format!("{:.1} %", 100.0 * value)
@@ -44,14 +46,28 @@ pub fn run(report: &Report) -> Document {
         .find(|method| method.chosen)
         .map_or("", |method| &method.name);
     let seconds: f64 = report.cost.iter().map(|cost| cost.seconds).sum();
+    let (accuracy, interval) = if figures.groups < FEWEST_GROUPS {
+        let text = format!("too few groups for an interval: {}", figures.groups);
+        (percent(figures.accuracy.value), text)
+    } else {
+        let text = "95 % interval over groups".to_owned();
+        (between(figures.accuracy), text)
+    };
+    let sizes = figures.per_class.iter().map(|class| class.measures.support);
+    let commonest = sizes.max().unwrap_or_default() as f64 / figures.tracks.max(1) as f64;
     page.text(format!(
-        "{chosen} names the {} of {} of {} rightly, on {}, that it was not trained on (95 % interval over groups). It took \
-         {seconds:.0} seconds.",
+        "{chosen} names the {} of {accuracy} of {} rightly, on {}, that it was not trained on ({interval}); the most frequent \
+         class alone is {} of them, and the mean over classes (balanced accuracy) {}. It took {seconds:.0} seconds.",
         report.data.label_name,
-        between(figures.accuracy),
         count(figures.tracks as u64, "track"),
         figures.judged_on(),
+        percent(commonest),
+        percent(figures.balanced_accuracy.value),
     ));
+    let exploded = report.learning.as_ref().and_then(Learning::exploded);
+    if let Some(text) = exploded {
+        page.text(text);
+    }
     if let Some(forming) = report
         .learning
         .as_ref()
@@ -425,7 +441,7 @@ fn methods(page: &mut Document, report: &Report) {
 pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     page.heading("Right and wrong");
     page.text(format!(
-        "{who}: accuracy {}; balanced {}; macro F1 {}",
+        "{who}, over all tracks (95 % intervals): accuracy {}; balanced {}; macro F1 {}",
         between(f.accuracy),
         between(f.balanced_accuracy),
         between(f.macro_f1)

@@ -284,6 +284,23 @@ pub struct Cost {
     pub memory: Option<f64>,
 }
 
+impl Learning {
+    /// A remark where the training loss rose far above that of the first epoch, or ceased to be a number.
+    pub fn exploded(&self) -> Option<String> {
+        /// Between seeds it varies by less than half.
+        const FAR_ABOVE: f64 = 2.0;
+        let first = *self.loss[0].first()?;
+        let worst = |loss: &f64| !loss.is_finite() || *loss > FAR_ABOVE * first;
+        let epoch = self.loss[0].iter().position(worst)?;
+        Some(format!(
+            "The training exploded: its loss was {first:.2} after the first epoch and {:.4} after epoch {}. Lower the rate \
+             (training.rate).",
+            self.loss[0][epoch],
+            epoch + 1
+        ))
+    }
+}
+
 impl Report {
     /// Reads the report of a finished run.
     pub fn read(run: &Path) -> Result<Self, LabError> {
@@ -571,6 +588,18 @@ mod tests {
             wide.high - wide.low > 2.0 * (narrow.high - narrow.low),
             "{wide:?} {narrow:?}"
         );
+    }
+
+    #[test]
+    fn a_loss_that_explodes_is_remarked_on() {
+        let learning = |loss: &[f64]| Learning {
+            loss: [loss.to_vec(), Vec::new()],
+            ..Learning::default()
+        };
+        assert_eq!(learning(&[2.0, 2.4, 1.1]).exploded(), None);
+        let text = learning(&[1.1, 4543.0, 1335.0]).exploded().unwrap();
+        assert!(text.contains("1.10") && text.contains("epoch 2"), "{text}");
+        assert!(learning(&[1.1, f64::NAN]).exploded().is_some());
     }
 
     #[test]

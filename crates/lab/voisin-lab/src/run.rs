@@ -53,6 +53,10 @@ pub const TRIALS_HEADER: &str = "trial,settings,budget,accuracy,low,high,seconds
 /// Bytes of it: a thousand trials with all of their settings have less.
 const LARGEST_TRIALS: u64 = 64 << 20;
 
+/// A report's digest of the data as it was read, before anything was decoded.
+const READ: &str = "read";
+const CHANGED: &str = "the data changed since this run was begun: name another folder for it";
+
 /// Inputs of a run.
 #[derive(Debug)]
 pub struct RunInputs<'a> {
@@ -83,13 +87,21 @@ pub(super) fn among(settings: usize) -> String {
 
 /// Begins a run in its folder, or finds that it was begun with the same settings.
 ///
+/// - `set`: its data as it was read now; a finished run of other data is refused, as an unfinished one is
 /// - returns: whether it is finished already
-pub fn begin(run: &Path, config: &Config) -> Result<bool, LabError> {
+pub fn begin(run: &Path, config: &Config, set: &Dataset) -> Result<bool, LabError> {
     if run.join("config.toml").exists() {
         match Config::of_run(run)?.first_difference(config) {
             None => {
                 let finished = run.join("report.json").exists();
                 if finished {
+                    let digests = Report::read(run)?.digests;
+                    if digests
+                        .get(READ)
+                        .is_some_and(|known| *known != set.digest())
+                    {
+                        return Err(LabError::run(run, CHANGED));
+                    }
                     // a run that was killed after its report and before this left it behind
                     let _ = std::fs::remove_dir_all(run.join(WORK));
                 }
@@ -230,7 +242,7 @@ pub fn train(
     }
     cost.push(clock.cost("figures"));
 
-    let digests = digests(config, digest, &bytes);
+    let digests = digests(config, given.set, digest, &bytes);
     let mut report = bench.report(
         given.set,
         methods,
@@ -261,12 +273,18 @@ pub fn train(
     Ok(report)
 }
 
-/// BLAKE3 of the data, and of settings, data and weights together.
-pub(super) fn digests(config: &Config, data: String, weights: &[u8]) -> BTreeMap<String, String> {
+/// BLAKE3 of the data, as it was read and as it was used, and of settings, data and weights together.
+pub(super) fn digests(
+    config: &Config,
+    set: &Dataset,
+    data: String,
+    weights: &[u8],
+) -> BTreeMap<String, String> {
     // equal digests mean equal settings, data and weights
     let run = blake3::hash(&[config.text().as_bytes(), data.as_bytes(), weights].concat());
     let run = run.to_hex().to_string();
-    BTreeMap::from([("data".to_owned(), data), ("run".to_owned(), run)])
+    let all = [("data", data), (READ, set.digest()), ("run", run)];
+    BTreeMap::from(all.map(|(name, digest)| (name.to_owned(), digest)))
 }
 
 /// Writes a finished run's report and removes its intermediate files.
@@ -366,9 +384,7 @@ impl Bench<'_> {
         let both = format!("{digest}\n{}\n", self.numbers_digest());
         match regular_file::read(&digest_file, 1000) {
             Ok(known) if known != both.as_bytes() => {
-                let problem =
-                    "the data changed since this run was begun: name another folder for it";
-                return Err(LabError::run(run, problem));
+                return Err(LabError::run(run, CHANGED));
             }
             Ok(_) => {}
             Err(_) => write(&digest_file, &both)?,

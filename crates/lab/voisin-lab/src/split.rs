@@ -92,10 +92,12 @@ pub fn split_rows(
         // a tag that most tracks lack would leave most of them in groups of one
         |value: fn(&Row) -> bool| rows.iter().filter(|row| value(row)).count() * 2 > rows.len();
     let is_given = rows.iter().all(|row| row.item.part.is_some());
+    let has_pieces = are_pieces(rows, class_of);
     let chosen = match how {
         "auto" if is_given => "given",
         "auto" if has(|row| row.item.artist.is_some()) => "artist",
         "auto" if has(|row| row.item.album.is_some()) => "album",
+        "auto" if has_pieces => "recording",
         "auto" => "track",
         other => other,
     };
@@ -104,6 +106,7 @@ pub fn split_rows(
         "artist" | "album" | "folder" | "track" => chosen,
         _ if has(|row| row.item.artist.is_some()) => "artist",
         _ if has(|row| row.item.album.is_some()) => "album",
+        _ if has_pieces => "recording",
         _ => "track",
     };
     let groups = groups(rows, by);
@@ -112,7 +115,7 @@ pub fn split_rows(
         groups,
         how: chosen.to_owned(),
         summary: String::new(),
-        at_random: by == "track",
+        at_random: by == "track" || by == "recording",
         listed: HashMap::new(),
     };
     match chosen {
@@ -126,7 +129,7 @@ pub fn split_rows(
             }
             split.parts = rows.iter().map(|row| row.item.part).collect();
         }
-        "artist" | "album" | "folder" | "track" => {
+        "artist" | "album" | "folder" | "recording" | "track" => {
             hold_out_tenths(&mut split, class_of, classes, seed)?;
         }
         _ => {
@@ -159,6 +162,11 @@ pub fn split_rows(
     }
     fill_validation(&mut split, class_of, classes, seed);
     split.summary = sentence(&split, by, rows);
+    if has_pieces && by == "track" {
+        split.summary += "; names that differ in a last number look like pieces of one recording, which are on several sides";
+    } else if by == "recording" {
+        split.summary += "; names that differ in a last number are taken for pieces of one recording, and stay together";
+    }
     Ok(split)
 }
 
@@ -205,7 +213,41 @@ fn sentence(split: &Split, by: &str, rows: &[Row]) -> String {
     )
 }
 
-/// A number for each artist, album or folder; rows without one have a number of their own. By `track`, rows of the same
+/// The name of a recording and the number of the piece of it that a key like `blues.00000.7.wav` names.
+fn recording(key: &str) -> Option<(&str, u32)> {
+    let stem = key
+        .rsplit_once('.')
+        .filter(|(_, ending)| ending.parse::<u32>().is_err());
+    let stem = stem.map_or(key, |(stem, _)| stem);
+    let name = stem.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = stem[name.len()..].parse().ok()?;
+    let name = name.strip_suffix(['.', '_', '-', ' '])?;
+    (!name.is_empty() && !name.ends_with('/')).then_some((name, number))
+}
+
+/// Whether most names say that their tracks are pieces of recordings: several have a name but for their numbers, all of one
+/// class, which has others as well. Recordings that are numbered through a class are none.
+fn are_pieces(rows: &[Row], class_of: &[usize]) -> bool {
+    let mut found: HashMap<&str, (usize, BTreeSet<u32>, usize)> = HashMap::new();
+    let mut rows_of_class: HashMap<usize, usize> = HashMap::new();
+    for (row, &class) in rows.iter().zip(class_of) {
+        *rows_of_class.entry(class).or_default() += 1;
+        if let Some((name, number)) = recording(&row.item.key) {
+            let (first, numbers, same) = found.entry(name).or_insert((class, BTreeSet::new(), 0));
+            if *first == class && numbers.insert(number) {
+                *same += 1;
+            }
+        }
+    }
+    found.retain(|_, (_, _, pieces)| *pieces > 1);
+    let pieces: usize = found.values().map(|(_, _, pieces)| pieces).sum();
+    let is_part = |(class, _, pieces): &(usize, BTreeSet<u32>, usize)| {
+        2 * pieces <= rows_of_class.get(class).copied().unwrap_or_default()
+    };
+    2 * pieces > rows.len() && found.values().all(is_part)
+}
+
+/// A number for each artist, album, folder or recording that is in pieces; rows without one have a number of their own. By `track`, rows of the same
 /// audio, numbers or key share one.
 pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
     let mut numbers: HashMap<String, usize> = HashMap::new();
@@ -225,6 +267,7 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
                 "artist" => item.artist.as_deref().map(fold),
                 "album" => item.album.as_deref().map(fold),
                 "folder" => folder(),
+                "recording" => recording(&item.key).map(|(name, _)| name.to_owned()),
                 _ => None,
             };
             let next = numbers.len();
@@ -510,6 +553,47 @@ mod tests {
                     .summary
                     .contains("figures are too good if tracks share a maker")
         );
+    }
+
+    fn keyed(keys: impl Iterator<Item = String>) -> Vec<Row> {
+        let row = |key| Row {
+            item: Item {
+                key,
+                ..Item::default()
+            },
+            content: None,
+            seconds: None,
+        };
+        keys.map(row).collect()
+    }
+
+    #[test]
+    fn pieces_of_a_recording_stay_together() {
+        let class_of: Vec<usize> = (0..240).map(|i| i / 60).collect();
+        let name = |i: usize| ["blues", "disco", "metal", "rock"][i / 60];
+        // A fifth of the pieces was left out.
+        let pieces = (0..240).map(|i| format!("{}.{:05}.{}.wav", name(i), i % 60 / 6, i % 6));
+        let split = split_rows(&keyed(pieces), &class_of, 4, "auto", 3).unwrap();
+        assert_eq!((split.how.as_str(), split.at_random), ("recording", true));
+        assert!(split.summary.contains("stay together"), "{}", split.summary);
+        for i in 0..240 {
+            assert_eq!(split.parts[i], split.parts[i / 6 * 6]);
+        }
+        // Numbered through each class they are recordings of their own.
+        let numbered = (0..240).map(|i| format!("{0}/{0}.{1:05}.wav", name(i), i % 60));
+        let split = split_rows(&keyed(numbered), &class_of, 4, "auto", 3).unwrap();
+        assert_eq!(split.how, "track");
+        let plain = (0..240).map(|i| format!("song {}", "x".repeat(i)));
+        let split = split_rows(&keyed(plain), &class_of, 4, "auto", 3).unwrap();
+        assert_eq!(split.how, "track");
+    }
+
+    #[test]
+    fn pieces_that_are_split_at_random_are_remarked_on() {
+        let class_of: Vec<usize> = (0..80).map(|i| i / 20).collect();
+        let rows = keyed((0..80).map(|i| format!("{} take-{}", i / 4, i % 4)));
+        let split = split_rows(&rows, &class_of, 4, "track", 3).unwrap();
+        assert!(split.summary.contains("pieces of one"), "{}", split.summary);
     }
 
     #[test]

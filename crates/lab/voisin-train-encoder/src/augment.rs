@@ -2,7 +2,7 @@
 
 use super::codec::{CodecSetting, LossyCodec};
 use voisin_base::random::Random;
-use voisin_kernels::conv::{FRAMES, MELS};
+use voisin_encoder::openl3::{FRAMES, MELS};
 use voisin_train::cubic;
 
 /// Cuts `out.len()` samples out of `patch` at a random place, with random speed (± 3 %, pitch and tempo together),

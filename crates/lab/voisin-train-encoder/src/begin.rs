@@ -7,7 +7,7 @@ use super::checkpoint::{Checkpoint, Run, flatten};
 use super::layout::Layout;
 use super::options::{Start, TrainOptions};
 use super::{TeacherHead, TrainError, probe, widen};
-use voisin_kernels::conv::OpenL3Weights;
+use voisin_encoder::openl3::OpenL3Weights;
 use voisin_train::model_weights;
 
 /// The network that a new run starts from.

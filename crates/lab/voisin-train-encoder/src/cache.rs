@@ -17,8 +17,8 @@ use safetensors::{Dtype, SafeTensors};
 use super::TrainError;
 use super::layout::{PENULTIMATE, Teacher};
 use voisin_base::output::check_folder;
+use voisin_encoder::openl3::{FRAMES, MELS, WINDOW};
 use voisin_kernels::buffer::map_file;
-use voisin_kernels::conv::{FRAMES, MELS, WINDOW};
 use voisin_train::session::{StoredTensor, write_safetensors};
 
 /// Layout of files whose teachers all have 200 penultimate values; also what version 1 wrote.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, PENULTIMATE, Teacher};
 use super::{LossWeights, TeacherHead, TrainError};
-use voisin_kernels::conv::OpenL3Weights;
+use voisin_encoder::openl3::OpenL3Weights;
 use voisin_train::session::{read_state, write_state};
 
 /// Where a checkpoint's header says what the run is.
@@ -296,7 +296,7 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use voisin_kernels::conv::OpenL3Train;
+    use voisin_encoder::openl3::OpenL3Train;
     use voisin_kernels::{Precision, isa};
 
     #[test]

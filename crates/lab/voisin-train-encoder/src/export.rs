@@ -12,8 +12,8 @@ use super::layout::Layout;
 use super::refine::{self, WhiteningFigure};
 use super::{Checkpoint, TrainError, widen};
 use voisin_base::atomic_file;
+use voisin_encoder::openl3::OPENL3_WIDTHS;
 use voisin_encoder::{Architecture, ModelManifest, ModelOutput, ModelRef, models, models_dir};
-use voisin_kernels::conv::OPENL3_WIDTHS;
 use voisin_train::session::write_safetensors;
 
 /// A model's name and description.
@@ -117,10 +117,14 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             used = dimension;
         }
     }
-    let told = tags_of_teachers(&layout, options)?;
-    let outputs = || told.iter().flat_map(|(_, at, names)| *at..at + names.len());
+    let teacher_tags = tags_of_teachers(&layout, options)?;
+    let outputs = || {
+        teacher_tags
+            .iter()
+            .flat_map(|(_, at, names)| *at..at + names.len())
+    };
     let mut tags = Vec::new();
-    let is_told = !told.is_empty() && used + outputs().count() <= dimension;
+    let is_told = !teacher_tags.is_empty() && used + outputs().count() <= dimension;
     if is_told {
         for (row, output) in (used..).zip(outputs()) {
             let from = &weight[output * dimension..][..dimension];
@@ -166,7 +170,9 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         .map_err(|e| TrainError::checkpoint(&path, e))?;
     let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
     let run = &state.run;
-    let mut named = told.into_iter().map(|(teacher, _, names)| (teacher, names));
+    let mut named = teacher_tags
+        .into_iter()
+        .map(|(teacher, _, names)| (teacher, names));
     let (tags, outputs) = if is_told {
         let tags = named.next().map(|(_, names)| names);
         (
@@ -220,6 +226,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         outputs,
         networks: Vec::new(),
         clap: None,
+        onnx: None,
     };
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;

@@ -13,7 +13,7 @@
 //! contrastive learning", `NeurIPS` 2020.
 //!
 //! Not for: genre heads, which users train in seconds (`voisin train genre`), the laboratory's networks and the loop that
-//! all training shares ([`voisin_train`]), or the arithmetic of a step ([`voisin_kernels::conv`], [`voisin_encoder`]).
+//! all training shares ([`voisin_train`]), or the arithmetic of a step ([`voisin_encoder`]).
 
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]

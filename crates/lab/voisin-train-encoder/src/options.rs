@@ -94,7 +94,7 @@ impl TrainOptions {
             cache,
             out,
             start: Start::Seeded,
-            widths: voisin_kernels::conv::OPENL3_WIDTHS,
+            widths: voisin_encoder::openl3::OPENL3_WIDTHS,
             device: DeviceChoice::Cpu,
             precision: Precision::F32,
             batch: 32,

@@ -14,9 +14,9 @@ use super::mix;
 use voisin_base::random::Random;
 use voisin_base::text::with_causes;
 use voisin_base::vector::dot;
+use voisin_encoder::openl3::WINDOW;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef};
 use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
-use voisin_kernels::conv::WINDOW;
 
 /// The student's rate, Hz.
 const RATE: u32 = 48_000;

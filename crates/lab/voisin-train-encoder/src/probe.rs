@@ -7,7 +7,7 @@ use super::layout::{Layout, standardise};
 use super::refine::inverse_factor;
 use super::validate::{embed, thin};
 use super::{TeacherHead, TrainError};
-use voisin_kernels::conv::OpenL3Weights;
+use voisin_encoder::openl3::OpenL3Weights;
 
 /// Windows that the head is fitted on: forty for each dimension.
 const WINDOWS: usize = 20_000;

@@ -15,7 +15,7 @@ use super::validate::{self, Validation};
 use super::{TeacherHead, TrainError};
 use voisin_base::random::Random;
 use voisin_encoder::Device;
-use voisin_kernels::conv::{OpenL3Weights, WINDOW};
+use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
 use voisin_train::session::{CHECKPOINT, Optimiser, Resumable, go_on};
 use voisin_train::{AdamWOptions, LearningLayer, Student, cosine};
 

@@ -2,7 +2,7 @@
 
 use super::{TeacherHead, TrainError};
 use voisin_base::random::Random;
-use voisin_kernels::conv::{ConvWeights, NormWeights, OpenL3Weights};
+use voisin_encoder::openl3::{ConvWeights, NormWeights, OpenL3Weights};
 
 /// A wider network that computes the same, and a head that fits it.
 ///
@@ -106,7 +106,7 @@ fn shares(old: usize, new: usize, random: &mut Random) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use voisin_kernels::conv::{FastChain, OpenL3Train, WINDOW};
+    use voisin_encoder::openl3::{OpenL3Train, WINDOW};
     use voisin_kernels::{Precision, isa};
 
     fn train(weights: &OpenL3Weights) -> OpenL3Train {
@@ -127,7 +127,7 @@ mod tests {
             .map(|_| random.range(-80.0, 0.0) as f32)
             .collect();
         let predict = |weights: &OpenL3Weights, head: &TeacherHead| {
-            let net = FastChain::openl3(weights, isa().unwrap(), Precision::F32);
+            let net = weights.compile(isa().unwrap(), Precision::F32);
             let mut out = vec![0.0; 2 * net.dimension()];
             net.forward(&mels, 2, &mut out);
             head.forward(&out)

@@ -4,7 +4,7 @@
 //! spectrograms of labelled tracks → fit → best weights
 //! ```
 //!
-//! Not here: the networks and their gradients ([`voisin_kernels::conv`], [`voisin_encoder`]), genre heads
+//! Not here: the networks and their gradients ([`voisin_encoder`]), genre heads
 //! ([`voisin_learn::genre`]), training of encoders (`voisin-train-encoder`).
 
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.

@@ -2,7 +2,7 @@
 
 use super::TrainError;
 use voisin_encoder::ModelRef;
-use voisin_kernels::conv::{OPENL3_WIDTHS, OpenL3Weights};
+use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Weights};
 
 /// The network of a model of OpenL3's shape.
 ///

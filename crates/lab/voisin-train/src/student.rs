@@ -2,8 +2,8 @@
 
 use super::{TeacherHead, TrainError};
 use crate::session::BlockVisitor;
-use voisin_encoder::{Device, OpenL3TrainOnDevice, Precision};
-use voisin_kernels::conv::{OpenL3Train, OpenL3Weights};
+use voisin_encoder::openl3::{OpenL3Train, OpenL3TrainOnDevice, OpenL3Weights};
+use voisin_encoder::{Device, Precision};
 use voisin_kernels::isa;
 
 /// On the CPU by the project's own kernels, elsewhere by Candle.

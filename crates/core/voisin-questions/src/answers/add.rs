@@ -24,13 +24,25 @@ pub struct AddAnswer {
     left_out: Vec<LeftOutFolder>,
 }
 
+/// A folder that was left out because it is a system's own.
 #[derive(Debug, Serialize, JsonSchema)]
-struct LeftOutFolder {
-    folder: String,
+pub struct LeftOutFolder {
+    /// The folder.
+    pub folder: String,
     /// Files of audio in it.
-    files: u64,
+    pub files: u64,
     /// Whether there may be more.
-    more: bool,
+    pub more: bool,
+}
+
+impl From<&SystemFolder> for LeftOutFolder {
+    fn from(system: &SystemFolder) -> Self {
+        Self {
+            folder: lossy(&system.folder),
+            files: system.files,
+            more: system.is_more,
+        }
+    }
 }
 
 /// The documented JSON of `merge`, `add --from-parquet` and `pull`.
@@ -46,23 +58,20 @@ pub struct TakenInJson {
     pub conflicts: u64,
     /// Tracks left out because their vectors or texts are damaged; `failed` has the files.
     pub refused: u64,
+    /// Learned scales that are defined otherwise there: the definitions here stay.
+    pub scales: Vec<String>,
 }
 
 impl AddAnswer {
     /// - `left_out`: folders that the scan did not look into
     pub fn new(report: &AddReport, left_out: &[SystemFolder]) -> Self {
-        let left_out = left_out.iter().map(|system| LeftOutFolder {
-            folder: lossy(&system.folder),
-            files: system.files,
-            more: system.is_more,
-        });
         Self {
             summary: report.summary.clone(),
             gone: report.gone.files.len(),
             out_of_reach: report.gone.out_of_reach.len(),
             taken_over: report.taken_over,
             replaced: report.successors.len(),
-            left_out: left_out.collect(),
+            left_out: left_out.iter().map(LeftOutFolder::from).collect(),
         }
     }
 }

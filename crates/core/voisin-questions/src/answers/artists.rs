@@ -33,7 +33,7 @@ impl FoundArtists {
                 .flat_map(|pair| [pair.own, pair.other])
                 .collect(),
         };
-        let taxonomy = engine.taxonomy()?;
+        let taxonomy = engine.genres().taxonomy()?;
         let tracks = engine.library().tracks_by_id(&ids)?;
         Ok(tracks
             .iter()

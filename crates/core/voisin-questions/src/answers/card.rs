@@ -46,6 +46,8 @@ pub struct Card {
     pub nearest: Vec<SimilarTrack>,
     /// Windows that were heard.
     pub windows: usize,
+    /// How many tags of each file could not be read, in the order of the files.
+    pub unread_tags: Vec<u32>,
 }
 
 /// The documented JSON of `show`: a list of these.
@@ -107,6 +109,8 @@ pub(crate) struct NearJson {
 pub(crate) struct PlaceJson {
     path: String,
     bytes: u64,
+    /// Tags of it that could not be read, or not whole.
+    unread_tags: u32,
     /// `there`, `changed`, `gone` or `unreadable`.
     state: &'static str,
     /// Of a track that is part of a longer file.
@@ -162,6 +166,7 @@ impl<'a> CardJson<'a> {
             sung,
             nearest,
             windows,
+            unread_tags,
         } = card;
         Self {
             track: TrackJson::new(track, measured.as_ref(), words.as_deref()),
@@ -198,9 +203,11 @@ impl<'a> CardJson<'a> {
             places: track
                 .files
                 .iter()
-                .map(|file| PlaceJson {
+                .zip(unread_tags)
+                .map(|(file, &unread_tags)| PlaceJson {
                     path: lossy(&file.record.path),
                     bytes: file.record.size,
+                    unread_tags,
                     state: state(&file.record),
                     part: PartJson::of(&file.record.path),
                 })
@@ -254,14 +261,14 @@ impl LibrarySource {
             .map(|track| track.tags.genres.clone())
             .collect();
         engine.label(&mut tracks)?;
-        let measured = engine.library().descriptors(&ids)?;
+        let measured = engine.library().derived().descriptors(&ids)?;
         let clusters = remembered_clusters(engine, Detail::default())?;
         let computed;
         let tags = match words {
             CardWords::LeftOut => None,
             CardWords::Known(tags) => tags,
             CardWords::Computed => {
-                computed = engine.predicted_tags_if_any()?;
+                computed = engine.words().predicted_tags_if_any()?;
                 computed.as_ref()
             }
         };
@@ -275,7 +282,11 @@ impl LibrarySource {
             nearest.into_iter().zip(tracks).zip(tagged).zip(predicted)
         {
             let id = track.id;
+            let files = track.files.iter();
+            let unread_tags =
+                files.map(|file| engine.library().tags().unread_tags_of(&file.record.path));
             cards.push(Card {
+                unread_tags: unread_tags.collect::<Result<_, _>>()?,
                 measured: measured.get(&id).cloned(),
                 predicted,
                 words: is_worded.then(|| strongest.remove(&id).unwrap_or_default()),
@@ -309,7 +320,7 @@ fn predictions(
     };
     let guess = |track| tags.and_then(|tags| tags.first_guess(track?));
     let answer = |seed: Seed| {
-        let is_steady = engine.is_steady(&seed)?;
+        let is_steady = engine.genres().is_steady(&seed)?;
         let mut answer = GenreAnswer::guessed(guess(seed.track), seed, too_few);
         if is_steady {
             answer.reject(UnknownReason::Steady);

@@ -46,22 +46,22 @@ impl<'a> ClustersJson<'a> {
     /// - `members`: [`members`] of these clusters
     /// - `part`: which of them are named; the clusters are described whichever it is
     pub fn new(found: &'a Clustering, members: &'a [TrackRef], part: &Range<usize>) -> Self {
-        let named = |of: &Range<usize>| {
+        let named = |range: &Range<usize>| {
             members
-                .get(of.start.max(part.start)..of.end.min(part.end))
+                .get(range.start.max(part.start)..range.end.min(part.end))
                 .unwrap_or_default()
         };
         let mut end = 0;
         let clusters = found.clusters.iter().map(|cluster| {
             let all = end..end + cluster.members.len();
             end = all.end;
-            let own = members.get(all.clone()).unwrap_or_default();
+            let own_members = members.get(all.clone()).unwrap_or_default();
             ClusterJson {
                 id: cluster.id,
                 name: &cluster.name,
                 tracks: cluster.members.len(),
                 cohesion: cluster.cohesion,
-                medoid: own.iter().find(|track| track.id == cluster.medoid),
+                medoid: own_members.iter().find(|track| track.id == cluster.medoid),
                 members: named(&all),
                 genres: &cluster.genres,
                 tags: &cluster.tags,

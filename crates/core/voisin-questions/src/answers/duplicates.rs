@@ -10,13 +10,14 @@ use serde::Serialize;
 use super::graph::neighbour_graph;
 use super::lossy;
 use voisin_base::places::Tidiness;
+use voisin_base::song::TitleLikeness;
 use voisin_base::text;
-use voisin_base::track::{TrackId, is_version};
+use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_engine::{Collection, Engine, EngineError, ListenEvent, keep_songs, song_facts};
 use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
-use voisin_explore::versions::{candidates, joined, versions as versions_among};
+use voisin_explore::versions::{candidates, from_heads, joined, versions as versions_among};
 use voisin_library::StoredFile;
 
 /// The documented JSON of `duplicates`: a list of these.
@@ -122,7 +123,11 @@ pub(crate) fn with_exact_copies(
     collection: &Collection,
     similar: Vec<DuplicateGroup>,
 ) -> Result<Vec<GroupJson>, EngineError> {
-    let several = engine.library().tracks_of_several_files()?.into_iter();
+    let several = engine
+        .library()
+        .files()
+        .tracks_of_several_files()?
+        .into_iter();
     let several: HashMap<TrackId, Vec<StoredFile>> =
         several.map(|track| (track.id, track.files)).collect();
     let album_mates = album_mates(collection);
@@ -152,10 +157,10 @@ pub(crate) fn with_exact_copies(
         files[0].exact = false;
         files
     };
-    let mut told: std::collections::HashSet<TrackId> = std::collections::HashSet::new();
+    let mut listed: std::collections::HashSet<TrackId> = std::collections::HashSet::new();
     let mut groups = Vec::new();
     for group in similar {
-        told.extend(group.others.iter().chain([&group.best]));
+        listed.extend(group.others.iter().chain([&group.best]));
         let mut all = group.others.iter().fold(files(group.best), |mut all, &id| {
             all.extend(files(id));
             all
@@ -177,7 +182,7 @@ pub(crate) fn with_exact_copies(
     let mut alone: Vec<TrackId> = several
         .keys()
         .copied()
-        .filter(|id| !told.contains(id))
+        .filter(|id| !listed.contains(id))
         .collect();
     alone.sort_unstable();
     for id in alone {
@@ -269,7 +274,10 @@ pub(crate) fn versions(
         // titles alone would join all recordings under one name
         let space = engine.space()?;
         let raw = |row: usize| space.restore(&collection.vectors.row(row).to_vec());
-        candidates.retain(|pair| is_version(dot(&raw(pair.a), &raw(pair.b)), pair.titles_agree));
+        candidates.retain(|pair| {
+            let likeness = pair.titles.unwrap_or(TitleLikeness::Alike);
+            likeness.is_version(dot(&raw(pair.a), &raw(pair.b)))
+        });
     }
     let rows: BTreeSet<usize> = candidates
         .iter()
@@ -282,9 +290,9 @@ pub(crate) fn versions(
         BTreeMap::new()
     };
     let found = versions_among(&candidates, &facts);
-    let pairs = by_code
-        .into_iter()
-        .chain(found.iter().map(|pair| (pair.a, pair.b)));
+    let mut order: Vec<usize> = (0..meta.len()).collect();
+    order.sort_by_key(|&row| (meta[row].title.chars().count(), meta[row].id));
+    let pairs = by_code.into_iter().chain(from_heads(&found, order));
     let joined = joined(meta.len(), pairs);
     if listens {
         let compared = tracks.iter().map(|&(row, _)| (meta[row].id, meta[row].id));

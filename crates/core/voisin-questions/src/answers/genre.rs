@@ -94,12 +94,13 @@ impl<'a> AnswerJson<'a> {
         let mut votes = None;
         match &answer.finding {
             Finding::Nobody => source = "nobody",
-            Finding::FirstGuess(said) => (source, guess) = ("first_guess", Some(said)),
-            Finding::Vote { votes: said, .. } => votes = Some(said),
+            Finding::FirstGuess(finding) => (source, guess) = ("first_guess", Some(finding)),
+            Finding::Vote { votes: finding, .. } => votes = Some(finding),
             Finding::Head {
-                prediction: said, ..
+                prediction: finding,
+                ..
             } => {
-                (source, prediction, votes) = ("head", Some(said), Some(&said.votes));
+                (source, prediction, votes) = ("head", Some(finding), Some(&finding.votes));
             }
         }
         Self {

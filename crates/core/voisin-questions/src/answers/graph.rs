@@ -34,6 +34,7 @@ pub fn remembered_clusters(
 ) -> Result<Option<Identity>, EngineError> {
     let text = engine
         .library()
+        .settings()
         .setting(&format!("clusters.{}", detail.name()))?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
@@ -65,8 +66,11 @@ pub fn clustered(
     if remembered && engine.library().mode() != OpenMode::ReadOnly {
         let text = serde_json::to_string(&found.identity).map_err(ExploreError::from)?;
         // A question that changes nothing writes nothing.
-        if engine.library().setting(&name)?.as_deref() != Some(&text) {
-            engine.library_mut().set_setting(&name, Some(&text))?;
+        if engine.library().settings().setting(&name)?.as_deref() != Some(&text) {
+            engine
+                .library_mut()
+                .settings_mut()
+                .set_setting(&name, Some(&text))?;
         }
     }
     Ok(found)

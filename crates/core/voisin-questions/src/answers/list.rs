@@ -192,7 +192,7 @@ impl KnownTracks {
         let ids: Vec<TrackId> = ids.into_iter().filter(|id| id.0 > 0).collect();
         let mut tracks = engine.library().tracks_by_id(&ids)?;
         engine.label(&mut tracks)?;
-        let measured = engine.library().descriptors(&ids)?;
+        let measured = engine.library().derived().descriptors(&ids)?;
         let known = tracks.iter().map(|track| {
             (
                 track.id,
@@ -217,10 +217,10 @@ impl KnownTracks {
 impl PageJson {
     /// As programs read it.
     pub fn new(page: &TrackPage, words: Option<&StrongTags>) -> Self {
-        let of =
+        let words_of =
             |track: &Track| words.map(|words| words.get(&track.id).map_or(&[][..], Vec::as_slice));
         let json =
-            |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), of(track));
+            |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), words_of(track));
         Self {
             total: page.total,
             tracks: page.tracks.iter().map(json).collect(),

@@ -77,8 +77,8 @@ impl MapJson {
         positions: ArrayView2<'_, f32>,
     ) -> Result<Self, EngineError> {
         let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
-        let measured = engine.library().descriptors(&collection.ids)?;
-        let heard = engine.predicted_tags_if_any()?;
+        let measured = engine.library().derived().descriptors(&collection.ids)?;
+        let heard = engine.words().predicted_tags_if_any()?;
         let mut words = heard
             .map(|heard| heard.strongest(&collection.ids, 1))
             .unwrap_or_default();

@@ -27,6 +27,7 @@ pub mod refs;
 pub mod remove;
 pub mod saved;
 pub mod similar;
+pub mod space;
 pub mod status;
 pub mod suspects;
 pub mod track;

@@ -15,7 +15,7 @@ use voisin_base::vector::dot;
 use voisin_engine::{Collection, Engine, EngineError, FileListener, GraphUse, Standing};
 use voisin_explore::duplicates::{DuplicateOptions, PairListener};
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
-use voisin_explore::{KnnGraph, TrackMeta};
+use voisin_explore::{Course, KnnGraph, TrackMeta};
 use voisin_library::{Descriptors, SongSet, Track, TrackSet};
 
 /// Tempos count as they are shown, rounded.
@@ -161,21 +161,31 @@ fn listed_among(
     };
     let vectors = collection.vectors.view();
     let space = engine.space()?.clone();
-    let kin = engine.kin_styles()?;
-    let is_speech = |row: &usize| {
-        let mut genres = collection.genres.get(*row).into_iter().flatten();
-        genres.any(|genre| kin.is_speech(genre))
+    let with_genres = |row: usize| {
+        let genres = collection.genres.get(row).map_or(&[][..], Vec::as_slice);
+        (collection.ids[row], genres)
     };
+    let speech = engine
+        .genres()
+        .speech(seeds.iter().copied().map(with_genres))?;
+    let is_speech = |row: &usize| speech.contains(&collection.ids[*row]);
     // Rows of a filter are no wish for each of its kinds.
     let takes_speech = if named > 0 {
         seeds[..named].iter().any(is_speech)
     } else {
         seeds.iter().all(is_speech)
     };
+    let unwanted = if takes_speech {
+        HashSet::new()
+    } else {
+        engine
+            .genres()
+            .speech((0..collection.ids.len()).map(with_genres))?
+    };
     let entries = loop {
         let is_out = |row: usize| {
             excluded.contains(&row)
-                || !takes_speech && is_speech(&row)
+                || unwanted.contains(&collection.ids[row])
                 || wanted
                     .allowed
                     .is_some_and(|set| !set.contains(collection.ids[row]))
@@ -208,7 +218,7 @@ fn listed_among(
             .filter(|id| !wanted.keeps_versions && id.0 > 0)
             .collect();
         let tracks = engine.library().tracks_by_id(&ids)?;
-        let known = engine.library().known_songs(&ids)?;
+        let known = engine.library().derived().known_songs(&ids)?;
         let tracks: HashMap<TrackId, &Track> =
             tracks.iter().map(|track| (track.id, track)).collect();
         let song = |row: usize| {
@@ -239,27 +249,32 @@ fn listed_among(
     let candidates = rows.len();
     let mut is_short = false;
     if mixed {
-        let known = engine.library().descriptors(&collection.ids)?;
+        let known = engine.library().derived().descriptors(&collection.ids)?;
         let unknown = Descriptors::default();
-        let of = |row: usize| known.get(&collection.ids[row]).unwrap_or(&unknown);
-        let course = wanted.curve.map(|curve| {
+        let descriptors_of = |row: usize| known.get(&collection.ids[row]).unwrap_or(&unknown);
+        let value = |row: usize| {
+            let known = known.get(&collection.ids[row])?;
+            Some(known.scales.get(&wanted.curve?.scale)?.value)
+        };
+        let shape = |place: f64| wanted.curve.map_or(0.0, |curve| curve.at(place));
+        let course = wanted.curve.map(|_| {
             let seconds = rows.iter().map(|&row| collection.meta[row].seconds);
             let mean = seconds.sum::<f64>() / rows.len().max(1) as f64;
             let count = match length {
                 Length::Tracks(tracks) => tracks as f64,
                 Length::Seconds(seconds) => seconds / mean.max(1.0),
             };
-            Course::new(curve, count, rows.iter().map(|&row| of(row)))
+            Course::new(&shape, count, rows.iter().filter_map(|&row| value(row)))
         });
         if let (0, Some(course)) = (named, &course) {
             // No seed opens the list: it begins where the curve does.
-            let off = |row: &usize| course.off(0, of(*row)).unwrap_or(f64::INFINITY);
+            let off = |row: &usize| value(*row).map_or(f64::INFINITY, |x| course.off(0, x));
             let first = (0..rows.len()).min_by(|&a, &b| off(&rows[a]).total_cmp(&off(&rows[b])));
             rows[..=first.unwrap_or_default()].rotate_right(1);
         }
         let follows = |from: usize, to: usize| {
-            let from = of(from);
-            let to = of(to);
+            let from = descriptors_of(from);
+            let to = descriptors_of(to);
             let in_key = from
                 .key
                 .zip(to.key)
@@ -275,7 +290,7 @@ fn listed_among(
             let fits = |place: usize, from: usize, to: usize| {
                 follows(from, to)
                     && course.as_ref().is_none_or(|course| {
-                        course.off(place, of(to)).is_some_and(|off| off <= most)
+                        value(to).is_some_and(|value| course.off(place, value) <= most)
                     })
             };
             let found = chain(&all, &collection.meta, length, &fits);
@@ -302,44 +317,6 @@ fn listed_among(
         standing: None,
     };
     Ok(Some((list, candidates)))
-}
-
-/// A curve as values of its scale.
-struct Course {
-    curve: ScaleCurve,
-    /// Tracks of the list.
-    count: f64,
-    /// All but a twentieth of the candidates have more, and all but a twentieth less.
-    lowest: f64,
-    highest: f64,
-}
-
-impl Course {
-    fn new<'a>(
-        curve: ScaleCurve,
-        count: f64,
-        candidates: impl Iterator<Item = &'a Descriptors>,
-    ) -> Self {
-        let known = candidates.filter_map(|known| known.scales.get(&curve.scale));
-        let mut values: Vec<f64> = known.map(|value| value.value).collect();
-        values.sort_by(f64::total_cmp);
-        let last = values.len().saturating_sub(1) as f64;
-        let at = |share: f64| values.get((share * last).round() as usize).copied();
-        Self {
-            curve,
-            count,
-            lowest: at(0.05).unwrap_or(0.0),
-            highest: at(0.95).unwrap_or(100.0),
-        }
-    }
-
-    /// How far a track is from the curve at a place of the list; `None` for one without a value.
-    fn off(&self, place: usize, track: &Descriptors) -> Option<f64> {
-        let place = (place as f64 / (self.count - 1.0).max(1.0)).min(1.0);
-        let wanted = self.lowest + self.curve.at(place) * (self.highest - self.lowest);
-        let value = track.scales.get(&self.curve.scale)?;
-        Some((value.value - wanted).abs())
-    }
 }
 
 /// Rows of a list that are copies of others in it, by listening where that is in doubt.

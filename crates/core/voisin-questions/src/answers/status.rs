@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::add::LeftOutFolder;
 use super::lossy;
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, grouped, with_causes};
@@ -85,6 +86,10 @@ pub struct StatusJson {
     pub windows: u64,
     /// How many files could not be added.
     pub failed: u64,
+    /// How many files have tags that could not be read, or not whole.
+    pub unread_tags: u64,
+    /// Bins, snapshots and systems' own folders that the last runs left out.
+    pub left_out: Vec<LeftOutFolder>,
     /// The model's name.
     pub model: Option<String>,
     pub(crate) model_fingerprint: Option<String>,
@@ -158,9 +163,11 @@ pub struct HeadJson {
 }
 
 fn genre_head(engine: &Engine) -> Option<HeadJson> {
-    match engine.genre_head() {
+    match engine.genres().genre_head() {
         Ok(head) => head.map(|head| {
-            let tracks = engine.labelled_tracks(&head.source(), &GroupBy::Track);
+            let tracks = engine
+                .genres()
+                .labelled_tracks(&head.source(), &GroupBy::Track);
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
                 // every label it knew is gone
@@ -205,6 +212,19 @@ impl StatusJson {
             files: status.files,
             windows: status.windows,
             failed: status.failures,
+            unread_tags: engine
+                .library()
+                .tags()
+                .files_with_unread_tags()
+                .unwrap_or_default(),
+            left_out: engine
+                .library()
+                .files()
+                .left_out()
+                .unwrap_or_default()
+                .iter()
+                .map(LeftOutFolder::from)
+                .collect(),
             model: model.map(|model| model.name.clone()),
             model_fingerprint: model.map(|model| model.fingerprint.clone()),
             dimension: model.map(|model| model.dimension),
@@ -223,11 +243,12 @@ impl StatusJson {
             index_resident_bytes,
             schema: status.schema,
             labels: LabelsJson {
-                source: engine.label_source().to_string(),
+                source: engine.genres().label_source().to_string(),
                 by_hand: engine
                     .library()
-                    .hand_labels()
-                    .map_or(0, |labels| labels.len()),
+                    .labels()
+                    .tracks_labelled_by_hand()
+                    .map_or(0, |labels| labels as usize),
             },
             genre_head: model.and_then(|_| genre_head(engine)),
         }

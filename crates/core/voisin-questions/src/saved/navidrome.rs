@@ -4,9 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::{Refused, SavedQuestion, Sorted};
 use crate::filter::Filters;
-use crate::spans::{Seconds, Span};
+use crate::spans::{ScaleSpan, Seconds, Span};
 use crate::values::MOST;
-use voisin_library::SortBy;
+use voisin_engine::{READY_MOODS, STRONG_MOOD};
+use voisin_library::{ScaleBound, SortBy};
 
 /// Navidrome's names of the orders that it has.
 const ORDERS: [(SortBy, &str); 9] = [
@@ -20,6 +21,11 @@ const ORDERS: [(SortBy, &str); 9] = [
     (SortBy::Size, "size"),
     (SortBy::Bpm, "bpm"),
 ];
+
+/// Navidrome's field of the energy level; its own configuration has to name the tag.
+const ENERGY: &str = "energy";
+/// Bounds of a scale count as they are shown, rounded.
+const SHOWN: f64 = 0.5;
 
 /// The rules of a list as Navidrome reads them: its own tags are asked, not voisin's labels and measurements.
 ///
@@ -36,9 +42,12 @@ pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Ref
     };
     refuse_unknown(&question.filters)?;
     let order = ORDERS.iter().find(|(by, _)| *by == question.sort.0);
-    let Some((_, sort)) =
-        order.or((question.sort.0 == SortBy::Id).then_some(&(SortBy::Added, "dateadded")))
-    else {
+    let sort = match question.sort.0 {
+        SortBy::Id => Some("dateadded"),
+        SortBy::Scale(scale) if scale.as_str() == ENERGY => Some(ENERGY),
+        _ => order.map(|(_, sort)| *sort),
+    };
+    let Some(sort) = sort else {
         return Err(Refused::new(
             "sort",
             "an order that Navidrome knows",
@@ -46,6 +55,9 @@ pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Ref
         ));
     };
     let mut rules = rules(&question.filters);
+    for ScaleSpan(bound) in &question.filters.scale {
+        rules.extend(of_scale(bound)?);
+    }
     let text = question.query.join(" ");
     rules.extend(text.split_whitespace().map(|word| {
         any(["title", "artist", "album", "filepath"]
@@ -73,7 +85,6 @@ fn refuse_unknown(filters: &Filters) -> Result<(), Refused> {
         ("regex", !filters.regex.is_empty()),
         ("key", !filters.key.is_empty()),
         ("loudness", filters.loudness.is_some()),
-        ("scale", !filters.scale.is_empty()),
         ("licence", !filters.licence.is_empty()),
         ("folder", !filters.folder.is_empty()),
         ("exclude_folder", !filters.exclude_folder.is_empty()),
@@ -86,6 +97,33 @@ fn refuse_unknown(filters: &Filters) -> Result<(), Refused> {
         )),
         None => Ok(()),
     }
+}
+
+/// A scale by the tags that `classify --write-tags=energy,mood` writes: energy in its levels from 1 to 10, a mood by its name.
+fn of_scale(bound: &ScaleBound) -> Result<Vec<Value>, Refused> {
+    let ScaleBound { scale, from, to } = *bound;
+    let name = scale.as_str();
+    // Bounds count as they are shown, rounded.
+    let level = |at: f64| (at / 10.0).round().clamp(1.0, 10.0);
+    let lowest = level(from.unwrap_or(0.0) + SHOWN);
+    let highest = level(to.unwrap_or(100.0) - SHOWN);
+    let is_mood = READY_MOODS.iter().any(|mood| mood.name == name);
+    let is_strong = from.is_some_and(|from| (from + SHOWN - STRONG_MOOD).abs() < SHOWN)
+        && to.is_none_or(|to| to >= 100.0);
+    let expected = if name == ENERGY {
+        // Of tags Navidrome compares no ranges; a file without the tag passes neither.
+        let above = rule("gt", ENERGY, lowest as i64 - 1);
+        let below = rule("lt", ENERGY, highest as i64 + 1);
+        return Ok(vec![above, below]);
+    } else if is_mood && is_strong {
+        return Ok(vec![rule("is", "mood", name)]);
+    } else if is_mood {
+        format!("{name}={STRONG_MOOD}-, as moods are written into tags")
+    } else {
+        "energy or a mood: files have no tag of others".to_owned()
+    };
+    let found = format!("\"{}\"", ScaleSpan(*bound));
+    Err(Refused::new("filters.scale", expected, found))
 }
 
 fn rule(operator: &str, field: &str, value: impl Into<Value>) -> Value {
@@ -203,6 +241,25 @@ mod tests {
     }
 
     #[test]
+    fn scales_become_rules_about_the_tags_that_hold_them() {
+        let list = r#"{"list": {"question": {"sort": "energy", "reverse": true, "filters": {
+            "scale": ["energy=60-100", "happy=70-", "energy=-34"]}}}}"#;
+        let found = of(list).unwrap();
+        assert_eq!(
+            (&found["sort"], &found["order"]),
+            (&json!("energy"), &json!("desc"))
+        );
+        let expected = json!([
+            {"gt": {"energy": 5}},
+            {"lt": {"energy": 11}},
+            {"is": {"mood": "happy"}},
+            {"gt": {"energy": 0}},
+            {"lt": {"energy": 4}},
+        ]);
+        assert_eq!(found["all"], expected);
+    }
+
+    #[test]
     fn filters_unknown_to_navidrome_are_named() {
         for (json, field) in [
             (r#"{"mix": {"seeds": []}}"#, ""),
@@ -216,6 +273,15 @@ mod tests {
                 "filters.folder",
             ),
             (r#"{"list": {"question": {"sort": "loudness"}}}"#, "sort"),
+            (r#"{"list": {"question": {"sort": "dfa"}}}"#, "sort"),
+            (
+                r#"{"list": {"question": {"filters": {"scale": ["dfa=50-"]}}}}"#,
+                "filters.scale",
+            ),
+            (
+                r#"{"list": {"question": {"filters": {"scale": ["calm=50-"]}}}}"#,
+                "filters.scale",
+            ),
         ] {
             assert_eq!(of(json).unwrap_err().field, field, "{json}");
         }

@@ -35,13 +35,13 @@ use voisin_questions::page::{Paged, Plain};
 fn list_page<T: Serialize, Q: Default>(
     kept: &Answer<Vec<T>>,
     id: impl Fn(&T) -> TrackId,
-    asked: &Paged<Q>,
+    request: &Paged<Q>,
 ) -> Result<Response<Body>, Problem> {
     let Answer {
         generation,
         answer: all,
     } = kept;
-    let (part, next) = page(all, id, asked.after, asked.limit)?;
+    let (part, next) = page(all, id, request.after, request.limit)?;
     let items = PageItems { items: &all[part] };
     let answer = Page {
         total: all.len(),
@@ -59,9 +59,9 @@ fn list_page<T: Serialize, Q: Default>(
 fn list_part<T: Serialize, Q: Default>(
     generation: u64,
     all: &[T],
-    asked: &Paged<Q, usize>,
+    request: &Paged<Q, usize>,
 ) -> Result<Response<Body>, Problem> {
-    let (part, next) = page_by_place(all.len(), asked.after, asked.limit)?;
+    let (part, next) = page_by_place(all.len(), request.after, request.limit)?;
     let items = PageItems { items: &all[part] };
     let answer = Page {
         total: all.len(),
@@ -73,16 +73,16 @@ fn list_part<T: Serialize, Q: Default>(
 
 pub(super) async fn genres(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<GenreRelations, usize>>,
+    ask::Query(request): ask::Query<Paged<GenreRelations, usize>>,
 ) -> Result<Response<Body>, Problem> {
-    let question = asked.question.clone();
+    let question = request.question.clone();
     let kept = state
         .once(
             format!("{question:?}"),
-            asked.after.is_some(),
+            request.after.is_some(),
             move |_, context, _| {
                 let engine = &mut *context.engine;
-                let generation = engine.library().generation()?;
+                let generation = engine.library().changes().generation()?;
                 let found = question.run(engine)?;
                 Ok(Answer {
                     generation,
@@ -96,7 +96,7 @@ pub(super) async fn genres(
         answer: all,
     } = &*kept;
     let total = all.genres.len();
-    let (part, next) = page_by_place(total, asked.after, asked.limit)?;
+    let (part, next) = page_by_place(total, request.after, request.limit)?;
     let genres = GenresPart {
         genres: &all.genres[part.clone()],
         distance: &all.distance[part],
@@ -115,15 +115,15 @@ pub(super) async fn genres(
 
 pub(super) async fn suspects(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<Suspects>>,
+    ask::Query(request): ask::Query<Paged<Suspects>>,
 ) -> Result<Response<Body>, Problem> {
-    let question = asked.question.clone();
+    let question = request.question.clone();
     let kept = state
-        .once(
+        .once_learned(
             format!("{question:?}"),
-            asked.after.is_some(),
+            request.after.is_some(),
             move |_, context, _| {
-                let generation = context.engine.library().generation()?;
+                let generation = context.engine.library().changes().generation()?;
                 let found = question.run(context.engine)?.suspects;
                 let shown = Suspects::shown(context.engine, &found)?;
                 let answer: Vec<SuspectJson> = SuspectJson::list(&shown, &found).collect();
@@ -131,7 +131,7 @@ pub(super) async fn suspects(
             },
         )
         .await?;
-    list_page(&kept, |suspect| suspect.id, &asked)
+    list_page(&kept, |suspect| suspect.id, &request)
 }
 
 /// Clusters as they are kept.
@@ -142,14 +142,14 @@ struct Clustered {
 
 pub(super) async fn clusters(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<Clusters>>,
+    ask::Query(request): ask::Query<Paged<Clusters>>,
 ) -> Result<Response<Body>, Problem> {
-    let question = asked.question.clone();
+    let question = request.question.clone();
     let key = format!("{question:?}");
     let kept = state
         .once_explored(
             key,
-            asked.after.is_some(),
+            request.after.is_some(),
             move |_, context, explored, given_up| {
                 let mut collection = Collection::clone(&explored.collection);
                 let graph = &explored.graph;
@@ -171,7 +171,7 @@ pub(super) async fn clusters(
         generation,
         answer: Clustered { found, members },
     } = &*kept;
-    let (part, next) = page(members, |track| track.id, asked.after, asked.limit)?;
+    let (part, next) = page(members, |track| track.id, request.after, request.limit)?;
     let clusters = ClustersJson::new(found, members, &part);
     let answer = Page {
         total: members.len(),
@@ -187,27 +187,27 @@ pub(super) async fn clusters(
 
 pub(super) async fn artists(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<NearArtists, usize>>,
+    ask::Query(request): ask::Query<Paged<NearArtists, usize>>,
 ) -> Result<Response<Body>, Problem> {
-    makers(&state, Makers::Artists, &asked).await
+    makers(&state, Makers::Artists, &request).await
 }
 
 pub(super) async fn albums(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<NearArtists, usize>>,
+    ask::Query(request): ask::Query<Paged<NearArtists, usize>>,
 ) -> Result<Response<Body>, Problem> {
-    makers(&state, Makers::Albums, &asked).await
+    makers(&state, Makers::Albums, &request).await
 }
 
 async fn makers(
     state: &Shared,
     makers: Makers,
-    asked: &Paged<NearArtists, usize>,
+    request: &Paged<NearArtists, usize>,
 ) -> Result<Response<Body>, Problem> {
-    let question = asked.question.clone();
+    let question = request.question.clone();
     let key = format!("{makers:?} {question:?}");
     let kept = state
-        .once_explored(key, asked.after.is_some(), move |_, _, explored, _| {
+        .once_explored(key, request.after.is_some(), move |_, _, explored, _| {
             let found = question.run(&explored.collection, makers, usize::MAX)?;
             let Collection { meta, .. } = &*explored.collection;
             let known = |id| explored.collection.row(id).map(|row| &meta[row]);
@@ -222,17 +222,17 @@ async fn makers(
         generation,
         answer: all,
     } = &*kept;
-    list_part(*generation, all, asked)
+    list_part(*generation, all, request)
 }
 
 pub(super) async fn map(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<Plain, TrackId, 1000>>,
+    ask::Query(request): ask::Query<Paged<Plain, TrackId, 1000>>,
 ) -> Result<Response<Body>, Problem> {
     let kept = state
         .once_explored(
             "map".to_owned(),
-            asked.after.is_some(),
+            request.after.is_some(),
             |_, context, explored, given_up| {
                 let mut collection = Collection::clone(&explored.collection);
                 if collection.ids.len() < 3 {
@@ -269,7 +269,7 @@ pub(super) async fn map(
         generation,
         answer: all,
     } = &*kept;
-    let (part, next) = page(&all.tracks, |track| track.id, asked.after, asked.limit)?;
+    let (part, next) = page(&all.tracks, |track| track.id, request.after, request.limit)?;
     let map = MapPart {
         tracks: &all.tracks[part],
         clusters: &all.clusters,
@@ -289,11 +289,11 @@ pub(super) async fn map(
 
 pub(super) async fn duplicates(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<Duplicates>>,
+    ask::Query(request): ask::Query<Paged<Duplicates>>,
 ) -> Result<Response<Body>, Problem> {
-    let question = asked.question.clone();
+    let question = request.question.clone();
     let key = format!("{question:?}");
-    let goes_on = asked.after.is_some();
+    let goes_on = request.after.is_some();
     let decodes = !question.rough;
     let work = move |_: &_, context: &mut RequestContext<'_>, explored: &Explored, _: &GivenUp| {
         let answer = question.run(context.engine, &explored.collection, |_| ())?;
@@ -307,18 +307,18 @@ pub(super) async fn duplicates(
     } else {
         state.once_explored(key, goes_on, work).await?
     };
-    list_page(&kept, |group| group.keep.id, &asked)
+    list_page(&kept, |group| group.keep.id, &request)
 }
 
 pub(super) async fn outliers(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<Outliers>>,
+    ask::Query(request): ask::Query<Paged<Outliers>>,
 ) -> Result<Response<Body>, Problem> {
-    let question = asked.question.clone();
+    let question = request.question.clone();
     let kept = state
         .once_explored(
             format!("{question:?}"),
-            asked.after.is_some(),
+            request.after.is_some(),
             move |_, context, explored, _| {
                 let found = question.run(context.engine, &explored.collection, &explored.graph)?;
                 let answer = OutlierJson::list(context.engine, &explored.collection, &found)?;
@@ -332,19 +332,19 @@ pub(super) async fn outliers(
     list_page(
         &kept,
         |outlier| outlier.track.id.unwrap_or(TrackId(0)),
-        &asked,
+        &request,
     )
 }
 
 pub(super) async fn failed(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<Plain, usize>>,
+    ask::Query(request): ask::Query<Paged<Plain, usize>>,
 ) -> Result<Response<Body>, Problem> {
     let answer = state.look(move |_, context| {
         let library = context.engine.library();
-        let generation = library.generation()?;
-        let all = FailureJson::list(&library.failures()?);
-        list_part(generation, &all, &asked)
+        let generation = library.changes().generation()?;
+        let all = FailureJson::list(&library.files().failures()?);
+        list_part(generation, &all, &request)
     });
     answer.await
 }

@@ -29,21 +29,21 @@ const LONGEST: usize = 200;
 
 pub(super) async fn all(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<Plain>>,
+    ask::Query(request): ask::Query<Paged<Plain>>,
 ) -> Result<Answer<HandLabelsJson>, Problem> {
     state
         .ask(move |_, context| {
             let library = context.engine.library();
             let mut by_hand = Vec::new();
-            for (content, genre) in library.hand_labels()? {
+            for (content, genre) in library.labels().hand_labels()? {
                 // A label outlives its track.
-                if let Some(track) = library.find_by_content(&content)? {
+                if let Some(track) = library.files().find_by_content(&content)? {
                     by_hand.push((track, genre));
                 }
             }
             by_hand.sort();
             let total = by_hand.len();
-            let (part, next) = page(&by_hand, |(track, _)| *track, asked.after, asked.limit)?;
+            let (part, next) = page(&by_hand, |(track, _)| *track, request.after, request.limit)?;
             let by_hand = by_hand.drain(part);
             let (ids, genres): (Vec<TrackId>, Vec<String>) = by_hand.unzip();
             let tracks = library.tracks_by_id(&ids)?;
@@ -52,7 +52,7 @@ pub(super) async fn all(
                 track: TrackRef::of_track(track),
                 genre,
             });
-            let source = context.engine.label_source().to_string();
+            let source = context.engine.genres().label_source().to_string();
             let answer = HandLabelsJson {
                 source,
                 total,
@@ -60,7 +60,7 @@ pub(super) async fn all(
                 next,
             };
             Ok(Answer {
-                generation: library.generation()?,
+                generation: library.changes().generation()?,
                 answer,
             })
         })
@@ -106,23 +106,33 @@ fn some(tracks: &[TrackId], most: usize) -> Result<(), Problem> {
 
 pub(super) async fn give(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<NewLabel>,
+    ask::Body(request): ask::Body<NewLabel>,
 ) -> Result<Answer<LabelsChangedJson>, Problem> {
-    some(&asked.tracks, MOST)?;
+    some(&request.tracks, MOST)?;
     state
         .ask(move |state, context| {
             writable(state, context.engine.library())?;
-            let genre = asked.genre.as_deref().map(str::trim);
+            let genre = request.genre.as_deref().map(str::trim);
             if let Some(genre) = genre
-                && (genre.len() > LONGEST || context.engine.taxonomy()?.parse(&[genre]).is_empty())
+                && (genre.len() > LONGEST
+                    || context
+                        .engine
+                        .genres()
+                        .taxonomy()?
+                        .parse(&[genre])
+                        .is_empty())
             {
                 let found: String = genre.chars().take(50).collect();
                 return Err(Problem::bad("the name of a genre", format!("{found:?}")));
             }
-            let tracks = context.engine.library().tracks_by_id(&asked.tracks)?;
+            let tracks = context.engine.library().tracks_by_id(&request.tracks)?;
             let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
-            let changed = context.engine.library_mut().set_labels(&contents, genre)?;
-            let generation = context.engine.library().generation()?;
+            let changed = context
+                .engine
+                .library_mut()
+                .labels_mut()
+                .set_labels(&contents, genre)?;
+            let generation = context.engine.library().changes().generation()?;
             Ok(Answer {
                 generation,
                 answer: LabelsChangedJson { changed },
@@ -138,7 +148,7 @@ pub(super) async fn undo(
     state
         .ask(|state, context| {
             writable(state, context.engine.library())?;
-            let Some(change) = context.engine.library_mut().undo_label()? else {
+            let Some(change) = context.engine.library_mut().labels_mut().undo_label()? else {
                 let next = "give a label first: POST /api/v1/labels";
                 return Err(Problem::new(
                     StatusCode::CONFLICT,
@@ -147,7 +157,7 @@ pub(super) async fn undo(
                 ));
             };
             let library = context.engine.library();
-            let track = match library.find_by_content(&change.content)? {
+            let track = match library.files().find_by_content(&change.content)? {
                 Some(id) => Some(TrackRef::of_track(&library.track(id)?)),
                 None => None,
             };
@@ -158,7 +168,7 @@ pub(super) async fn undo(
                 after: change.before,
             };
             Ok(Answer {
-                generation: library.generation()?,
+                generation: library.changes().generation()?,
                 answer,
             }
             .into_response())
@@ -184,18 +194,21 @@ fn yes() -> bool {
 /// Writes labels given by hand into the files of these tracks, over what is there. What is there is remembered first.
 pub(super) async fn write(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<Writing>,
+    ask::Body(request): ask::Body<Writing>,
 ) -> Result<Response<Body>, Problem> {
-    some(&asked.tracks, if asked.dry_run { MOST } else { MOST_FILES })?;
+    some(
+        &request.tracks,
+        if request.dry_run { MOST } else { MOST_FILES },
+    )?;
     state
         .ask(move |state, context| {
-            if !asked.dry_run {
+            if !request.dry_run {
                 writable(state, context.engine.library())?;
             }
-            let by_hand = context.engine.library().hand_labels()?;
-            let taxonomy = context.engine.taxonomy()?;
+            let by_hand = context.engine.library().labels().hand_labels()?;
+            let taxonomy = context.engine.genres().taxonomy()?;
             let mut wishes = Vec::new();
-            for track in context.engine.library().tracks_by_id(&asked.tracks)? {
+            for track in context.engine.library().tracks_by_id(&request.tracks)? {
                 let Some(genre) = by_hand.get(&track.audio.content) else {
                     continue;
                 };
@@ -216,16 +229,16 @@ pub(super) async fn write(
             let options = WriteOptions {
                 overwrite: true,
                 keep_mtime: true,
-                dry_run: asked.dry_run,
+                dry_run: request.dry_run,
             };
             let mut items = Vec::new();
             let library = context.engine.library_mut();
-            let run = write_tags(library, &wishes, options, asked.run, |file| {
+            let run = write_tags(library, &wishes, options, request.run, |file| {
                 items.push(file);
                 Ok::<_, Problem>(true)
             })?;
-            let run = (!asked.dry_run).then_some(run);
-            let generation = context.engine.library().generation()?;
+            let run = (!request.dry_run).then_some(run);
+            let generation = context.engine.library().changes().generation()?;
             Ok(Answer {
                 generation,
                 answer: LabelsWrittenJson { run, items },

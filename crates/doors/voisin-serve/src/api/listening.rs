@@ -34,11 +34,11 @@ pub(crate) struct PageOpinion {
 
 pub(super) async fn opinion(
     State(state): State<Shared>,
-    ask::Id(id): ask::Id,
+    ask::PathId(id): ask::PathId,
 ) -> Result<Json<PageOpinion>, Problem> {
     let liked = state.look(move |_, context| {
         context.engine.library().track(id)?;
-        Ok(context.engine.library().liked(LISTENER, id)?)
+        Ok(context.engine.library().history().liked(LISTENER, id)?)
     });
     Ok(Json(PageOpinion {
         liked: liked.await?,
@@ -61,7 +61,10 @@ pub(super) async fn heard(
     State(state): State<Shared>,
     ask::Query(question): ask::Query<Paged<Plain>>,
 ) -> Result<Answer<TracksPage>, Problem> {
-    listed(&state, question, |library| library.heard_lately(LISTENER)).await
+    listed(&state, question, |library| {
+        library.history().heard_lately(LISTENER)
+    })
+    .await
 }
 
 /// Tracks that are liked here.
@@ -69,7 +72,10 @@ pub(super) async fn liked(
     State(state): State<Shared>,
     ask::Query(question): ask::Query<Paged<Plain>>,
 ) -> Result<Answer<TracksPage>, Problem> {
-    listed(&state, question, |library| library.liked_tracks(LISTENER)).await
+    listed(&state, question, |library| {
+        library.history().liked_tracks(LISTENER)
+    })
+    .await
 }
 
 async fn listed(
@@ -82,7 +88,7 @@ async fn listed(
         let all = tracks(library)?;
         let (part, next) = page(&all, |track| *track, question.after, question.limit)?;
         let shown = &all[part];
-        let measured = library.descriptors(shown)?;
+        let measured = library.derived().descriptors(shown)?;
         let found = library.tracks_by_id(shown)?;
         let json = |track: &Track| TrackJson::new(track, measured.get(&track.id), None);
         let answer = TracksPage {
@@ -91,7 +97,7 @@ async fn listed(
             next,
         };
         Ok(Answer {
-            generation: library.generation()?,
+            generation: library.changes().generation()?,
             answer,
         })
     });
@@ -100,7 +106,7 @@ async fn listed(
 
 pub(super) async fn like(
     State(state): State<Shared>,
-    ask::Id(id): ask::Id,
+    ask::PathId(id): ask::PathId,
     ask::Body(PageOpinion { liked }): ask::Body<PageOpinion>,
 ) -> Result<StatusCode, Problem> {
     note(&state, id, Told::Liked(liked)).await
@@ -108,7 +114,7 @@ pub(super) async fn like(
 
 pub(super) async fn hear(
     State(state): State<Shared>,
-    ask::Id(id): ask::Id,
+    ask::PathId(id): ask::PathId,
     _: ask::NoBody,
 ) -> Result<StatusCode, Problem> {
     let now = SystemTime::now()
@@ -117,14 +123,14 @@ pub(super) async fn hear(
     note(&state, id, Told::Heard(now)).await
 }
 
-async fn note(state: &Shared, id: TrackId, told: Told) -> Result<StatusCode, Problem> {
+async fn note(state: &Shared, id: TrackId, event: Told) -> Result<StatusCode, Problem> {
     let is_there = state.look(move |state, context| {
         writable(state, context.engine.library())?;
         Ok(context.engine.library().track(id)?)
     });
     is_there.await?;
     state
-        .note_listening(LISTENER.to_owned(), vec![(id, told)])
+        .note_listening(LISTENER.to_owned(), vec![(id, event)])
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -39,9 +39,9 @@ pub(super) struct ListQuestion {
 /// These tracks as a playlist, with the paths that the library has.
 pub(super) async fn file(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<ListQuestion>,
+    ask::Body(request): ask::Body<ListQuestion>,
 ) -> Result<Response<Body>, Problem> {
-    let (format, kind) = match asked.format.as_str() {
+    let (format, kind) = match request.format.as_str() {
         "m3u8" => (Format::M3u8, "audio/x-mpegurl; charset=utf-8"),
         "xspf" => (Format::Xspf, "application/xspf+xml"),
         "jspf" => (Format::Jspf, "application/jspf+json"),
@@ -52,7 +52,7 @@ pub(super) async fn file(
             ));
         }
     };
-    if asked.tracks.len() > MOST || asked.title.len() > LONGEST {
+    if request.tracks.len() > MOST || request.title.len() > LONGEST {
         return Err(Problem::bad(
             format!("at most {MOST} tracks and a title of {LONGEST} bytes"),
             "more",
@@ -60,16 +60,21 @@ pub(super) async fn file(
     }
     let bytes = state
         .ask_anywhere(move |_, source| {
-            asked
+            request
                 .tracks
                 .iter()
                 .try_for_each(|track| source.fetch(Named::Id(*track)))?;
-            let taxonomy = source.engine().taxonomy()?;
-            let tracks = source.engine().library().tracks_by_id(&asked.tracks)?;
+            let taxonomy = source.engine().genres().taxonomy()?;
+            let tracks = source.engine().library().tracks_by_id(&request.tracks)?;
             let tracks: Vec<TrackMeta> =
                 tracks.iter().map(|track| meta(track, &taxonomy)).collect();
             let tracks: Vec<&TrackMeta> = tracks.iter().collect();
-            Ok(write(&tracks, &asked.title, format, &PathStyle::Absolute)?)
+            Ok(write(
+                &tracks,
+                &request.title,
+                format,
+                &PathStyle::Absolute,
+            )?)
         })
         .await?;
     Ok((
@@ -145,8 +150,8 @@ fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
 /// The picture in a track's file, or the one that lies beside it; 204 where there is none.
 pub(super) async fn cover(
     State(state): State<Shared>,
-    ask::Id(id): ask::Id,
-    asked: HeaderMap,
+    ask::PathId(id): ask::PathId,
+    headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     /// A picture is looked at often and changes seldom: it is kept for an hour, then asked about.
     const CONTROL: &str = "private, max-age=3600";
@@ -164,7 +169,7 @@ pub(super) async fn cover(
                 Err(problem) => return Err(problem),
             };
             let path = held.path();
-            let picture = beside(path, &library.followed_folders()?);
+            let picture = beside(path, &library.files().followed_folders()?);
             // Either may come, change and go.
             let state = |path: &Path| {
                 let metadata = std::fs::metadata(path).ok()?;
@@ -173,7 +178,7 @@ pub(super) async fn cover(
             let file_state = (held.metadata().len(), held.metadata().modified().ok());
             let states = (file_state, picture.as_deref().map(state));
             let file = Validator::of_bytes(format!("{states:?} {picture:?}").as_bytes());
-            if file.is_known(&asked) {
+            if file.is_known(&headers) {
                 return Ok((Some(file), None));
             }
             let cover = read_cover(path).ok().flatten();

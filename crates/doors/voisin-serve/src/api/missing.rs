@@ -81,7 +81,7 @@ pub(super) async fn all(
                 next,
             };
             Ok(Answer {
-                generation: library.generation()?,
+                generation: library.changes().generation()?,
                 answer,
             })
         })
@@ -123,9 +123,13 @@ pub(super) async fn remove(
                 let lay_in = |one: &MissingFile| one.absent_folder.as_ref() == Some(folder);
                 files.extend(gone.out_of_reach.into_iter().filter(lay_in));
             }
-            let removed = context.engine.library_mut().remove_missing(&files)?;
+            let removed = context
+                .engine
+                .library_mut()
+                .files_mut()
+                .remove_missing(&files)?;
             Ok(Answer {
-                generation: context.engine.library().generation()?,
+                generation: context.engine.library().changes().generation()?,
                 answer: Gone {
                     files: removed.files,
                     tracks: removed.tracks,

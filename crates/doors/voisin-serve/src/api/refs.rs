@@ -50,39 +50,42 @@ pub(super) struct SimilarSongsQuestion {
 /// Songs that sound like these. Unknown ones are passed over if another one is known.
 pub(super) async fn similar(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<SimilarSongsQuestion>,
+    ask::Body(request): ask::Body<SimilarSongsQuestion>,
 ) -> Result<Response<Body>, Problem> {
-    let named = asked.songs.len() + asked.albums.len() + asked.artists.len();
+    let named = request.songs.len() + request.albums.len() + request.artists.len();
     if !(1..=MOST_SEEDS).contains(&named) {
         return Err(Problem::bad(
             format!("1 to {MOST_SEEDS} songs, albums and artists"),
             named.to_string(),
         ));
     }
-    let mut mixing = asked.mixing.clone();
+    let mut mixing = request.mixing.clone();
     mixing.max_per_artist = mixing
         .max_per_artist
-        .or(asked.max_per_artist.map(|most| most.get() as u32));
+        .or(request.max_per_artist.map(|most| most.get() as u32));
     state
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
-            asked.songs.iter().try_for_each(|song| song.fetch(source))?;
-            asked
+            request
+                .songs
+                .iter()
+                .try_for_each(|song| song.fetch(source))?;
+            request
                 .albums
                 .iter()
                 .try_for_each(|album| source.fetch(Named::Album(&album.name)))?;
-            asked
+            request
                 .artists
                 .iter()
                 .try_for_each(|artist| source.fetch(Named::Artist(&artist.name)))?;
-            source.fetch_filters(&asked.filters)?;
+            source.fetch_filters(&request.filters)?;
             let engine = source.engine();
             let library = engine.library();
             let mut found = Vec::new();
-            for song in &asked.songs {
+            for song in &request.songs {
                 found.extend(song.find(library)?);
             }
-            for album in &asked.albums {
+            for album in &request.albums {
                 found.extend(
                     album
                         .tracks(library)?
@@ -90,7 +93,7 @@ pub(super) async fn similar(
                         .map(|track| (track, "tags")),
                 );
             }
-            for artist in &asked.artists {
+            for artist in &request.artists {
                 found.extend(
                     artist
                         .tracks(library)?
@@ -99,7 +102,7 @@ pub(super) async fn similar(
                 );
             }
             if found.is_empty() {
-                asked
+                request
                     .songs
                     .first()
                     .map(|song| song.required(library))
@@ -113,12 +116,13 @@ pub(super) async fn similar(
             found.truncate(MOST_SEEDS);
             let seeds = found.iter().map(|(track, _)| engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
-            let filter = asked.filters.filter(engine, &seeds)?;
-            let limit = asked.count.of(usize::MAX);
+            let filters = request.filters.clone().over(&state.mixes.filters);
+            let filter = filters.filter(engine, &seeds)?;
+            let limit = request.count.of(usize::MAX);
             let options = MixOptions {
                 limit,
                 filter,
-                ..mixing.clone().over(&state.mixing).options()
+                ..mixing.clone().over(&state.mixes.mixing).options()
             };
             let matches = source
                 .find_mix(&seeds, &options)?
@@ -155,18 +159,18 @@ pub(super) struct SongPathQuestion {
 /// The way from one song to another. Similarities are those to the start.
 pub(super) async fn path(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<SongPathQuestion>,
+    ask::Body(request): ask::Body<SongPathQuestion>,
 ) -> Result<Response<Body>, Problem> {
-    let count = asked.count.of(usize::MAX);
+    let count = request.count.of(usize::MAX);
     if state.is_elsewhere() {
         let answer = state.ask_around(move |_, source| {
-            [&asked.start, &asked.end]
+            [&request.start, &request.end]
                 .into_iter()
                 .try_for_each(|song| song.fetch(source))?;
             let engine = source.engine();
             let ends = [
-                asked.start.required(engine.library())?,
-                asked.end.required(engine.library())?,
+                request.start.required(engine.library())?,
+                request.end.required(engine.library())?,
             ];
             let seeds = [engine.seed_of(ends[0].0)?, engine.seed_of(ends[1].0)?];
             source.fetch_around(&seeds, &TrackFilter::default())?;
@@ -178,7 +182,10 @@ pub(super) async fn path(
     state
         .ask_explored(move |_, context, explored| {
             let library = context.engine.library();
-            let ends = [asked.start.required(library)?, asked.end.required(library)?];
+            let ends = [
+                request.start.required(library)?,
+                request.end.required(library)?,
+            ];
             songs_between(library, explored, ends, count)
         })
         .await
@@ -221,15 +228,15 @@ pub(super) struct ArtistsQuestion {
 /// The artists near to one.
 pub(super) async fn artists(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<ArtistsQuestion>,
+    ask::Body(request): ask::Body<ArtistsQuestion>,
 ) -> Result<Answer<ArtistMatches>, Problem> {
-    let count = asked.count.of(usize::MAX);
+    let count = request.count.of(usize::MAX);
     state
         .ask_collected(move |_, collected| {
             let collection = &collected.collection;
             let vectors = collection.vectors.view();
             let meta = &collection.meta;
-            let near = near_artists(vectors, meta, Makers::Artists, &asked.artist.name, count)?;
+            let near = near_artists(vectors, meta, Makers::Artists, &request.artist.name, count)?;
             let artists = near.into_iter().map(|near| ArtistMatch {
                 name: near.artist,
                 similarity: near.similarity.clamp(0.0, 1.0),

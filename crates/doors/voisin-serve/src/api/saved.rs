@@ -78,7 +78,7 @@ fn ask_now(
     let generation = state.index(context)?;
     let tracks = list
         .question
-        .run(context.engine, &state.mixing, random, known)?;
+        .run(context.engine, &state.mixes.mixing, random, known)?;
     let tracks: Vec<TrackMeta> = tracks
         .iter()
         .map(|track| meta(track, &Taxonomy::default()))
@@ -99,9 +99,9 @@ pub(super) async fn one(
     Path(name): Path<String>,
     ask::Query(again): ask::Query<ListAgain>,
 ) -> Result<Response<Body>, Problem> {
-    let of = name.clone();
+    let list_name = name.clone();
     let list = state
-        .look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?))
+        .look(move |_, context| Ok(SavedList::named(context.engine.library(), &list_name)?))
         .await?;
     let random = again
         .random_seed
@@ -184,9 +184,9 @@ pub(super) async fn push(
     Path(name): Path<String>,
     _: ask::NoBody,
 ) -> Result<Json<ListPushedJson>, Problem> {
-    let of = name.clone();
+    let list_name = name.clone();
     let list = state
-        .look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?))
+        .look(move |_, context| Ok(SavedList::named(context.engine.library(), &list_name)?))
         .await?;
     let Some(push) = state.push.as_ref().filter(|_| !list.to.is_empty()) else {
         let next =
@@ -199,7 +199,7 @@ pub(super) async fn push(
     };
     let mut command = push();
     command.args(["--", &name]);
-    let (is_done, said) = tokio::task::spawn_blocking(move || ended(command))
+    let (is_done, messages) = tokio::task::spawn_blocking(move || ended(command))
         .await
         .map_err(|_| Problem::fault())?
         .map_err(|error| {
@@ -210,10 +210,10 @@ pub(super) async fn push(
             )
         })?;
     if is_done {
-        return Ok(Json(ListPushedJson { said }));
+        return Ok(Json(ListPushedJson { said: messages }));
     }
     // Its advice is for a shell.
-    let why = said
+    let why = messages
         .last()
         .map_or("it failed", |line| line.trim_start_matches("voisin: "));
     let why = why.split(": run \"").next().unwrap_or(why);

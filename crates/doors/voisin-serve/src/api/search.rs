@@ -31,19 +31,19 @@ use voisin_questions::{Mix, QuestionError, Similar};
 
 pub(super) async fn similar(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<Similar>,
+    ask::Body(request): ask::Body<Similar>,
 ) -> Result<Response<Body>, Problem> {
-    asked.validate(asked.seeds.len())?;
-    if let Some((from, to)) = asked.passage() {
+    request.validate(request.seeds.len())?;
+    if let Some((from, to)) = request.passage() {
         // All windows of the library are gone through, and files are listened to.
         let answer = state.once_decoded(
-            format!("passage {asked:?}"),
+            format!("passage {request:?}"),
             false,
             move |state, context, _| {
                 let generation = state.index(context)?;
-                let seed = asked.seeds[0].seed(context.engine)?;
+                let seed = request.seeds[0].seed(context.engine)?;
                 let (passage, found) =
-                    asked.run_passage(context.engine, seed, &*state.model(context.engine)?)?;
+                    request.run_passage(context.engine, seed, &*state.model(context.engine)?)?;
                 bytes(generation, PassagesJson::new(&passage, from, to, &found))
             },
         );
@@ -52,10 +52,10 @@ pub(super) async fn similar(
     state
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
-            let named = source.seeds(&asked.seeds)?;
-            let unlike = source.seeds(&asked.unlike)?;
-            source.fetch_filters(&asked.filters)?;
-            let found = source.similar(&asked, &named, unlike)?;
+            let named = source.seeds(&request.seeds)?;
+            let unlike = source.seeds(&request.unlike)?;
+            source.fetch_filters(&request.filters)?;
+            let found = source.similar(&request, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found);
             Ok(Answer { generation, answer }.into_response())
         })
@@ -64,20 +64,21 @@ pub(super) async fn similar(
 
 pub(super) async fn mix(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<Mix>,
+    ask::Body(mut request): ask::Body<Mix>,
 ) -> Result<Response<Body>, Problem> {
+    request.filters = request.filters.over(&state.mixes.filters);
     state
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
-            let named = source.seeds(&asked.seeds)?;
+            let named = source.seeds(&request.seeds)?;
             // Tracks that were removed from the library meanwhile do not count.
-            let played = asked
+            let played = request
                 .played
                 .iter()
                 .filter_map(|one| source.seed(one).ok())
                 .collect();
-            source.fetch_filters(&asked.filters)?;
-            let songs = source.mix(&asked, &named, played, &state.mixing)?;
+            source.fetch_filters(&request.filters)?;
+            let songs = source.mix(&request, &named, played, &state.mixes.mixing)?;
             let answer = SimilarJson::new(&named, &songs);
             Ok(Answer { generation, answer }.into_response())
         })
@@ -166,18 +167,18 @@ fn seed_of_copy(state: &Server, engine: &Engine, copy: &Path) -> Result<Seed, Pr
 pub(super) async fn similar_to_file(
     State(state): State<Shared>,
     Extension(caller): Extension<Caller>,
-    ask::Query(asked): ask::Query<Similar>,
+    ask::Query(request): ask::Query<Similar>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
-    asked.validate(1)?;
+    request.validate(1)?;
     let copy = received(&state, caller, &headers, body).await?;
-    if let Some((from, to)) = asked.passage() {
-        let key = format!("passage {asked:?} of {}", copy.path().display());
+    if let Some((from, to)) = request.passage() {
+        let key = format!("passage {request:?} of {}", copy.path().display());
         let answer = state.once_decoded(key, false, move |state, context, _| {
             let generation = state.index(context)?;
             let seed = seed_of_copy(state, context.engine, copy.path())?;
-            let found = asked.run_passage(context.engine, seed, &*state.model(context.engine)?);
+            let found = request.run_passage(context.engine, seed, &*state.model(context.engine)?);
             let (mut passage, found) = found.map_err(of_upload(copy.path()))?;
             passage.seed.path = UPLOADED.into();
             bytes(generation, PassagesJson::new(&passage, from, to, &found))
@@ -192,8 +193,8 @@ pub(super) async fn similar_to_file(
                 path: UPLOADED.into(),
                 ..seed
             }];
-            source.fetch_filters(&asked.filters)?;
-            let found = source.similar(&asked, &seeds, Vec::new())?;
+            source.fetch_filters(&request.filters)?;
+            let found = source.similar(&request, &seeds, Vec::new())?;
             let answer = SimilarJson::new(&seeds, &found);
             Ok(Answer { generation, answer }.into_response())
         })
@@ -204,7 +205,7 @@ pub(super) async fn similar_to_file(
 fn classified(
     state: &Server,
     source: &mut AnswerSource,
-    asked: &Classify,
+    request: &Classify,
     tracks: Vec<Seed>,
     copy: Option<&Path>,
 ) -> Result<Bytes, Problem> {
@@ -214,9 +215,9 @@ fn classified(
     let report = |news: GenreNews| notes.push(news.to_string());
     let mut found = match copy {
         Some(copy) => source
-            .classify(asked, tracks, || model, report)
+            .classify(request, tracks, || model, report)
             .map_err(of_upload(copy))?,
-        None => source.classify(asked, tracks, || model, report)?,
+        None => source.classify(request, tracks, || model, report)?,
     };
     if copy.is_some() {
         found
@@ -235,14 +236,14 @@ fn classified(
 
 pub(super) async fn classify(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<Classify>,
+    ask::Body(request): ask::Body<Classify>,
 ) -> Result<Response<Body>, Problem> {
-    at_least_one("tracks", asked.tracks.len())?;
+    at_least_one("tracks", request.tracks.len())?;
     let answer = state
         .ask_around(move |state, source| {
             source.index(state)?;
-            let seeds = source.seeds(&asked.tracks)?;
-            classified(state, source, &asked, seeds, None)
+            let seeds = source.seeds(&request.tracks)?;
+            classified(state, source, &request, seeds, None)
         })
         .await?;
     Ok(written(answer))
@@ -251,7 +252,7 @@ pub(super) async fn classify(
 pub(super) async fn classify_file(
     State(state): State<Shared>,
     Extension(caller): Extension<Caller>,
-    ask::Query(asked): ask::Query<Classify>,
+    ask::Query(request): ask::Query<Classify>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
@@ -260,7 +261,7 @@ pub(super) async fn classify_file(
         .ask_around(move |state, source| {
             source.index(state)?;
             let seed = seed_of_copy(state, source.engine(), copy.path())?;
-            classified(state, source, &asked, vec![seed], Some(copy.path()))
+            classified(state, source, &request, vec![seed], Some(copy.path()))
         })
         .await?;
     Ok(written(answer))
@@ -268,14 +269,19 @@ pub(super) async fn classify_file(
 
 pub(super) async fn path(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<PathBetween>,
+    ask::Body(request): ask::Body<PathBetween>,
 ) -> Result<Response<Body>, Problem> {
     if state.is_elsewhere() {
         let answer = state.ask_around(move |_, source| {
-            let stops = source.seeds(&asked.stops())?;
+            let stops = source.seeds(&request.stops())?;
             let sample = source.fetch_around(&stops, &TrackFilter::default())?;
             let explored = source.explored()?;
-            let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
+            let walk = request.run(
+                source.engine(),
+                &explored.collection,
+                &explored.graph,
+                &stops,
+            )?;
             let answer = Noted::new(
                 WalkJson::new(source.engine(), &explored.collection, &walk)?,
                 sample,
@@ -286,8 +292,13 @@ pub(super) async fn path(
     }
     state
         .ask_explored(move |_, context, explored| {
-            let stops = seeds(&asked.stops(), context.engine)?;
-            let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
+            let stops = seeds(&request.stops(), context.engine)?;
+            let walk = request.run(
+                context.engine,
+                &explored.collection,
+                &explored.graph,
+                &stops,
+            )?;
             let answer = WalkJson::new(context.engine, &explored.collection, &walk)?;
             Ok(Answer {
                 generation: explored.generation,
@@ -300,15 +311,15 @@ pub(super) async fn path(
 
 pub(super) async fn playlist(
     State(state): State<Shared>,
-    ask::Body(asked): ask::Body<Playlist>,
+    ask::Body(request): ask::Body<Playlist>,
 ) -> Result<Response<Body>, Problem> {
-    asked.validate()?;
+    request.validate()?;
     if state.is_elsewhere() {
         let answer = state.ask_around(move |_, source| {
             let generation = source.generation()?;
-            let named = source.seeds(&asked.seeds)?;
-            source.fetch_filters(&asked.filters)?;
-            let found = source.playlist(&asked, &named, &[])?;
+            let named = source.seeds(&request.seeds)?;
+            source.fetch_filters(&request.filters)?;
+            let found = source.playlist(&request, &named, &[])?;
             let (collection, list) = found.answer;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
@@ -318,14 +329,14 @@ pub(super) async fn playlist(
         return Ok(written(answer.await?));
     }
     // Clusters and copies are looked for in the whole library.
-    let decodes = asked.no_duplicates;
-    let is_whole = asked.cluster.is_some() || decodes;
-    let key = format!("playlist {asked:?}");
+    let decodes = request.no_duplicates;
+    let is_whole = request.cluster.is_some() || decodes;
+    let key = format!("playlist {request:?}");
     let work = move |state: &Server, context: &mut RequestContext, explored: &Explored| {
         state.index(context)?;
         let collection = &explored.collection;
-        let named = seeds(&asked.seeds, context.engine)?;
-        let list = asked.run(
+        let named = seeds(&request.seeds, context.engine)?;
+        let list = request.run(
             context.engine,
             collection,
             Some(&explored.graph),

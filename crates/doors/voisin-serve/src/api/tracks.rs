@@ -35,10 +35,10 @@ const WORDS: usize = 5;
 
 pub(super) async fn list(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Paged<List>>,
+    ask::Query(request): ask::Query<Paged<List>>,
 ) -> Result<Answer<NextPage<PageJson>>, Problem> {
     // The tags of all tracks are not known where these are elsewhere.
-    let has_words = asked.question.words && !state.is_elsewhere();
+    let has_words = request.question.words && !state.is_elsewhere();
     let heard = if has_words {
         Some(state.heard().await?)
     } else {
@@ -47,11 +47,12 @@ pub(super) async fn list(
     state
         .ask_anywhere(move |state, source| {
             let generation = source.generation()?;
-            source.fetch_filters(&asked.question.filters)?;
-            let query =
-                asked
-                    .question
-                    .query(source.engine(), asked.limit.of(usize::MAX), asked.after)?;
+            source.fetch_filters(&request.question.filters)?;
+            let query = request.question.query(
+                source.engine(),
+                request.limit.of(usize::MAX),
+                request.after,
+            )?;
             let page = state.list(source, &query)?;
             let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
             let strongest = |heard: &PredictedTags| heard.strongest(&ids, WORDS);
@@ -69,21 +70,22 @@ pub(super) async fn list(
 
 pub(super) async fn find(
     State(state): State<Shared>,
-    ask::Query(asked): ask::Query<Find>,
+    ask::Query(request): ask::Query<Find>,
 ) -> Result<Response<Body>, Problem> {
     let heard = state.heard().await?;
     let answer = state
         .ask(move |_, context| {
-            let generation = context.engine.library().generation()?;
+            let generation = context.engine.library().changes().generation()?;
             let Some(heard) = &*heard else {
                 return Err(context
                     .engine
+                    .words()
                     .predicted_tags()
                     .err()
                     .map_or_else(Problem::fault, Problem::from));
             };
-            asked.filters.check_licences(context.engine.library())?;
-            let found = asked.run(context.engine, heard)?;
+            request.filters.check_licences(context.engine.library())?;
+            let found = request.run(context.engine, heard)?;
             bytes(generation, FoundJson::new(context.engine, &found, heard)?)
         })
         .await?;
@@ -95,7 +97,7 @@ pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>,
     let heard = state.heard().await?;
     let answer = state
         .ask(move |_, context| {
-            let generation = context.engine.library().generation()?;
+            let generation = context.engine.library().changes().generation()?;
             let words = heard.iter().flat_map(PredictedTags::words);
             let words = words
                 .map(|(word, tags)| KnownWordJson { word, tags })
@@ -108,7 +110,7 @@ pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>,
 
 pub(super) async fn one(
     State(state): State<Shared>,
-    ask::Id(id): ask::Id,
+    ask::PathId(id): ask::PathId,
     ask::Query(shown): ask::Query<Show>,
 ) -> Result<Response<Body>, Problem> {
     let heard = if shown.words && !state.is_elsewhere() {
@@ -133,7 +135,7 @@ pub(super) async fn one(
 
 pub(super) async fn audio(
     State(state): State<Shared>,
-    ask::Id(id): ask::Id,
+    ask::PathId(id): ask::PathId,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let song = state.look_anywhere(move |_, source| {

@@ -1,6 +1,6 @@
 // Questions to the server. An answer that comes later (503) is waited for; a server that is gone is looked for until it is
 // back; a missing token is told to the page, which asks for it.
-import { $, Emitter, wait } from "./dom.js";
+import { $, Emitter, keep, wait } from "./dom.js";
 
 const BASE = new URL("api/v1/", document.baseURI);
 export const events = new Emitter();
@@ -40,6 +40,30 @@ const isByProxy = (answer) =>
   answer.status === 504 ||
   (answer.status === 503 && !answer.headers.has("Retry-After"));
 
+function addressOf(path, query) {
+  const address = new URL(path, BASE);
+  for (const [name, value] of Object.entries(query ?? {}))
+    for (const one of [value].flat())
+      if (one !== undefined && one !== null && one !== "") address.searchParams.append(name, one);
+  return address;
+}
+
+/**
+ * Remembers what a place asks first, for early.js at the next visit, and gives what that brought at this one: JSON that may be of
+ * another time, or null.
+ */
+export async function first(place, path, query) {
+  const { href } = addressOf(path, query),
+    known = window.early;
+  keep.set("first", { ...keep.get("first", {}), [place]: href });
+  window.early = null;
+  if (known?.address !== href) return null;
+  const answer = await known.answer.catch(() => null);
+  return answer?.ok ? answer.json().catch(() => null) : null;
+}
+// Who is not let in any more is shown nothing of before.
+events.on("token", () => keep.set("first", {}));
+
 /**
  * Asks, and gives the JSON (or with `as: "response"` the whole answer).
  * `query`: an object, whose lists become several values; `body`: JSON; `file`: the bytes of a file.
@@ -49,10 +73,7 @@ export async function ask(
   path,
   { method, query, body, file, headers = {}, signal, waiting, as, once } = {},
 ) {
-  const address = new URL(path, BASE);
-  for (const [name, value] of Object.entries(query ?? {}))
-    for (const one of [value].flat())
-      if (one !== undefined && one !== null && one !== "") address.searchParams.append(name, one);
+  const address = addressOf(path, query);
   const options = {
     signal,
     method: method ?? (body || file ? "POST" : "GET"),

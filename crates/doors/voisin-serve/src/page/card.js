@@ -3,10 +3,12 @@ import {
   changes,
   clock,
   count,
+  feelRange,
   h,
   icon,
   iconButton,
   joined,
+  keep,
   measured,
   name,
   percent,
@@ -17,6 +19,7 @@ import * as player from "./player.js";
 import * as list from "./list.js";
 import { address } from "./makers.js";
 import { artistOf, cover, titleOf } from "./cover.js";
+import { SCALES } from "./filters.js";
 import { liking } from "./liking.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
@@ -55,24 +58,61 @@ export function card(place, id, signal) {
         (waiting) => ask("classify", { body: { tracks: [{ id }] }, signal, waiting }),
         (answer) => genre.lastChild.append(reason(answer.items[0], track)),
       );
+      let steer;
+      const hasFeel = track.scales?.energy !== undefined;
+      const feel = feelRange(() => look());
+      const look = () => {
+        latest?.abort();
+        latest = new AbortController();
+        const either = AbortSignal.any([signal, latest.signal]);
+        const filters = keep.get("others", false) &&
+          track.artist && { exclude_artist: [track.artist] };
+        // The server takes one of both.
+        const isMoved = Object.values(steer).some((wish) => wish === true || wish.length);
+        feel.querySelector("input").disabled = isMoved;
+        const weight = isMoved || !hasFeel ? 0 : keep.get("feel", 0);
+        neighbours(near.lastChild, either, (waiting) =>
+          ask("similar", {
+            body: {
+              seeds: [{ id }],
+              limit: NEIGHBOURS,
+              steer,
+              ...(weight && { feel: weight }),
+              ...(filters && { filters }),
+            },
+            signal: either,
+            waiting,
+          }),
+        );
+      };
       near.lastChild.before(
-        knobs(Array.isArray(track.words), knobsOf(track), (steer) => {
-          latest?.abort();
-          latest = new AbortController();
-          const either = AbortSignal.any([signal, latest.signal]);
-          neighbours(near.lastChild, either, (waiting) =>
-            ask("similar", {
-              body: { seeds: [{ id }], limit: NEIGHBOURS, steer },
-              signal: either,
-              waiting,
-            }),
-          );
+        track.artist ? othersAlone(look) : "",
+        hasFeel ? feel : "",
+        knobs(Array.isArray(track.words), knobsOf(track), (wish) => {
+          steer = wish;
+          look();
         }),
       );
       passages(passage.lastChild, track, signal);
     },
   );
 }
+
+/** What is nearest is often of the same album. */
+const othersAlone = (changed) =>
+  h(
+    "label",
+    { class: "inline others" },
+    h("input", {
+      type: "checkbox",
+      checked: keep.get("others", false),
+      onchange: (event) => {
+        keep.set("others", event.target.checked);
+        changed();
+      },
+    }),
+    h("span", {}, "By other artists alone"),
+  );
 
 /** What the neighbours may be moved towards; of those on one line at most one. */
 const KNOBS = [
@@ -94,10 +134,10 @@ const KNOBS = [
   ],
 ];
 
-/** With those of scales that were measured. */
+/** With those of two measured scales, and of the owner's own. */
 const knobsOf = (track) =>
-  ["energy", "danceability"]
-    .filter((name) => track.scales?.[name] !== undefined)
+  Object.keys(track.scales ?? {})
+    .filter((name) => ["energy", "danceability"].includes(name) || !SCALES.includes(name))
     .map((name) => [
       ["More " + name, { more: [name] }],
       ["Less", { less: [name] }],

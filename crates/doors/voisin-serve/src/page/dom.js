@@ -178,6 +178,30 @@ export const keep = {
     });
   },
 };
+/** A range between two ends, which is kept under its name. */
+export const keptRange = (kept, [from, to], label, usual, changed) =>
+  h(
+    "label",
+    { class: "inline" },
+    h("span", { class: "faint" }, from),
+    h("input", {
+      type: "range",
+      name: kept,
+      min: 0,
+      max: 1,
+      step: 0.1,
+      value: keep.get(kept, usual),
+      "aria-label": label,
+      onchange: (event) => {
+        keep.set(kept, Number(event.target.value));
+        changed?.();
+      },
+    }),
+    h("span", { class: "faint" }, to),
+  );
+/** Whether what is near is alike in sound or in feel, on cards and in radios. */
+export const feelRange = (changed) =>
+  keptRange("feel", ["in sound", "in feel"], "Alike in sound or in feel", 0, changed);
 /** What lasts as long as this tab. */
 export const keepHere = kept(() => sessionStorage);
 

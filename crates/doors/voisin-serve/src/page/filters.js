@@ -20,6 +20,23 @@ const FIELDS = [
   ["folder", "Folder", "/music/new", true],
   ["licence", "Licence", "cc-by", true],
 ];
+/** The scales that every library has. */
+export const SCALES = [
+  "energy",
+  "danceability",
+  "brightness",
+  "percussiveness",
+  "dynamics",
+  "pulse-clarity",
+  "dfa",
+  "calm",
+  "sad",
+  "happy",
+  "party",
+  "mellow",
+  "beautiful",
+];
+export const labelOf = (scale) => scale[0].toUpperCase() + scale.slice(1).replaceAll("-", " ");
 const LENGTHS = new Set(["min_duration", "max_duration"]);
 /** What a list can be ordered by. */
 const ORDERS = [
@@ -33,9 +50,7 @@ const ORDERS = [
   ["bpm", "Tempo"],
   ["key", "Key"],
   ["loudness", "Loudness"],
-  ["energy", "Energy"],
-  ["danceability", "Danceability"],
-  ["brightness", "Brightness"],
+  ...SCALES.map((scale) => [scale, labelOf(scale)]),
 ];
 
 /** Filters last as long as the tab, as the search does: a reload keeps them, another visit begins without. */

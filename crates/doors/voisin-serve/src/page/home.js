@@ -1,18 +1,20 @@
 // The front door: what came last, what was heard, what is liked, and music for now.
 import { $, count, h, icon } from "./dom.js";
-import { ask } from "./api.js";
+import { ask, first } from "./api.js";
 import { address } from "./makers.js";
 import { emptyLibrary } from "./listen.js";
 import { isMissing } from "./missing.js";
 import { mark } from "./playing.js";
 import * as player from "./player.js";
-import { empty, framed, load } from "./states.js";
+import { empty, framed, load, loadFirst } from "./states.js";
 import { tile, trackTile } from "./tiles.js";
 import { LongList } from "./tracks.js";
 
-/** Covers of a row, and tracks that are looked through for albums that came last. */
+/** Covers of a row, and tracks that are looked through for albums that came last: at first, and where those are of few albums. */
 const SHELF = 18,
-  LAST_ADDED = 200;
+  LAST_ADDED = 48,
+  MORE_ADDED = 300;
+const added = (limit) => ({ sort: "added", reverse: true, limit });
 /** Seconds without having been heard after which music is called forgotten: a quarter of a year. */
 const LONG_AGO = 90 * 24 * 60 * 60;
 
@@ -23,12 +25,12 @@ const SHELVES = [
   {
     title: "Recently added",
     href: "#/added",
-    ask: (signal, waiting) =>
-      ask("tracks", {
-        query: { sort: "added", reverse: true, limit: LAST_ADDED },
-        signal,
-        waiting,
-      }),
+    known: () => first("home", "tracks", added(LAST_ADDED)),
+    ask: async (signal, waiting) => {
+      const last = await ask("tracks", { query: added(LAST_ADDED), signal, waiting });
+      if (last.total <= LAST_ADDED || byAlbum(last.tracks).length >= SHELF) return last;
+      return ask("tracks", { query: added(MORE_ADDED), signal, waiting });
+    },
     tiles: albumTiles,
     none: null,
   },
@@ -99,9 +101,10 @@ export function show(root, _route, signal) {
       );
     const body = h("div", {});
     place.replaceChildren(head(0), body);
-    load(
+    loadFirst(
       body,
       signal,
+      shelf.known?.(),
       (waiting) => shelf.ask(signal, waiting),
       ({ tracks, total }) => {
         const shown = there(tracks);
@@ -135,25 +138,30 @@ const trackTiles = (tracks) =>
     .slice(0, SHELF)
     .map((track) => trackTile(track, () => player.playFrom({ track }, entries(tracks))));
 
+const byAlbum = (tracks) => [
+  ...Map.groupBy(tracks, (track) =>
+    track.album ? `${track.album_artist ?? track.artist ?? ""} – ${track.album}` : track.id,
+  ).values(),
+];
+
 /** Tracks of one album are one cover. */
 function albumTiles(tracks) {
-  const groups = Map.groupBy(tracks, (track) =>
-    track.album ? `${track.album_artist ?? track.artist ?? ""} – ${track.album}` : track.id,
-  );
-  return [...groups.values()].slice(0, SHELF).map((group) => {
-    const [track] = group;
-    if (group.length === 1)
-      return trackTile(track, () => player.playFrom({ track }, entries(tracks)));
-    const artist = track.album_artist ?? track.artist;
-    return tile({
-      track,
-      kind: "album",
-      title: track.album,
-      below: artist ?? count(group.length, "track"),
-      href: address("albums", artist ? `${artist} – ${track.album}` : track.album),
-      play: () => player.play(entries(group)),
+  return byAlbum(tracks)
+    .slice(0, SHELF)
+    .map((group) => {
+      const [track] = group;
+      if (group.length === 1)
+        return trackTile(track, () => player.playFrom({ track }, entries(tracks)));
+      const artist = track.album_artist ?? track.artist;
+      return tile({
+        track,
+        kind: "album",
+        title: track.album,
+        below: artist ?? count(group.length, "track"),
+        href: address("albums", artist ? `${artist} – ${track.album}` : track.album),
+        play: () => player.play(entries(group)),
+      });
     });
-  });
 }
 
 const LISTS = {

@@ -202,6 +202,7 @@ function draw() {
             "button",
             {
               type: "button",
+              class: "for-change",
               disabled: !state.items.length,
               "data-focus": "m3u8",
               onclick: () => write("m3u8"),
@@ -213,6 +214,7 @@ function draw() {
             "button",
             {
               type: "button",
+              class: "for-change",
               disabled: !state.items.length,
               "data-focus": "xspf",
               onclick: () => write("xspf"),

@@ -1,18 +1,19 @@
 // The place to listen: all tracks or those that fit the search on the left, the card of one on the right.
 import { $, count, h, icon, keep } from "./dom.js";
-import { ask } from "./api.js";
+import { ask, first } from "./api.js";
 import { filterMenu, markWrong, order, wanted } from "./filters.js";
 import { mark } from "./playing.js";
 import { LongList, row } from "./tracks.js";
 import { card, fileCard } from "./card.js";
-import { empty, load, sentence } from "./states.js";
+import { empty, load, loadFirst, sentence } from "./states.js";
 
 let parts = null,
   asking = null,
   shown = null;
 /** What was listed when this place was left, and how far down. */
 let left = null;
-const PAGE = 200;
+/** Rows that are asked for first: more than are in sight, and few kilobytes. */
+const PAGE = 48;
 
 export function show(root, route, signal) {
   const scroller = h("div", { class: "scroller", "data-scrolls": "" });
@@ -126,9 +127,10 @@ export function seek() {
   const top = left?.listed === parts.listed ? left.top : 0;
   left = null;
   const page = (after, limit) => ask("tracks", { query: { ...query, limit, after }, signal });
-  load(
+  loadFirst(
     parts.scroller,
     signal,
+    isWhole ? first("listen", "tracks", { ...query, limit: PAGE }) : null,
     (waiting) =>
       ask("tracks", { query: { ...query, limit: PAGE }, signal, waiting }).catch((error) => {
         // A count of the question before does not stand above what is wrong with this one.
@@ -136,12 +138,12 @@ export function seek() {
         markWrong(error.message);
         throw error;
       }),
-    (first) => {
+    (found) => {
       markWrong("");
       parts.head.textContent = words
-        ? `${count(first.total, "track")} for “${words}”`
-        : count(first.total, "track");
-      if (first.total) return new LongList(parts.scroller, page, signal).start(first, top);
+        ? `${count(found.total, "track")} for “${words}”`
+        : count(found.total, "track");
+      if (found.total) return new LongList(parts.scroller, page, signal).start(found, top);
       if (isWhole) emptyLibrary(parts.scroller, signal);
       else if (!words)
         parts.scroller.replaceChildren(empty("No track is like that", "Fewer filters find more."));

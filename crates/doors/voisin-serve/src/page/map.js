@@ -18,12 +18,13 @@ import { askAll } from "./api.js";
 import * as player from "./player.js";
 import * as list from "./list.js";
 import { artistOf, titleOf } from "./cover.js";
+import { labelOf } from "./filters.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
 import { empty, framed, load } from "./states.js";
 import { PointMap, fold, rampCss, toneOf } from "./map-core.js";
 
-/** Ways to colour: by a name of each track, or by a number. */
+/** Ways to colour: by a name of each track, or by a number; those by a scale are added when the tracks are there. */
 const WAYS = {
   genre: {
     label: "Genre",
@@ -40,9 +41,6 @@ const WAYS = {
     none: "no key",
   },
   loudness: { label: "Loudness", number: (t) => t.loudness, unit: " LUFS" },
-  energy: { label: "Energy", number: (t) => t.scales?.energy, unit: "" },
-  danceability: { label: "Danceability", number: (t) => t.scales?.danceability, unit: "" },
-  brightness: { label: "Brightness", number: (t) => t.scales?.brightness, unit: "" },
   year: { label: "Year", number: (t) => t.year, unit: "" },
   artist: { label: "Artist", name: (t) => t.artist, none: "no artist" },
 };
@@ -104,6 +102,12 @@ function open(root, answer, signal, wanted) {
     icon("lasso"),
     "Lasso",
   );
+  for (const scale of new Set(tracks.flatMap((track) => Object.keys(track.scales ?? {}))))
+    WAYS["scale " + scale] = {
+      label: labelOf(scale),
+      number: (track) => track.scales?.[scale],
+      unit: "",
+    };
   const usable = Object.keys(WAYS).filter((key) => {
     const f = WAYS[key].name ?? WAYS[key].number;
     return tracks.some((t) => {

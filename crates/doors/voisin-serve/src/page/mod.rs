@@ -35,7 +35,7 @@ const APP: &[u8] = include_bytes!(env!("VOISIN_PAGE_BUNDLE"));
 const APP: &[u8] = include_bytes!("app.js");
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &[u8]); 35] = [
+const FILES: [(&str, &str, &[u8]); 36] = [
     (
         "page.css",
         "text/css; charset=utf-8",
@@ -57,6 +57,7 @@ const FILES: [(&str, &str, &[u8]); 35] = [
     ("clusters.js", SCRIPT, include_bytes!("clusters.js")),
     ("cover.js", SCRIPT, include_bytes!("cover.js")),
     ("dom.js", SCRIPT, include_bytes!("dom.js")),
+    ("early.js", SCRIPT, include_bytes!("early.js")),
     ("filters.js", SCRIPT, include_bytes!("filters.js")),
     ("genres.js", SCRIPT, include_bytes!("genres.js")),
     ("home.js", SCRIPT, include_bytes!("home.js")),
@@ -98,13 +99,15 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let version = hasher.finalize().to_hex()[..16].to_owned();
     let folder = format!("\"page/{version}/");
     let mut index = INDEX.to_owned();
-    for name in ["page.css", "app.js"] {
+    for name in ["page.css", "early.js", "app.js"] {
         index = index.replace(&format!("\"page/{name}"), &format!("{folder}{name}"));
     }
     // All modules are asked for at once, not one import after the other.
     let preloads: String = FILES
         .iter()
-        .filter(|(name, kind, _)| *kind == SCRIPT && *name != "app.js" && !cfg!(bundled))
+        .filter(|(name, kind, _)| {
+            *kind == SCRIPT && !INDEX.contains(&format!("page/{name}")) && !cfg!(bundled)
+        })
         .map(|(name, ..)| format!("<link rel=\"modulepreload\" href={folder}{name}\">\n"))
         .collect();
     let index = index
@@ -262,7 +265,10 @@ mod tests {
             !INDEX.contains("style=") && !INDEX.contains("<style"),
             "an inline style"
         );
-        assert_eq!(INDEX.matches("<script").count(), 1);
+        assert_eq!(INDEX.matches("<script").count(), 2);
+        assert!(
+            INDEX.contains("<script src=\"page/early.js\" async fetchpriority=\"high\"></script>")
+        );
         assert!(INDEX.contains("<script type=\"module\" src=\"page/app.js\"></script>"));
     }
 }

@@ -3,12 +3,14 @@ import {
   $,
   changes,
   clock,
+  feelRange,
   h,
   icon,
   iconButton,
   isolated,
   joined,
   keep,
+  keptRange,
   name,
   say,
   setIcon,
@@ -48,8 +50,9 @@ let even = keep.get("even", false),
   gain = 1;
 /** What happens at the end: "off", "all" from the beginning, "one" again; and whether music that is alike follows. */
 let repeat = keep.get("repeat", "off"),
-  radio = keep.get("go-on", false),
-  drift = keep.get("drift", 0.3);
+  radio = keep.get("go-on", false);
+/** How far it wanders, and whether it is alike in sound or in feel. */
+const mixing = () => ({ drift: keep.get("drift", 0.3), feel: keep.get("feel", undefined) });
 
 /** A radio goes on from these tracks (none: from what is liked), as long as nothing else is played: { seeds, filters }. */
 let station = keep.get("station", null);
@@ -87,7 +90,7 @@ export async function playRadio(tracks, filters) {
   if (tracks.length === 1) return goOn();
   try {
     const { neighbours } = await ask("mix", {
-      body: { seeds, filters, limit: FOLLOWING, mixing: { drift } },
+      body: { seeds, filters, limit: FOLLOWING, mixing: mixing() },
     });
     // Where all that fits is among the seeds, it is they that play.
     if (neighbours.length) play(neighbours.map((track) => ({ track, follows: true })));
@@ -338,7 +341,7 @@ async function goOn() {
         filters: station?.filters,
         limit: FOLLOWING,
         played: own.slice(-PLAYED).map((entry) => ({ id: entry.track.id })),
-        mixing: { drift },
+        mixing: mixing(),
       },
     });
     if (queue.at(-1) !== last) return;
@@ -491,6 +494,7 @@ function showQueue() {
             },
             "aria-current": i === at ? "true" : null,
           },
+          cover(entry.track),
           name(titleOf(entry.track), "span", { class: "title", title: titleOf(entry.track) }),
           h(
             "span",
@@ -576,27 +580,7 @@ function showQueue() {
       h("span", {}, "Keep playing music like this"),
     ),
     ...(goesOn()
-      ? [
-          h(
-            "label",
-            { class: "inline" },
-            h("span", { class: "faint" }, "near"),
-            h("input", {
-              type: "range",
-              id: "drift",
-              min: 0,
-              max: 1,
-              step: 0.1,
-              value: drift,
-              "aria-label": "How far the music wanders",
-              onchange: (event) => {
-                drift = Number(event.target.value);
-                keep.set("drift", drift);
-              },
-            }),
-            h("span", { class: "faint" }, "far"),
-          ),
-        ]
+      ? [keptRange("drift", ["near", "far"], "How far the music wanders", 0.3), feelRange()]
       : []),
     h(
       "label",
@@ -649,8 +633,13 @@ export function openQueue(open = $("queue-panel").hidden) {
   $("queue-panel").hidden = !open;
   $("queue").setAttribute("aria-expanded", String(open));
   showQueue();
-  if (open) $("queue-panel").querySelector("button")?.focus();
-  else $("queue").focus();
+  if (open) {
+    const panel = $("queue-panel");
+    panel.querySelector("button")?.focus({ preventScroll: true });
+    // The song that plays is in sight, however many were played before.
+    const now = panel.querySelector(".is-now");
+    if (now) panel.scrollTop = now.offsetTop - panel.clientHeight / 3;
+  } else $("queue").focus();
 }
 export const upcoming = () => queue.slice(Math.max(0, at)).map((entry) => entry.track);
 

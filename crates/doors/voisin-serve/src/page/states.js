@@ -92,4 +92,23 @@ export async function load(place, signal, work, render, frame) {
     place.removeAttribute("aria-busy");
   }
 }
+
+/**
+ * `load` of what a place begins with. What is known of it (`first` in api.js) is shown sooner, and drawn anew where it has become
+ * another.
+ */
+export async function loadFirst(place, signal, known, work, render) {
+  let before = null;
+  const knownOrNew = async (waiting) => {
+    before = await known;
+    return before ?? work(waiting);
+  };
+  await load(place, signal, knownOrNew, render);
+  if (!before || signal.aborted) return;
+  const now = await work(() => {}).catch(() => null);
+  if (!now || signal.aborted || JSON.stringify(now) === JSON.stringify(before)) return;
+  const { scrollTop } = place;
+  await load(place, signal, () => now, render);
+  place.scrollTop = scrollTop;
+}
 export { sentence, wait };

@@ -70,6 +70,9 @@ export function row(
   );
 }
 
+/** Rows below those in sight that are there already, or asked for. */
+const AHEAD = 24;
+
 /**
  * A list of any length: rows of one height, of which those in sight exist. Pages are asked for as they come near.
  * `page(after, limit)` gives { tracks, next, total }.
@@ -156,7 +159,7 @@ export class LongList {
     mark();
     // Far down, larger pages get there sooner.
     this.wanted = last - this.tracks.length;
-    if (this.wanted + 30 > 0) this.more();
+    if (this.wanted + AHEAD > 0) this.more();
   }
   key(event) {
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key],

@@ -94,6 +94,8 @@ pub(super) struct WholeLibrary {
     answers: Lane,
     /// For answers that decode files, which take minutes: the others do not wait behind them.
     dear: Lane,
+    /// For answers that train on the labels, which take seconds.
+    learning: Lane,
     /// For what quick questions need, too: it does not wait behind answers.
     grounds: Lane,
     kept: Mutex<HashMap<String, Kept>>,
@@ -107,6 +109,7 @@ impl WholeLibrary {
         Ok(Self {
             answers: Lane::new()?,
             dear: Lane::new()?,
+            learning: Lane::new()?,
             grounds: Lane::new()?,
             kept: Mutex::default(),
             collected: Mutex::default(),
@@ -119,10 +122,10 @@ impl WholeLibrary {
     /// about it keeps for the next time.
     pub(super) fn carry(&self, from: Version, to: Version) {
         fn carried<T>(ground: &Ground<T>, from: Version, to: Version) {
-            if let Some((of, _)) = &mut *lock(ground)
-                && *of == from
+            if let Some((version, _)) = &mut *lock(ground)
+                && *version == from
             {
-                *of = to;
+                *version = to;
             }
         }
         carried(&self.collected, from, to);
@@ -173,6 +176,17 @@ impl State {
         work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Arc<T>, Problem> {
         self.once_in(|whole| &whole.dear, key, goes_on, work).await
+    }
+
+    /// [`once`](Self::once) for what trains on the labels.
+    pub(crate) async fn once_learned<T: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        key: String,
+        goes_on: bool,
+        work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<Arc<T>, Problem> {
+        self.once_in(|whole| &whole.learning, key, goes_on, work)
+            .await
     }
 
     async fn once_in<T: Send + Sync + 'static>(
@@ -245,13 +259,13 @@ impl State {
         let mut tries = 2;
         loop {
             tries -= 1;
-            let (of, explored) = self.neighbours(Some(WAIT_FOR_ALL)).await?;
+            let (version, explored) = self.neighbours(Some(WAIT_FOR_ALL)).await?;
             let work = Arc::clone(&work);
             let answer = self
                 .ask(move |state, context| work(state, context, &explored))
                 .await;
             // The tracks in question may have come or gone since.
-            if answer.is_ok() || tries == 0 || self.now().await? == of {
+            if answer.is_ok() || tries == 0 || self.now().await? == version {
                 return answer;
             }
         }
@@ -268,7 +282,7 @@ impl State {
             |whole| &whole.collected,
             |state, context| {
                 let version = state.version()?;
-                let generation = context.engine.library().generation()?;
+                let generation = context.engine.library().changes().generation()?;
                 Ok((
                     version,
                     Collected {
@@ -296,7 +310,7 @@ impl State {
                 let version = state.version()?;
                 let known = lock(&state.whole.collected)
                     .clone()
-                    .filter(|(of, _)| *of == version);
+                    .filter(|(at_version, _)| *at_version == version);
                 let collection = if let Some((_, known)) = known {
                     Arc::clone(&known.collection)
                 } else {
@@ -332,14 +346,14 @@ impl State {
             |whole| &whole.heard,
             |state, context| {
                 // Tags that are not stored yet would be computed each time.
-                if let Err(error) = context.engine.keep_tags() {
+                if let Err(error) = context.engine.words_mut().keep_tags() {
                     state.say(&format!(
                         "tags are not kept: {}",
                         voisin_base::text::with_causes(&error)
                     ));
                 }
                 let version = state.version()?;
-                Ok((version, context.engine.words_if_any()?))
+                Ok((version, context.engine.words().words_if_any()?))
             },
         );
         Ok(heard.await?.1)
@@ -355,7 +369,7 @@ impl State {
         self.needs_all()?;
         let version = self.now().await?;
         let found = lock(place(&self.whole)).clone();
-        if let Some(found) = found.filter(|(of, _)| *of == version) {
+        if let Some(found) = found.filter(|(at_version, _)| *at_version == version) {
             return Ok(found);
         }
         let answer = self.begin(name.to_owned(), false, move |state, given_up| async move {
@@ -452,11 +466,11 @@ impl State {
             tokio::time::sleep(GLANCE).await;
             let mut kept = lock(&self.whole.kept);
             // One is kept for those who ask next, unless the library has changed.
-            let own = sender.subscribe();
+            let receiver = sender.subscribe();
             let is_kept = kept
                 .get(key)
-                .is_some_and(|kept| kept.answer.same_channel(&own));
-            drop(own);
+                .is_some_and(|kept| kept.answer.same_channel(&receiver));
+            drop(receiver);
             if sender.receiver_count() > usize::from(is_kept) {
                 alone = None;
             } else if !is_kept || alone.get_or_insert_with(Instant::now).elapsed() >= GIVEN_UP {
@@ -485,11 +499,11 @@ impl State {
             let answer = pool.install(move || {
                 self.work(&|state, context| {
                     given_up.check()?;
-                    let others = context.engine.library().data_version()?;
+                    let others = context.engine.library().changes().data_version()?;
                     let before = state.version()?;
                     let answer = work(state, context, &given_up)?;
                     let after = state.version()?;
-                    if context.engine.library().data_version()? == others {
+                    if context.engine.library().changes().data_version()? == others {
                         state.whole.carry(before, after);
                     }
                     Ok(answer)
@@ -619,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn decoding_holds_up_no_other_answer() {
+    fn decoding_and_training_hold_up_no_other_answer() {
         let folder = tempfile::tempdir().unwrap();
         crate::runtime().unwrap().block_on(async {
             let state = state(folder.path());
@@ -629,11 +643,16 @@ mod tests {
             let shared = Arc::clone(&state);
             let dear =
                 tokio::spawn(async move { shared.once_decoded("a".to_owned(), false, work).await });
-            until(|| begun.load(Ordering::SeqCst) == 1).await;
+            let work = held(&begun, &go_on);
+            let shared = Arc::clone(&state);
+            let learned =
+                tokio::spawn(async move { shared.once_learned("c".to_owned(), false, work).await });
+            until(|| begun.load(Ordering::SeqCst) == 2).await;
             let cheap = state.once("b".to_owned(), false, |_, _, _| Ok(3)).await;
             assert_eq!(*cheap.ok().unwrap(), 3, "meanwhile");
             go_on.store(true, Ordering::SeqCst);
             assert_eq!(*dear.await.unwrap().ok().unwrap(), 7);
+            assert_eq!(*learned.await.unwrap().ok().unwrap(), 7);
         });
     }
 
@@ -674,7 +693,10 @@ mod tests {
                 "nothing has changed"
             );
             let mut library = Library::open(folder.path(), OpenMode::ReadWrite).unwrap();
-            library.set_setting("anything", Some("else")).unwrap();
+            library
+                .settings_mut()
+                .set_setting("anything", Some("else"))
+                .unwrap();
             assert_eq!(ask().await, 2, "the library has changed");
             tokio::time::sleep(Duration::from_millis(350)).await;
             assert_eq!(ask().await, 3, "and after some time");

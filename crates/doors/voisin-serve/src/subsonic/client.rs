@@ -25,12 +25,12 @@ pub(crate) struct Login {
 impl Login {
     pub(crate) fn new(user: &str, password: &str) -> Self {
         let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let said = [
+        let credentials = [
             ("u", user),
             ("p", &format!("enc:{hex}")),
             ("v", OLDEST_VERSION),
         ];
-        let parameters = said
+        let parameters = credentials
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec();
         Self {
@@ -49,8 +49,10 @@ impl Login {
 
     /// Whom the server shows songs to, whatever proves it this time.
     pub(super) fn user(&self) -> blake3::Hash {
-        let said = |name: &'static str| self.said(name).map(|value| (name, value));
-        let (name, value) = said("apiKey").or(said("u")).unwrap_or_default();
+        let named_value = |name: &'static str| self.said(name).map(|value| (name, value));
+        let (name, value) = named_value("apiKey")
+            .or(named_value("u"))
+            .unwrap_or_default();
         blake3::hash(format!("{name}={value}").as_bytes())
     }
 
@@ -63,11 +65,13 @@ impl Login {
     }
 
     pub(super) fn of(form: &SubsonicForm) -> Self {
-        let said = CREDENTIALS
+        let credentials = CREDENTIALS
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), form.get(name)?.to_owned())));
         let version = form.get("v").unwrap_or(OLDEST_VERSION);
-        let parameters = said.chain([("v".to_owned(), version.to_owned())]).collect();
+        let parameters = credentials
+            .chain([("v".to_owned(), version.to_owned())])
+            .collect();
         Self {
             parameters,
             client: form.client,

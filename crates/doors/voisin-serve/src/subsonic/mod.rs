@@ -239,7 +239,7 @@ impl Sidecar {
         let mut times = form
             .all("time")
             .map(|time| time.parse::<i64>().ok().map(|time| time / 1000));
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         for id in form.all("id").take(MOST_TOLD) {
             let what = match (
                 name,
@@ -255,17 +255,17 @@ impl Sidecar {
             let Some(song) = self.song(&login, id).await? else {
                 continue;
             };
-            told.extend(
+            events.extend(
                 self.known(vec![song])
                     .await?
                     .into_iter()
                     .map(|track| (track, what)),
             );
         }
-        if told.is_empty() {
+        if events.is_empty() {
             return Ok(());
         }
-        Ok(self.state.note_listening(login.name(), told).await?)
+        Ok(self.state.note_listening(login.name(), events).await?)
     }
 
     /// The server's extensions and our own. It asks nobody who they are, and waits for no slow server.
@@ -278,8 +278,8 @@ impl Sidecar {
             Some((when, known)) if when.elapsed() < OFFERED_FOR => known,
             known => {
                 let login = Login::of(form);
-                let asked = ask(&self.upstream, &login, "getOpenSubsonicExtensions", &[]);
-                let answer = tokio::time::timeout(OFFER_TIME, asked)
+                let request = ask(&self.upstream, &login, "getOpenSubsonicExtensions", &[]);
+                let answer = tokio::time::timeout(OFFER_TIME, request)
                     .await
                     .ok()
                     .and_then(Result::ok);
@@ -354,6 +354,7 @@ impl Sidecar {
                 Ok(context
                     .engine
                     .library()
+                    .links()
                     .linked_track(server.as_str(), &item)?)
             })
             .await?;
@@ -437,8 +438,8 @@ impl Sidecar {
         let server = self.upstream.address.clone();
         let tracks = self.state.ask(move |_, context| {
             let library = context.engine.library();
-            let linked = library.linked_tracks(server.as_str())?.to_vec();
-            let known = library.items_of(server.as_str(), &linked)?;
+            let linked = library.links().linked_tracks(server.as_str())?.to_vec();
+            let known = library.links().items_of(server.as_str(), &linked)?;
             Ok(known
                 .into_iter()
                 .filter(|(_, item)| items.contains(item))
@@ -563,7 +564,7 @@ impl Sidecar {
             let mut tracks = Vec::new();
             for song in &songs {
                 let linked = id_of(song)
-                    .map(|id| library.linked_track(server.as_str(), &id))
+                    .map(|id| library.links().linked_track(server.as_str(), &id))
                     .transpose()?;
                 match linked.flatten() {
                     Some(track) => tracks.push(track),
@@ -598,13 +599,18 @@ impl Sidecar {
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
             let among = match &folder {
                 Some(folder) => (**folder).clone(),
-                None => context.engine.library().linked_tracks(server.as_str())?,
+                None => context
+                    .engine
+                    .library()
+                    .links()
+                    .linked_tracks(server.as_str())?,
             };
             let among = Some(among);
             let options = MixOptions {
                 limit: count,
                 among,
-                ..state.mixing.clone().over(&user).options()
+                filter: state.mixes.filters.filter(context.engine, &seeds)?,
+                ..state.mixes.mixing.clone().over(&user).options()
             };
             let mut found = context.engine.mix(&seeds, &options)?;
             if is_sorted {
@@ -717,7 +723,11 @@ fn matches(
     found: &[(TrackId, f32)],
 ) -> Result<Vec<Match>, Problem> {
     let ids: Vec<TrackId> = found.iter().map(|(track, _)| *track).collect();
-    let mut items = context.engine.library().items_of(server.as_str(), &ids)?;
+    let mut items = context
+        .engine
+        .library()
+        .links()
+        .items_of(server.as_str(), &ids)?;
     let matches = found.iter().filter_map(|(track, similarity)| {
         Some(Match {
             item: items.remove(track)?,

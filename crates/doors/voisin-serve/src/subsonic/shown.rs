@@ -28,10 +28,10 @@ impl ShownSongs {
         let oldest = self
             .0
             .iter()
-            .filter(|(of, _)| **of != user)
+            .filter(|(other, _)| **other != user)
             .min_by_key(|(_, known)| known.since);
         if held > MOST_SHOWN
-            && let Some(oldest) = oldest.map(|(of, _)| *of)
+            && let Some(oldest) = oldest.map(|(other, _)| *other)
         {
             self.0.remove(&oldest);
         }

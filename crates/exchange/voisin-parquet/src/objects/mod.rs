@@ -89,6 +89,7 @@ impl Object {
             path,
             size: found.size,
             mtime_ns,
+            changed_at: 0,
         }
     }
 

@@ -181,7 +181,10 @@ impl Connection {
         if let Some(hint) = db_error.hint() {
             problem = format!("{problem}; {hint}");
         }
-        let problem = problem.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut problem = problem.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some(next) = next_step(db_error.code(), &problem) {
+            problem = format!("{problem}: {next}");
+        }
         if is_lost(error) {
             return BackendError::Shard { place, problem };
         }
@@ -285,4 +288,77 @@ fn has_row(messages: &[SimpleQueryMessage]) -> bool {
     messages
         .iter()
         .any(|message| matches!(message, SimpleQueryMessage::Row(_)))
+}
+/// The next step after refusals whose own words leave it open.
+fn next_step(code: &SqlState, problem: &str) -> Option<&'static str> {
+    let names_vectors = problem.contains("halfvec") || problem.contains("vector");
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE && problem.contains("for schema") {
+        return Some(
+            "its owner grants it (grant usage, create on schema NAME to ROLE; usage alone to ask questions), or name another schema",
+        );
+    }
+    if *code == SqlState::QUERY_CANCELED && problem.contains("statement timeout") {
+        return Some("lift it for this role (alter role ROLE set statement_timeout = 0)");
+    }
+    if *code == SqlState::UNTRANSLATABLE_CHARACTER {
+        return Some("the encoding of this database lacks it: use one with encoding 'UTF8'");
+    }
+    if names_vectors && [SqlState::UNDEFINED_OBJECT, SqlState::UNDEFINED_FUNCTION].contains(code) {
+        return Some(
+            "pgvector lies in a schema that is not searched (alter role ROLE set search_path = public, extensions)",
+        );
+    }
+    (*code == SqlState::READ_ONLY_SQL_TRANSACTION)
+        .then_some("this role or server may only read: name one that may write")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_have_a_next_step() {
+        for (code, problem, next) in [
+            (
+                "42501",
+                "permission denied for schema public",
+                Some("grant usage, create"),
+            ),
+            ("42501", "permission denied for table voisin_track", None),
+            (
+                "57014",
+                "canceling statement due to statement timeout",
+                Some("statement_timeout = 0"),
+            ),
+            ("57014", "canceling statement due to user request", None),
+            (
+                "22P05",
+                "character with byte sequence 0xe6 has no equivalent",
+                Some("UTF8"),
+            ),
+            (
+                "42704",
+                "type \"halfvec\" does not exist",
+                Some("search_path"),
+            ),
+            (
+                "42883",
+                "operator does not exist: extensions.halfvec <#> unknown",
+                Some("search_path"),
+            ),
+            ("42883", "function lower(integer) does not exist", None),
+            (
+                "25006",
+                "cannot execute UPDATE in a read-only transaction",
+                Some("may only read"),
+            ),
+        ] {
+            let found = next_step(&SqlState::from_code(code), problem);
+            assert_eq!(found.is_some(), next.is_some(), "{problem}");
+            assert!(
+                next.is_none_or(|next| found.unwrap_or_default().contains(next)),
+                "{problem}"
+            );
+        }
+    }
 }

@@ -217,7 +217,7 @@ impl Postgres {
                 .collect();
             let rows = tx.query(sql, &values)?;
             let found = rows.iter().map(|row| Neighbor {
-                track: TrackId(row.get(0)),
+                id: TrackId(row.get(0)),
                 similarity: row.get::<_, f64>(1) as f32,
             });
             Ok(found.collect())
@@ -260,21 +260,17 @@ impl Postgres {
 
     /// The best of some candidates, by all bits of the query.
     fn ranked(&mut self, query: &[f32], found: &[Neighbor], limit: usize) -> Result<Vec<Neighbor>> {
-        let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
+        let ids: Vec<TrackId> = found.iter().map(|found| found.id).collect();
         let mut ranked: Vec<Neighbor> = self
             .embeddings_of(&ids)?
             .into_iter()
             .filter(|(_, vector)| vector.len() == query.len())
-            .map(|(track, vector)| Neighbor {
-                track,
+            .map(|(id, vector)| Neighbor {
+                id,
                 similarity: dot(query, &vector).clamp(-1.0, 1.0),
             })
             .collect();
-        ranked.sort_by(|a, b| {
-            b.similarity
-                .total_cmp(&a.similarity)
-                .then(a.track.cmp(&b.track))
-        });
+        ranked.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.id.cmp(&b.id)));
         ranked.truncate(limit);
         Ok(ranked)
     }
@@ -294,11 +290,7 @@ impl Postgres {
             self.on_shards(|shard| shard.find_fitting(query, limit, conditions, effort))
         {
             let mut found: Vec<Neighbor> = parts.into_iter().flatten().collect();
-            found.sort_by(|a, b| {
-                b.similarity
-                    .total_cmp(&a.similarity)
-                    .then(a.track.cmp(&b.track))
-            });
+            found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.id.cmp(&b.id)));
             found.truncate(limit);
             return Ok(found);
         }

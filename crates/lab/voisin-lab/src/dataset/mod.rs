@@ -11,7 +11,7 @@ mod source;
 mod table;
 mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
@@ -19,6 +19,7 @@ use ndarray::Array2;
 pub use columns::group_of;
 pub use source::{Kind, Source};
 pub(crate) use table::read_cells;
+use voisin_base::text::clean;
 
 /// A part of a split.
 #[derive(
@@ -138,10 +139,82 @@ impl Dataset {
         });
     }
 
+    /// BLAKE3 of what was read, whatever the order of the rows: keys, labels, artists, albums, parts, sizes of files, numbers.
+    pub fn digest(&self) -> String {
+        let mut lines: Vec<blake3::Hash> = self
+            .items
+            .iter()
+            .enumerate()
+            .map(|(row, item)| {
+                let mut line = blake3::Hasher::new();
+                let part = item.part.map_or("", Part::name);
+                let texts = [&item.label, &item.artist, &item.album];
+                let texts = texts.map(|text| text.as_deref().unwrap_or_default());
+                for text in [item.key.as_str(), part].into_iter().chain(texts) {
+                    line.update(text.as_bytes()).update(b"\0");
+                }
+                let size = item.path.as_ref().and_then(|path| path.metadata().ok());
+                line.update(&size.map_or(0, |file| file.len()).to_le_bytes());
+                for number in self
+                    .columns
+                    .iter()
+                    .flat_map(|columns| columns.values.row(row))
+                {
+                    line.update(&number.to_le_bytes());
+                }
+                line.finalize()
+            })
+            .collect();
+        lines.sort_unstable_by_key(|line| *line.as_bytes());
+        let mut all = blake3::Hasher::new();
+        for line in lines {
+            all.update(line.as_bytes());
+        }
+        all.finalize().to_hex().to_string()
+    }
+
+    /// Makes one class of labels that differ in case, composition of letters or spaces alone, under the most frequent
+    /// spelling, and remarks on it.
+    pub(crate) fn join_spellings(&mut self) {
+        let mut spellings: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+        for label in self.items.iter().filter_map(|item| item.label.as_ref()) {
+            let known = spellings.entry(spelling_key(label)).or_default();
+            *known.entry(label.clone()).or_default() += 1;
+        }
+        spellings.retain(|_, known| known.len() > 1);
+        let mut joined = Vec::new();
+        for (key, known) in spellings {
+            let most = known.values().max().copied().unwrap_or_default();
+            let Some(name) = known.iter().find(|(_, count)| **count == most) else {
+                continue;
+            };
+            let name = name.0.clone();
+            let others = known.keys().filter(|other| **other != name);
+            let others: Vec<String> = others.map(|other| format!("{other:?}")).collect();
+            joined.push(format!("{} as {name:?}", others.join(" and ")));
+            for label in self.items.iter_mut().filter_map(|item| item.label.as_mut()) {
+                if spelling_key(label) == key {
+                    label.clone_from(&name);
+                }
+            }
+        }
+        if !joined.is_empty() {
+            self.notes.push(format!(
+                "Labels that differ in spelling alone are one class: {}.",
+                joined.join(", ")
+            ));
+        }
+    }
+
     /// The labels that occur, each once, numbers in the order of numbers and all else in that of letters.
     pub fn classes(&self) -> Vec<String> {
         class_names(&self.items)
     }
+}
+
+/// Equal for labels that are one class.
+fn spelling_key(label: &str) -> String {
+    clean(label).to_lowercase()
 }
 
 /// The labels of some tracks, in the order of [`Dataset::classes`].
@@ -226,4 +299,50 @@ fn kind_of(path: &Path) -> Option<Kind> {
             Kind::Table
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(labels: &[&str]) -> Dataset {
+        let source = "folder:music".parse().expect("a source");
+        let mut set = Dataset::new(&source, "path", "genre");
+        set.items = labels
+            .iter()
+            .enumerate()
+            .map(|(at, label)| Item {
+                key: at.to_string(),
+                label: Some((*label).to_owned()),
+                ..Item::default()
+            })
+            .collect();
+        set
+    }
+
+    #[test]
+    fn labels_that_differ_in_spelling_alone_are_one_class() {
+        let mut set = set(&[
+            "Mu\u{301}sica",
+            "M\u{fa}sica",
+            "M\u{fa}sica",
+            "rock ",
+            "Rock",
+            "Rock",
+            "Musica",
+        ]);
+        set.join_spellings();
+        assert_eq!(set.classes(), ["Musica", "M\u{fa}sica", "Rock"]);
+        assert_eq!(set.notes.len(), 1, "{:?}", set.notes);
+    }
+
+    #[test]
+    fn a_digest_is_of_content_and_not_of_order() {
+        let one = set(&["a", "b"]);
+        let mut other = one.clone();
+        other.items.reverse();
+        assert_eq!(one.digest(), other.digest());
+        other.items[0].label = Some("c".to_owned());
+        assert_ne!(one.digest(), other.digest());
+    }
 }

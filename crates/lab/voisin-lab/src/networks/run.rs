@@ -349,7 +349,7 @@ pub fn train(
     };
     let mut leaks = leak::look(rows, &bench.split);
     leaks.looked_for += " alone; `voisin dataset` decodes the nearest pairs to find more.";
-    let digests = digests(config, digest, &bytes);
+    let digests = digests(config, given.set, digest, &bytes);
     let mut report = bench.report(
         given.set,
         vec![method],

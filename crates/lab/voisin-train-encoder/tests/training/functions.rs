@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sha2::Digest as _;
-use voisin_kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
+use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Weights, WINDOW};
 use voisin_kernels::{Precision, isa};
 use voisin_train::TrainError;
 use voisin_train_encoder::{
@@ -275,7 +275,7 @@ fn prepares_trains_resumes_and_exports() {
         wide.embeddings
     );
     assert_eq!(encoder.manifest().tags.as_ref().map(Vec::len), Some(50));
-    let net = FastChain::openl3(&state.average, isa().unwrap(), Precision::F32);
+    let net = state.average.compile(isa().unwrap(), Precision::F32);
     let mut narrow = vec![0.0; net.dimension()];
     net.forward(&mel, 1, &mut narrow);
     let predicted = state.head_average.forward(&narrow);
@@ -334,7 +334,7 @@ fn prepares_trains_resumes_and_exports() {
             .zip(new)
             .all(|(old, new)| (old - new).abs() < 1e-3 * old.abs().max(0.1))
     );
-    let net = FastChain::openl3(&state.average, isa().unwrap(), Precision::F32);
+    let net = state.average.compile(isa().unwrap(), Precision::F32);
     let mut error = 0.0;
     let mut plain = 0.0;
     for crop in (0..data.len()).filter(|&crop| data.tracks()[data.track(crop)].0 != "album 2") {

@@ -6,7 +6,8 @@ use ndarray::{Array2, Axis};
 
 use crate::TrainError;
 use voisin_encoder::Precision;
-use voisin_kernels::conv::{FastChain, OpenL3Weights, WINDOW};
+use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
+use voisin_kernels::conv::FastChain;
 use voisin_kernels::isa;
 
 /// Windows whose embeddings are kept, at most.
@@ -22,7 +23,7 @@ pub(super) struct FixedNet {
 
 impl FixedNet {
     pub(super) fn new(weights: &OpenL3Weights) -> Result<Self, TrainError> {
-        let net = FastChain::openl3(weights, isa()?, Precision::F32);
+        let net = weights.compile(isa()?, Precision::F32);
         Ok(Self {
             weights: weights.clone(),
             net,

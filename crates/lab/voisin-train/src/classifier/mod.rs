@@ -4,8 +4,7 @@
 //! network with a softmax head on the project's own training step ([`SpaceNet`]), whose inner layer is then a space.
 //! [`fit()`] runs the epochs.
 //!
-//! Not for: data sets, spectrograms on the disk, reports (`lab`), or the arithmetic of a step ([`voisin_kernels::conv`],
-//! [`voisin_encoder`]).
+//! Not for: data sets, spectrograms on the disk, reports (`lab`), or the arithmetic of a step ([`voisin_encoder`]).
 
 mod anchor;
 mod batch;

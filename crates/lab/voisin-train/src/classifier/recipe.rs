@@ -1,8 +1,8 @@
 //! The laboratory's networks as data: what goes in, layers, and how they are trained.
 
 use super::{ClassTraining, ClassWeights, Decision, Schedule};
+use voisin_encoder::openl3::{FRAMES, MELS};
 use voisin_encoder::{FirstWeights, StackShape};
-use voisin_kernels::conv::{FRAMES, MELS};
 
 /// A network's input from a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::{TeacherHead, widths};
     use voisin_encoder::Stack;
-    use voisin_kernels::conv::OpenL3Weights;
+    use voisin_encoder::openl3::OpenL3Weights;
 
     /// Numbers in the tensors that a network is built of: parameters and running statistics.
     fn numbers(recipe: NetworkRecipe, classes: usize) -> (usize, usize) {

@@ -6,8 +6,9 @@ use super::anchor::{FixedNet, pull};
 use super::{ClassJudge, Trainable};
 use crate::session::{BlockVisitor, NamedTensor};
 use crate::{LearningLayer, Student, TeacherHead, TrainError};
+use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
 use voisin_encoder::{Device, ModelRef, Precision};
-use voisin_kernels::conv::{FastChain, OpenL3Weights, WINDOW};
+use voisin_kernels::conv::FastChain;
 use voisin_kernels::isa;
 
 /// Names of the tensors of the head and of the layer between it and a frozen network.
@@ -223,7 +224,7 @@ impl Trainable for SpaceNet {
     }
 
     fn finished(&self) -> Result<Box<dyn ClassJudge>, TrainError> {
-        let net = FastChain::openl3(&self.weights(), isa()?, Precision::F32);
+        let net = self.weights().compile(isa()?, Precision::F32);
         let layer = match &self.body {
             SpaceBody::Whole { .. } => None,
             SpaceBody::Layer { layer, .. } => Some(layer.linear.clone()),

@@ -1,0 +1,258 @@
+//! Any network in ONNX as a model: one file, without others beside it, and a manifest that says how it is fed.
+
+use std::path::{Path, PathBuf};
+
+use voisin_base::{atomic_file, regular_file};
+use voisin_encoder::{
+    Architecture, ClapText, EncoderError, ModelManifest, OnnxSettings, OnnxText, WeightTensor,
+    Weights, check_model_name, digest_of_file, onnx_vector_length,
+};
+use voisin_onnx::{OnnxError, OnnxFile, OnnxNetwork, OnnxValues};
+
+use crate::OnnxOptions;
+use crate::clap::{CARD, LARGEST_TEXT, io, licence_of_card, read_captions};
+use crate::front_ends::front_end_of;
+
+/// Largest file, and largest data beside it, in bytes: what one message of the format may have.
+const LARGEST: u64 = 2 << 30;
+/// Tokens of a text where a network takes any number: CLIP's and CLAP's.
+const TOKENS: usize = 77;
+
+/// Why a file is not taken for a model.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {reason}", path = path.display())]
+pub struct OnnxModelError {
+    path: PathBuf,
+    reason: String,
+}
+
+fn refused(path: &Path, reason: impl Into<String>) -> EncoderError {
+    EncoderError::Import(Box::new(OnnxModelError {
+        path: path.to_owned(),
+        reason: reason.into(),
+    }))
+}
+
+fn failed(path: &Path) -> impl Fn(OnnxError) -> EncoderError {
+    move |error| refused(path, error.to_string())
+}
+
+/// Takes a network in ONNX into a folder of models: `NAME.onnx` and `NAME.json`; with one that reads also
+/// `NAME.text.onnx`, `NAME.tokenizer` and `NAME.captions`.
+///
+/// - `progress`: is told how many captions were read, and how many there are
+///
+/// # Errors
+/// It cannot be read or run, its input fits no front end that was named, its output is no vector.
+pub(crate) fn import(
+    file: &Path,
+    name: &str,
+    options: &OnnxOptions,
+    models: &Path,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<ModelManifest, EncoderError> {
+    check_model_name(name, file, models)?;
+    let network = read(file, options.output.as_deref())?;
+    let inputs = network.inputs();
+    let [input] = inputs.as_slice() else {
+        let names: Vec<&str> = inputs
+            .iter()
+            .map(|input| input.name.as_str())
+            .take(8)
+            .collect();
+        return Err(refused(
+            file,
+            format!(
+                "expected one input, which hears, found {}: {}",
+                inputs.len(),
+                names.join(", ")
+            ),
+        ));
+    };
+    if input.whole {
+        return Err(refused(
+            file,
+            "its input takes whole numbers, as a network that reads does",
+        ));
+    }
+    let fitted = front_end_of(options.front_end.as_deref(), &input.axes)
+        .map_err(|reason| refused(file, reason))?;
+    let settings = OnnxSettings {
+        input: input.name.clone(),
+        axes: fitted.axes,
+        text: None,
+    };
+    let dimension =
+        try_out(&network, &settings, &fitted.config).map_err(|reason| refused(file, reason))?;
+    let text = match (&options.text, &options.tokenizer) {
+        (Some(text), Some(tokenizer)) => {
+            Some(read_text(text, tokenizer, options, dimension, progress)?)
+        }
+        (None, None) => None,
+        _ => {
+            return Err(refused(
+                file,
+                "--text needs --tokenizer, and --tokenizer needs --text",
+            ));
+        }
+    };
+
+    std::fs::create_dir_all(models).map_err(io(models))?;
+    let named = |ending: &str| format!("{name}.{ending}");
+    let keep = |ending: &str, bytes: &[u8]| -> Result<(String, String), EncoderError> {
+        let path = models.join(named(ending));
+        atomic_file::write(&path, bytes).map_err(io(&path))?;
+        Ok((named(ending), digest_of_file(&path)?))
+    };
+    let text = match text {
+        None => None,
+        Some(read) => {
+            let (weights, weights_sha256) = keep("text.onnx", &read.network)?;
+            let (tokenizer, tokenizer_sha256) = keep("tokenizer", &read.tokenizer)?;
+            let captions = named("captions");
+            let vectors = WeightTensor {
+                shape: vec![read.captions.len(), dimension],
+                values: read.captions.concat(),
+            };
+            Weights::new(name, [("captions".to_owned(), vectors)].into())
+                .to_safetensors(&models.join(&captions))?;
+            Some(OnnxText {
+                weights,
+                weights_sha256,
+                tokenizer,
+                tokenizer_sha256,
+                captions_sha256: digest_of_file(&models.join(&captions))?,
+                captions,
+                tokens: read.tokens,
+            })
+        }
+    };
+    let (weights, weights_sha256) = keep("onnx", &network.to_bytes())?;
+    let origin = file.file_name().unwrap_or_default().to_string_lossy();
+    let output = network.outputs().concat();
+    let card = file.with_file_name(CARD);
+    let manifest = ModelManifest {
+        format: 5,
+        name: name.to_owned(),
+        description: if text.is_some() {
+            "an ONNX network: hears music and reads sentences".to_owned()
+        } else {
+            "an ONNX network".to_owned()
+        },
+        front_end: fitted.config,
+        dimension,
+        licence: options
+            .licence
+            .clone()
+            .or_else(|| licence_of_card(&card))
+            .unwrap_or_else(|| "unknown".to_owned()),
+        provenance: format!("imported from {origin}, output {output}"),
+        weights,
+        weights_sha256,
+        onnx: Some(OnnxSettings { text, ..settings }),
+        ..ModelManifest::random(Architecture::Onnx, 0)
+    };
+    let path = models.join(named("json"));
+    let json = serde_json::to_string_pretty(&manifest)
+        .map_err(|error| refused(&path, error.to_string()))?;
+    // The card last: a model without its files is never listed.
+    atomic_file::write(&path, json + "\n").map_err(io(&path))?;
+    Ok(manifest)
+}
+
+/// A file with all data that lies beside it, cut to one output.
+fn read(path: &Path, output: Option<&str>) -> Result<OnnxFile, EncoderError> {
+    let bytes = regular_file::read(path, LARGEST).map_err(io(path))?;
+    let mut left = LARGEST;
+    let mut network = OnnxFile::read(&bytes, |name| {
+        let beside = path.with_file_name(name);
+        // A link may lead anywhere, and what it leads to would become part of the model.
+        let kind = std::fs::symlink_metadata(&beside).map_err(|error| error.to_string())?;
+        if !kind.is_file() {
+            return Err("expected a file, found a link or a folder".to_owned());
+        }
+        let data = regular_file::read(&beside, left).map_err(|error| error.to_string())?;
+        left -= data.len() as u64;
+        Ok(data)
+    })
+    .map_err(failed(path))?;
+    network.cut(output).map_err(failed(path))?;
+    Ok(network)
+}
+
+/// Runs the network once, on numbers as a spectrogram has them.
+///
+/// - returns: the length of its vectors
+fn try_out(
+    file: &OnnxFile,
+    settings: &OnnxSettings,
+    front_end: &voisin_features::MelConfig,
+) -> Result<usize, String> {
+    let shape = settings.shape(front_end);
+    let network =
+        OnnxNetwork::new(file, &[(&settings.input, &shape)]).map_err(|error| error.to_string())?;
+    let found = network.output_shape();
+    let length = onnx_vector_length(found)
+        .filter(|length| *length <= 1 << 16)
+        .ok_or_else(|| format!("its output has the shape {found:?}, expected a vector for a window: name another with --output"))?;
+    let ramp: Vec<f32> = (0..front_end.cells())
+        .map(|i| (i * 37 % 101) as f32 / 101.0)
+        .collect();
+    let output = network
+        .run(&[OnnxValues::Floats(&ramp)])
+        .map_err(|error| error.to_string())?;
+    if output.iter().any(|x| !x.is_finite()) {
+        return Err("it gives numbers that are not finite".to_owned());
+    }
+    Ok(length)
+}
+
+/// A network that reads, tried out.
+struct TextSide {
+    network: Vec<u8>,
+    tokenizer: Vec<u8>,
+    tokens: usize,
+    captions: Vec<Vec<f32>>,
+}
+
+fn read_text(
+    path: &Path,
+    tokenizer: &Path,
+    options: &OnnxOptions,
+    dimension: usize,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<TextSide, EncoderError> {
+    let network = read(path, options.text_output.as_deref())?;
+    let inputs = network.inputs();
+    let ids = inputs.iter().find(|input| input.name == "input_ids");
+    let ids =
+        ids.ok_or_else(|| refused(path, "expected the input input_ids of a network that reads"))?;
+    let tokens = ids.axes.last().copied().flatten().unwrap_or(TOKENS);
+    let bytes = network.to_bytes();
+    let tokenizer_bytes = regular_file::read(tokenizer, LARGEST_TEXT).map_err(io(tokenizer))?;
+    let text = OnnxText {
+        weights: path.display().to_string(),
+        weights_sha256: String::new(),
+        tokenizer: tokenizer.display().to_string(),
+        tokenizer_sha256: String::new(),
+        captions: String::new(),
+        captions_sha256: String::new(),
+        tokens,
+    };
+    let (tower, length) = ClapText::open_onnx(&bytes, &text, &tokenizer_bytes)?;
+    if length != dimension {
+        return Err(refused(
+            path,
+            format!(
+                "its vectors have {length} numbers, those of the network that hears {dimension}: expected one space"
+            ),
+        ));
+    }
+    let captions = read_captions(&tower, path, progress)?;
+    Ok(TextSide {
+        network: bytes,
+        tokenizer: tokenizer_bytes,
+        tokens,
+        captions,
+    })
+}
