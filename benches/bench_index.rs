@@ -269,7 +269,7 @@ impl State {
                 for (found, mut ids) in found.iter().zip(ids.outer_iter_mut()) {
                     ids.iter_mut()
                         .zip(found)
-                        .for_each(|(id, neighbor)| *id = neighbor.track.0 as i32);
+                        .for_each(|(id, neighbor)| *id = neighbor.id.0 as i32);
                 }
                 if out != "-" {
                     ndarray_npy::write_npy(out, &ids)?;
@@ -352,7 +352,7 @@ impl State {
             Ok(index
                 .search(query, k, params)?
                 .iter()
-                .map(|neighbor| neighbor.track.0 as i32)
+                .map(|neighbor| neighbor.id.0 as i32)
                 .collect())
         });
         self.queries = queries;
@@ -419,6 +419,7 @@ fn fill(dir: &Path, base: &Array2<f32>) -> anyhow::Result<()> {
                 path: format!("/music/artist {}/album {}/{i:06}.mp3", i % 4000, i % 9000).into(),
                 size: 4_000_000 + i as u64,
                 mtime_ns: 1_600_000_000_000_000_000,
+                changed_at: 0,
             },
             tags: TrackTags {
                 title: Some(format!("Title {i}")),

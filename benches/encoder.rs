@@ -16,7 +16,8 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use voisin_kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin_kernels::conv::FastChain;
 use voisin_kernels::{Precision, isa};
 
 struct Options {
@@ -142,7 +143,7 @@ fn main() -> Result<()> {
     if !options.precision.is_available(isa) {
         bail!("this processor has no {} products", options.precision);
     }
-    let net = FastChain::openl3(&weights, isa, options.precision);
+    let net = weights.compile(isa, options.precision);
     if options.serve {
         return serve(&net);
     }

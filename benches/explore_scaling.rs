@@ -10,6 +10,7 @@
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use ndarray::{Array2, s};
@@ -49,9 +50,9 @@ fn main() -> anyhow::Result<()> {
         |verb: &str, run: &mut dyn FnMut() -> anyhow::Result<String>| -> anyhow::Result<()> {
             if wanted(verb) {
                 let started = Instant::now();
-                let said = run()?;
+                let summary = run()?;
                 println!(
-                    "{n} {verb}: {:.3} s, {said}; peak {:.0} MB",
+                    "{n} {verb}: {:.3} s, {summary}; peak {:.0} MB",
                     started.elapsed().as_secs_f64(),
                     peak()
                 );
@@ -101,7 +102,7 @@ fn main() -> anyhow::Result<()> {
     time("outliers", &mut || {
         Ok(format!(
             "{} found",
-            outliers(&graph, &meta, None, THRESHOLD)?.len()
+            outliers(&graph, &meta, None, &BTreeMap::new(), THRESHOLD)?.len()
         ))
     })?;
     time("path", &mut || {
@@ -155,7 +156,7 @@ fn graph(vectors: &Array2<f32>) -> anyhow::Result<KnnGraph> {
     };
     for (row, list) in lists.iter().enumerate() {
         for (column, neighbor) in list.iter().enumerate() {
-            graph.neighbours[[row, column]] = neighbor.track.0 as u32;
+            graph.neighbours[[row, column]] = neighbor.id.0 as u32;
             graph.similarities[[row, column]] = neighbor.similarity;
         }
     }
@@ -163,17 +164,17 @@ fn graph(vectors: &Array2<f32>) -> anyhow::Result<KnnGraph> {
 }
 
 fn windows(vectors: &Array2<f32>, track: TrackId) -> WindowSet {
-    let own = vectors.row(track.0 as usize);
-    let scale = 0.6 / (own.len() as f32).sqrt();
+    let vector = vectors.row(track.0 as usize);
+    let scale = 0.6 / (vector.len() as f32).sqrt();
     let starts: Vec<f32> = (0..24)
         .map(|i| 8.0 * i as f32 + 0.1 * (track.0 % 40) as f32)
         .collect();
     let mut state = (track.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let raw = Array2::from_shape_fn((24, own.len()), |(_, d)| {
+    let raw = Array2::from_shape_fn((24, vector.len()), |(_, d)| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        own[d] + scale * ((state >> 40) as f32 / 8_388_608.0 - 1.0)
+        vector[d] + scale * ((state >> 40) as f32 / 8_388_608.0 - 1.0)
     });
     WindowSet::new(&starts, &raw)
 }

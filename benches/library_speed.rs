@@ -56,6 +56,7 @@ fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
             .into(),
             size: 9_000_000 + seed,
             mtime_ns: 1_700_000_000_000_000_000 + seed as i64,
+            changed_at: 0,
         },
         tags: TrackTags {
             title: Some(format!("Title {seed}")),
@@ -149,7 +150,7 @@ fn main() -> Outcome {
     let files: Vec<FileRecord> = (0..tracks).map(|seed| track(seed, 1, 0).file).collect();
     time("file_state of all", 5, || {
         files.iter().try_for_each(|file| {
-            let state = library.file_state(file)?;
+            let state = library.files().file_state(file)?;
             assert!(
                 matches!(state, FileState::Unchanged(_)),
                 "{}",
@@ -173,11 +174,11 @@ fn main() -> Outcome {
         library.matching(&year)
     })?;
     time("words", 5, || {
-        library.search_words("artist 17 title 17", 10)
+        library.lookup().search_words("artist 17 title 17", 10)
     })?;
-    let before = library.generation()?.saturating_sub(10_000);
+    let before = library.changes().generation()?.saturating_sub(10_000);
     time("changes of the last 10 000", 5, || {
-        library.changes_since(before)
+        library.changes().changes_since(before)
     })?;
     time("check", 1, || library.check(false))?;
     let ids: Vec<TrackId> = (1..=1000).map(TrackId).collect();

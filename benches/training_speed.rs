@@ -1,33 +1,35 @@
 #![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
-#![allow(clippy::unwrap_used, reason = "shared with the tests")]
 //! A whole training step of OpenL3 by voisin's kernels against one of Candle's own operations.
 
-#[path = "../tests/parts/conv/candle.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
-mod candle;
+use std::time::Instant;
 
-use candle::{Vars, mels};
-use candle_core::{Device, Result, Tensor};
+use voisin_encoder::openl3::{
+    OPENL3_WIDTHS, OpenL3Train, OpenL3TrainOnDevice, OpenL3Weights, WINDOW,
+};
+use voisin_encoder::{DeviceChoice, EncoderError};
 use voisin_kernels::Precision;
-use voisin_kernels::conv::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
 
-fn main() -> Result<()> {
+fn main() -> Result<(), EncoderError> {
     let weights = OpenL3Weights::seeded(61, &OPENL3_WIDTHS);
-    let isa = voisin_kernels::isa().map_err(candle_core::Error::wrap)?;
+    let isa = voisin_kernels::isa()?;
     let n = 4;
-    let mels = mels(18, n * WINDOW);
-    let vars = Vars::new(&weights);
-    let x = Tensor::from_slice(&mels[..WINDOW], (1, 1, 128, 199), &Device::Cpu)?;
+    // Decibels that differ from each other.
+    let mels: Vec<f32> = (0..n * WINDOW)
+        .map(|i| -0.08 * ((i as u64).wrapping_mul(2_654_435_761) >> 7 & 1023) as f32)
+        .collect();
+    let device = DeviceChoice::Cpu.resolve()?;
+    let mut autograd = OpenL3TrainOnDevice::new(&weights, &device, Precision::F32);
     let mut trains = [Precision::F32, Precision::Bf16]
         .map(|p| OpenL3Train::with_input(&weights, 128, 199, isa, p, p));
     let d = vec![0.01; n * 512];
     let mut ratios = Vec::new();
     for _ in 0..3 {
-        let start = std::time::Instant::now();
-        vars.forward(&x, true)?.sum_all()?.backward()?;
+        let start = Instant::now();
+        autograd.forward(&mels, 1)?;
+        autograd.backward(&d[..512])?;
         let candle = start.elapsed().as_secs_f64();
         let ours = trains.each_mut().map(|train| {
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             train.forward(&mels, n);
             train.backward(&d);
             start.elapsed().as_secs_f64() / n as f64

@@ -1,8 +1,9 @@
 //! The fuzz targets of `fuzz/` without libFuzzer: each is fed its seeds and mutations of them for a while, so that it
 //! keeps compiling and what it holds to keeps holding. Coverage-guided runs are `fuzz/run.sh`.
 //!
-//! `VOISIN_FUZZ_SECONDS` for each target (1 unless said), `VOISIN_FUZZ_SEED` where random numbers begin. A panic, or ten
-//! seconds on one input, is a finding; the input is left in a temporary file that the message names.
+//! `VOISIN_FUZZ_SECONDS` for each target (1 unless said), `VOISIN_FUZZ_SEED` where random numbers begin,
+//! `VOISIN_FUZZ_TARGET` for one alone. A panic, ten seconds on one input, or two gigabytes at once is a finding; the
+//! input is left in a temporary file that the message names.
 
 #![cfg(unix)]
 // The targets are other crates' roots to the compiler, and are linted nowhere.
@@ -11,14 +12,19 @@
     clippy::all,
     clippy::pedantic,
     clippy::unwrap_used,
-    clippy::print_stdout
+    clippy::print_stdout,
+    unsafe_code
 )]
 
 extern crate self as libfuzzer_sys;
 extern crate self as voisin_fuzz;
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
@@ -26,6 +32,69 @@ use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 #[path = "../fuzz/lib.rs"]
 mod shared;
 pub use shared::{import, odd_tags, only_guarded_panics, scratch};
+
+/// Bytes that are allocated at once before an input is a finding; as libFuzzer is told by `fuzz/run.sh`.
+const MOST_BYTES: usize = 2048 << 20;
+
+static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
+/// The input that is fed now.
+static FED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// Ends the process with the input in a file, where the system would end it, or all others, without a word.
+struct Bounded;
+
+fn allocated(bytes: usize) {
+    let before = LIVE_BYTES.fetch_add(bytes, Ordering::Relaxed);
+    if before <= MOST_BYTES && before + bytes > MOST_BYTES {
+        let path = keep("memory", &FED.lock().unwrap());
+        let megabytes = (before + bytes) >> 20;
+        // Not by a macro: the test runner keeps what those print until the test ends.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{megabytes} MB at once: {}",
+            path.display()
+        );
+        std::process::abort();
+    }
+}
+
+// SAFETY: everything is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Bounded {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        allocated(layout.size());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        allocated(layout.size());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LIVE_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
+        allocated(size);
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        LIVE_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Bounded = Bounded;
+
+fn keep(name: &str, input: &[u8]) -> PathBuf {
+    let file = tempfile::Builder::new().prefix(name).tempfile().unwrap();
+    let (_, path) = file.keep().unwrap();
+    std::fs::write(&path, input).unwrap();
+    path
+}
 
 /// What libFuzzer is told of an input.
 pub enum Corpus {
@@ -68,6 +137,9 @@ mod index;
 mod keras;
 #[path = "../fuzz/targets/lab.rs"]
 mod lab;
+#[cfg(feature = "onnx")]
+#[path = "../fuzz/targets/networks.rs"]
+mod networks;
 #[path = "../fuzz/targets/npy.rs"]
 mod npy;
 #[path = "../fuzz/targets/onnx.rs"]
@@ -126,6 +198,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "keras" | "tensorflow" | "onnx" | "torch" | "safetensors" => {
             files(&root.join("tests/data/importers"), 200_000, &mut all);
         }
+        "networks" => files(&root.join("tests/data/onnx"), 200_000, &mut all),
         _ => {}
     }
     all
@@ -175,7 +248,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 fn every_target_takes_its_seeds_and_mutations_of_them() {
     let time = Duration::from_secs(number("VOISIN_FUZZ_SECONDS", 1));
     let seed = number("VOISIN_FUZZ_SEED", u64::from(std::process::id()));
-    let targets: [(&str, fn(), fn(&[u8])); 14] = [
+    let targets: Vec<(&str, fn(), fn(&[u8]))> = vec![
         ("audio", audio::begin, audio::feed),
         ("tags", tags::begin, tags::feed),
         ("write_tags", write_tags::begin, write_tags::feed),
@@ -183,6 +256,8 @@ fn every_target_takes_its_seeds_and_mutations_of_them() {
         ("keras", keras::begin, keras::feed),
         ("tensorflow", tensorflow::begin, tensorflow::feed),
         ("onnx", onnx::begin, onnx::feed),
+        #[cfg(feature = "onnx")]
+        ("networks", networks::begin, networks::feed),
         ("torch", torch::begin, torch::feed),
         ("safetensors", safetensors::begin, safetensors::feed),
         ("index", index::begin, index::feed),
@@ -191,8 +266,12 @@ fn every_target_takes_its_seeds_and_mutations_of_them() {
         ("npy", npy::begin, npy::feed),
         ("lab", lab::begin, lab::feed),
     ];
+    let only = std::env::var("VOISIN_FUZZ_TARGET");
     let mut findings = Vec::new();
     for (name, begin, feed) in targets {
+        if only.as_ref().is_ok_and(|only| only != name) {
+            continue;
+        }
         begin();
         let seeds = seeds(name);
         let mut random = StdRng::seed_from_u64(seed);
@@ -205,19 +284,14 @@ fn every_target_takes_its_seeds_and_mutations_of_them() {
             } else {
                 mutated(&seeds, &mut random)
             };
+            FED.lock().unwrap().clone_from(&input);
             let before = Instant::now();
             let outcome = catch_unwind(AssertUnwindSafe(|| feed(&input)));
             let took = before.elapsed();
             (fed, slowest) = (fed + 1, slowest.max(took));
             if outcome.is_err() || took > Duration::from_secs(10) {
-                let (_, kept) = tempfile::Builder::new()
-                    .prefix(name)
-                    .tempfile()
-                    .unwrap()
-                    .keep()
-                    .unwrap();
-                std::fs::write(&kept, &input).unwrap();
-                findings.push(format!("{name}: {}, {took:.1?}", kept.display()));
+                let path = keep(name, &input);
+                findings.push(format!("{name}: {}, {took:.1?}", path.display()));
                 break;
             }
         }

@@ -164,9 +164,9 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(together.iter().all(|one| one == &found));
         }
     }
-    if let Some(&track) = index.tracks().first() {
+    if let Some(&track) = index.ids().first() {
         let _ = index
-            .search_track(track, 5, &SearchParams::default())
+            .search_id(track, 5, &SearchParams::default())
             .expect("it is there");
         assert!(index.remove(track) && !index.contains(track));
         index.insert(track, &query).expect("removed before");

@@ -39,7 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
         match dataset::read(&source) {
             Ok(set) => assert!(
                 set.columns
-                    .is_none_or(|own| own.values.nrows() == set.items.len())
+                    .is_none_or(|columns| columns.values.nrows() == set.items.len())
             ),
             Err(error) => assert!(!error.to_string().is_empty()),
         }
@@ -49,7 +49,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = Report::read(&FOLDER);
     if let Ok(model) = Model::read(&FOLDER.join("model.safetensors")) {
-        let said = model.probabilities(Array2::zeros((2, model.columns.len())).view());
-        assert_eq!(said.dim(), (2, model.classes.len()));
+        let probabilities = model.probabilities(Array2::zeros((2, model.columns.len())).view());
+        assert_eq!(probabilities.dim(), (2, model.classes.len()));
     }
 });

@@ -14,7 +14,7 @@ use crate::cli::args::ReportFormat;
 use crate::cli::columnar;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::missing_files::why_some_stay;
-use crate::cli::render::{self, Console, clock, count};
+use crate::cli::render::{self, Console, clock, count, grouped};
 use voisin_audio::probe_as;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentKind;
@@ -57,7 +57,7 @@ pub(crate) fn add_files(
     let stop = context.stop_on_ctrl_c()?;
     let mut progress = AddProgress::new(console, dry_run);
     let load = |library: &Library| {
-        if library.content_kind()? == ContentKind::Quick {
+        if library.settings().content_kind()? == ContentKind::Quick {
             console.note("recordings are known by size, ends and samples (--identity quick)");
         }
         context.announced_embedder(Some(library))
@@ -87,6 +87,13 @@ pub(crate) fn add_files(
     }
     report_missing(console, &report.gone, run.remove_missing, dry_run);
     report_system_folders(console, engine.library_mut(), of_system, dry_run)?;
+    if !dry_run {
+        engine
+            .library_mut()
+            .files_mut()
+            .set_left_out(run.folders, of_system)?;
+        report_other_spaces(console, engine.library())?;
+    }
     Ok(if summary.interrupted {
         Ending::Interrupted
     } else if summary.failed > 0 {
@@ -94,6 +101,22 @@ pub(crate) fn add_files(
     } else {
         Ending::Fine
     })
+}
+
+/// Names the spaces that lack tracks, which this command does not bring them.
+fn report_other_spaces(console: Console, library: &Library) -> anyhow::Result<()> {
+    let tracks = library.status()?.tracks;
+    for space in library.spaces().all()? {
+        if !space.is_default && space.vectors < tracks {
+            console.note(&format!(
+                "the space {} lacks {}: \"voisin space add {}\"",
+                space.name,
+                count(tracks - space.vectors, "track"),
+                space.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// This program again, to read a file that may crash it.
@@ -143,11 +166,11 @@ fn report_system_folders(
         names.collect::<Vec<_>>().join(", "),
         first.folder.display()
     ));
-    let mut noted = library.setting(STAY)?.unwrap_or_default();
+    let mut noted = library.settings().setting(STAY)?.unwrap_or_default();
     let mut is_new = false;
     for one in left_out {
         let folder = one.folder.to_string_lossy();
-        let files = library.files_below(&one.folder)?;
+        let files = library.files().files_below(&one.folder)?;
         if files == 0 || noted.lines().any(|line| line == folder) {
             continue;
         }
@@ -166,7 +189,7 @@ fn report_system_folders(
         is_new = true;
     }
     if is_new && !dry_run {
-        library.set_setting(STAY, Some(&noted))?;
+        library.settings_mut().set_setting(STAY, Some(&noted))?;
     }
     Ok(())
 }
@@ -177,7 +200,7 @@ pub(crate) fn report_unnamed(console: Console, found: &scan::Scan) {
     let passed_over: Vec<&PathBuf> = found.unnamed.iter().filter(is_audio).collect();
     if let [first, ..] = passed_over[..] {
         console.note(&format!(
-            "{} of audio passed over, for want of an ending such as .mp3: give it one, or name the file itself ({})",
+            "{} of audio passed over, as no ending such as .mp3 names them so: give them one, or name the file itself ({})",
             count(passed_over.len() as u64, "file"),
             first.display()
         ));
@@ -191,8 +214,12 @@ fn report_summary(
     dry_run: bool,
 ) -> anyhow::Result<()> {
     if dry_run {
+        let retagged = match summary.updated {
+            0 => String::new(),
+            n => format!(", read the tags of {} again", grouped(n)),
+        };
         return render::print_line(&format!(
-            "would look at {}; {} unchanged, {} failed before",
+            "would look at {}{retagged}; {} unchanged, {} failed before",
             count(summary.added, "file"),
             summary.unchanged,
             summary.skipped
@@ -218,6 +245,26 @@ fn report_summary(
     }
     if console.is_quiet() {
         return Ok(());
+    }
+    let changes = [
+        summary.added,
+        summary.updated,
+        summary.moved,
+        summary.removed,
+        summary.failed,
+    ];
+    if !summary.interrupted && summary.unchanged > 0 && changes.iter().all(|n| *n == 0) {
+        let skipped = match summary.skipped {
+            0 => String::new(),
+            n => format!(
+                ", {} failed before (\"voisin failed\" says why)",
+                grouped(n)
+            ),
+        };
+        return render::print_line(&format!(
+            "nothing new: {} unchanged{skipped}",
+            count(summary.unchanged, "file")
+        ));
     }
     let mut text = format!(
         "added {}, updated {}, moved {}, unchanged {}, failed {}",
@@ -353,6 +400,7 @@ impl AddProgress {
             Outcome::Replaced(_) => "listened to again".to_owned(),
             Outcome::Measured(_) => "tempo, key and loudness measured".to_owned(),
             Outcome::Retagged(_) => "tags updated".to_owned(),
+            Outcome::AsBefore(_) => "tags read again".to_owned(),
             Outcome::Moved { from, .. } => format!("moved from {}", from.display()),
             Outcome::Duplicate(track) => format!("the same audio as track {track}"),
             Outcome::WouldAdd => "would be looked at".to_owned(),

@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, anyhow, bail};
 
 use super::args::Global;
+use super::interrupt;
 use super::render::Console;
 use super::settings::{Configuration, SettingOrigin};
 use super::trace::{TraceGuard, TraceOptions};
 use crate::cli::render::advised;
-use voisin_base::abandoned;
 use voisin_base::output::{OutputError, check_folder};
 use voisin_encoder::{
     Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef,
     Precision, models, models_dir,
 };
 use voisin_engine::{
-    Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external,
+    Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external, prefer_builder,
 };
 use voisin_library::{Library, OpenMode, StoredModel};
 use voisin_questions::Filters;
@@ -48,6 +48,9 @@ impl Context {
                 .num_threads(usize::from(threads))
                 .build_global()
                 .context("cannot start the threads asked for")?;
+        }
+        if settings.index_builder.origin != SettingOrigin::Default {
+            prefer_builder(settings.index_builder.value);
         }
         Ok(Self {
             _trace: global.trace.start()?,
@@ -87,11 +90,16 @@ impl Context {
 
     /// Opens the library for reading, or for writing where that is possible, so that its index can be kept.
     pub(crate) fn open_engine(&self) -> anyhow::Result<Engine> {
+        self.open_engine_of(None)
+    }
+
+    /// As [`open_engine`](Self::open_engine), to answer from the vector space of this name.
+    pub(crate) fn open_engine_of(&self, space: Option<&str>) -> anyhow::Result<Engine> {
         let dir = self.library_dir();
-        let mut engine = match Engine::open(&dir, OpenMode::ReadWrite) {
+        let mut engine = match Engine::open_in_space(&dir, OpenMode::ReadWrite, space) {
             Ok(engine) => engine,
             Err(EngineError::Library(voisin_library::LibraryError::ReadOnly { .. })) => {
-                Engine::open(&dir, OpenMode::ReadOnly)?
+                Engine::open_in_space(&dir, OpenMode::ReadOnly, space)?
             }
             Err(error) => return Err(error.into()),
         };
@@ -156,6 +164,9 @@ impl Context {
                     "no track of this library has a {what} (\"voisin show\" says what a track has)"
                 )
             }
+            None if serde_json::to_value(filters)? == serde_json::to_value(Filters::default())? => {
+                format!("{hint}add more music, or ask for less")
+            }
             None => format!("{hint}loosen the filters or add more music"),
         };
         self.console.note(&format!("nothing found: {text}"));
@@ -164,7 +175,16 @@ impl Context {
 
     /// Opens the library for a run that changes it: only what is out of the ordinary is said of the index.
     pub(crate) fn open_engine_to_change(&self, mode: OpenMode) -> anyhow::Result<Engine> {
-        let mut engine = Engine::open(&self.library_dir(), mode)?;
+        self.open_engine_in(mode, None)
+    }
+
+    /// As [`open_engine_to_change`](Self::open_engine_to_change), in the vector space of this name.
+    pub(crate) fn open_engine_in(
+        &self,
+        mode: OpenMode,
+        space: Option<&str>,
+    ) -> anyhow::Result<Engine> {
+        let mut engine = Engine::open_in_space(&self.library_dir(), mode, space)?;
         let console = self.console;
         engine.on_index_news(move |news| match news {
             IndexNews::Ready(IndexRefresh::Built { unusable: true, .. })
@@ -185,9 +205,9 @@ impl Context {
             return Ok(Arc::clone(embedder));
         }
         let held = library.map(Library::model).transpose()?.flatten();
-        let asked = self.asked_model();
-        let is_asked = asked.is_some();
-        let model = match (asked, &held) {
+        let requested = self.asked_model();
+        let is_asked = requested.is_some();
+        let model = match (requested, &held) {
             (Some(model), _) => model,
             (None, Some(held)) => match library {
                 Some(library) => held_model(library, held)?,
@@ -345,6 +365,12 @@ impl Context {
                 "--threads",
                 global.threads.map(|threads| threads.to_string()),
             ),
+            (
+                "--index-builder",
+                global
+                    .index_builder
+                    .map(|builder| builder.name().to_owned()),
+            ),
             ("--dtype", Some(global.dtype.to_string())),
         ];
         for (name, value) in given {
@@ -395,32 +421,31 @@ impl Context {
         }
         let stop = Arc::clone(&self.stop);
         let console = self.console;
-        ctrlc::set_handler(move || {
+        let stop_or_end = move || {
             if stop.load(Ordering::Relaxed) {
-                // Nothing is dropped where a process exits.
-                abandoned::remove_unfinished();
-                std::process::exit(130);
+                interrupt::end();
             }
             // Before the flag: who sees it has more to say, and that is to stand last.
             console.note(text);
             stop.store(true, Ordering::Relaxed);
-        })
-        .context("cannot listen for Ctrl-C")?;
+        };
+        interrupt::on_ctrl_c(stop_or_end)
+            .map_err(|error| anyhow!("cannot listen for Ctrl-C: {error}"))?;
         Ok(Arc::clone(&self.stop))
     }
 }
 
 /// Refuses another model than the one that the library's vectors are from.
-fn same_model(held: &StoredModel, asked: &ModelManifest) -> anyhow::Result<()> {
-    let fingerprint = asked.fingerprint();
+fn same_model(held: &StoredModel, requested: &ModelManifest) -> anyhow::Result<()> {
+    let fingerprint = requested.fingerprint();
     if held.fingerprint != fingerprint {
         bail!(
             "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library, or change over with \"voisin model upgrade {}\"",
             held.name,
             held.fingerprint,
-            asked.name,
+            requested.name,
             held.name,
-            asked.name,
+            requested.name,
         );
     }
     Ok(())

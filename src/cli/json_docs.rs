@@ -22,6 +22,7 @@ use voisin_questions::answers::outliers::OutlierJson;
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::remove::RemovedJson;
 use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
+use voisin_questions::answers::space::SpaceJson;
 use voisin_questions::answers::status::StatusJson;
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::answers::walk::WalkJson;
@@ -35,7 +36,7 @@ fn answer_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 type ExampleSchema = fn(&mut SchemaGenerator) -> Schema;
 
 /// The first words of commands and the types of their answers; the first that fits counts.
-const ANSWERS: [(&str, ExampleSchema); 25] = [
+const ANSWERS: [(&str, ExampleSchema); 26] = [
     ("voisin add ", answer_of::<AddAnswer>),
     ("voisin status", answer_of::<StatusJson>),
     ("voisin labels", answer_of::<LabelSourceJson>),
@@ -59,6 +60,7 @@ const ANSWERS: [(&str, ExampleSchema); 25] = [
     ("voisin genres", answer_of::<GenresJson>),
     ("voisin artists", answer_of::<Vec<ArtistJson>>),
     ("voisin model list", answer_of::<Vec<ModelJson>>),
+    ("voisin space list", answer_of::<Vec<SpaceJson>>),
     ("voisin model check", answer_of::<CheckedJson>),
     ("voisin clusters", answer_of::<ClustersJson<'_>>),
     ("voisin path", answer_of::<WalkJson>),

@@ -94,11 +94,11 @@ pub(crate) fn feature_sets(
     context: &Context,
     names: &[String],
 ) -> anyhow::Result<(bool, Vec<Box<dyn FeatureSet>>)> {
-    let mut own = false;
+    let mut has_own = false;
     let mut sets: Vec<Box<dyn FeatureSet>> = Vec::new();
     for name in names {
         if name == "own" {
-            own = true;
+            has_own = true;
         } else if let Some(model) = name.strip_prefix("model:") {
             sets.push(Box::new(ModelSet::new(
                 name,
@@ -110,7 +110,7 @@ pub(crate) fn feature_sets(
             ));
         }
     }
-    Ok((own, sets))
+    Ok((has_own, sets))
 }
 
 /// Names of the sets where nobody says.
@@ -132,8 +132,8 @@ pub(crate) fn listen(
     cache: Option<PathBuf>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Matrix> {
-    let (own, sets) = feature_sets(context, names)?;
-    if own && set.columns.is_none() {
+    let (has_own, sets) = feature_sets(context, names)?;
+    if has_own && set.columns.is_none() {
         bail!(
             "{}: brings no numbers of its own; take --features model:NAME",
             set.source
@@ -142,7 +142,7 @@ pub(crate) fn listen(
     let sets: Vec<&dyn FeatureSet> = sets.iter().map(AsRef::as_ref).collect();
     let cache = cache.filter(|_| !sets.is_empty()).map(Cache::new);
     let found = with_meter(context, set.items.len(), "listened to", |progress| {
-        matrix::compute(set, own, &sets, cache.as_ref(), progress, stop)
+        matrix::compute(set, has_own, &sets, cache.as_ref(), progress, stop)
     })?;
     if let Some(why) = cache.as_ref().and_then(Cache::broken) {
         context.console.warn(why);
@@ -194,15 +194,15 @@ pub(crate) fn classify_with(
     run: &Path,
     args: &ClassifyArgs,
 ) -> anyhow::Result<Ending> {
-    let asked = args.question.options();
+    let options = args.question.options();
     let given = [
-        ("--neighbours", asked.neighbours.is_some()),
-        ("--other-artists", asked.other_artists),
-        ("--among", !asked.among.is_empty()),
-        ("--label-from", asked.labels.is_some()),
+        ("--neighbours", options.neighbours.is_some()),
+        ("--other-artists", options.other_artists),
+        ("--among", !options.among.is_empty()),
+        ("--label-from", options.labels.is_some()),
         (
             "--precision",
-            asked.precision.is_some() && args.answer.submission.is_some(),
+            options.precision.is_some() && args.answer.submission.is_some(),
         ),
     ];
     if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
@@ -218,7 +218,7 @@ pub(crate) fn classify_with(
     let submission = submission
         .map(|path| OutputTarget::data(path, args.output.replaces))
         .transpose()?;
-    let least = asked
+    let least = options
         .precision
         .map(|precision| least_probability(run, precision))
         .transpose()?;

@@ -22,10 +22,18 @@ pub(crate) fn finish(
         conflicts,
         refused,
         refusal,
+        scales,
     } = taken;
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
-        engine.keep_tags()?;
+        engine.words_mut().keep_tags()?;
+        engine.scales_mut().fill_scales()?;
+        engine.scales_mut().fill_moods()?;
+    }
+    for scale in &scales {
+        context.console.warn(&format!(
+            "the scale {scale} is learned from other values there: this library's definition stays, and own values of both are kept; \"voisin eval scale {scale}\" tries it on them"
+        ));
     }
     if conflicts > 0 {
         context.console.warn(&format!(
@@ -48,6 +56,7 @@ pub(crate) fn finish(
                 unchanged,
                 conflicts,
                 refused,
+                scales: scales.iter().map(ToString::to_string).collect(),
             })?;
         }
         ReportFormat::Table => {
@@ -56,7 +65,7 @@ pub(crate) fn finish(
             ))?;
         }
     }
-    Ok(if conflicts + refused > 0 {
+    Ok(if conflicts + refused > 0 || !scales.is_empty() {
         Ending::Partial
     } else {
         Ending::Fine

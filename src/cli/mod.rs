@@ -19,6 +19,7 @@ mod database;
 #[cfg(not(feature = "postgres"))]
 #[path = "database/absent.rs"]
 mod database;
+mod interrupt;
 #[cfg(test)]
 mod json_docs;
 mod lab;
@@ -90,6 +91,7 @@ pub fn main() -> ExitCode {
         }
     }));
     voisin_import::accept_foreign_weights();
+    voisin_kernels::buffer::explain_cut_files();
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(mistake) => {

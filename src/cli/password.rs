@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
+use voisin_serve::check_secret_file;
+
 /// Longest password that is read, in bytes.
 const LONGEST: u64 = 4096;
 
@@ -14,6 +16,10 @@ pub(crate) fn password(file: Option<&Path>) -> anyhow::Result<String> {
     if let Some(file) = file {
         let cannot = || format!("cannot read the password in {}", file.display());
         let opened = File::open(file).with_context(cannot)?;
+        // A pipe is its reader's own.
+        if opened.metadata().with_context(cannot)?.is_file() {
+            check_secret_file(file)?;
+        }
         let mut text = String::new();
         opened
             .take(LONGEST)

@@ -13,7 +13,7 @@ use voisin_base::text::{fold, with_causes};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, Seed, SeedName};
 use voisin_library::scan;
-use voisin_library::{Library, NameOf, TrackFilter, stored_path};
+use voisin_library::{Library, NameOf, PathLookup, TrackFilter, stored_path};
 use voisin_questions::seed::NamedSeed;
 
 /// Seeds as they were named.
@@ -148,6 +148,10 @@ pub(crate) fn one_seed(
     engine: &Engine,
     text: &OsString,
 ) -> anyhow::Result<Seed> {
+    // Words for one track never mean an artist's many: those that fit are listed.
+    if matches!(SeedName::parse(text), SeedName::PathOrWords(_)) {
+        return Ok(engine.seed(text, || context.lazy_embedder(Some(engine.library())))?);
+    }
     let mut found = seeds(context, engine, std::slice::from_ref(text))?;
     match (found.pop(), found.len()) {
         (Some(seed), 0) => Ok(seed),
@@ -159,18 +163,29 @@ fn several(text: &OsStr, found: usize) -> anyhow::Error {
     anyhow::anyhow!("{}: expected one track, found {found}", text.display())
 }
 
-/// The tracks of the artist, else of the album, that words name from end to end, with how that is written.
+/// The tracks of the artist, else of the album, that words name from end to end, or from their beginning where they fit
+/// nothing else; with how that is written.
 fn all_named(library: &Library, words: &str) -> anyhow::Result<Option<(String, Vec<TrackId>)>> {
-    for (prefix, kind) in [("artist:", NameOf::Artist), ("album:", NameOf::Album)] {
-        let is_meant = library
-            .names(kind)?
+    let kinds = [("artist:", NameOf::Artist), ("album:", NameOf::Album)];
+    for (prefix, kind) in kinds {
+        let names = library.lookup().names(kind)?;
+        if names.iter().any(|name| fold(name) == fold(words)) {
+            let tracks = tracks_named(library, kind, words)?;
+            return Ok(Some((format!("{prefix}{words}"), tracks)));
+        }
+    }
+    let fits = library.lookup().search_words(words, usize::MAX)?.len();
+    let beginning = format!("{} ", fold(words));
+    for (prefix, kind) in kinds {
+        let names = library.lookup().names(kind)?;
+        let mut meant = names
             .iter()
-            .any(|name| fold(name) == fold(words));
-        if is_meant {
-            return Ok(Some((
-                format!("{prefix}{words}"),
-                tracks_named(library, kind, words)?,
-            )));
+            .filter(|name| fold(name).starts_with(&beginning));
+        if let (Some(name), None) = (meant.next(), meant.next()) {
+            let tracks = tracks_named(library, kind, name)?;
+            if tracks.len() == fits {
+                return Ok(Some((format!("{prefix}{name}"), tracks)));
+            }
         }
     }
     Ok(None)
@@ -178,8 +193,8 @@ fn all_named(library: &Library, words: &str) -> anyhow::Result<Option<(String, V
 
 fn tracks_named(library: &Library, kind: NameOf, name: &str) -> anyhow::Result<Vec<TrackId>> {
     let mut tracks = Vec::new();
-    for name in library.names_meant(kind, name)? {
-        tracks.extend(library.tracks_named(kind, &name)?);
+    for name in library.lookup().names_meant(kind, name)? {
+        tracks.extend(library.lookup().tracks_named(kind, &name)?);
     }
     tracks.sort_unstable();
     tracks.dedup();
@@ -241,11 +256,25 @@ fn seeds_of_folder(
 
 fn seeds_of_playlist(context: &Context, engine: &Engine, path: &Path) -> anyhow::Result<Vec<Seed>> {
     let scanned = scan::scan(&[path.to_owned()], &|_| true);
-    let mut missing = scanned.problems.len();
+    let mut missing = 0;
     let mut seeds = Vec::new();
+    let mut lookup = PathLookup::new(engine.library());
     for file in &scanned.files {
-        match engine.library().find_by_path(&file.path)? {
+        match engine.library().files().find_by_path(&file.path)? {
             Some(track) => seeds.push(engine.seed_of_file(track, &file.path)?),
+            None => missing += 1,
+        }
+    }
+    // Of files that are not there the library may have those that are meant.
+    for problem in &scanned.problems {
+        let is_address = problem.path.to_string_lossy().contains("://");
+        let meant = if is_address {
+            None
+        } else {
+            lookup.track(&problem.path)?
+        };
+        match meant {
+            Some(track) => seeds.push(engine.seed_of(track)?),
             None => missing += 1,
         }
     }

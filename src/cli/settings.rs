@@ -10,6 +10,7 @@ use super::args::Global;
 use super::render::screen::Colour;
 use voisin_base::directories;
 use voisin_encoder::DeviceChoice;
+use voisin_index::GraphBuilder;
 use voisin_library::default_dir;
 
 /// Name of the config file in voisin's config folder.
@@ -69,6 +70,8 @@ struct ConfigFile {
     model: Option<String>,
     device: Option<String>,
     color: Option<String>,
+    #[serde(rename = "index-builder")]
+    index_builder: Option<String>,
 }
 
 /// All settings.
@@ -80,6 +83,7 @@ pub(crate) struct Configuration {
     pub(crate) device: Setting<DeviceChoice>,
     /// Where it is `auto`, the terminal and its variables say.
     pub(crate) color: Setting<Colour>,
+    pub(crate) index_builder: Setting<GraphBuilder>,
     /// Where the config file is, or would be; `None` without a home.
     pub(crate) file: Option<PathBuf>,
 }
@@ -88,7 +92,7 @@ impl Configuration {
     /// Reads environment and config file.
     pub(crate) fn read(global: &Global) -> anyhow::Result<Self> {
         let file = directories::config().map(|folder| folder.join(FILE));
-        let said = file
+        let settings = file
             .as_deref()
             .map(read_file)
             .transpose()?
@@ -100,7 +104,7 @@ impl Configuration {
         let model = Setting::first(
             global.model.clone(),
             variable("VOISIN_MODEL").map(|text| text.to_string_lossy().into_owned()),
-            said.model,
+            settings.model,
             String::new,
         );
         let device = |text: &str, place: &str| -> anyhow::Result<DeviceChoice> {
@@ -113,7 +117,7 @@ impl Configuration {
                     .clone()
                     .filter(|dir| !dir.as_os_str().is_empty()),
                 variable("VOISIN_LIBRARY"),
-                said.library.map(|dir| folder.join(at_home(dir))),
+                settings.library.map(|dir| folder.join(at_home(dir))),
                 default_dir,
             ),
             model: Setting {
@@ -125,7 +129,8 @@ impl Configuration {
                 variable("VOISIN_DEVICE")
                     .map(|text| device(&text.to_string_lossy(), "VOISIN_DEVICE"))
                     .transpose()?,
-                said.device
+                settings
+                    .device
                     .map(|text| device(&text, &folder.join(FILE).to_string_lossy()))
                     .transpose()?,
                 || DeviceChoice::Auto,
@@ -133,7 +138,8 @@ impl Configuration {
             color: Setting::first(
                 global.color,
                 None,
-                said.color
+                settings
+                    .color
                     .map(|text| {
                         Colour::from_str(&text, false).map_err(|_| {
                             let file = folder.join(FILE);
@@ -145,6 +151,20 @@ impl Configuration {
                     })
                     .transpose()?,
                 || Colour::Auto,
+            ),
+            index_builder: Setting::first(
+                global.index_builder,
+                None,
+                settings
+                    .index_builder
+                    .map(|text| {
+                        let file = folder.join(FILE);
+                        text.parse().map_err(|error| {
+                            anyhow::anyhow!("{}: index-builder: {error}", file.display())
+                        })
+                    })
+                    .transpose()?,
+                GraphBuilder::default,
             ),
             file,
         })

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use anyhow::bail;
+
 use super::args::BackendArgs;
 use super::context::Context;
 use super::database;
@@ -11,11 +13,25 @@ use voisin_library::Library;
 use voisin_questions::{LibrarySource, Named, QuestionError};
 
 pub(crate) fn open(context: &Context, args: &BackendArgs) -> anyhow::Result<LibrarySource> {
+    open_space(context, args, None)
+}
+
+/// As [`open`], to answer from the vector space of this name: a database has none.
+pub(crate) fn open_space(
+    context: &Context,
+    args: &BackendArgs,
+    space: Option<&str>,
+) -> anyhow::Result<LibrarySource> {
     if let Some(mut source) = open_remote(context, args)? {
+        if space.is_some() {
+            bail!("--space is for a library on this disk: a database has its default space");
+        }
         context.check_options(source.engine().library())?;
         return Ok(source);
     }
-    Ok(LibrarySource::Local(Box::new(context.open_engine()?)))
+    Ok(LibrarySource::Local(Box::new(
+        context.open_engine_of(space)?,
+    )))
 }
 
 /// As [`open`], for what needs no index: a library on this disk is only read.

@@ -25,9 +25,9 @@ pub(crate) fn add(context: &Context, args: &AddArgs, vectors: &Path) -> anyhow::
     engine.library_mut().set_model(&model)?;
     let kind = match args.identity {
         Some(kind) => kind,
-        None => engine.library().content_kind()?,
+        None => engine.library().settings().content_kind()?,
     };
-    engine.library_mut().set_content_kind(kind)?;
+    engine.library_mut().settings_mut().set_content_kind(kind)?;
     let mut intake = Intake::new(engine.library_mut())?;
     for (track, vector) in tracks.into_iter().zip(values.rows()) {
         intake.add(foreign_track(

@@ -14,7 +14,7 @@ use crate::sources::{all_files, is_test, root};
 /// Items that the door may have; one more is a decision, not an accident. The last five: the folders that a scan left out,
 /// why an output was refused, the speeds that an index chose its way of searching by, and the values of a scale that a
 /// filter allows.
-const MOST: usize = 178;
+const MOST: usize = 181;
 
 fn door() -> String {
     std::fs::read_to_string(root().join("crates/voisin/src/lib.rs")).unwrap()

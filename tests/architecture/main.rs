@@ -124,6 +124,59 @@ fn every_type_has_a_name_of_its_own() {
     );
 }
 
+/// Public methods of a type, at most. Whoever needs more finds the part of the type that they belong to.
+const MOST_METHODS: usize = 60;
+
+#[test]
+fn no_type_has_more_public_methods_than_a_page_shows() {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for file in all_files() {
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        for item in syn::parse_file(&text).expect("a source file").items {
+            match item {
+                syn::Item::Impl(block) if block.trait_.is_none() => {
+                    let syn::Type::Path(path) = &*block.self_ty else {
+                        continue;
+                    };
+                    let name = path.path.segments.last().expect("a name").ident.to_string();
+                    let is_public = |item: &&syn::ImplItem| matches!(item, syn::ImplItem::Fn(method) if matches!(method.vis, syn::Visibility::Public(_)));
+                    *counts.entry(name).or_default() +=
+                        block.items.iter().filter(is_public).count();
+                }
+                // Each line has a part's name, and one or two accessors of the whole.
+                syn::Item::Macro(call)
+                    if call
+                        .mac
+                        .path
+                        .segments
+                        .last()
+                        .is_some_and(|last| last.ident == "parts") =>
+                {
+                    let tokens = call.mac.tokens.to_string();
+                    let (whole, _) = tokens.split_once(':').expect("the whole");
+                    let accessors = call
+                        .mac
+                        .tokens
+                        .clone()
+                        .into_iter()
+                        .filter(|token| {
+                            matches!(token, proc_macro2::TokenTree::Ident(name) if name.to_string().starts_with(char::is_lowercase))
+                        })
+                        .count();
+                    *counts.entry(whole.trim().to_owned()).or_default() += accessors;
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(counts["Library"] > 30, "{counts:?}");
+    counts.retain(|_, count| *count > MOST_METHODS);
+    assert!(
+        counts.is_empty(),
+        "expected at most {MOST_METHODS}: {counts:?}"
+    );
+}
+
 /// A test's name is subject, verb and object: it says what fails.
 #[test]
 fn no_function_has_a_name_that_begins_with_what() {

@@ -60,6 +60,25 @@ impl Sandbox {
             .expect("the program starts")
     }
 
+    /// Stores a definition of the learned scale "mine", and does not learn it.
+    pub(crate) fn define_scale(&self, definition: &str) {
+        let mut library =
+            Library::open(&self.path("library"), OpenMode::Create).expect("a library");
+        library
+            .scales_mut()
+            .define_scale("mine".parse().expect("a name"), definition)
+            .expect("writable");
+    }
+
+    /// The definition of the scale "mine".
+    pub(crate) fn scale_definition(&self) -> Option<String> {
+        let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");
+        library
+            .scales()
+            .scale_definition("mine".parse().expect("a name"))
+            .expect("readable")
+    }
+
     /// Every track's content and the bits of its vector and windows.
     pub(crate) fn vectors(&self) -> BTreeMap<String, (Vec<u32>, Vec<u16>)> {
         let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");
@@ -93,6 +112,18 @@ pub(crate) fn program() -> Command {
         .chain([env!("CARGO_BIN_EXE_voisin")]);
     let mut command = Command::new(words.next().expect("the program at least"));
     command.args(words);
+    command
+}
+
+/// The program at a terminal, where an answer is typed half a second after it has shown some words.
+pub(crate) fn at_a_terminal(words: &str, answer: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.args([
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/at_a_terminal.py"),
+        words,
+        answer,
+        env!("CARGO_BIN_EXE_voisin"),
+    ]);
     command
 }
 

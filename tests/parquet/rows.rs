@@ -311,6 +311,62 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
     );
 }
 
+/// A row that makes no sense ends neither its file nor the rows behind it.
+#[test]
+fn one_bad_row_is_left_out_and_named() {
+    let sandbox = Sandbox::new();
+    let row = one_row(&sandbox);
+    let scales = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+    let rows = [(1, "{}"), (2, "no scales"), (3, "{}")];
+    let rows = rows.map(|(seed, text)| with(&row, seed, "scales", scales(text)));
+    let file = sandbox.path("rows.parquet");
+    write_rows(&file, &row.schema(), rows);
+    let taken = sandbox.run([
+        "add",
+        "--format",
+        "json",
+        "--from-parquet",
+        file.to_str().unwrap(),
+    ]);
+    let report: serde_json::Value = serde_json::from_slice(&taken.stdout).unwrap();
+    assert_eq!((&report["added"], code(&taken)), (&2.into(), 1), "{report}");
+    let message = text(&taken.stderr);
+    assert!(message.contains("rows.parquet, row 2: column"), "{message}");
+    let failed = json(sandbox.run(["failed", "--format", "json"]));
+    assert_eq!(failed[0]["path"], "/music/2.ogg");
+}
+
+/// Folders that are named by a column and its value, as Hive, Spark and Polars write them.
+#[test]
+fn partitions_stand_for_their_columns() {
+    let sandbox = Sandbox::new();
+    let row = without(&one_row(&sandbox), &["artist", "genres", "year"]);
+    let title: ArrayRef = Arc::new(StringArray::from(vec!["Sinnerman"]));
+    let folder = sandbox.path("parts");
+    for (seed, part) in [
+        (1, "artist=Nina%20Simone/genre=Soul/year=1965"),
+        (2, "artist=__HIVE_DEFAULT_PARTITION__"),
+    ] {
+        fs::create_dir_all(folder.join(part)).unwrap();
+        let file = folder.join(part).join("part-0.parquet");
+        let named = with(&row, seed, "title", Arc::clone(&title));
+        write_rows(&file, &row.schema(), [named]);
+    }
+    fine(sandbox.run(["add", "--from-parquet", folder.to_str().unwrap()]));
+    let tracks = json(sandbox.run(["list", "--format", "json"]));
+    let find = |path: &str| {
+        let tracks = tracks["tracks"].as_array().unwrap();
+        let found = tracks.iter().find(|track| track["path"] == path);
+        found.unwrap().clone()
+    };
+    let first = find("/music/1.ogg");
+    assert_eq!(
+        (&first["artist"], &first["genres"][0], &first["year"]),
+        (&"Nina Simone".into(), &"Soul".into(), &1965.into())
+    );
+    assert!(find("/music/2.ogg")["artist"].is_null());
+}
+
 /// Files of before a column was written, and those of programs that know less of a track.
 #[test]
 fn columns_that_a_file_lacks_are_null() {
@@ -511,7 +567,7 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
         .collect();
     assert_eq!(stored, paths[..2].iter().map(PathBuf::from).collect());
     assert_eq!(
-        library.failures().unwrap(),
+        library.files().failures().unwrap(),
         [],
         "what has no path is no file that failed"
     );

@@ -31,7 +31,7 @@ fn nearest(
     let found = store.nearest(query, 10, filter, effort).unwrap();
     found
         .iter()
-        .map(|found| (contents[&found.track], found.similarity))
+        .map(|found| (contents[&found.id], found.similarity))
         .collect()
 }
 
@@ -98,7 +98,7 @@ fn compare(engine: &mut Engine, store: &mut Postgres) {
         let fitting = engine
             .nearest(&queries[0], vectors.ids.len(), &filter, Effort::Exact)
             .unwrap();
-        let fitting: BTreeSet<TrackId> = fitting.iter().map(|found| found.track).collect();
+        let fitting: BTreeSet<TrackId> = fitting.iter().map(|found| found.id).collect();
         for (number, query) in queries.iter().enumerate() {
             let all = scanned(&vectors, &fitting, query);
             let similarity: BTreeMap<ContentId, f64> = all
@@ -591,7 +591,13 @@ fn one_trait_two_stores() {
     let server = Server::start(&programs);
     let folder = tempfile::tempdir().unwrap();
     let library = synthetic(folder.path(), 60, 4);
-    let record = |id: i64| library.record(TrackId(id), true).unwrap().unwrap();
+    let record = |id: i64| {
+        library
+            .transfer()
+            .record(TrackId(id), true)
+            .unwrap()
+            .unwrap()
+    };
     let tracks: Vec<_> = (1..=50)
         .map(|id| voisin_postgres::StoredTrack {
             record: record(id),
@@ -627,7 +633,7 @@ fn one_trait_two_stores() {
         let later = store.changes(first.generation).unwrap().unwrap();
         assert_eq!(
             (later.added.len(), later.removed.as_slice()),
-            (0, &[found[0].track][..])
+            (0, &[found[0].id][..])
         );
         assert!(store.changes(u64::MAX >> 1).unwrap().is_none());
         store.upsert(&tracks[7..8]).unwrap();

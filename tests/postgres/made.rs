@@ -44,6 +44,7 @@ pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
         outputs: Vec::new(),
         networks: Vec::new(),
         clap: None,
+        onnx: None,
     };
     StoredModel {
         name: name.to_owned(),
@@ -80,7 +81,7 @@ pub(super) fn synthetic(dir: &Path, n: usize, seed: u64) -> Library {
         records.push((None, record));
     }
     for some in records.chunks(1000) {
-        library.take_in(some).unwrap();
+        library.transfer_mut().transfer_mut().take_in(some).unwrap();
     }
     library
 }
@@ -150,6 +151,7 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
                     path,
                     size: 1,
                     mtime_ns: 1,
+                    changed_at: 0,
                 },
                 tags,
             }],

@@ -52,7 +52,7 @@ fn facts(sandbox: &Sandbox) -> BTreeMap<ContentId, TrackFacts> {
         .track_ids()
         .unwrap()
         .into_iter()
-        .map(|id| library.facts(id).unwrap());
+        .map(|id| library.transfer().facts(id).unwrap());
     facts.map(|facts| (facts.audio.content, facts)).collect()
 }
 

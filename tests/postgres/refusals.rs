@@ -50,7 +50,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
             .iter_mut()
             .for_each(|value| *value /= (dimension as f32).sqrt());
         record.windows.vectors = Array2::default((0, dimension));
-        library.take_in(&[(None, record)]).unwrap();
+        library.transfer_mut().take_in(&[(None, record)]).unwrap();
         stranger
     };
     server.psql("create schema other", &[]);
@@ -74,15 +74,22 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     let quick = Sandbox::new();
     let mut library = Library::open(&quick.path("library"), OpenMode::Create).unwrap();
     library.set_model(&model()).unwrap();
-    library.set_setting("identity", Some("quick")).unwrap();
     library
+        .settings_mut()
+        .set_setting("identity", Some("quick"))
+        .unwrap();
+    library
+        .transfer_mut()
         .take_in(&[(
             None,
             track(3000, [&[1.0][..], &[0.0; DIMENSION - 1]].concat()),
         )])
         .unwrap();
     // The kind is told by the tracks, too.
-    library.set_setting("identity", None).unwrap();
+    library
+        .settings_mut()
+        .set_setting("identity", None)
+        .unwrap();
     drop(library);
     for words in [push_there, pull_there] {
         let said = refused(quick.run(words));
@@ -98,7 +105,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     let taken = Sandbox::new();
     fine(taken.run(["pull", "--from", &elsewhere]));
     let library = Library::open(&taken.path("library"), OpenMode::ReadOnly).unwrap();
-    assert_eq!(library.content_kind().unwrap().name(), "quick");
+    assert_eq!(library.settings().content_kind().unwrap().name(), "quick");
     drop(library);
 
     // Whoever sends has the tables alone.

@@ -105,6 +105,7 @@ fn push_sends_changed_tracks_alone() {
     };
     let eleventh = library.track(TrackId(11)).unwrap();
     library
+        .files_mut()
         .attach_file(TrackId(11), &eleventh.files[0].record, &tags)
         .unwrap();
     let mut vector = vec![0.0; DIMENSION];
@@ -118,7 +119,7 @@ fn push_sends_changed_tracks_alone() {
         .unwrap();
     library.remove_tracks(&[TrackId(13)]).unwrap();
     let record = track(100_000, vector.clone());
-    library.take_in(&[(None, record)]).unwrap();
+    library.transfer_mut().take_in(&[(None, record)]).unwrap();
     drop(library);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [1, 3, 496, 1]);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
@@ -130,7 +131,10 @@ fn push_sends_changed_tracks_alone() {
     let other = Sandbox::new();
     drop(synthetic(&other.path("library"), 20, 9));
     let mut library = Library::open(&other.path("library"), OpenMode::ReadWrite).unwrap();
-    library.take_in(&[(None, track(200_000, vector))]).unwrap();
+    library
+        .transfer_mut()
+        .take_in(&[(None, track(200_000, vector))])
+        .unwrap();
     drop(library);
     let sent = push(&other, &server, &[]);
     assert_eq!(
@@ -188,7 +192,7 @@ fn only_recentre_renews_the_mean() {
     let records: Vec<_> = (0..300)
         .map(|i| (None, track(200_000 + i, far(&mut random))))
         .collect();
-    library.take_in(&records).unwrap();
+    library.transfer_mut().take_in(&records).unwrap();
     drop(library);
     push(&other, &server, &[]);
     push(&sandbox, &server, &[]);
@@ -269,6 +273,42 @@ fn vector_of_hex(hex: &str) -> Vec<f32> {
 }
 
 #[test]
+fn databases_carry_learned_scales() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(3);
+    let url = server.url();
+    sandbox.define_scale("{\"from\": \"first\"}");
+    push(&sandbox, &server, &[]);
+    let other = Sandbox::new();
+    fine(other.run(["pull", "--from", &url]));
+    assert_eq!(other.scale_definition(), sandbox.scale_definition());
+    // Taught again, it is sent again, and the other one is told of it.
+    sandbox.define_scale("{\"from\": \"second\"}");
+    push(&sandbox, &server, &[]);
+    Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
+        .unwrap()
+        .remove_tracks(&[TrackId(1)])
+        .unwrap();
+    push(&sandbox, &server, &[]);
+    let pulled = other.run(["pull", "--from", &url, "--format", "json"]);
+    assert_eq!(
+        (code(&pulled), &json(&pulled)["scales"]),
+        (1, &serde_json::json!(["mine"]))
+    );
+    assert!(other.scale_definition().unwrap().contains("first"));
+    // A second library cannot change what the first one sent.
+    let output = other.run(["push", "--to", &url]);
+    assert!(
+        text(&output.stderr).contains("the scale mine"),
+        "{}",
+        text(&output.stderr)
+    );
+    let sent = "select convert_from(value, 'utf8') from voisin_setting where name = 'scale.mine'";
+    assert!(server.psql(sent, &[]).contains("second"));
+}
+
+#[test]
 fn pull_returns_every_record_as_it_was_pushed() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
@@ -277,6 +317,7 @@ fn pull_returns_every_record_as_it_was_pushed() {
     assert_eq!(code(&sandbox.run(["labels", "set", "id:10", "Zouk"])), 0);
     Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
         .unwrap()
+        .settings_mut()
         .set_setting("person", Some("composer"))
         .unwrap();
     // Numbers of all digits, in a file whose path is its own title.
@@ -287,6 +328,7 @@ fn pull_returns_every_record_as_it_was_pushed() {
     odd.facts.files[0].tags.title = Some("\"bpm\":\"3\" \\u0000".into());
     Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
         .unwrap()
+        .transfer_mut()
         .take_in(&[(None, odd)])
         .unwrap();
     push(&sandbox, &server, &["--windows"]);
@@ -304,6 +346,7 @@ fn pull_returns_every_record_as_it_was_pushed() {
     assert_eq!(pull(&other)["added"], 0);
     let person = Library::open(&other.path("library"), OpenMode::ReadOnly)
         .unwrap()
+        .settings()
         .setting("person");
     assert_eq!(
         person.unwrap().as_deref(),

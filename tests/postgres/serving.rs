@@ -249,6 +249,7 @@ fn the_server_answers_from_there_as_from_here() {
                 ..kept.tags
             };
             library
+                .files_mut()
                 .attach_file(TrackId(20), &kept.files[0].record, &tags)
                 .unwrap();
             drop(library);
@@ -350,6 +351,7 @@ fn the_server_answers_from_a_copy_as_from_here() {
         ..kept.tags
     };
     library
+        .files_mut()
         .attach_file(TrackId(20), &kept.files[0].record, &tags)
         .unwrap();
     drop(library);

@@ -50,6 +50,7 @@ fn upgrade(programs: &Path, schema: u32, sql: &str) {
     // This library is the one that sent them.
     let identity = Library::open(&sandbox.path("library"), OpenMode::ReadOnly)
         .unwrap()
+        .transfer()
         .identity()
         .unwrap();
     server.psql(
@@ -339,6 +340,7 @@ fn a_copy_that_was_broken_off_goes_on() {
             ..track.tags
         };
         library
+            .files_mut()
             .attach_file(TrackId(id), &track.files[0].record, &tags)
             .unwrap();
     }

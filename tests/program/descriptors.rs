@@ -47,7 +47,7 @@ fn descriptors(sandbox: &Sandbox) -> Vec<(String, Option<Descriptors>)> {
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
     let tracks = library.tracks().unwrap();
     let ids: Vec<_> = tracks.iter().map(|track| track.id).collect();
-    let known = library.descriptors(&ids).unwrap();
+    let known = library.derived().descriptors(&ids).unwrap();
     let name = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned();
     let mut all: Vec<_> = tracks
         .iter()
@@ -352,7 +352,7 @@ fn scales_are_measured_filtered_sorted_and_curved() {
     let tracks = list(&["--sort", "energy", "--reverse"]);
     let values: Vec<f64> = tracks.iter().map(energy).collect();
     assert!(values.is_sorted_by(|a, b| a > b), "{values:?}");
-    assert_eq!(tracks[0]["scales"].as_object().unwrap().len(), 7);
+    assert_eq!(tracks[0]["scales"].as_object().unwrap().len(), 13);
     assert!(tracks[0]["title"] == "a" && tracks[3]["title"] == "d");
     let bound = format!("energy={:.0}-", values[1]);
     assert_eq!(list(&["--scale", &bound]).len(), 2);
@@ -363,8 +363,9 @@ fn scales_are_measured_filtered_sorted_and_curved() {
     let csv = fine(sandbox.run(["list", "--format", "csv"]));
     let header = csv.lines().next().unwrap();
     assert!(
-        header
-            .ends_with(",brightness,danceability,dfa,dynamics,energy,percussiveness,pulse-clarity"),
+        header.ends_with(
+            ",beautiful,brightness,calm,danceability,dfa,dynamics,energy,happy,mellow,party,percussiveness,pulse-clarity,sad"
+        ),
         "{header}"
     );
     let shown = fine(sandbox.run(["list", "--sort", "energy"]));
@@ -410,8 +411,40 @@ fn scales_are_measured_filtered_sorted_and_curved() {
         .iter()
         .map(|track| track["title"].as_str().unwrap().to_owned())
         .collect();
+    // The scale of a curve or a filter is a column.
+    for query in [
+        &["path", "id:1", "id:4", "--curve", "energy=rise"][..],
+        &["mix", "id:1", "--curve", "energy=rise"],
+        &["similar", "id:1", "--scale", "energy=0-100"],
+        &["similar", "id:1", "--sort", "energy"],
+    ] {
+        let csv = fine(sandbox.run([query, &["--format", "csv"]].concat()));
+        let header = csv.lines().next().unwrap();
+        assert!(header.ends_with(",energy"), "{query:?}: {header}");
+    }
     assert_eq!(curve("rise").first(), by_energy.first());
     assert_eq!(curve("fall").first(), by_energy.last());
+    // The ends of a path stay, what is between them follows the curve.
+    let from = format!("id:{}", tracks[3]["id"]);
+    let to = format!("id:{}", tracks[0]["id"]);
+    let path = |curve: &str, format: &str| {
+        sandbox.run([
+            "path", &from, &to, "--steps", "3", "--curve", curve, "--format", format,
+        ])
+    };
+    let energies = |curve: &str| {
+        let answer = fine_json(path(curve, "json"));
+        let tracks = answer["tracks"].as_array().unwrap().iter();
+        tracks.map(energy).collect::<Vec<f64>>()
+    };
+    let [first, second, third, fourth] = [3, 2, 1, 0].map(|at| values[at]);
+    assert_eq!(energies("energy=rise"), [first, second, third, fourth]);
+    assert_eq!(energies("energy=fall"), [first, third, second, fourth]);
+    let table = fine(path("energy=arc", "csv"));
+    assert!(table.lines().next().unwrap().ends_with(",distance,energy"));
+    let refused = path("mine=rise", "json");
+    assert_eq!(common::code(&refused), 2);
+    assert!(text(&refused.stderr).contains("energy"));
 
     let other = shelf();
     fine(other.run([
@@ -436,6 +469,55 @@ fn scales_are_measured_filtered_sorted_and_curved() {
         .map(energy)
         .collect();
     assert_eq!(filled, values);
+}
+
+#[test]
+fn moods_follow_energy_and_come_back_where_they_lack() {
+    let sandbox = shelf();
+    let music = sandbox.path("music");
+    fine(sandbox.run([Path::new("add"), &music]));
+    let scales = || -> Vec<serde_json::Value> {
+        let list = fine_json(sandbox.run(["list", "--format", "json"]));
+        let tracks = list["tracks"].as_array().unwrap().iter();
+        tracks.map(|track| track["scales"].clone()).collect()
+    };
+    let before = scales();
+    for track in &before {
+        let value = |name: &str| track[name].as_f64().unwrap();
+        let energy = value("energy");
+        // Ranks of tags add at most 100 each to the share of energy.
+        let ranks = [
+            (2.0 * value("calm") - (100.0 - energy), 100.0),
+            (3.0 * value("party") - 2.0 * energy, 100.0),
+            (4.0 * value("happy") - energy, 300.0),
+        ];
+        for (ranks, most) in ranks {
+            assert!(ranks > -0.1 && ranks < most + 0.1, "{track}");
+        }
+    }
+    let mood = |name: &str| name.parse().unwrap();
+    let folder = sandbox.path("library");
+    let mut library = Library::open(&folder, OpenMode::ReadWrite).unwrap();
+    library
+        .scales_mut()
+        .remove_scale(mood("calm"), true)
+        .unwrap();
+    library
+        .scales_mut()
+        .remove_scale(mood("happy"), true)
+        .unwrap();
+    // The owner has another scale of this name.
+    library
+        .scales_mut()
+        .define_scale(mood("happy"), "{}")
+        .unwrap();
+    drop(library);
+    assert!(scales()[0]["calm"].is_null());
+    fine(sandbox.run([Path::new("add"), &music, Path::new("--update-descriptors")]));
+    for (old, new) in before.iter().zip(scales()) {
+        assert_eq!(old["calm"], new["calm"]);
+        assert!(new["happy"].is_null(), "{new}");
+    }
 }
 
 #[test]

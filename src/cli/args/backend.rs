@@ -34,7 +34,7 @@ pub(crate) struct PushArgs {
     /// Make the vector index anew, beside the one that is there, which serves until then
     #[arg(long, conflicts_with = "no_index")]
     pub(crate) reindex: bool,
-    /// What the vector index holds of each number of a vector: 16 bits, or its sign alone, which makes a smaller index that
+    /// Bits of each number of a vector in the vector index: 16 bits, or its sign alone, which makes a smaller index that
     /// finds a little less [default: as the one that is there, else 16]
     #[arg(long, value_name = "BITS", value_parser = ["16", "1"], conflicts_with_all = ["no_index", "index_sql"])]
     pub(crate) index_bits: Option<String>,

@@ -26,7 +26,7 @@ use voisin_questions::values::Fraction;
 pub(crate) struct EvalGenreArgs {
     #[command(flatten)]
     pub(crate) labels_from: LabelArgs,
-    /// What must not be on both sides of a split: artist, album, folder, track (each alone), or a CSV file with the
+    /// Never on both sides of a split: artist, album, folder, track (each alone), or a CSV file with the
     /// columns path and group
     #[arg(long, default_value = "artist", value_name = "artist|album|folder|track|CSV", value_parser = parse_group)]
     pub(crate) group_by: GroupBy,

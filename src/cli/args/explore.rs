@@ -54,7 +54,7 @@ pub(crate) struct MapArgs {
     pub(crate) update: bool,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
-    /// What colours stand for: in a picture, and in the page when it opens; the table in a .csv file has all of them
+    /// Meaning of colours: in a picture, and in the page when it opens; the table in a .csv file has all of them
     #[arg(long, value_parser = one_of::<ColourBy>(colours()), default_value = "genre", value_name = "WHAT")]
     pub(crate) colour_by: ColourBy,
     /// Title on top
@@ -127,7 +127,7 @@ pub(crate) struct PlaylistArgs {
 )]
 pub(crate) struct ArtistsArgs {
     /// Whom tracks count as by from now on, in this library: their artists, or their composers where the files name them.
-    /// What `artists` compares, --max-per-artist, mixes and evaluation obey it [default: as it was set; artist]
+    /// Person that `artists` compares and that --max-per-artist, mixes and evaluation count [default: as it was set; artist]
     #[arg(long, value_name = "artist|composer", value_parser = one_of::<Person>(["artist", "composer"]))]
     pub(crate) count_by: Option<Person>,
     #[command(flatten)]

@@ -47,8 +47,8 @@ pub(crate) struct ClassifyArgs {
 pub(crate) struct WriteTagsArgs {
     /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown ones,
     /// answers less sure than --precision (0.9 unless said), and files that have a genre, are left alone, and nothing is
-    /// written before two genres have 8 labelled tracks each. With `--write-tags=bpm,key,replay-gain,energy` what `add` measured
-    /// is written instead, or besides (`genre,bpm`)
+    /// written before two genres have 8 labelled tracks each. With `--write-tags=bpm,key,replay-gain,energy,mood` what
+    /// `add` measured is written instead, or besides (`genre,bpm`)
     #[arg(
         long,
         value_name = "TAGS",

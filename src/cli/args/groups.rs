@@ -42,7 +42,9 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ),
     (
         "Research",
-        &["dataset", "features", "embed", "export", "model", "bench"],
+        &[
+            "dataset", "features", "embed", "export", "model", "space", "bench",
+        ],
     ),
     ("Several machines", SEVERAL_MACHINES),
     ("Help", &["demo", "terms", "man", "completions", "help"]),

@@ -10,7 +10,7 @@ use voisin_lab::dataset::Source;
 use voisin_lab::model::Algorithm;
 use voisin_train::classifier::NetworkRecipe;
 
-/// What is in a data set, what is broken, what leaks
+/// Content of a data set, files that are broken, leaks between its parts
 ///
 /// DATA is `KIND:PATH` with options after commas, or a bare path whose kind is found out: fma:DIR[,subset=small|medium|
 /// large|full], folder:DIR (a folder for each genre), table:FILE.csv[,audio=DIR][,path=COLUMN][,label=COLUMN][,artist=
@@ -27,7 +27,7 @@ pub(crate) struct DatasetArgs {
     /// How parts would be dealt: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split)
     #[arg(long, default_value = "auto", value_name = "HOW")]
     pub(crate) split: String,
-    /// What the labels are: a column's name
+    /// Column of the labels
     #[arg(long, default_value = "genre", value_name = "COLUMN")]
     pub(crate) label: String,
     /// Look for labels that look wrong: by what the default model hears of each track (or a table's own numbers), judged by
@@ -126,7 +126,7 @@ pub(crate) struct TrainClassifierArgs {
     /// [default: own where there are any, else fma+model:NAME of the default model]
     #[arg(long, value_name = "S+S…")]
     pub(crate) features: Option<String>,
-    /// What is learnt: a column's name [default: genre]
+    /// Column that is learnt [default: genre]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
     /// How parts are dealt: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split) [default: auto]

@@ -10,6 +10,7 @@ use super::units::{PathOrAddress, Shard};
 use super::{ListOutput, ReportFormat};
 use voisin_base::track::ContentKind;
 use voisin_engine::DescriptorDepth;
+use voisin_library::YearOf;
 use voisin_questions::spans::{Seconds, length};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
@@ -73,6 +74,14 @@ pub(crate) struct AddArgs {
     /// or WAV file is not read, and a change of a few bytes may not be noticed [default: as the library has it, else full]
     #[arg(long, value_name = "full|quick")]
     pub(crate) identity: Option<ContentKind>,
+    /// Which year a track has where its file says both, now and in later runs: that of the recording, or that of the release it
+    /// is on. Tags of unchanged files are read again [default: as the library has it, else recording]
+    #[arg(
+        long,
+        value_name = "recording|release",
+        conflicts_with = "from_parquet"
+    )]
+    pub(crate) year_of: Option<YearOf>,
     /// Listen again to files that have not changed
     #[arg(long)]
     pub(crate) force: bool,
@@ -170,7 +179,7 @@ pub(crate) struct EmbedArgs {
     /// Folder to write into; with --format parquet also an address
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathOrAddress,
-    /// What is written
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = EmbedFormat::Npz)]
     pub(crate) format: EmbedFormat,
     /// Write again what is there
@@ -313,7 +322,7 @@ pub(crate) struct ExportArgs {
     /// Leave out the window vectors
     #[arg(long)]
     pub(crate) no_windows: bool,
-    /// What is written: arrays and tables, or Parquet files (docs/parquet.md)
+    /// Format of the output: arrays and tables, or Parquet files (docs/parquet.md)
     #[arg(long, value_enum, default_value_t = ExportFormat::Npy)]
     pub(crate) format: ExportFormat,
     #[command(flatten)]
@@ -366,7 +375,7 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin repair\n  voisin repair --index-bits 1")]
 pub(crate) struct RepairArgs {
-    /// What the index holds of the vectors, from now on: all, or 0, 1, 2 or 4 bits of each component
+    /// Bits that the index keeps of each component of a vector, from now on: all, or 0, 1, 2 or 4
     ///
     /// Without all, the index is a twelfth to a third of the size; a search then reads some of the vectors from the
     /// database.

@@ -35,7 +35,7 @@ pub(crate) enum ListsCommand {
         after_help = "Examples:\n  voisin lists save today --template today\n  voisin lists save 'slow jazz' list --genre jazz --bpm -90 --limit 60\n  voisin lists save 'anything calm' mix --tag calm"
     )]
     Save {
-        /// What it is called
+        /// Name of the list
         #[arg(value_name = "NAME")]
         name: String,
         /// Keep one that is ready (see `voisin lists templates`)

@@ -77,7 +77,7 @@ pub(crate) fn message(error: &Error) -> String {
     };
     let argument = option(ContextKind::InvalidArg);
     let called = command(std::env::args().skip(1));
-    let said = match error.kind() {
+    let lead = match error.kind() {
         ErrorKind::ValueValidation => {
             let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
             // How the standard library and clap say that a number is none, or out of bounds.
@@ -151,7 +151,7 @@ pub(crate) fn message(error: &Error) -> String {
             first.strip_prefix("error: ").unwrap_or(first).to_owned()
         }
     };
-    format!("{said}; see \"{called} --help\"")
+    format!("{lead}; see \"{called} --help\"")
 }
 
 /// Whether a command that is called so has this option.

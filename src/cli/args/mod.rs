@@ -23,6 +23,7 @@ mod scales;
 mod search;
 mod serve;
 mod source;
+mod space;
 mod train;
 mod undo;
 mod units;
@@ -40,6 +41,7 @@ use clap::builder::{
 };
 use clap::{ArgAction, Args, Parser, ValueHint};
 use voisin_encoder::{CpuPath, DeviceChoice, Precision};
+use voisin_index::GraphBuilder;
 
 pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
 pub(crate) use config::ConfigArgs;
@@ -65,14 +67,15 @@ pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use lists::{ListsArgs, ListsCommand, PushListsArgs};
 pub(crate) use mistakes::message;
 pub(crate) use model::{
-    BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand,
+    Against, BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand,
     NamesArgs,
 };
 pub(crate) use scales::{EvalScaleArgs, ScaleSource, ScalesArgs, ScalesCommand, TrainScaleArgs};
 pub(crate) use search::{ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat};
 pub(crate) use serve::McpArgs;
 pub(crate) use serve::{HeardArgs, LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
-pub(crate) use source::BackendArgs;
+pub(crate) use source::{BackendArgs, SpaceArg};
+pub(crate) use space::{SpaceArgs, SpaceCommand};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 pub(crate) use undo::UndoArgs;
 pub(crate) use units::RandomArgs;
@@ -126,6 +129,9 @@ pub(crate) struct Global {
         value_name = "DEVICE"
     )]
     pub(crate) device: Option<DeviceChoice>,
+    /// Who builds the graph of an index: voisin, or the crate `hnsw_rs`; in config.toml index-builder [default: voisin]
+    #[arg(long, global = true, value_parser = one_of::<GraphBuilder>(["voisin", "hnsw_rs"]), value_name = "NAME")]
+    pub(crate) index_builder: Option<GraphBuilder>,
     /// At most this many threads, everywhere [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
@@ -196,13 +202,38 @@ pub(crate) fn command() -> clap::Command {
         });
         meant.mut_subcommands(with_variables_as_meant)
     }
+    // Filters are the same for many verbs, and fill a screen.
+    fn with_short_filters(command: clap::Command) -> clap::Command {
+        const MANY: usize = 5;
+        let is_filter = |option: &clap::Arg| option.get_help_heading() == Some("Filters");
+        let filters: Vec<String> = command
+            .get_arguments()
+            .filter(|option| is_filter(option))
+            .filter_map(|option| Some(format!("--{}", option.get_long()?)))
+            .collect();
+        let command = if filters.len() < MANY {
+            command
+        } else {
+            let examples = command.get_after_help().cloned().unwrap_or_default();
+            let named = format!("Filters, as --help explains them: {}", filters.join(", "));
+            command
+                .mut_args(|option| {
+                    let hide = is_filter(&option);
+                    option.hide_short_help(hide)
+                })
+                .after_help(format!("{named}\n\n{examples}"))
+                .after_long_help(examples)
+        };
+        command.mut_subcommands(with_short_filters)
+    }
     let mut command = with_variables_as_meant(<Cli as clap::CommandFactory>::command());
     command.build();
     let command = command.mut_args(|option| {
         let is_short = !option.is_global_set() || option.get_id() == "library";
         option.hide_short_help(!is_short)
     });
-    groups::with_groups(with_paths_on_disk(command.mut_subcommands(shorten)))
+    let command = command.mut_subcommands(shorten);
+    groups::with_groups(with_paths_on_disk(with_short_filters(command)))
 }
 
 /// `voisin help terms`.

@@ -38,14 +38,15 @@ pub(crate) enum ModelCommand {
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
-    /// Take in a model: a CLAP folder of the hub, OpenL3 weights of another program, or the network of a run
+    /// Take in a model: a CLAP folder of the hub, OpenL3 weights, an ONNX network, or the network of a run
     ///
     /// A CLAP folder has `config.json`, `preprocessor_config.json`, `model.safetensors` and `tokenizer.json` of an unfused model
     /// (clap-htsat-unfused, `larger_clap_music_and_speech`); a library of it answers sentences (`find`). OpenL3's weights may be
     /// Keras .h5, TensorFlow .pb, ONNX, torch .pth or safetensors. Of a run of `voisin train classifier` it is the network
-    /// up to its inner layer.
+    /// up to its inner layer. Any other network in ONNX takes a voisin with the feature `onnx`, as packages have it, and
+    /// --front-end; its data may lie in other files of the same folder.
     #[command(
-        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music\n  voisin model import run --name mine && voisin --model mine add ~/Music"
+        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import discogs-effnet.onnx --front-end discogs --output embeddings --name discogs\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music\n  voisin model import run --name mine && voisin --model mine add ~/Music"
     )]
     Import {
         /// The weights file, whose contents say what it is, or the folder of a CLAP model or of a run
@@ -57,7 +58,23 @@ pub(crate) enum ModelCommand {
         /// Spectrogram to feed it [default: what the file's publisher uses]
         #[arg(long, value_parser = one_of::<OpenL3Variant>(["original", "kapre04", "essentia"]))]
         variant: Option<OpenL3Variant>,
-        /// Licence of a CLAP model's weights [default: what README.md in its folder states]
+        /// Spectrogram of an ONNX network: openl3, musicnn, discogs, vggish, efficientat, clap, clap-htk, ast, samples alone
+        /// as raw16, raw24, raw32 or raw48 (kHz), or a .toml file with all numbers
+        #[arg(long, value_name = "NAME|FILE.toml")]
+        front_end: Option<String>,
+        /// Output or node of an ONNX network that is the vector [default: its only output]
+        #[arg(long, value_name = "NODE")]
+        output: Option<String>,
+        /// An ONNX network that reads, into the same space
+        #[arg(long, value_name = "FILE.onnx", requires = "tokenizer", value_hint = ValueHint::FilePath)]
+        text: Option<PathBuf>,
+        /// Its tokenizer.json
+        #[arg(long, value_name = "FILE", requires = "text", value_hint = ValueHint::FilePath)]
+        tokenizer: Option<PathBuf>,
+        /// Its output [default: its only output]
+        #[arg(long, value_name = "NODE", requires = "text")]
+        text_output: Option<String>,
+        /// Licence of a CLAP model's or an ONNX network's weights [default: what README.md in its folder states]
         #[arg(long, value_name = "TEXT")]
         licence: Option<String>,
         /// Replace a model of that name
@@ -129,6 +146,7 @@ pub(crate) enum LibraryNames {
     Albums,
     Words,
     Ids,
+    Models,
 }
 
 /// Open the manual page
@@ -157,13 +175,14 @@ pub(crate) struct ManArgs {
 /// Measure what this machine does in a second
 ///
 /// encoder: windows through the network (seeded random weights); mel: spectrograms; decode: one file to samples at 48 kHz; search: queries for ten
-/// neighbours among made-up tracks.
+/// neighbours among made-up tracks; index: the library's own index beside others of its vectors, with tracks that are held out
+/// as queries: recall against double precision, queries a second of CPU time, alone and in batches, time to build, bytes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin bench encoder --arch openl3 --seconds 10\n  voisin bench decode --file song.mp3 --format json"
+    after_help = "Examples:\n  voisin bench encoder --arch openl3 --seconds 10\n  voisin bench decode --file song.mp3 --format json\n  voisin bench index --against hnsw_rs,exact"
 )]
 pub(crate) struct BenchArgs {
-    /// What to measure
+    /// Subject of the measurement
     #[arg(value_enum)]
     pub(crate) what: BenchKind,
     /// How long to measure
@@ -181,6 +200,15 @@ pub(crate) struct BenchArgs {
     /// Made-up tracks to search
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     pub(crate) tracks: u32,
+    /// What the library's index is compared with: at equal recall, where that can be chosen
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "hnsw_rs",
+        value_name = "LIST"
+    )]
+    pub(crate) against: Vec<Against>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
@@ -192,4 +220,13 @@ pub(crate) enum BenchKind {
     Decode,
     Mel,
     Search,
+    Index,
+}
+
+/// What an index is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Against {
+    #[value(name = "hnsw_rs")]
+    HnswRs,
+    Exact,
 }

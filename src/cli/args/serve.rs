@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
 use voisin_questions::spans::{Seconds, length};
-use voisin_questions::{Filters, Mixing};
+use voisin_questions::{Filters, Mixing, ServerMixes};
 use voisin_serve::{Listen, Peer, ServerAddress};
 
 /// Lyrion's port where nobody says another: that of bliss-mixer.
@@ -87,6 +87,9 @@ pub(crate) struct ServeArgs {
         hide_env = true
     )]
     pub(crate) trusted_proxy: Vec<Peer>,
+    /// Open the page in this machine's browser
+    #[arg(long)]
+    pub(crate) open: bool,
     /// File of the token; made if it is not there [variable: `VOISIN_SERVE_TOKEN_FILE`] [default: serve.token in the
     /// library's folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, env = "VOISIN_SERVE_TOKEN_FILE", hide_env = true)]
@@ -145,10 +148,10 @@ pub(crate) struct ServeArgs {
     /// [variable: `VOISIN_SERVE_LMS`]
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "12000", env = "VOISIN_SERVE_LMS", hide_env = true)]
     pub(crate) lms: Option<u16>,
-    /// What the mixes of players are like: options of `voisin mix` without dashes, such as `max-per-artist=2,near-only`
-    /// [variable: `VOISIN_SERVE_MIX`]
-    #[arg(long, value_name = "WISHES", env = "VOISIN_SERVE_MIX", hide_env = true, default_value = "", hide_default_value = true, value_parser = Mixing::read)]
-    pub(crate) mix: Mixing,
+    /// Mixes of players and the tracks that may be in them: options of `voisin mix` without dashes, such as
+    /// `max-per-artist=2,near-only,exclude-genre=Audiobook` [variable: `VOISIN_SERVE_MIX`]
+    #[arg(long, value_name = "WISHES", env = "VOISIN_SERVE_MIX", hide_env = true, default_value = "", hide_default_value = true, value_parser = ServerMixes::read)]
+    pub(crate) mix: ServerMixes,
     /// Renew lists that were pushed longer ago than this, such as 24h (see `voisin lists`) [variable:
     /// `VOISIN_SERVE_RENEW_LISTS`]
     #[arg(long, value_name = "TIME", env = "VOISIN_SERVE_RENEW_LISTS", hide_env = true, value_parser = length)]

@@ -35,10 +35,10 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let shard = text.split_once('/').and_then(|(index, of)| {
+        let shard = text.split_once('/').and_then(|(index, total)| {
             Some(Self {
                 index: index.trim().parse().ok()?,
-                of: of.trim().parse().ok()?,
+                of: total.trim().parse().ok()?,
             })
         });
         shard.filter(|shard| shard.index < shard.of).ok_or_else(|| {
@@ -152,9 +152,9 @@ mod tests {
         let mut held = [0; 3];
         for i in 0..300 {
             let path = PathBuf::from(format!("/music/{i}.flac"));
-            let of: Vec<usize> = (0..3).filter(|&shard| shards[shard].holds(&path)).collect();
-            assert_eq!(of.len(), 1, "{}", path.display());
-            held[of[0]] += 1;
+            let holding: Vec<usize> = (0..3).filter(|&shard| shards[shard].holds(&path)).collect();
+            assert_eq!(holding.len(), 1, "{}", path.display());
+            held[holding[0]] += 1;
         }
         assert!(held.iter().all(|&n| n > 70), "{held:?}");
         for text in ["3/3", "1", "-1/3", "0/0", "a/b", ""] {

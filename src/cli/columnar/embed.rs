@@ -26,24 +26,24 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
     if found.files.is_empty() && found.problems.is_empty() && args.shard.is_none() {
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
     }
-    let own = &args.parquet;
+    let parquet = &args.parquet;
     let options = EmbedOptions {
         add: AddOptions {
-            windows: match own.windows {
+            windows: match parquet.windows {
                 None => WindowPlan::default(),
                 Some(WindowCount::All) => WindowPlan::All,
                 Some(WindowCount::Spread(n)) => WindowPlan::Spread(n),
             },
             force: args.force,
-            descriptors: own.descriptors.map(Into::into).unwrap_or_default(),
+            descriptors: parquet.descriptors.map(Into::into).unwrap_or_default(),
             threads: context.threads(),
             fetch: super::FETCH,
             ..AddOptions::default()
         },
-        per_file: own.per_file.map_or(PER_FILE, |n| n as usize),
-        windows: !own.no_windows,
-        kind: own.identity.unwrap_or_default(),
-        compression: compression(own.compression.compression.as_deref()),
+        per_file: parquet.per_file.map_or(PER_FILE, |n| n as usize),
+        windows: !parquet.no_windows,
+        kind: parquet.identity.unwrap_or_default(),
+        compression: compression(parquet.compression.compression.as_deref()),
     };
     let embedder = context.embedder(None)?;
     let stop = context.stop_on_ctrl_c()?;

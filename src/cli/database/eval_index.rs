@@ -10,6 +10,7 @@ use crate::cli::Ending;
 use crate::cli::args::{EvalIndexArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
+use voisin_base::text::with_causes;
 use voisin_engine::Engine;
 use voisin_index::Neighbor;
 use voisin_library::{Library, TrackFilter};
@@ -65,9 +66,16 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
     let good = widths
         .iter()
         .find(|quality| quality.recall >= f64::from(args.recall.get()));
-    let kept = good.and_then(|quality| quality.width);
+    let mut kept = good.and_then(|quality| quality.width);
     if let Some(width) = kept.filter(|_| keeps(args)) {
-        store.set_width(width)?;
+        // The figures hold also for who may only read.
+        if let Err(error) = store.set_width(width) {
+            let reason = with_causes(&error);
+            context
+                .console
+                .warn(&format!("the width of {width} is not stored: {reason}"));
+            kept = None;
+        }
     } else if !store.shards().is_empty() {
         // Trying widths has changed the options of the shards' servers.
         store.set_width(store.width())?;
@@ -116,7 +124,7 @@ fn measure(
         wanted += expected.len();
         hits += expected
             .iter()
-            .filter(|one| found.iter().any(|other| other.track == one.track))
+            .filter(|one| found.iter().any(|other| other.id == one.id))
             .count();
         answers.push(found);
     }

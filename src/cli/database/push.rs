@@ -74,7 +74,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     let mut progress = |event: PushEvent| match event {
         // A push of millions into a log is thousands of batches.
         PushEvent::Sent { done, total }
-            if done < total && last_said.is_some_and(|said| said.elapsed() < PAUSE) => {}
+            if done < total && last_said.is_some_and(|time| time.elapsed() < PAUSE) => {}
         PushEvent::Notice(text) => console.warn(&format!("{place}: {text}")),
         PushEvent::Sent { done, total } => {
             last_said = Some(Instant::now());
@@ -166,20 +166,20 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
 /// Sees to it that no two libraries are sent as one: a copy gets an identity of its own.
 fn settle(context: &Context, is_copy: bool) -> anyhow::Result<()> {
     let dir = context.library_dir();
-    let origin = Library::open_to_read(&dir)?.copied_from()?;
+    let origin = Library::open_to_read(&dir)?.transfer().copied_from()?;
     let renew = is_copy || origin.is_some();
-    let settled =
-        Library::open(&dir, OpenMode::ReadWrite).and_then(|mut library| library.settle(renew));
+    let settled = Library::open(&dir, OpenMode::ReadWrite)
+        .and_then(|mut library| library.transfer_mut().settle(renew));
     // A library that cannot be written can be sent as it is, unless it would be sent as another one.
     if renew {
         settled.context(
             "this library needs an identity of its own, and its folder cannot be written",
         )?;
-        let of = origin.map_or_else(String::new, |origin| {
+        let copy_of = origin.map_or_else(String::new, |origin| {
             format!(", a copy of {},", origin.display())
         });
         context.console.note(&format!(
-            "this library{of} has an identity of its own from now on: neither takes out what the other has sent"
+            "this library{copy_of} has an identity of its own from now on: neither takes out what the other has sent"
         ));
     }
     Ok(())

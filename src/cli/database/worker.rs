@@ -93,7 +93,7 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
     let mut results = Results::open(&embedder, &place, args)?;
     let stop = context.stop_on_ctrl_c()?;
     let renewal = Renewal::start(jobs.again()?, args.lease.0);
-    let mut own = [0, 0];
+    let mut own_counts = [0, 0];
     let worked = work(
         context,
         &embedder,
@@ -101,7 +101,7 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
         &mut results,
         args,
         &stop,
-        &mut own,
+        &mut own_counts,
     );
     drop(renewal);
     // Unfinished files need not wait for their lease to end.
@@ -117,8 +117,8 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
                 jobs,
                 done,
                 failed,
-                own_done: own[0],
-                own_failed: own[1],
+                own_done: own_counts[0],
+                own_failed: own_counts[1],
             })?;
         }
         ReportFormat::Table => render::print_line(&format!(
@@ -126,13 +126,13 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
             done,
             failed,
             count(jobs, "file"),
-            own[0],
-            own[1]
+            own_counts[0],
+            own_counts[1]
         ))?,
     }
     Ok(if stop.load(Ordering::Relaxed) {
         Ending::Interrupted
-    } else if own[1] > 0 {
+    } else if own_counts[1] > 0 {
         Ending::Partial
     } else {
         Ending::Fine
@@ -246,7 +246,7 @@ fn work(
     results: &mut Results,
     args: &WorkerArgs,
     stop: &AtomicBool,
-    own: &mut [u64; 2],
+    own_counts: &mut [u64; 2],
 ) -> anyhow::Result<JobCounts> {
     let options = AddOptions {
         windows: match args.windows {
@@ -278,8 +278,8 @@ fn work(
             .iter()
             .filter(|(.., judged)| *judged == JobOutcome::Done)
             .count() as u64;
-        own[0] += done;
-        own[1] += judged.len() as u64 - done;
+        own_counts[0] += done;
+        own_counts[1] += judged.len() as u64 - done;
         context
             .console
             .detail(&format!("{} done", count(judged.len() as u64, "file")));
@@ -436,7 +436,7 @@ impl Results {
             } => {
                 let scratch = tempfile::tempdir()?;
                 let mut library = Library::open(scratch.path(), OpenMode::Create)?;
-                library.set_content_kind(*kind)?;
+                library.settings_mut().set_content_kind(*kind)?;
                 add(&mut library, embedder, files, options, progress, stop)?;
                 put(&Engine::from_library(library), store, *windows)?;
             }

@@ -71,10 +71,10 @@ pub(crate) fn print(
             }),
         ),
         _ => {
-            let of = |answer: &GenreAnswer| {
+            let meta_of = |answer: &GenreAnswer| {
                 TrackMeta::of_file(answer.track.unwrap_or(TrackId(0)), &answer.path)
             };
-            let metas: Vec<TrackMeta> = answers.iter().map(of).collect();
+            let metas: Vec<TrackMeta> = answers.iter().map(meta_of).collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin classify", output)
         }
     }
@@ -204,11 +204,14 @@ fn print_prediction(
     prediction: &GenrePrediction,
     evidence: &[Evidence],
 ) -> anyhow::Result<()> {
-    let said = match prediction.answers_by {
+    let label = match prediction.answers_by {
         FusionPart::Fused => "together:",
         FusionPart::Head | FusionPart::Vote => "answer:  ",
     };
-    line(&format!("  {said}   {}", shares(&prediction.probabilities)))?;
+    line(&format!(
+        "  {label}   {}",
+        shares(&prediction.probabilities)
+    ))?;
     if !prediction.head.is_empty() {
         line(&format!("  head:       {}", shares(&prediction.head)))?;
     }

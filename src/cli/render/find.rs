@@ -1,12 +1,11 @@
 //! The answer of `find`.
 
 use super::safe::table_path;
-use super::track::{FactColumns, id, print_files, print_rows};
+use super::track::{FactColumns, id, measured_meta, print_files, print_rows};
 use super::{Align, Table};
 use crate::cli::args::{ListFormat, ListOutput};
-use voisin_engine::{Engine, PhraseAnswer, PredictedTags, meta};
+use voisin_engine::{Engine, PhraseAnswer, PredictedTags};
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::Taxonomy;
 use voisin_questions::answers::find::{FoundJson, name_and_meaning};
 
 /// Prints the tracks that fit, in the form that was asked for.
@@ -84,10 +83,12 @@ pub(crate) fn print_found(
             super::print_csv(header, rows)
         }
         _ => {
+            let fitting = json()?.tracks;
             let metas: Vec<TrackMeta> = answer
                 .tracks
                 .iter()
-                .map(|found| meta(&found.track, &Taxonomy::default()))
+                .zip(&fitting)
+                .map(|(found, one)| measured_meta(&found.track, &one.track))
                 .collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin find", output)
         }

@@ -9,12 +9,12 @@ const KIN: usize = 3;
 const LEAST: usize = 3;
 
 /// Says of a genre what it lies within.
-pub(crate) fn within(genre: &GenreKinship, said: String) -> String {
+pub(crate) fn within(genre: &GenreKinship, text: String) -> String {
     let wholes: Vec<&str> = genre.within.iter().map(Genre::name).collect();
     if wholes.is_empty() {
-        said
+        text
     } else {
-        format!("{said} (within {})", wholes.join(", "))
+        format!("{text} (within {})", wholes.join(", "))
     }
 }
 

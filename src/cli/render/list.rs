@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use super::find::rank;
 use super::safe::table_path;
-use super::track::{lossy, print_files, print_rows, title};
+use super::track::{lossy, measured_meta, print_files, print_rows, title};
 use super::{Align, Table, clock, count};
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
-use voisin_engine::{StrongTags, TrackPage, meta};
+use voisin_engine::{StrongTags, TrackPage};
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::Taxonomy;
 use voisin_library::{Descriptors, ScaleName, ScaleOrigin, Track, licence_id};
 use voisin_questions::answers::card::{Card, CardJson, PartJson, state};
 use voisin_questions::answers::list::{PageJson, TrackJson};
@@ -25,9 +24,14 @@ pub(crate) fn print_page(
     shown: &BTreeSet<ScaleName>,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
-    let of = |track: &Track| words.get(&track.id).map_or(&[][..], Vec::as_slice);
-    let json =
-        |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), Some(of(track)));
+    let words_of = |track: &Track| words.get(&track.id).map_or(&[][..], Vec::as_slice);
+    let json = |track: &Track| {
+        TrackJson::new(
+            track,
+            page.descriptors.get(&track.id),
+            Some(words_of(track)),
+        )
+    };
     // Those that a track has a value of.
     let scales: BTreeSet<ScaleName> = page
         .descriptors
@@ -87,7 +91,10 @@ pub(crate) fn print_page(
             let metas: Vec<TrackMeta> = page
                 .tracks
                 .iter()
-                .map(|track| meta(track, &Taxonomy::default()))
+                .map(|track| {
+                    let json = json(track);
+                    measured_meta(track, &json)
+                })
                 .collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin list", output)
         }
@@ -252,6 +259,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
         sung,
         nearest,
         windows,
+        unread_tags,
     } = card;
     let tags = &track.tags;
     let mut lines: Vec<(&str, String)> = Vec::new();
@@ -329,9 +337,14 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
         count(*windows as u64, "window")
     );
     say("audio", Some(sound));
-    for file in &track.files {
+    for (file, unread) in track.files.iter().zip(unread_tags) {
         let at = lossy(&file.record.path);
-        say("file", Some(format!("{at} ({})", state(&file.record))));
+        let unread = match unread {
+            0 => String::new(),
+            n => format!(", {} that could not be read", count(u64::from(*n), "tag")),
+        };
+        let state = state(&file.record);
+        say("file", Some(format!("{at} ({state}{unread})")));
         say(
             "part of",
             PartJson::of(&file.record.path).map(|part| {

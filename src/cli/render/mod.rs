@@ -7,6 +7,7 @@
 //! where the server gives them too, and beside their verb where it does not.
 
 pub(crate) mod answers;
+pub(crate) mod busy;
 pub(crate) mod find;
 pub(crate) mod kinship;
 pub(crate) mod list;
@@ -19,7 +20,7 @@ pub(crate) mod template;
 pub(crate) mod track;
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
 use console::measure_text_width;
@@ -29,6 +30,8 @@ pub(crate) use remedy::{advised, advised_news, with_remedy};
 pub(crate) use safe::{one_line, terminal_safe};
 pub(crate) use table::{Align, Table};
 use table::{cut_left, cut_right};
+
+use super::interrupt;
 
 use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::text::without_error_numbers;
@@ -60,7 +63,7 @@ impl Console {
     /// Shows that something takes its time, until what it returns is dropped; only to eyes, and not for what is done in
     /// two seconds.
     pub(crate) fn busy(self, text: &str) -> Busy {
-        let mut shown_now = BUSY.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown_now = busy::BAR.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever works inside of something that shows already says what it is.
         if let Some(outer) = shown_now.as_ref() {
             outer.set_message(text.to_owned());
@@ -81,6 +84,8 @@ impl Console {
         };
         std::thread::spawn(move || {
             if is_shown && is_still_busy(2000) {
+                // Where that cannot be, Ctrl-C leaves the line as it is.
+                let _ = interrupt::listen();
                 shown.set_draw_target(ProgressDrawTarget::stderr());
                 while is_still_busy(200) {
                     shown.tick();
@@ -119,23 +124,11 @@ pub(crate) struct Busy {
     shown: Option<(ProgressBar, mpsc::Sender<()>)>,
 }
 
-/// The progress bar on the screen, which makes room for whatever is printed.
-static BUSY: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// Writes while nothing else is drawn.
-fn undisturbed<T>(write: impl FnOnce() -> T) -> T {
-    let shown = BUSY.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match shown {
-        Some(bar) => bar.suspend(write),
-        None => write(),
-    }
-}
-
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some((bar, _)) = &self.shown {
             bar.finish_and_clear();
-            *BUSY.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *busy::BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 }
@@ -182,13 +175,13 @@ fn say_behind(head: &str, text: &str) {
         lines.collect::<Vec<_>>().join("\n")
     });
     // A closed standard error is no reason to stop.
-    let _ = undisturbed(|| writeln!(io::stderr().lock(), "{head}{text}"));
+    let _ = busy::undisturbed(|| writeln!(io::stderr().lock(), "{head}{text}"));
 }
 
 /// Prints an error with its causes, each once, on one line.
 pub(crate) fn print_error(error: &anyhow::Error) {
-    let asked = error.downcast_ref();
-    let refused = match asked {
+    let question_error = error.downcast_ref();
+    let refused = match question_error {
         Some(QuestionError::Refused(refused)) => Some(refused),
         _ => error.downcast_ref::<Refused>(),
     };
@@ -236,7 +229,7 @@ pub(crate) fn print(bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     if let Some(file) = ANSWER_FILE.get() {
         return write(file, bytes);
     }
-    let written = undisturbed(|| {
+    let written = busy::undisturbed(|| {
         let mut out = io::stdout().lock();
         out.write_all(bytes.as_ref()).and_then(|()| out.flush())
     });
@@ -406,7 +399,7 @@ pub(crate) fn age(at: u64) -> String {
 
 /// Writes a result to a place that the user named.
 pub(crate) fn write(output: &OutputTarget, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
-    match undisturbed(|| output.write(bytes)) {
+    match busy::undisturbed(|| output.write(bytes)) {
         Err(OutputError::Io { source, .. })
             if output.is_standard() && source.kind() == io::ErrorKind::BrokenPipe =>
         {

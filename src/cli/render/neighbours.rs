@@ -1,12 +1,11 @@
 //! The answer of `similar`, as the demo shows it too.
 
 use super::safe::table_path;
-use super::track::{FactColumns, id, print_files, print_rows};
+use super::track::{FactColumns, id, measured_meta, print_files, print_rows};
 use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput};
-use voisin_engine::{Seed, meta};
+use voisin_engine::Seed;
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::Taxonomy;
 use voisin_questions::SimilarAnswer;
 use voisin_questions::answers::similar::SimilarJson;
 
@@ -101,10 +100,12 @@ pub(crate) fn print_neighbours(
             super::print_csv(header, rows)
         }
         _ => {
+            let neighbours = json().neighbours;
             let metas: Vec<TrackMeta> = answer
                 .found
                 .iter()
-                .map(|found| meta(&found.track, &Taxonomy::default()))
+                .zip(&neighbours)
+                .map(|(found, near)| measured_meta(&found.track, &near.track))
                 .collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin similar", output)
         }

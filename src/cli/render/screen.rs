@@ -75,18 +75,19 @@ fn wants_colour(
 /// Columns of the terminal that results go to: what `COLUMNS` says, else what the terminal says; `None` where neither
 /// knows (a pipe, or a terminal of width 0).
 pub(crate) fn width() -> Option<usize> {
-    let said = std::env::var("COLUMNS")
+    let from_environment = std::env::var("COLUMNS")
         .ok()
         .and_then(|columns| columns.trim().parse().ok());
-    let asked = || {
+    let from_terminal = || {
         let screen = console::Term::stdout();
         io::stdout()
             .is_terminal()
             .then(|| screen.size_checked())?
             .map(|(_, columns)| usize::from(columns))
     };
-    said.filter(|&columns| columns > 0)
-        .or_else(asked)
+    from_environment
+        .filter(|&columns| columns > 0)
+        .or_else(from_terminal)
         .filter(|&columns| columns > 0)
 }
 

@@ -7,10 +7,11 @@ use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput};
 use voisin_base::output::OutputTarget;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, Standing};
+use voisin_engine::{Engine, Standing, meta};
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{self, Format, PathStyle};
-use voisin_library::stored_path;
+use voisin_learn::genre::Taxonomy;
+use voisin_library::{Track, stored_path};
 use voisin_questions::answers::list::TrackJson;
 pub(crate) use voisin_questions::answers::lossy;
 use voisin_questions::answers::playlist::PlaylistJson;
@@ -80,18 +81,28 @@ pub(crate) fn print_rows<T: Serialize>(answer: &T, format: &ListFormat) -> anyho
     }
 }
 
+/// A track for playlists, with what was measured of it.
+pub(crate) fn measured_meta(track: &Track, json: &TrackJson) -> TrackMeta {
+    TrackMeta {
+        tempo: json.tempo,
+        key: json.key.and_then(|key| key.parse().ok()),
+        energy: json.scales.get("energy").copied(),
+        ..meta(track, &Taxonomy::default())
+    }
+}
+
 /// A track's id in the library; empty for a file that is not in it.
 pub(crate) fn id(track: Option<TrackId>) -> String {
     track.map_or_else(String::new, |id| id.to_string())
 }
 
 /// Columns for facts of tracks that were filtered or sorted by, where a table has them not in any case.
-pub(crate) struct FactColumns(Vec<&'static str>);
+pub(crate) struct FactColumns(Vec<String>);
 
 impl FactColumns {
-    /// - `fields`: keys of a track's JSON, each once or more
-    pub(crate) fn new(fields: impl IntoIterator<Item = &'static str>) -> Self {
-        let mut once: Vec<&str> = Vec::new();
+    /// - `fields`: keys of a track's JSON, and names of scales, each once or more
+    pub(crate) fn new(fields: impl IntoIterator<Item = String>) -> Self {
+        let mut once: Vec<String> = Vec::new();
         for field in fields {
             if !once.contains(&field) {
                 once.push(field);
@@ -102,28 +113,29 @@ impl FactColumns {
 
     /// Without one that a table has.
     pub(crate) fn without(&self, field: &str) -> Self {
-        Self(self.0.iter().copied().filter(|one| *one != field).collect())
+        Self(self.0.iter().filter(|one| *one != field).cloned().collect())
     }
 
     /// Names of columns in a table.
     pub(crate) fn header(&self) -> impl Iterator<Item = (&str, Align)> {
-        self.0.iter().map(|field| match *field {
+        self.0.iter().map(|field| match field.as_str() {
             "seconds" => ("time", Align::Right),
             "tempo" => ("bpm", Align::Right),
             "loudness" => ("LUFS", Align::Right),
             "year" => ("year", Align::Right),
-            other => (other, Align::Left),
+            other @ ("key" | "licence" | "composer") => (other, Align::Left),
+            scale => (scale, Align::Right),
         })
     }
 
     /// Names of columns for programs.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().copied()
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 
     /// The track's values of these fields, as people read them.
     pub(crate) fn cells(&self, track: &TrackJson) -> impl Iterator<Item = String> {
-        self.0.iter().map(|field| match *field {
+        self.0.iter().map(|field| match field.as_str() {
             "seconds" => clock(track.seconds),
             "tempo" => number(track.tempo, 0),
             "loudness" => number(track.loudness, 1),
@@ -131,12 +143,7 @@ impl FactColumns {
             "key" => track.key.unwrap_or_default().to_owned(),
             "licence" => track.licence.clone().unwrap_or_default(),
             "composer" => track.composer.clone().unwrap_or_default(),
-            "scales" => {
-                let values = track.scales.iter();
-                let texts = values.map(|(name, value)| format!("{name} {value:.0}"));
-                texts.collect::<Vec<_>>().join(", ")
-            }
-            _ => String::new(),
+            scale => number(track.scales.get(scale).copied(), 0),
         })
     }
 
@@ -144,7 +151,7 @@ impl FactColumns {
     pub(crate) fn values(&self, track: &TrackJson) -> Vec<String> {
         let cells = self.0.iter().zip(self.cells(track));
         cells
-            .map(|(field, cell)| match *field {
+            .map(|(field, cell)| match field.as_str() {
                 "seconds" => format!("{:.2}", track.seconds),
                 "tempo" => number(track.tempo, 2),
                 "loudness" => number(track.loudness, 2),

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::cli::Ending;
 use crate::cli::add_files::{add_files, report_unnamed};
 use crate::cli::args::{AddArgs, ReportFormat, WindowCount};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::scan_named;
 use crate::cli::vectors_table;
+use crate::cli::{Ending, NothingFound};
+use voisin_base::address;
 use voisin_engine::{AddOptions, AddRun, Engine, WindowPlan, is_unchanged};
 use voisin_library::{DATABASE, Library, OpenMode, scan};
 
@@ -40,13 +41,13 @@ fn note_links(
     let new = if dry_run {
         roots
     } else {
-        library.note_links(&roots, follow)?
+        library.files_mut().note_links(&roots, follow)?
     };
     let is_news = |link: &&PathBuf| new.iter().any(|root| link.starts_with(root));
     let links: Vec<&PathBuf> = found.leading_out.iter().filter(is_news).collect();
     if let [first, ..] = links[..] {
         context.console.warn(&format!(
-            "{} of these folders out of them ({}) and {} not followed: --follow-links takes in what lies behind, now and in later runs; what the library has from there stays",
+            "{} out of these folders ({}) and {} not followed: --follow-links takes in what lies behind, now and in later runs; what the library has from there stays",
             match links.len() {
                 1 => "1 link leads".to_owned(),
                 n => format!("{n} links lead"),
@@ -107,6 +108,17 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     } else {
         OpenMode::Create
     };
+    let is_there = |path: &PathBuf| path.exists() || address::scheme(path).is_some();
+    if !context.library_dir().join(DATABASE).exists() && !named.is_empty() {
+        let missing = named.iter().find(|_| !paths.iter().any(is_there));
+        if let Some(missing) = missing {
+            let text = format!(
+                "{}: there is no such file or folder, and no library to bring up to date",
+                missing.display()
+            );
+            return Err(NothingFound(text).into());
+        }
+    }
     // Trying it out makes no library: where there is none, an empty one in a temporary folder stands for it.
     let scratch = if args.dry_run && !context.library_dir().join(DATABASE).exists() {
         Some(tempfile::tempdir().context("cannot make a temporary folder")?)
@@ -117,7 +129,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         Some(folder) => Engine::open(folder.path(), OpenMode::Create)?,
         None => context.open_engine_to_change(mode)?,
     };
-    let followed = engine.library().followed_folders()?;
+    let followed = engine.library().files().followed_folders()?;
     let links = if args.follow_links {
         scan::Links::All
     } else {
@@ -168,7 +180,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
                 .console
                 .detail(&format!("content ids would be {kind}"));
         } else {
-            engine.library_mut().set_content_kind(kind)?;
+            engine.library_mut().settings_mut().set_content_kind(kind)?;
         }
     }
     let windows = args.windows.map(|count| match count {
@@ -196,6 +208,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         take_over: args.take_over,
         windows,
         options: AddOptions {
+            year_of: args.year_of,
             force: args.force,
             dry_run: args.dry_run,
             descriptors: args.descriptors.into(),

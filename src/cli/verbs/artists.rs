@@ -17,7 +17,11 @@ const NEAREST: usize = 10;
 
 pub(crate) fn artists(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Ending> {
     if let Some(person) = args.count_by {
-        context.open_engine()?.library_mut().set_person(person)?;
+        context
+            .open_engine()?
+            .library_mut()
+            .settings_mut()
+            .set_person(person)?;
     }
     run(context, Makers::Artists, &args.makers)
 }
@@ -66,11 +70,11 @@ fn names(album: Option<&str>, artist: &str) -> Vec<String> {
 }
 
 fn headed(makers: Makers, others: &[(&'static str, Align)]) -> Vec<(&'static str, Align)> {
-    let own: &[_] = match makers {
+    let first: &[_] = match makers {
         Makers::Artists => &[("artist", Align::Left)],
         Makers::Albums => &[("album", Align::Left), ("artist", Align::Left)],
     };
-    [own, others].concat()
+    [first, others].concat()
 }
 
 fn print_all(found: &[ArtistSummary], makers: Makers, format: TableFormat) -> anyhow::Result<()> {

@@ -9,12 +9,13 @@ use serde_json::json;
 use voisin_base::random::Random;
 
 use crate::cli::Ending;
-use crate::cli::args::{BenchArgs, BenchKind, ReportFormat};
+use crate::cli::args::{Against, BenchArgs, BenchKind, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::render;
+use crate::cli::render::{self, Align, Table};
 use voisin_audio as audio;
 use voisin_base::track::TrackId;
 use voisin_encoder::{Architecture, Encoder, EncoderOptions};
+use voisin_engine::{ComparedIndex, IndexFigures};
 use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant};
 use voisin_index::{IndexOptions, SearchParams, VectorIndex};
 
@@ -25,6 +26,7 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<Ending>
         BenchKind::Mel => mel(context, args, seconds)?,
         BenchKind::Decode => decode(context, args.file.as_deref(), seconds)?,
         BenchKind::Search => search(context, args, seconds)?,
+        BenchKind::Index => return index(context, args, seconds),
     };
     match args.format {
         ReportFormat::Json => render::print_json(&result)?,
@@ -196,4 +198,87 @@ fn search(
         "build_threads": context.threads(),
         "isa": stats.isa,
     }))
+}
+
+/// The library's own index beside others.
+fn index(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<Ending> {
+    /// Fewer leave too little to search.
+    const FEWEST: u64 = 20;
+    let engine = context.open_engine()?;
+    let tracks = engine.library().status()?.tracks;
+    if tracks < FEWEST {
+        anyhow::bail!(
+            "the library has {tracks} tracks, expected {FEWEST} at least: add more music"
+        );
+    }
+    let against: Vec<ComparedIndex> = args
+        .against
+        .iter()
+        .map(|other| match other {
+            Against::HnswRs => ComparedIndex::HnswRs,
+            Against::Exact => ComparedIndex::Exact,
+        })
+        .collect();
+    let compared = engine.compare_indexes(&against, seconds)?;
+    if args.format == ReportFormat::Json {
+        let one = |figures: &IndexFigures| {
+            json!({
+                "index": figures.index,
+                "way": figures.way,
+                "recall": figures.recall,
+                "recall_in_batches": figures.recall_in_batches,
+                "queries_per_second": figures.queries_per_second,
+                "queries_per_second_in_batches": figures.queries_per_second_in_batches,
+                "build_seconds": figures.build_seconds,
+                "bytes": figures.bytes,
+            })
+        };
+        render::print_json(&json!({
+            "tracks": compared.tracks,
+            "queries": compared.queries,
+            "dimension": compared.dimension,
+            "k": compared.k,
+            "threads": context.threads(),
+            "isa": voisin_kernels::isa()?.to_string(),
+            "indexes": compared.indexes.iter().map(one).collect::<Vec<_>>(),
+        }))?;
+        return Ok(Ending::Fine);
+    }
+    let mut table = Table::new(&[
+        ("index", Align::Left),
+        ("recall", Align::Right),
+        ("queries/s", Align::Right),
+        ("in batches", Align::Right),
+        ("built in", Align::Right),
+        ("MB", Align::Right),
+        ("way", Align::Left),
+    ]);
+    for figures in &compared.indexes {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        // The worse of the two: both have to hold.
+        let recall = figures.recall.min(figures.recall_in_batches);
+        table.row([
+            figures.index.to_owned(),
+            format!("{recall:.4}"),
+            format!("{:.0}", figures.queries_per_second),
+            format!("{:.0}", figures.queries_per_second_in_batches),
+            or_dash(
+                figures
+                    .build_seconds
+                    .map(|seconds| format!("{seconds:.2} s")),
+            ),
+            or_dash(
+                figures
+                    .bytes
+                    .map(|bytes| format!("{:.1}", bytes as f64 / 1e6)),
+            ),
+            figures.way.clone(),
+        ]);
+    }
+    table.print()?;
+    context.console.note(&format!(
+        "{} tracks of {} numbers, {} others searched for; recall of {} neighbours against double precision; seconds of CPU time",
+        compared.tracks, compared.dimension, compared.queries, compared.k
+    ));
+    Ok(Ending::Fine)
 }

@@ -7,7 +7,7 @@ use super::write_tags::{self, TagTarget};
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::remote::PULL;
-use crate::cli::render::{self, advised_news, answers};
+use crate::cli::render::{self, Console, advised_news, answers, count};
 use crate::cli::seeds::{library_seeds, seed_names, seeds};
 use crate::cli::source::{self, fetch_named, report_sample};
 use crate::cli::{Ending, NothingFound};
@@ -38,12 +38,8 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
             );
         }
         let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
-        let failed = write_tags::run(
-            context,
-            &mut library,
-            &write_tags::wishes_of_list(list)?,
-            args,
-        )?;
+        let wishes = write_tags::wishes_of_list(&library, list)?;
+        let failed = write_tags::run(context, &mut library, &wishes, args)?;
         return Ok(if failed > 0 {
             Ending::Partial
         } else {
@@ -56,13 +52,15 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     if is_writing && !args.write.writes(TagField::Genre) {
         return write_measured(context, engine, args, names);
     }
-    let asked = args.question.options();
-    let precision = asked.precision.or(is_writing.then_some(WRITTEN_PRECISION));
+    let question = args.question.options();
+    let precision = question
+        .precision
+        .or(is_writing.then_some(WRITTEN_PRECISION));
     let options = ClassifyOptions {
         precision,
         or_share: is_writing,
         all: args.all,
-        ..asked
+        ..question
     };
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
     let classifier = Classifier::open(engine.as_deref_mut(), &options, embedder, |news| {
@@ -86,7 +84,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
             let seeds = if args.all {
                 labelled.seeds(engine)?
             } else {
-                named.each(&mut failed, |text| {
+                named.each(context.console, &mut failed, |text| {
                     seeds(context, engine, std::slice::from_ref(text))
                 })?
             };
@@ -135,7 +133,7 @@ fn write_measured(
         })?;
     } else {
         let named = FilesAsked::new(context, Some(engine), args, names, &mut failed)?;
-        let named = named.each(&mut failed, |text| {
+        let named = named.each(context.console, &mut failed, |text| {
             seeds(context, engine, std::slice::from_ref(text))
         })?;
         let one = |seed: Seed| TagTarget {
@@ -213,20 +211,20 @@ impl FilesAsked {
         names: Vec<OsString>,
         failed: &mut u64,
     ) -> anyhow::Result<Self> {
-        let mut asked = Self {
+        let mut this = Self {
             names: Vec::new(),
             of_lists: false,
         };
         for text in names {
             if !SeedName::parse(&text).is_list() {
-                asked.names.push(text);
+                this.names.push(text);
                 continue;
             }
             let path = Path::new(&text);
             // Files behind links are not written to where nobody asked for that.
             let followed = match engine {
                 Some(engine) if args.write.write_tags.is_some() => {
-                    engine.library().followed_folders()?
+                    engine.library().files().followed_folders()?
                 }
                 _ => Vec::new(),
             };
@@ -260,25 +258,27 @@ impl FilesAsked {
                 );
                 return Err(NothingFound(text).into());
             }
-            asked.names.extend(
+            this.names.extend(
                 found
                     .files
                     .into_iter()
                     .map(|file| file.path.into_os_string()),
             );
-            asked.of_lists = true;
+            this.of_lists = true;
         }
-        Ok(asked)
+        Ok(this)
     }
 
     /// The meaning of each name, in order; an unknown one is reported and counted where there are others beside it.
     fn each<T>(
         &self,
+        console: Console,
         failed: &mut u64,
         mut meaning: impl FnMut(&OsString) -> anyhow::Result<Vec<T>>,
     ) -> anyhow::Result<Vec<T>> {
         let mut all = Vec::new();
-        for text in &self.names {
+        for (i, text) in self.names.iter().enumerate() {
+            let _busy = console.busy(&progress(i, self.names.len()));
             match meaning(text) {
                 Ok(found) => all.extend(found),
                 Err(error) if self.names.len() == 1 => return Err(error),
@@ -289,6 +289,15 @@ impl FilesAsked {
             }
         }
         Ok(all)
+    }
+}
+
+/// How far it has come, of so many.
+fn progress(done: usize, all: usize) -> String {
+    if all > 1 {
+        format!("{} of {}", done + 1, count(all as u64, "file"))
+    } else {
+        "working".to_owned()
     }
 }
 
@@ -307,10 +316,15 @@ fn first_guesses(
             paths.push(track.path);
             Ok(())
         })?,
-        _ => paths = named.each(failed, |text| files_named(context, engine, text))?,
+        _ => {
+            paths = named.each(context.console, failed, |text| {
+                files_named(context, engine, text)
+            })?;
+        }
     }
     let mut answers = Vec::new();
-    for path in &paths {
+    for (i, path) in paths.iter().enumerate() {
+        let _busy = context.console.busy(&progress(i, paths.len()));
         match guess.listen(path) {
             Ok(answer) => answers.push(answer),
             Err(error) => {

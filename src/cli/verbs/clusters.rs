@@ -94,7 +94,7 @@ fn cluster_table(engine: &Engine, found: &Clustering) -> anyhow::Result<()> {
         .map(|cluster| cluster.medoid)
         .collect();
     let medoids = engine.library().tracks_by_id(&medoids)?;
-    let taxonomy = engine.taxonomy()?;
+    let taxonomy = engine.genres().taxonomy()?;
     let clusters = count(found.clusters.len() as u64, "cluster");
     let noise = count(found.noise.len() as u64, "track");
     render::print_line(&format!("{clusters}, {noise} in no group"))?;

@@ -10,6 +10,7 @@ use crate::cli::args::{LibraryNames, NamesArgs};
 use crate::cli::context::Context;
 use crate::cli::{Ending, render};
 use voisin_base::text::fold;
+use voisin_encoder::{models, models_dir};
 use voisin_engine::{Engine, PredictedTags};
 use voisin_library::{NameOf, OpenMode};
 
@@ -30,7 +31,9 @@ _voisin_or_names() {
         --genre|--genre=|--exclude-genre|--exclude-genre=|--among|--among=|genres) what=genres ;;
         --artist|--artist=|--exclude-artist|--exclude-artist=|artists|artist:) what=artists ;;
         --composer|--composer=|composer:) what=composers ;;
-        album:) what=albums ;;
+        album:|albums) what=albums ;;
+        --model|--model=|--vectors-of|--vectors-of=) what=models ;;
+        show|export|upgrade) [[ "${COMP_WORDS[1]}" == model ]] && what=models ;;
         id:) what=ids ;;
         --tag|--tag=|--not-tag|--not-tag=|--more|--more=|--less|--less=) what=words ;;
         *) [[ "${COMP_WORDS[1]}" == find && "$before" != --* ]] && what=words ;;
@@ -57,6 +60,10 @@ _voisin_genres() { _voisin_names genres }
 _voisin_artists() { _voisin_names artists }
 _voisin_composers() { _voisin_names composers }
 _voisin_words() { _voisin_names words }
+_voisin_makers() {
+    if (( ${words[(I)albums]} )); then _voisin_names albums; else _voisin_names artists; fi
+}
+_voisin_models() { _voisin_names models }
 _voisin_tracks() {
     case "$PREFIX" in
         artist:*) compset -P 'artist:'; _voisin_names artists ;;
@@ -82,6 +89,9 @@ complete -c voisin -l less -x -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from find' -f -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from genres' -f -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from artists' -f -a '(voisin library-names artists 2>/dev/null)'
+complete -c voisin -n '__fish_seen_subcommand_from albums' -f -a '(voisin library-names albums 2>/dev/null)'
+complete -c voisin -l model -r -a '(voisin library-names models 2>/dev/null)'
+complete -c voisin -n '__fish_seen_subcommand_from model; and __fish_seen_subcommand_from show upgrade' -f -a '(voisin library-names models 2>/dev/null)'
 function __voisin_tracks
     switch (string replace -r '^--[a-z]+=' '' -- (commandline -ct))
         case 'id:*'
@@ -133,8 +143,12 @@ fn with_names(line: &str) -> String {
     let takes = |what: &[&str]| what.iter().any(|what| line.contains(what));
     let completer = if takes(&[":GENRE:", ":genre -- "]) {
         ":_voisin_genres"
-    } else if takes(&[":ARTIST:", ":name -- Only the artists"]) {
+    } else if takes(&[":ARTIST:"]) {
         ":_voisin_artists"
+    } else if takes(&["an artist, or an album"]) {
+        ":_voisin_makers"
+    } else if takes(&[":MODEL:", ":model -- "]) {
+        ":_voisin_models"
     } else if takes(&[":COMPOSER:"]) {
         ":_voisin_composers"
     } else if takes(&[":WORDS:", ":WORD:", ":query -- What to look for"]) {
@@ -156,29 +170,12 @@ fn with_names(line: &str) -> String {
 /// Names in the library that begin as was typed, without case and accents; where there are none, those that have it in
 /// them. One a line.
 pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Ending> {
-    let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
-    let library = engine.library();
-    let names: BTreeSet<String> = match args.what {
-        LibraryNames::Genres => engine.genre_names()?.into_iter().collect(),
-        LibraryNames::Artists => library.names(NameOf::Artist)?.iter().cloned().collect(),
-        LibraryNames::Composers => library.names(NameOf::Composer)?.iter().cloned().collect(),
-        LibraryNames::Albums => library.names(NameOf::Album)?.iter().cloned().collect(),
-        LibraryNames::Words => {
-            let heard = engine.predicted_tags_if_any()?;
-            heard
-                .iter()
-                .flat_map(PredictedTags::words)
-                .map(|(word, _)| word.to_owned())
-                .collect()
-        }
-        LibraryNames::Ids => {
-            let mut ids = Vec::new();
-            library.for_each_track(|track| {
-                ids.push(track.id.to_string());
-                Ok(())
-            })?;
-            ids.into_iter().collect()
-        }
+    let names = match args.what {
+        LibraryNames::Models => models(models_dir().as_deref())
+            .into_iter()
+            .filter_map(|model| Some(model.ok()?.manifest.name.clone()))
+            .collect(),
+        what => names_in_library(context, what)?,
     };
     let typed = fold(&args.typed);
     let names = || names.iter().filter(|name| !name.contains(char::is_control));
@@ -198,4 +195,47 @@ pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Endin
         render::print_line(name)?;
     }
     Ok(Ending::Fine)
+}
+
+fn names_in_library(context: &Context, what: LibraryNames) -> anyhow::Result<BTreeSet<String>> {
+    let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
+    let library = engine.library();
+    Ok(match what {
+        LibraryNames::Models => BTreeSet::new(),
+        LibraryNames::Genres => engine.genres().genre_names()?.into_iter().collect(),
+        LibraryNames::Artists => library
+            .lookup()
+            .names(NameOf::Artist)?
+            .iter()
+            .cloned()
+            .collect(),
+        LibraryNames::Composers => library
+            .lookup()
+            .names(NameOf::Composer)?
+            .iter()
+            .cloned()
+            .collect(),
+        LibraryNames::Albums => library
+            .lookup()
+            .names(NameOf::Album)?
+            .iter()
+            .cloned()
+            .collect(),
+        LibraryNames::Words => {
+            let heard = engine.words().predicted_tags_if_any()?;
+            heard
+                .iter()
+                .flat_map(PredictedTags::words)
+                .map(|(word, _)| word.to_owned())
+                .collect()
+        }
+        LibraryNames::Ids => {
+            let mut ids = Vec::new();
+            library.for_each_track(|track| {
+                ids.push(track.id.to_string());
+                Ok(())
+            })?;
+            ids.into_iter().collect()
+        }
+    })
 }

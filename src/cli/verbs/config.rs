@@ -44,6 +44,11 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> anyhow::Result<Ending
                 Some(settings.color.value.name()),
                 settings.color.origin,
             ),
+            one(
+                "index-builder",
+                Some(settings.index_builder.value.name().to_owned()),
+                settings.index_builder.origin,
+            ),
         ],
     };
     if args.format == ReportFormat::Json {

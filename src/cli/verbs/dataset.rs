@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
         return Ok(interrupted(context));
     }
     let found = found?;
-    let mut said = overview(&set, &found, &args.split, args.random.random_seed, &stop)?;
+    let mut summary = overview(&set, &found, &args.split, args.random.random_seed, &stop)?;
     if args.suspects {
         // a table's own numbers, or the default model
         let sets = usual_sets(&set).split_off(usize::from(set.columns.is_none()));
@@ -42,15 +42,15 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
         if stop.load(Ordering::Relaxed) {
             return Ok(interrupted(context));
         }
-        said.suspects = suspects(&matrix?, &args.split, args.random.random_seed)?;
+        summary.suspects = suspects(&matrix?, &args.split, args.random.random_seed)?;
         let text = format!(
             "{} that models contradict",
-            count(said.suspects.len() as u64, "label")
+            count(summary.suspects.len() as u64, "label")
         );
         context.console.note(&text);
     }
     // what reading had to say has been said
-    for note in said.notes.iter().skip(set.notes.len()) {
+    for note in summary.notes.iter().skip(set.notes.len()) {
         context.console.note(note);
     }
     if let Some(table) = &table {
@@ -59,25 +59,28 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
     match args.format {
         // the table alone
         _ if table.as_ref().is_some_and(OutputTarget::is_standard) => {}
-        ReportFormat::Json => render::print_json(&said)?,
-        ReportFormat::Table => print(&said)?,
+        ReportFormat::Json => render::print_json(&summary)?,
+        ReportFormat::Table => print(&summary)?,
     }
-    Ok(if said.failures.is_empty() {
+    Ok(if summary.failures.is_empty() {
         Ending::Fine
     } else {
         Ending::Partial
     })
 }
 
-fn print(said: &Overview) -> anyhow::Result<()> {
-    let genres = count_with(said.classes.len() as u64, "class", "classes");
-    let mut parts = vec![format!("{}, {genres}", count(said.tracks as u64, "track"))];
-    let short = said.short.len();
+fn print(summary: &Overview) -> anyhow::Result<()> {
+    let genres = count_with(summary.classes.len() as u64, "class", "classes");
+    let mut parts = vec![format!(
+        "{}, {genres}",
+        count(summary.tracks as u64, "track")
+    )];
+    let short = summary.short.len();
     parts.push(format!(
         "{} that cannot be used, {short} too short",
-        said.failures.len()
+        summary.failures.len()
     ));
-    let artists: usize = said
+    let artists: usize = summary
         .leak
         .shared
         .iter()
@@ -85,33 +88,33 @@ fn print(said: &Overview) -> anyhow::Result<()> {
         .sum();
     parts.push(format!("{} on two sides", count(artists as u64, "artist")));
     line(&parts.join("; "))?;
-    if said.seconds > 0.0 {
-        let formats: Vec<String> = said
+    if summary.seconds > 0.0 {
+        let formats: Vec<String> = summary
             .formats
             .iter()
             .map(|(name, n)| format!("{name} ({n})"))
             .collect();
         line(&format!(
             "{:.2} hours, {:.0} kbit/s: {}",
-            said.seconds / 3600.0,
-            said.kbit,
+            summary.seconds / 3600.0,
+            summary.kbit,
             formats.join(", ")
         ))?;
         line(&format!(
             "{} mono, {} clipped, {} mostly silent",
-            said.mono, said.clipped, said.mostly_silent
+            summary.mono, summary.clipped, summary.mostly_silent
         ))?;
     }
-    if let Some(split) = &said.split {
+    if let Some(split) = &summary.split {
         line(split)?;
     }
-    if said.unlabelled > 0 {
+    if summary.unlabelled > 0 {
         line(&format!(
             "{} without a label",
-            count(said.unlabelled as u64, "track")
+            count(summary.unlabelled as u64, "track")
         ))?;
     }
-    for shared in &said.leak.shared {
+    for shared in &summary.leak.shared {
         let with = shared.with.name();
         for artist in shared.artists.iter().take(FIRST) {
             line(&format!("leak: artist {artist} is in training and {with}"))?;
@@ -122,7 +125,7 @@ fn print(said: &Overview) -> anyhow::Result<()> {
             ))?;
         }
     }
-    for one in said
+    for one in summary
         .leak
         .doubles
         .iter()
@@ -141,28 +144,28 @@ fn print(said: &Overview) -> anyhow::Result<()> {
             one.why.words()
         ))?;
     }
-    for (a, b) in said.leak.contradictions.iter().take(FIRST) {
+    for (a, b) in summary.leak.contradictions.iter().take(FIRST) {
         line(&format!("{a} and {b} are one track with different labels"))?;
     }
-    if !said.leak.looked_for.is_empty() {
-        line(&said.leak.looked_for)?;
+    if !summary.leak.looked_for.is_empty() {
+        line(&summary.leak.looked_for)?;
     }
-    for one in said.suspects.iter().take(FIRST) {
+    for one in summary.suspects.iter().take(FIRST) {
         line(&format!("suspect: {}, {}", one.path, one.reason))?;
     }
-    for (key, seconds) in said.short.iter().take(FIRST) {
+    for (key, seconds) in summary.short.iter().take(FIRST) {
         line(&format!("short: {key}, {seconds:.1} s"))?;
     }
-    for (key, reason) in said.failures.iter().take(FIRST) {
+    for (key, reason) in summary.failures.iter().take(FIRST) {
         line(&format!("failed: {key}: {reason}"))?;
     }
-    if said.failures.len() > FIRST {
+    if summary.failures.len() > FIRST {
         line(&format!(
             "… and {} more; --output and --format json have all",
-            said.failures.len() - FIRST
+            summary.failures.len() - FIRST
         ))?;
     }
-    for (name, n) in &said.licences {
+    for (name, n) in &summary.licences {
         line(&format!("licence: {name}, {}", count(*n as u64, "track")))?;
     }
     let right = [
@@ -177,7 +180,7 @@ fn print(said: &Overview) -> anyhow::Result<()> {
         .chain(right.map(|name| (name, Align::Right)))
         .collect();
     let mut table = Table::new(&columns);
-    for class in &said.classes {
+    for class in &summary.classes {
         let mut row = vec![
             class.name.clone(),
             class.tracks.to_string(),

@@ -13,11 +13,11 @@ use crate::cli::render::answers;
 use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::track::FactColumns;
-use crate::cli::render::{self, count};
+use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::seeds;
 use voisin_audio::is_audio_candidate;
 use voisin_engine::{AddRun, ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
-use voisin_learn::genre::{GenreError, KinshipOptions};
+use voisin_learn::genre::{GenreError, Kinship, KinshipOptions};
 use voisin_library::{OpenMode, scan, stored_path};
 use voisin_questions::SimilarAnswer;
 
@@ -26,6 +26,10 @@ const FOLDER: &str = "voisin-demo";
 /// Labelled neighbours that vote, and how many of them are shown.
 const VOTERS: usize = 15;
 const SHOWN_VOTERS: usize = 5;
+/// Labelled music.
+const LABELLED: [&str; 2] = ["library", "songs"];
+/// Music of a genre that no label names, in a folder of its name.
+const UNNAMED: &str = "punk";
 /// The track whose neighbours are shown.
 const SEED: &str = "library/metal/muldjord-chaos-god.mp3";
 
@@ -41,19 +45,24 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         &beside
     };
 
-    let library = scan::scan(&[data.join("library")], &is_audio_candidate).files;
-    let held_out = scan::scan(&[data.join("held-out")], &is_audio_candidate).files;
-    if library.is_empty() || held_out.is_empty() {
+    let files_of = |folder: &str| scan::scan(&[data.join(folder)], &is_audio_candidate).files;
+    let mut library: Vec<_> = LABELLED.into_iter().flat_map(files_of).collect();
+    let unnamed = files_of(UNNAMED);
+    let held_out = files_of("held-out");
+    if library.is_empty() || unnamed.is_empty() || held_out.is_empty() {
         bail!(
-            "no demo music in {}: expected the folders library and held-out",
-            data.display()
+            "no demo music in {}: expected the folders {}, {UNNAMED} and held-out",
+            data.display(),
+            LABELLED.join(", ")
         );
     }
     say(&format!(
-        "voisin listens to {} of free music in six styles (authors and licences: {}).",
+        "voisin listens to {} of free music in eight styles, and to {} rendered pieces of punk without a label\n(authors and licences: {}).",
         count(library.len() as u64, "excerpt"),
+        unnamed.len(),
         data.join("ATTRIBUTION.md").display()
     ))?;
+    library.extend(unnamed.iter().cloned());
     let mut engine = Engine::open(&context.library_dir(), OpenMode::Create)?;
     refuse_other_tracks(&engine, &data)?;
     let run = AddRun {
@@ -104,12 +113,26 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     }
 
     say("\n3. How close are the genres to one another? For each, the nearest others:")?;
-    print_kinship(&engine.kinship(&LabelSource::Tags, &KinshipOptions::default())?)?;
+    let kinship = engine
+        .genres()
+        .kinship(&LabelSource::Tags, &KinshipOptions::default())?;
+    print_kinship(&kinship)?;
+
+    say(
+        "\n4. Where does punk land, which no label names? The answer for each of its pieces, then how far it lies\nfrom the genres:",
+    )?;
+    let files: Vec<OsString> = unnamed
+        .iter()
+        .map(|file| file.path.clone().into_os_string())
+        .collect();
+    let punk = seeds(context, &engine, &files)?;
+    answers::print(&labelled.classify(&mut engine, punk)?, true, &output)?;
+    print_distances(&engine, &kinship)?;
 
     let folder = context.library_dir();
     let folder = folder.display().to_string();
     say("\nThe demo's library stays. Look at it and listen to it:")?;
-    say(&format!("  voisin --library {folder:?} serve"))?;
+    say(&format!("  voisin --library {folder:?} serve --open"))?;
     say(&format!(
         "  voisin --library {folder:?} map -o demo-map.html"
     ))?;
@@ -140,9 +163,29 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     })
 }
 
+/// How far the genre without a label lies from the others. Its folder names it, as folders name all of the demo's genres.
+///
+/// - `labelled`: the others, as their labels spell them
+fn print_distances(engine: &Engine, labelled: &Kinship) -> anyhow::Result<()> {
+    let kinship = engine
+        .genres()
+        .kinship(&LabelSource::Folder, &KinshipOptions::default())?;
+    let genre = engine
+        .genres()
+        .taxonomy()?
+        .genre(UNNAMED)
+        .context("a genre's name")?;
+    let mut table = Table::new(&[("Punk to", Align::Left), ("distance", Align::Right)]);
+    for kin in &kinship.of(&genre)?.nearest {
+        let name = &labelled.of(&kin.genre)?.genre;
+        table.row([name.to_string(), format!("{:.2}", kin.distance)]);
+    }
+    table.indented(2).print()
+}
+
 /// Nobody's own library is filled with demo music.
 fn refuse_other_tracks(engine: &Engine, data: &Path) -> anyhow::Result<()> {
-    let music = stored_path(&data.join("library"));
+    let music = stored_path(data);
     let mut others = 0;
     engine.library().for_each_track(|track| {
         others += u64::from(!track.path.starts_with(&music));
@@ -204,12 +247,15 @@ mod tests {
     fn music_that_is_missing_is_told_with_the_places_of_this_machine() {
         let folder = tempfile::tempdir().unwrap();
         let places = ["here", "beside", "built"].map(|name| folder.path().join(name));
-        let said = music_in(&places).unwrap_err().to_string();
+        let message = music_in(&places).unwrap_err().to_string();
         assert!(
-            said.contains("here") && said.contains("beside") && !said.contains("built"),
-            "{said}"
+            message.contains("here") && message.contains("beside") && !message.contains("built"),
+            "{message}"
         );
-        assert!(said.contains("--data") && said.contains("source"), "{said}");
+        assert!(
+            message.contains("--data") && message.contains("source"),
+            "{message}"
+        );
         std::fs::create_dir_all(places[1].join("library")).unwrap();
         assert_eq!(music_in(&places).unwrap(), places[1]);
     }

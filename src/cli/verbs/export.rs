@@ -6,6 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::cli::columnar;
 use crate::cli::context::Context;
+use crate::cli::interrupt;
 use crate::cli::remote::PULL;
 use crate::cli::render::{self, count};
 use crate::cli::source;
@@ -36,6 +37,8 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if let Some((name, _)) = of_parquet.iter().find(|(_, given)| *given) {
         bail!("{name}: expected with it --format parquet");
     }
+    // Where that cannot be, files without a name are left behind.
+    let _ = interrupt::listen();
     let summary = export(engine, &args.output, !args.no_windows, args.force)?;
     let text = format!(
         "{} and {} of {} dimensions in {}",

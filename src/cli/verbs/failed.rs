@@ -15,7 +15,7 @@ use voisin_questions::answers::failed::FailureJson;
 pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
-    let failures = engine.library().failures()?;
+    let failures = engine.library().files().failures()?;
     match args.output.format {
         ListFormat::Table => {
             // One line a file, reason last: nothing is cut, because the reason is what is asked for.

@@ -8,9 +8,9 @@ use crate::cli::render::track::FactColumns;
 
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let mut engine = context.open_engine()?;
-    engine.keep_tags()?;
-    let heard = engine.predicted_tags()?;
+    let mut engine = context.open_engine_of(args.space.space.as_deref())?;
+    engine.words_mut().keep_tags()?;
+    let heard = engine.words().predicted_tags()?;
     if args.words {
         print_words(&heard)?;
         return Ok(Ending::Fine);
@@ -23,6 +23,15 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
             "not understood and left out: {}; \"voisin find --words\" lists what is",
             answer.phrase.unknown.join(", ")
         ));
+        let spaces = engine.library().spaces().all()?;
+        if let Some(reading) = spaces.iter().find(|space| super::space::reads(space))
+            && args.space.space.is_none()
+        {
+            context.console.note(&format!(
+                "the space {0} reads whole sentences: --space {0}",
+                reading.name
+            ));
+        }
     }
     for note in &answer.notes {
         context.console.note(note);

@@ -49,6 +49,7 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
         },
         Some(name) => {
             let wanted = engine
+                .genres()
                 .taxonomy()?
                 .genre(name)
                 .unwrap_or_else(|| Genre::plain(name));

@@ -14,7 +14,9 @@ use voisin_serve::take_listens;
 pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending> {
     let dir = context.library_dir();
     if let Some(listener) = &args.forget {
-        let forgotten = Library::open(&dir, OpenMode::ReadWrite)?.forget_listener(listener)?;
+        let forgotten = Library::open(&dir, OpenMode::ReadWrite)?
+            .history_mut()
+            .forget_listener(listener)?;
         if forgotten == 0 {
             bail!("nothing is known of {listener}: \"voisin heard\" shows the listeners");
         }
@@ -96,7 +98,9 @@ fn exported(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn list(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending> {
-    let known = Library::open_to_read(&context.library_dir())?.listeners()?;
+    let known = Library::open_to_read(&context.library_dir())?
+        .history()
+        .listeners()?;
     if args.format == ReportFormat::Json {
         let one = |(listener, plays, opinions)| ListenerJson {
             listener,
@@ -118,9 +122,9 @@ fn list(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending> {
         ("opinions", Align::Right),
     ];
     let mut table = Table::new(&columns);
-    known
-        .into_iter()
-        .for_each(|(name, plays, said)| table.row([name, plays.to_string(), said.to_string()]));
+    known.into_iter().for_each(|(name, plays, opinion)| {
+        table.row([name, plays.to_string(), opinion.to_string()]);
+    });
     table.print()?;
     Ok(Ending::Fine)
 }

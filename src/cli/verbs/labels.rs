@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
     match &args.command {
         None => source(context, &mut engine, args),
         Some(LabelsCommand::Set(args)) => {
-            if engine.taxonomy()?.parse(&[&args.genre]).is_empty() {
+            if engine.genres().taxonomy()?.parse(&[&args.genre]).is_empty() {
                 anyhow::bail!("expected the name of a genre, found \"{}\"", args.genre);
             }
             // Who forgets the genre would have the last track stand for it.
@@ -54,14 +54,17 @@ fn is_track(genre: &str) -> bool {
 
 /// Sets the source, if one was named, and shows what there is.
 fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::Result<Ending> {
-    let source = args.source.clone().unwrap_or_else(|| engine.label_source());
-    let (labels, unmatched) = match engine.labelled_tracks(&source, &GroupBy::Track) {
+    let source = args
+        .source
+        .clone()
+        .unwrap_or_else(|| engine.genres().label_source());
+    let (labels, unmatched) = match engine.genres().labelled_tracks(&source, &GroupBy::Track) {
         Ok(tracks) => (tracks.labels, tracks.unmatched),
         Err(EngineError::NoLabels) => (Vec::new(), 0),
         Err(error) => return Err(error.into()),
     };
     if args.source.is_some() {
-        engine.set_label_source(&source)?;
+        engine.genres_mut().set_label_source(&source)?;
     }
     let mut sizes: BTreeMap<&Genre, u64> = BTreeMap::new();
     for genre in labels.iter().flatten() {
@@ -75,12 +78,15 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
         })
         .collect();
     genres.sort_by_key(|genre| std::cmp::Reverse(genre.tracks));
-    let source = engine.label_source();
+    let source = engine.genres().label_source();
     let json = LabelSourceJson {
         source: source.to_string(),
         tracks: engine.library().status()?.tracks,
-        labelled: labels.iter().filter(|own| !own.is_empty()).count() as u64,
-        by_hand: engine.library().hand_labels()?.len() as u64,
+        labelled: labels
+            .iter()
+            .filter(|genres_of| !genres_of.is_empty())
+            .count() as u64,
+        by_hand: engine.library().labels().tracks_labelled_by_hand()?,
         unmatched,
         genres,
     };
@@ -90,7 +96,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
             "{lines} of the label file named no track of this library"
         ));
     }
-    if let Ok(Some(head)) = engine.genre_head()
+    if let Ok(Some(head)) = engine.genres().genre_head()
         && head.source() != source
     {
         context.console.note(&format!(
@@ -137,7 +143,10 @@ fn by_hand(
         })?;
         contents.push(engine.library().track(track)?.audio.content);
     }
-    let changed = engine.library_mut().set_labels(&contents, genre)?;
+    let changed = engine
+        .library_mut()
+        .labels_mut()
+        .set_labels(&contents, genre)?;
     let what = match (genre, changed) {
         (Some(genre), 0) => format!("nothing to do: labelled {genre} by hand already"),
         (None, 0) => "nothing to do: no label by hand is there".to_owned(),
@@ -165,11 +174,11 @@ fn by_hand(
 fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<Ending> {
     let mut undone = 0;
     while undone < most {
-        let Some(change) = engine.library_mut().undo_label()? else {
+        let Some(change) = engine.library_mut().labels_mut().undo_label()? else {
             break;
         };
         undone += 1;
-        let track = engine.library().find_by_content(&change.content)?;
+        let track = engine.library().files().find_by_content(&change.content)?;
         let name = match track {
             Some(track) => engine.library().track(track)?.display_name(),
             None => "a track that is no longer in the library".to_owned(),
@@ -195,8 +204,10 @@ fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<End
 /// Every labelled file with its genres.
 fn export(context: &Context, engine: &Engine, output: &OutputTarget) -> anyhow::Result<Ending> {
     let library = engine.library();
-    let tracks = engine.labelled_tracks(&engine.label_source(), &GroupBy::Track)?;
-    let by_hand = library.hand_labels()?;
+    let tracks = engine
+        .genres()
+        .labelled_tracks(&engine.genres().label_source(), &GroupBy::Track)?;
+    let by_hand = library.labels().hand_labels()?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["path", "genre", "by_hand", "content"])?;
     let mut files = 0;
@@ -204,12 +215,16 @@ fn export(context: &Context, engine: &Engine, output: &OutputTarget) -> anyhow::
         .ids
         .iter()
         .zip(&tracks.labels)
-        .filter(|(_, own)| !own.is_empty())
+        .filter(|(_, own_labels)| !own_labels.is_empty())
         .map(|(id, _)| *id)
         .collect();
     for (track, id) in library.tracks_by_id(&labelled)?.iter().zip(&labelled) {
-        let own = tracks.row(*id).map_or(&[][..], |row| &tracks.labels[row]);
-        let genre = own.iter().map(Genre::name).collect::<Vec<_>>().join("; ");
+        let own_labels = tracks.row(*id).map_or(&[][..], |row| &tracks.labels[row]);
+        let genre = own_labels
+            .iter()
+            .map(Genre::name)
+            .collect::<Vec<_>>()
+            .join("; ");
         let hand = if by_hand.contains_key(&track.audio.content) {
             "yes"
         } else {

@@ -19,13 +19,15 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
     let dir = context.library_dir();
     if let Some(server) = &args.forget {
         let mut library = Library::open(&dir, OpenMode::ReadWrite)?;
-        let known = library.linked_servers()?;
+        let known = library.links().linked_servers()?;
         let Some((_, songs)) = known.iter().find(|(name, _)| name == server.as_str()) else {
             bail!(
                 "no ids of {server} are known: \"voisin link\" shows the servers that are linked"
             );
         };
-        library.set_links(server.as_str(), &[], &BTreeMap::new())?;
+        library
+            .links_mut()
+            .set_links(server.as_str(), &[], &BTreeMap::new())?;
         context
             .console
             .note(&format!("{} of {server} forgotten", count(*songs, "id")));
@@ -34,6 +36,14 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
     let (Some(server), Some(user)) = (&args.server, &args.user) else {
         return list(context, args);
     };
+    // Nobody types a password for a server that is not there.
+    let is_typed = args.password_file.is_none() && std::env::var_os("VOISIN_PASSWORD").is_none();
+    if is_typed && !server.is_there() {
+        bail!(
+            "nothing answers at {}: is the server running, and is that its address?",
+            server.as_str()
+        );
+    }
     let password = password(args.password_file.as_deref())?;
     let kind = if args.jellyfin {
         ServerKind::Jellyfin
@@ -66,7 +76,9 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
 }
 
 fn list(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> {
-    let known = Library::open_to_read(&context.library_dir())?.linked_servers()?;
+    let known = Library::open_to_read(&context.library_dir())?
+        .links()
+        .linked_servers()?;
     if known.is_empty() {
         context
             .console

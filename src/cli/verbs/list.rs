@@ -15,21 +15,21 @@ const WORDS: usize = 5;
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let mut source = source::open(context, &args.backend)?;
-    let asked = &args.question;
-    source.fetch_filters(&asked.filters)?;
-    asked.filters.check_folders(source.engine())?;
-    let query = asked.query(source.engine(), args.limit.of(usize::MAX), None)?;
+    let question = &args.question;
+    source.fetch_filters(&question.filters)?;
+    question.filters.check_folders(source.engine())?;
+    let query = question.query(source.engine(), args.limit.of(usize::MAX), None)?;
     let page = source.list(&query)?;
     let engine = source.engine();
     if page.tracks.is_empty() {
-        let alike = engine.library().spelt_alike(&query.words, 3)?;
+        let alike = engine.library().lookup().spelt_alike(&query.words, 3)?;
         let alike = engine.library().tracks_by_id(&alike)?;
         let alike: Vec<String> = alike
             .iter()
             .map(|track| format!("{} (id:{})", track.display_name(), track.id))
             .collect();
         let hint = did_you_mean(&alike);
-        context.nothing_found(engine.library(), &asked.filters, &hint)?;
+        context.nothing_found(engine.library(), &question.filters, &hint)?;
     }
     // Where there is room for them, or where they were asked for.
     let wants_words = matches!(
@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     ) || args.output.format == ListFormat::Table
         && !query.filter.words.is_empty();
     let heard = if wants_words && !page.tracks.is_empty() {
-        engine.predicted_tags_if_any()?
+        engine.words().predicted_tags_if_any()?
     } else {
         None
     };

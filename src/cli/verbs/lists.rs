@@ -61,6 +61,13 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
                 .iter()
                 .map(|track| meta(track, &Taxonomy::default()))
                 .collect();
+            let gone = list.question.gone(&engine);
+            if gone > 0 {
+                context.console.note(&format!(
+                    "gone from the library: {} that it starts from; it goes on without",
+                    count(gone as u64, "track")
+                ));
+            }
             if output.format == ListFormat::Table && matches!(list.question, SavedQuestion::Mix(_))
             {
                 context

@@ -90,11 +90,11 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         &ClusterOptions::default(),
     )?;
     // A track's sound is not its cluster's name.
-    if let Some(heard) = engine.predicted_tags_if_any()? {
+    if let Some(heard) = engine.words().predicted_tags_if_any()? {
         let words = heard.strongest(&collection.ids, WORDS);
         for track in &mut collection.meta {
-            let of = words.get(&track.id).into_iter().flatten();
-            track.tags = of.map(|(word, _)| word.clone()).collect();
+            let strong = words.get(&track.id).into_iter().flatten();
+            track.tags = strong.map(|(word, _)| word.clone()).collect();
         }
     } else if args.colour_by == ColourBy::Word {
         bail!(

@@ -9,9 +9,9 @@ use crate::cli::merge_outcome::finish;
 use voisin_library::{Library, MergeOutcome, OpenMode};
 
 pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending> {
-    let own = std::path::absolute(context.library_dir())?;
+    let own_folder = std::path::absolute(context.library_dir())?;
     for dir in &args.libraries {
-        if same_folder(dir, &own) {
+        if same_folder(dir, &own_folder) {
             bail!(
                 "{} is this library: expected others, this one is named by --library",
                 dir.display()

@@ -12,22 +12,20 @@ use voisin_questions::Mixing;
 
 pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let asked = &args.question;
-    let named = seed_names(&asked.seeds)?;
-    let played = seed_names(&asked.played)?;
+    let question = &args.question;
+    let named = seed_names(&question.seeds)?;
+    let played = seed_names(&question.played)?;
     let mut source = source::open(context, &args.backend)?;
     fetch_named(&mut source, &named)?;
     fetch_named(&mut source, &played)?;
-    source.fetch_filters(&asked.filters)?;
+    source.fetch_filters(&question.filters)?;
     let engine = source.engine();
     let wanted = seeds(context, engine, &named)?;
     let played = seeds(context, engine, &played)?;
-    asked.filters.check_folders(engine)?;
-    let answer = source.mix(asked, &wanted, played, &Mixing::default())?;
+    question.filters.check_folders(engine)?;
+    let answer = source.mix(question, &wanted, played, &Mixing::default())?;
     if answer.found.is_empty() {
-        context
-            .console
-            .note("nothing found: loosen the filters or the wishes, or add more music");
+        context.nothing_found(source.engine().library(), &question.filters, "")?;
         if args.output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }
@@ -38,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     if let Some(short) = &answer.short {
         context.console.note(short);
     }
-    let facts = FactColumns::new(asked.filters.fields());
+    let facts = FactColumns::new(question.fields());
     print_neighbours(&wanted, &answer, &facts, &args.output)?;
     Ok(if answer.found.is_empty() {
         Ending::Partial

@@ -11,8 +11,9 @@ use super::args::{
     ExamineArgs, ExportArgs, FailedArgs, FeaturesArgs, FindArgs, GenresArgs, HeardArgs, LabelsArgs,
     LinkArgs, ListArgs, ListsArgs, ManArgs, MapArgs, McpArgs, MergeArgs, MixArgs, ModelArgs,
     MpdArgs, NamesArgs, OutliersArgs, PathArgs, PlaylistArgs, PullArgs, PushArgs, RelocateArgs,
-    RemoveArgs, RepairArgs, RetryArgs, ScalesArgs, ServeArgs, ShowArgs, SimilarArgs, StatusArgs,
-    SuspectsArgs, TERMS, TermsArgs, TrainArgs, UndoArgs, VerifyArgs, WatchArgs, WorkerArgs,
+    RemoveArgs, RepairArgs, RetryArgs, ScalesArgs, ServeArgs, ShowArgs, SimilarArgs, SpaceArgs,
+    StatusArgs, SuspectsArgs, TERMS, TermsArgs, TrainArgs, UndoArgs, VerifyArgs, WatchArgs,
+    WorkerArgs,
 };
 use super::context::Context;
 use super::database;
@@ -60,6 +61,7 @@ pub(super) mod scales;
 pub(super) mod serve;
 pub(super) mod show;
 pub(super) mod similar;
+pub(super) mod space;
 pub(super) mod status;
 pub(super) mod suspects;
 pub(super) mod terms;
@@ -151,10 +153,11 @@ verbs! {
     Worker(WorkerArgs) => database::worker(context, &args);
     Bench(BenchArgs) => bench::run(context, &args);
     Model(ModelArgs) => model::run(context, &args.command);
+    Space(SpaceArgs) => space::run(context, &args.command);
     Config(ConfigArgs) => config::run(context, &args);
     Completions(CompletionsArgs) => completions::run(&Cli::command(), args.shell);
     Man(ManArgs) => man::run(Cli::command(), &args);
-    /// What the words in tables mean
+    /// Meaning of the words in tables
     #[command(long_about = TERMS, after_help = "Example:\n  voisin help terms")]
     Terms(TermsArgs) => terms::run(&args);
     #[command(hide = true)]

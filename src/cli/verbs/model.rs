@@ -1,14 +1,17 @@
 //! `voisin model list|show|import|upgrade|check`.
 
-mod upgrade;
+pub(super) mod upgrade;
 
 use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
 use crate::cli::context::{Context, check_model_place, models_dir_for_display, parse_model};
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, Align, Table};
-use voisin_encoder::{Encoder, ModelLocation, ModelRef, models, models_dir};
+use voisin_encoder::{
+    Encoder, EncoderError, ModelLocation, ModelManifest, ModelRef, models, models_dir,
+};
 use voisin_features::MelConfig;
+use voisin_import::OnnxOptions;
 use voisin_questions::answers::model::{CheckedJson, ModelJson, ShownModelJson};
 
 pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<Ending> {
@@ -19,9 +22,24 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
             file,
             name,
             variant,
+            front_end,
+            output,
+            text,
+            tokenizer,
+            text_output,
             licence,
             force,
-        } => import(context, file, name, *variant, licence.as_deref(), *force),
+        } => {
+            let onnx = OnnxOptions {
+                front_end: front_end.clone(),
+                output: output.clone(),
+                text: text.clone(),
+                tokenizer: tokenizer.clone(),
+                text_output: text_output.clone(),
+                licence: licence.clone(),
+            };
+            import(context, file, name, *variant, &onnx, *force)
+        }
         ModelCommand::Upgrade {
             name,
             leave_out,
@@ -39,7 +57,7 @@ fn import(
     file: &std::path::Path,
     name: &str,
     variant: Option<voisin_features::OpenL3Variant>,
-    licence: Option<&str>,
+    onnx: &OnnxOptions,
     replaces: bool,
 ) -> anyhow::Result<Ending> {
     use anyhow::Context as _;
@@ -47,22 +65,32 @@ fn import(
     let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
     check_model_place(&folder, name, replaces)?;
     let is_clap = file.is_dir() && voisin_import::is_clap_folder(file);
-    if licence.is_some() && !is_clap {
-        anyhow::bail!("--licence is for the folder of a CLAP model");
+    let is_onnx = !file.is_dir() && variant.is_none() && voisin_import::is_other_onnx(file, onnx);
+    let asks_for_onnx = *onnx
+        != OnnxOptions {
+            licence: onnx.licence.clone(),
+            ..OnnxOptions::default()
+        };
+    if asks_for_onnx && !is_onnx {
+        anyhow::bail!("--front-end, --output and --text are for an ONNX network");
+    }
+    if onnx.licence.is_some() && !is_clap && !is_onnx {
+        anyhow::bail!("--licence is for the folder of a CLAP model, and for an ONNX network");
     }
     let (manifest, notes) = if is_clap {
         if variant.is_some() {
             anyhow::bail!("--variant is for OpenL3: a CLAP model's folder names its spectrogram");
         }
-        let mut meter = Meter::new(context);
-        let mut progress = |at: usize, all: usize| {
-            meter.show(at as f64 / all as f64, || {
-                format!("reads captions: {at} of {all}")
-            });
+        let licence = onnx.licence.as_deref();
+        let import = |progress: &mut dyn FnMut(usize, usize)| {
+            voisin_import::import_clap(file, name, licence, &folder, progress)
         };
-        let manifest = voisin_import::import_clap(file, name, licence, &folder, &mut progress)?;
-        meter.finish();
-        (manifest, Vec::new())
+        (with_captions(context, import)?, Vec::new())
+    } else if is_onnx {
+        let import = |progress: &mut dyn FnMut(usize, usize)| {
+            voisin_import::import_onnx(file, name, onnx, &folder, progress)
+        };
+        (with_captions(context, import)?, Vec::new())
     } else if file.is_dir() {
         if variant.is_some() {
             anyhow::bail!(
@@ -89,6 +117,22 @@ fn import(
     Ok(Ending::Fine)
 }
 
+/// Runs an import that may read captions, and shows how far it is.
+fn with_captions(
+    context: &Context,
+    import: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<ModelManifest, EncoderError>,
+) -> anyhow::Result<ModelManifest> {
+    let mut meter = Meter::new(context);
+    let mut progress = |at: usize, all: usize| {
+        meter.show(at as f64 / all as f64, || {
+            format!("reads captions: {at} of {all}")
+        });
+    };
+    let manifest = import(&mut progress)?;
+    meter.finish();
+    Ok(manifest)
+}
+
 fn chosen(context: &Context, name: Option<&str>) -> ModelRef {
     name.or(context.model_option())
         .map_or_else(ModelRef::default, parse_model)
@@ -103,7 +147,7 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
                 name: entry.manifest.name.clone(),
                 architecture: entry.manifest.architecture.to_string(),
                 dimension: entry.manifest.dimension,
-                reads: entry.manifest.clap.is_some(),
+                reads: entry.manifest.reads(),
                 bytes: entry.bytes(),
                 licence: entry.manifest.licence.clone(),
                 location: match entry.location {

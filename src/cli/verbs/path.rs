@@ -3,9 +3,9 @@
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
-use crate::cli::render;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{FactColumns, id, print_files, print_rows, print_table};
+use crate::cli::render::{self, count};
 use crate::cli::seeds::{one_seed, one_seed_name};
 use crate::cli::source::{self, fetch_named, report_sample};
 use voisin_explore::TrackMeta;
@@ -30,14 +30,17 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     let (collection, walk) = found.answer;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
     let json = WalkJson::new(source.engine(), &collection, &walk)?;
+    let facts = FactColumns::new(args.question.fields());
     match args.output.format {
         ListFormat::Json | ListFormat::Template(_) => {
             print_rows(&json, &args.output.format)?;
         }
-        ListFormat::Csv => render::print_csv(
-            ["rank", "id", "path", "artist", "title", "distance"],
-            tracks.iter().enumerate().map(|(i, track)| {
-                [
+        ListFormat::Csv => {
+            let mut header = vec!["rank", "id", "path", "artist", "title", "distance"];
+            header.extend(facts.fields());
+            let rows = tracks.iter().zip(&json.tracks).enumerate();
+            let rows = rows.map(|(i, (track, step))| {
+                let mut cells = vec![
                     (i + 1).to_string(),
                     id(track.library_id()),
                     table_path(track.system_path()),
@@ -45,14 +48,26 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
                     track.display_title().to_owned(),
                     i.checked_sub(1)
                         .map_or_else(String::new, |i| format!("{:.6}", walk.steps[i])),
-                ]
-            }),
-        )?,
+                ];
+                cells.extend(facts.values(&step.track));
+                cells
+            });
+            render::print_csv(header, rows)?;
+        }
         ListFormat::Table => {
             let tracks: Vec<TrackJson> = json.tracks.into_iter().map(|step| step.track).collect();
-            print_table(&tracks, &FactColumns::new([]), Some(&walk.steps))?;
+            print_table(&tracks, &facts, Some(&walk.steps))?;
+            let examined = collection.ids.len();
+            let among = if examined < collection.total() {
+                format!(
+                    " among the {} nearest to it",
+                    count(examined as u64, "track")
+                )
+            } else {
+                String::new()
+            };
             context.console.note(&format!(
-                "largest step {:.3} (distance), smallest possible {:.3}",
+                "largest step {:.3} (distance), smallest possible{among} {:.3}",
                 walk.largest_step, walk.bottleneck
             ));
         }

@@ -12,16 +12,16 @@ use voisin_explore::TrackMeta;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let asked = &args.question;
-    asked.validate()?;
-    let mut seeds = seed_names(&asked.seeds)?;
+    let question = &args.question;
+    question.validate()?;
+    let mut seeds = seed_names(&question.seeds)?;
     seeds.extend(seed_names(&args.seed)?);
     let mut source = source::open(context, &args.backend)?;
     fetch_named(&mut source, &seeds)?;
-    source.fetch_filters(&asked.filters)?;
+    source.fetch_filters(&question.filters)?;
     let seeds = seeds_and_lists(context, source.engine(), &seeds)?;
-    asked.filters.check_folders(source.engine())?;
-    let found = source.playlist(asked, &seeds.named, &seeds.of_lists)?;
+    question.filters.check_folders(source.engine())?;
+    let found = source.playlist(question, &seeds.named, &seeds.of_lists)?;
     report_sample(context, "a playlist", found.sample.as_deref());
     let (collection, list) = found.answer;
     if list.is_short {
@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         &tracks,
         list.standing.as_ref(),
         "voisin playlist",
-        &FactColumns::new(asked.fields()),
+        &FactColumns::new(question.fields()),
         &args.output,
     )?;
     if let Some(file) = &args.output.target {

@@ -12,10 +12,16 @@ const SHOWN: usize = 10;
 pub(crate) fn run(context: &Context, args: &RelocateArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     let plan = if args.dry_run {
-        engine.library().plan_relocation(&args.old, &args.new)?
+        engine
+            .library()
+            .files()
+            .plan_relocation(&args.old, &args.new)?
     } else {
         let _lock = engine.library().lock_for_writing()?;
-        engine.library_mut().relocate(&args.old, &args.new)?
+        engine
+            .library_mut()
+            .files_mut()
+            .relocate(&args.old, &args.new)?
     };
     if plan.moved_before > 0 {
         render::print_line(&format!(

@@ -67,11 +67,11 @@ fn read_what_is_left(context: &Context, detail: &str) -> anyhow::Result<bool> {
     }
     let kept = render::terminal_safe(&report.damaged.display().to_string()).into_owned();
     let saved = report.rows_of("audio");
-    let of = report
+    let of_all = report
         .tracks
         .map_or_else(String::new, |tracks| format!(" of {tracks}"));
     render::print_line(&format!(
-        "database made anew with {saved}{of} tracks; the damaged one is kept as {kept}"
+        "database made anew with {saved}{of_all} tracks; the damaged one is kept as {kept}"
     ))?;
     if saved == 0 {
         context.console.warn(
@@ -110,6 +110,11 @@ fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
             report.to_embed,
             "vector",
             "taken out, whose file is there: run add",
+        ),
+        (
+            report.to_embed_in_spaces,
+            "vector",
+            "of other spaces taken out, whose file is there: run space add",
         ),
         (report.to_read, "file", "to be read again: run add"),
         (

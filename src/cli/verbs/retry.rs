@@ -19,6 +19,7 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
         |path: &Path| below.is_empty() || below.iter().any(|folder| path.starts_with(folder));
     let failures: Vec<_> = engine
         .library()
+        .files()
         .failures()?
         .into_iter()
         .filter(|failure| wanted(&failure.path))
@@ -55,11 +56,15 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
                 path,
                 size: size.unwrap_or_default(),
                 mtime_ns: mtime_ns.unwrap_or_default(),
+                changed_at: 0,
             }),
         }
     }
     if !gone.is_empty() {
-        engine.library_mut().clear_failures(Some(&gone))?;
+        engine
+            .library_mut()
+            .files_mut()
+            .clear_failures(Some(&gone))?;
         context.console.note(&format!(
             "{} gone since: forgotten",
             count(gone.len() as u64, "failed file")

@@ -15,9 +15,9 @@ use crate::cli::render::track::lossy;
 use crate::cli::render::{self, Align, Table, count};
 use voisin_audio::tags::read_named;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, LearnedScale, MEASURED_SCALES, ScaleTraining};
+use voisin_engine::{Engine, LearnedScale, MEASURED_SCALES, ScaleTraining, measured_scale};
 use voisin_library::scan::playlist::path_in_table;
-use voisin_library::{ScaleName, SortBy};
+use voisin_library::{PathLookup, ScaleName, SortBy};
 
 /// Names of columns of lists that are no sort orders.
 const TAKEN: [&str; 12] = [
@@ -43,16 +43,19 @@ pub(crate) fn run(context: &Context, args: &ScalesArgs) -> anyhow::Result<Ending
         Some(ScalesCommand::Rename { from, to }) => {
             known(&engine, *from)?;
             check_name(*to)?;
-            if engine.library().scale_names()?.contains_key(to) {
+            if engine.library().scales().scale_names()?.contains_key(to) {
                 bail!("expected a name that no scale has, found {to}");
             }
-            engine.library_mut().rename_scale(*from, *to)?;
+            engine.library_mut().scales_mut().rename_scale(*from, *to)?;
             Ok(Ending::Fine)
         }
         Some(ScalesCommand::Remove { name, with_values }) => {
             known(&engine, *name)?;
-            let gone = engine.library_mut().remove_scale(*name, *with_values)?;
-            let kept = engine.own_values(*name)?.len() as u64;
+            let gone = engine
+                .library_mut()
+                .scales_mut()
+                .remove_scale(*name, *with_values)?;
+            let kept = engine.scales().own_values(*name)?.len() as u64;
             let kept = if kept > 0 {
                 format!(
                     "; {} of your own stay (--with-values)",
@@ -70,14 +73,15 @@ pub(crate) fn run(context: &Context, args: &ScalesArgs) -> anyhow::Result<Ending
 }
 
 fn list(engine: &Engine, format: ReportFormat) -> anyhow::Result<Ending> {
-    let tracks = engine.library().scale_names()?;
-    let learned: HashMap<ScaleName, LearnedScale> = engine.learned_scales()?.into_iter().collect();
+    let tracks = engine.library().scales().scale_names()?;
+    let learned: HashMap<ScaleName, LearnedScale> =
+        engine.scales().learned_scales()?.into_iter().collect();
     let mut rows = Vec::new();
     for (name, tracks) in &tracks {
-        let measured = MEASURED_SCALES.iter().find(|one| one.name == name.as_str());
+        let measured = measured_scale(name.as_str());
         let (origin, definition, error) = match (learned.get(name), measured) {
             (Some(scale), _) => {
-                let origin = if engine.is_current(scale)? {
+                let origin = if engine.scales().is_current(scale)? {
                     "learned"
                 } else {
                     "stale"
@@ -127,7 +131,7 @@ pub(crate) fn train(context: &Context, args: &TrainScaleArgs) -> anyhow::Result<
     let (given, rule) = on_scale(raw, matches!(args.from, ScaleSource::Rating));
     let from = format!("{}; {rule}", source_text(&args.from));
     let busy = context.console.busy("learning the scale");
-    let learned = engine.learn_scale(&given, &from)?;
+    let learned = engine.scales().learn_scale(&given, &from)?;
     drop(busy);
     if !learned.beats_mean() {
         report(args.name, &learned, None, args.format)?;
@@ -137,7 +141,9 @@ pub(crate) fn train(context: &Context, args: &TrainScaleArgs) -> anyhow::Result<
         ));
         return Ok(Ending::Partial);
     }
-    let filled = engine.keep_scale(args.name, &given, &learned.scale)?;
+    let filled = engine
+        .scales_mut()
+        .keep_scale(args.name, &given, &learned.scale)?;
     report(args.name, &learned, Some(filled), args.format)?;
     Ok(Ending::Fine)
 }
@@ -204,13 +210,13 @@ pub(crate) fn suspects(
 
 fn learned_again(engine: &Engine, name: ScaleName) -> anyhow::Result<ScaleTraining> {
     known(engine, name)?;
-    let given = engine.own_values(name)?;
-    Ok(engine.learn_scale(&given, "own values")?)
+    let given = engine.scales().own_values(name)?;
+    Ok(engine.scales().learn_scale(&given, "own values")?)
 }
 
 fn known(engine: &Engine, name: ScaleName) -> anyhow::Result<()> {
-    let is_learned = engine.library().learned_scales()?.contains(&name);
-    if !is_learned && engine.own_values(name)?.is_empty() {
+    let is_learned = engine.library().scales().learned_scales()?.contains(&name);
+    if !is_learned && engine.scales().own_values(name)?.is_empty() {
         bail!("expected a learned scale, found {name} (\"voisin scales\" lists them)");
     }
     Ok(())
@@ -310,8 +316,9 @@ fn values(
     let library = engine.library();
     let of_paths = |found: Vec<(PathBuf, f64)>| -> anyhow::Result<BTreeMap<TrackId, f64>> {
         let mut values = BTreeMap::new();
+        let mut lookup = PathLookup::new(library);
         for (path, value) in found {
-            let track = library.find_by_path(&path)?;
+            let track = lookup.track(&path)?;
             values.extend(track.map(|track| (track, value)));
         }
         Ok(values)
@@ -326,7 +333,7 @@ fn values(
             }
             Ok(values)
         }
-        ScaleSource::Rating => Ok(library.ratings(listener)?.into_iter().collect()),
+        ScaleSource::Rating => Ok(library.history().ratings(listener)?.into_iter().collect()),
         ScaleSource::Table(path) => table(engine, path),
         ScaleSource::Rekordbox(path) => of_paths(rekordbox(&read(path)?)),
         ScaleSource::Traktor(path) => of_paths(traktor(&read(path)?)),
@@ -383,6 +390,7 @@ fn table(engine: &Engine, path: &Path) -> anyhow::Result<BTreeMap<TrackId, f64>>
         );
     };
     let by_id = find("id").is_some();
+    let mut lookup = PathLookup::new(library);
     let mut values = BTreeMap::new();
     for record in reader.records() {
         let record = record.with_context(failed)?;
@@ -399,7 +407,7 @@ fn table(engine: &Engine, path: &Path) -> anyhow::Result<BTreeMap<TrackId, f64>>
             let id = cell(at).trim_start_matches("id:").parse().ok();
             id.map(TrackId).filter(|id| known.contains(id))
         } else {
-            library.find_by_path(&path_in_table(cell(at)))?
+            lookup.track(&path_in_table(cell(at)))?
         };
         values.extend(track.map(|track| (track, number)));
     }

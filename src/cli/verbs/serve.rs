@@ -70,7 +70,7 @@ pub(crate) fn as_bliss_mixer(
             }
         }
     }
-    let mut own = vec![program, "serve".to_owned(), "--lms-only".to_owned()];
+    let mut command_line = vec![program, "serve".to_owned(), "--lms-only".to_owned()];
     if let Some(server) = server {
         // Lyrion chooses nothing: it is told the port.
         let named = server
@@ -81,14 +81,14 @@ pub(crate) fn as_bliss_mixer(
         } else {
             format!("{server}:9000")
         };
-        own.extend([
+        command_line.extend([
             "--lms=0".to_owned(),
             format!("--lms-report=http://{server}"),
         ]);
     } else {
-        own.push(format!("--lms={port}"));
+        command_line.push(format!("--lms={port}"));
     }
-    Ok(own.into_iter().map(OsString::from).collect())
+    Ok(command_line.into_iter().map(OsString::from).collect())
 }
 
 /// Name of the token's file in a library's folder.
@@ -106,12 +106,12 @@ fn folders_of(named: Vec<PathBuf>, variable: &str) -> Vec<PathBuf> {
 
 /// This machine's name; empty where it has none.
 fn machine_name() -> String {
-    let asked = || {
+    let from_program = || {
         Some(String::from_utf8_lossy(&Command::new("hostname").output().ok()?.stdout).into_owned())
     };
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
-        .or_else(asked)
+        .or_else(from_program)
         .unwrap_or_default()
         .trim()
         .to_owned()
@@ -178,6 +178,10 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             "--no-token is for this machine alone, and {place} can be reached by others: leave it out"
         );
     }
+    if args.show_token && args.token_file.is_none() && !is_there {
+        // Not that of a library which would be made now: no server has it.
+        drop(Library::open_to_read(&here)?);
+    }
     if !is_there {
         // Lyrion is told that there is nothing to ask yet.
         if args.lms_only {
@@ -205,8 +209,8 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     } else {
         Some(Token::of_file(&token_file)?)
     };
-    if let (Some(own), Some(file)) = (&token, &args.sign_in_file) {
-        let known = own.clone().with_passwords(file)?;
+    if let (Some(own_token), Some(file)) = (&token, &args.sign_in_file) {
+        let known = own_token.clone().with_passwords(file)?;
         if known.has_plain_password() {
             context.console.warn(&format!(
                 "{} has a password that whoever sees the file can read: put what \"voisin serve --hash-password\" prints in its place",
@@ -241,7 +245,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         .flatten()
         .take(if both { 1 } else { 2 })
     {
-        let known = Library::open_to_read(&dir)?.linked_servers()?;
+        let known = Library::open_to_read(&dir)?.links().linked_servers()?;
         let is_coming = args.link_as.is_some() && Some(server) == args.subsonic.as_ref();
         if !is_coming && known.iter().all(|(name, _)| name != server.as_str()) {
             context.console.warn(&format!(
@@ -351,7 +355,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             port,
             report: args.lms_report,
         }),
-        mixing: args.mix,
+        mixes: args.mix,
         folders: folders_known.clone(),
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
@@ -370,7 +374,9 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             "every machine of this network can reach this server: they need its token or a code, and nothing is encrypted",
         );
     }
-    let lan = args.lan.then(address_at_home).flatten();
+    let is_named = !args.lan && !options.hosts.is_empty();
+    let lan = (distant && !is_named).then(address_at_home).flatten();
+    let opens = args.open;
     let is_reached = args.lan || distant || !options.hosts.is_empty();
     let mut printed = Ok(());
     serve(
@@ -393,12 +399,28 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
                 let line = render::print_line(&format!("listening on {address}{fragment}"));
                 printed = std::mem::replace(&mut printed, Ok(())).and(line);
             }
+            let page = addresses.iter().find(|address| address.starts_with("http"));
+            if let Some(page) = page.filter(|_| opens) {
+                // Other users see what a program was started with: a code is good once, a token for ever.
+                let fragment = code.map_or_else(String::new, |code| {
+                    let digits: String = code.chars().filter(char::is_ascii_digit).collect();
+                    format!("#code={digits}")
+                });
+                let page = page.replacen("://0.0.0.0:", "://127.0.0.1:", 1);
+                if let Err(error) = browser(&format!("{page}{fragment}")).spawn() {
+                    console.warn(&format!("no browser could be started: {error}"));
+                }
+            }
             if let Some(code) = code.filter(|_| is_reached) {
+                let address = match lan {
+                    Some(_) => "that address",
+                    None if distant => "this machine's address with that port",
+                    None => "the address that your proxy gives it",
+                };
                 let line = render::print_line(&format!(
-                    "on another device, open that address and type {code} (good once, for 10 minutes)"
+                    "on another device, open {address} and type {code} (good once, for 10 minutes)"
                 ));
                 printed = std::mem::replace(&mut printed, Ok(())).and(line);
-                let page = addresses.iter().find(|address| address.starts_with("http"));
                 if let (Some(lan), Some(page)) = (lan, page)
                     && std::io::stdout().is_terminal()
                 {
@@ -415,6 +437,25 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     )?;
     printed?;
     Ok(Ending::Fine)
+}
+
+/// Opens an address in the browser of whoever sits at this machine.
+fn browser(address: &str) -> Command {
+    let mut command = if cfg!(windows) {
+        let mut command = Command::new("rundll32");
+        command.arg("url.dll,FileProtocolHandler");
+        command
+    } else if cfg!(target_os = "macos") {
+        Command::new("open")
+    } else {
+        Command::new("xdg-open")
+    };
+    command
+        .arg(address)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
 }
 
 /// Makes an empty library where there is none, as `add` does; whether there was none.
@@ -442,13 +483,13 @@ mod tests {
 
     #[test]
     fn lyrion_starts_it_as_bliss_mixer() {
-        let own = |arguments: &[&str]| {
+        let own_arguments = |arguments: &[&str]| {
             let all = ["/usr/bin/bliss-mixer"]
                 .iter()
                 .chain(arguments)
                 .map(OsString::from);
-            as_bliss_mixer(all).map(|own| {
-                own[1..]
+            as_bliss_mixer(all).map(|own_arguments| {
+                own_arguments[1..]
                     .iter()
                     .map(|text| text.to_str().unwrap().to_owned())
                     .collect::<Vec<_>>()
@@ -472,13 +513,13 @@ mod tests {
             "--lms=0",
             "--lms-report=http://127.0.0.1:9001",
         ];
-        assert_eq!(own(&plugin).unwrap(), expected);
+        assert_eq!(own_arguments(&plugin).unwrap(), expected);
         assert_eq!(
-            own(&["--lms", "nas"]).unwrap()[3],
+            own_arguments(&["--lms", "nas"]).unwrap()[3],
             "--lms-report=http://nas:9000"
         );
         assert_eq!(
-            own(&["--port=12001", "-d", "x"]).unwrap(),
+            own_arguments(&["--port=12001", "-d", "x"]).unwrap(),
             ["serve", "--lms-only", "--lms=12001"]
         );
         for wrong in [
@@ -487,7 +528,7 @@ mod tests {
             &["--port"],
             &["--nonsense"],
         ] {
-            assert!(own(wrong).is_err(), "{wrong:?}");
+            assert!(own_arguments(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -14,29 +14,29 @@ use voisin_engine::{Engine, Seed, Standing};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let asked = &args.question;
-    asked.validate(asked.seeds.len())?;
-    let mut source = source::open(context, &args.backend)?;
-    source.check(asked.local_only())?;
-    if asked.passage().is_some() {
+    let question = &args.question;
+    question.validate(question.seeds.len())?;
+    let mut source = source::open_space(context, &args.backend, args.space.space.as_deref())?;
+    source.check(question.local_only())?;
+    if question.passage().is_some() {
         return passages::run(context, source.engine(), args);
     }
-    let named = seed_names(&asked.seeds)?;
-    let unlike = seed_names(&asked.unlike)?;
+    let named = seed_names(&question.seeds)?;
+    let unlike = seed_names(&question.unlike)?;
     fetch_named(&mut source, &named)?;
     fetch_named(&mut source, &unlike)?;
-    source.fetch_filters(&asked.filters)?;
+    source.fetch_filters(&question.filters)?;
     let engine = source.engine();
     let wanted = seeds(context, engine, &named)?;
     let unlike = seeds(context, engine, &unlike)?;
-    asked.filters.check_folders(engine)?;
-    let answer = source.similar(asked, &wanted, unlike)?;
+    question.filters.check_folders(engine)?;
+    let answer = source.similar(question, &wanted, unlike)?;
     let engine = source.engine();
     if args.output.format == ListFormat::Table {
         context.console.note(&nearest_to(engine, &wanted)?);
     }
     if answer.found.is_empty() {
-        context.nothing_found(engine.library(), &asked.filters, "")?;
+        context.nothing_found(engine.library(), &question.filters, "")?;
         if args.output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }
@@ -52,7 +52,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     } else {
         Ending::Fine
     };
-    let facts = FactColumns::new(asked.fields());
+    let facts = FactColumns::new(question.fields());
     print_neighbours(&wanted, &answer, &facts, &args.output)?;
     Ok(ending)
 }

@@ -35,6 +35,26 @@ fn print(
         ("windows", grouped(json.windows)),
         ("failed", grouped(json.failed)),
     ];
+    if json.unread_tags > 0 {
+        lines.push((
+            "tags",
+            format!(
+                "not all could be read in {} (\"voisin show\" says of each how many)",
+                count(json.unread_tags, "file")
+            ),
+        ));
+    }
+    if let [first, others @ ..] = &json.left_out[..] {
+        let files = json.left_out.iter().map(|one| one.files).sum();
+        let more = match others.len() {
+            0 => String::new(),
+            n => format!(" and {}", count(n as u64, "other folder")),
+        };
+        lines.push((
+            "left out",
+            format!("{} below {}{more}", count(files, "file"), first.folder),
+        ));
+    }
     if let Some(model) = model {
         lines.push((
             "model",

@@ -22,7 +22,7 @@ use voisin_questions::answers::remove::{TagRunJson, UndoOutcome, UndoneJson};
 pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> {
     const NOTHING: &str = "nothing to take back: nothing was written into files (\"voisin labels undo\" is for labels)";
     let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
-    let runs = library.tag_runs()?;
+    let runs = library.tags().tag_runs()?;
     if args.list {
         if runs.is_empty() {
             context.console.note(NOTHING);
@@ -62,7 +62,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     let journal = if args.dry_run {
         None
     } else {
-        library.journal(JournalKind::Writing)
+        library.files().journal(JournalKind::Writing)
     };
     let mut note = |copy: &Path| {
         if let Some(journal) = &journal {
@@ -75,7 +75,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
         dry_run: args.dry_run,
     };
     let mut done = Vec::new();
-    for written in library.written_tags(run)? {
+    for written in library.tags().written_tags(run)? {
         if stop.load(Ordering::Relaxed) {
             context
                 .console
@@ -88,7 +88,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
             UndoOutcome::Restored | UndoOutcome::TagsRestored | UndoOutcome::AsItWas
         );
         if is_done && !args.dry_run {
-            library.forget_written(run, &written.path)?;
+            library.tags_mut().forget_written(run, &written.path)?;
         }
         if args.format == ReportFormat::Table {
             show(context, &one)?;

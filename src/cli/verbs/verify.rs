@@ -103,10 +103,10 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
             Err(error) => return Err(error.into()),
         }
     }
-    if let Err(EngineError::Genre(error)) = engine.genre_head() {
+    if let Err(EngineError::Genre(error)) = engine.genres().genre_head() {
         rows.push(("genre head", false, advised(&error)));
     }
-    rows.extend(left_behind(&engine.library().leftovers()));
+    rows.extend(left_behind(&engine.library().files().leftovers()));
     if deep {
         rows.extend(listen_again(context, &engine)?);
     }
@@ -151,7 +151,7 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let space = engine.space()?.clone();
     let index = engine.index()?;
     let unusable = matches!(refresh, IndexRefresh::Built { unusable: true, .. });
-    let same = index.tracks() == vectors.ids;
+    let same = index.ids() == vectors.ids;
     let text = if same {
         "every track once, nothing else"
     } else {
@@ -180,8 +180,8 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
         checked.lost.is_empty(),
         format!(
             "{} of {} find themselves",
-            checked.tracks - checked.lost.len(),
-            checked.tracks
+            checked.items - checked.lost.len(),
+            checked.items
         ),
     ));
     rows.push((
@@ -212,7 +212,7 @@ enum Again {
 fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
     const LISTENED: usize = 20;
     let tracks = engine.library().tracks()?;
-    let kind = engine.library().content_kind()?;
+    let kind = engine.library().settings().content_kind()?;
     let read = |track: &Track| {
         let Some(file) = track
             .files
@@ -222,7 +222,8 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
             return Again::Missing;
         };
         let path = &file.record.path;
-        let unchanged = FileRecord::read(path).is_ok_and(|now| now == file.record);
+        let unchanged = FileRecord::read(path)
+            .is_ok_and(|now| (now.size, now.mtime_ns) == (file.record.size, file.record.mtime_ns));
         match voisin_audio::probe_as(path, kind) {
             Ok(info) if info.content == track.audio.content => Again::Same(path.clone()),
             _ if !unchanged => Again::Changed,

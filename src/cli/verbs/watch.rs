@@ -107,7 +107,7 @@ fn look(
     is_first: bool,
 ) -> anyhow::Result<()> {
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
-    let followed = engine.library().followed_folders()?;
+    let followed = engine.library().files().followed_folders()?;
     let links = scan::Links::Below(&followed);
     let mut found = scan::scan_without(folders, &is_audio_candidate, exclusions, links);
     if is_first {

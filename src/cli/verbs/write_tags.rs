@@ -12,10 +12,13 @@ use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
 use voisin_audio::tags::{TagEdit, TagField, WriteOptions};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, GenreAnswer, TagOutcome as Outcome, TagResult, TagWish, write_tags};
+use voisin_engine::{
+    Engine, GenreAnswer, READY_MOODS, STRONG_MOOD, TagOutcome as Outcome, TagResult, TagWish,
+    write_tags,
+};
 use voisin_explore::TrackMeta;
 use voisin_library::scan::playlist::path_in_table;
-use voisin_library::{Descriptors, Library, OpenMode};
+use voisin_library::{Descriptors, Library, OpenMode, PathLookup};
 
 fn name(outcome: Outcome) -> &'static str {
     match outcome {
@@ -140,24 +143,28 @@ fn measured(
         }
         return Ok((edits, lacking));
     };
-    let known = engine.library().descriptors(&[track])?.remove(&track);
+    let known = engine
+        .library()
+        .derived()
+        .descriptors(&[track])?
+        .remove(&track);
     for field in others {
-        match text_of(field, known.as_ref()) {
-            Ok(value) => edits.push(TagEdit {
-                field,
-                values: vec![value],
-            }),
+        match texts_of(field, known.as_ref()) {
+            Ok(values) => edits.push(TagEdit { field, values }),
             Err(why) => lacking.push(why.to_owned()),
         }
     }
     Ok((edits, lacking))
 }
 
-/// A tag's new text, or why there is none.
-fn text_of(field: TagField, known: Option<&Descriptors>) -> Result<String, &'static str> {
+/// A tag's new texts, or why there are none.
+fn texts_of(field: TagField, known: Option<&Descriptors>) -> Result<Vec<String>, &'static str> {
     let known =
         known.ok_or("not measured yet: run \"voisin add --update-descriptors\" on its folder")?;
-    match field {
+    if field == TagField::Mood {
+        return moods(known);
+    }
+    let text = match field {
         TagField::Genre => Err("a genre is not measured"),
         TagField::Bpm => known
             .tempo
@@ -183,11 +190,33 @@ fn text_of(field: TagField, known: Option<&Descriptors>) -> Result<String, &'sta
             .and_then(|name| known.scales.get(&name))
             .map(|energy| format!("{:.0}", (energy.value / 10.0).clamp(1.0, 10.0)))
             .ok_or("no energy was measured"),
+        TagField::Mood => Err("several moods may fit"),
+    };
+    text.map(|text| vec![text])
+}
+
+/// The moods that a track has more of than most music, the strongest first.
+fn moods(known: &Descriptors) -> Result<Vec<String>, &'static str> {
+    let mut found: Vec<(&str, f64)> = READY_MOODS
+        .iter()
+        .filter_map(|mood| {
+            let value = known.scales.get(&mood.name.parse().ok()?)?;
+            Some((mood.name, value.value))
+        })
+        .collect();
+    if found.is_empty() {
+        return Err("no moods are known: run \"voisin add --update-descriptors\" on its folder");
     }
+    found.retain(|(_, value)| *value >= STRONG_MOOD);
+    found.sort_by(|a, b| b.1.total_cmp(&a.1));
+    if found.is_empty() {
+        return Err("no mood stands out");
+    }
+    Ok(found.into_iter().map(|(name, _)| name.to_owned()).collect())
 }
 
 /// Tags to write by a table: the columns path and genre, or suggested where there is no genre.
-pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<TagWish>> {
+pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<Vec<TagWish>> {
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_path(list)
@@ -207,6 +236,7 @@ pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<TagWish>> {
         );
     };
     let mut wishes = Vec::new();
+    let mut lookup = PathLookup::new(library);
     for record in reader.records() {
         let record = record.with_context(|| format!("cannot read {}", list.display()))?;
         let cell = |at: usize| record.get(at).unwrap_or_default();
@@ -214,8 +244,15 @@ pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<TagWish>> {
             .split(';')
             .map(str::trim)
             .filter(|genre| !genre.is_empty());
+        let named = path_in_table(cell(path));
+        // A file need not be in the library.
+        let meant = if named.exists() {
+            None
+        } else {
+            lookup.file(&named)?
+        };
         wishes.push(TagWish {
-            path: path_in_table(cell(path)),
+            path: meant.unwrap_or(named),
             genres: genres.map(str::to_owned).collect(),
             others: Vec::new(),
             reason: format!("as {} says", list.display()),
@@ -310,11 +347,12 @@ pub(crate) fn run(
             )?;
         }
     }
-    let of = |outcome: Outcome| done.iter().filter(|file| file.outcome == outcome).count() as u64;
+    let count_of =
+        |outcome: Outcome| done.iter().filter(|file| file.outcome == outcome).count() as u64;
     let (verb, written) = if options.dry_run {
-        ("would be written", of(Outcome::WouldWrite))
+        ("would be written", count_of(Outcome::WouldWrite))
     } else {
-        ("written", of(Outcome::Written))
+        ("written", count_of(Outcome::Written))
     };
     let mut parts = vec![format!("{} {verb}", count(written, "file"))];
     for (outcome, text) in [
@@ -333,12 +371,12 @@ pub(crate) fn run(
         ),
         (Outcome::Failed, "failed"),
     ] {
-        if of(outcome) > 0 {
-            parts.push(format!("{} {text}", of(outcome)));
+        if count_of(outcome) > 0 {
+            parts.push(format!("{} {text}", count_of(outcome)));
         }
     }
     context.console.note(&parts.join(", "));
-    if of(Outcome::Written) > 0 {
+    if count_of(Outcome::Written) > 0 {
         context
             .console
             .note(&format!("\"voisin undo {run}\" takes this back"));
@@ -346,7 +384,7 @@ pub(crate) fn run(
             .console
             .note("run \"voisin add\" on their folders, and the library knows the new tags");
     }
-    Ok(of(Outcome::Failed))
+    Ok(count_of(Outcome::Failed))
 }
 
 /// A change as a diff; nothing for a file that stays as it is.

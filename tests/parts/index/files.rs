@@ -50,10 +50,7 @@ fn a_saved_index_answers_as_before() {
     index.save_changes(&path, &later).unwrap();
     assert!(std::fs::read(&path).unwrap() == [&before[..], b"voisinTL"].concat());
     let loaded = VectorIndex::load(&path, &later).unwrap();
-    assert_eq!(
-        (loaded.len(), loaded.tracks()),
-        (index.len(), index.tracks())
-    );
+    assert_eq!((loaded.len(), loaded.ids()), (index.len(), index.ids()));
     assert_eq!(loaded.stats().tail, 99);
     same_answers(&index, &loaded, &queries);
 
@@ -140,7 +137,7 @@ fn the_widest_vectors_that_can_be_built_can_be_opened() {
         let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
         index.save(&path, &stamp(dimension)).unwrap();
         let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
-        assert_eq!(opened.tracks(), index.tracks());
+        assert_eq!(opened.ids(), index.ids());
         let exact = SearchParams {
             mode: SearchMode::Exact,
             ..SearchParams::default()
@@ -150,13 +147,13 @@ fn the_widest_vectors_that_can_be_built_can_be_opened() {
                 .search(&vectors.row(row).to_vec(), 1, &exact)
                 .unwrap();
             assert!(
-                found[0].track == id && (found[0].similarity - 1.).abs() < 1e-3,
+                found[0].id == id && (found[0].similarity - 1.).abs() < 1e-3,
                 "{found:?}"
             );
             assert_eq!(opened.vector(id), index.vector(id));
         }
     }
-    let wide = Array2::zeros((0, 65_537));
+    let wide = Array2::<f32>::zeros((0, 65_537));
     let refused = VectorIndex::build(&[], wide.view(), &IndexOptions::default());
     assert_eq!(
         refused.err().unwrap().to_string(),
@@ -338,7 +335,7 @@ fn an_index_of_a_released_format_opens(version: u32) {
     let left: Vec<TrackId> = kept.iter().map(|&row| ids[row]).collect();
     let summary = VectorIndex::summary(&path).unwrap();
     assert_eq!(
-        (summary.tracks, summary.tail, summary.tombstones),
+        (summary.items, summary.tail, summary.tombstones),
         (127, 9, 2)
     );
     let mode_alone = if has_graph {
@@ -354,7 +351,7 @@ fn an_index_of_a_released_format_opens(version: u32) {
     };
     assert_eq!(summary.stamp, expected);
     let index = VectorIndex::load(&path, &expected).unwrap();
-    assert_eq!(index.tracks(), left);
+    assert_eq!(index.ids(), left);
     assert_eq!(
         (index.has_graph(), index.needs_rebuild()),
         (has_graph, !has_graph)
@@ -370,7 +367,7 @@ fn an_index_of_a_released_format_opens(version: u32) {
             let found = index
                 .search(&vectors.row(row).to_vec(), 10, &mode(mode_))
                 .unwrap();
-            assert_eq!(found[0].track, ids[row]);
+            assert_eq!(found[0].id, ids[row]);
             assert!(
                 recall(&found, &truth, 10) >= if mode_ == SearchMode::Hnsw { 0.7 } else { 1. },
                 "{mode_} {row}"
@@ -398,7 +395,7 @@ fn a_summary_says_what_loading_would_find() {
     index.save_changes(&path, &stamp(24)).unwrap();
     let summary = VectorIndex::summary(&path).unwrap();
     assert_eq!(
-        (summary.tracks, summary.mode, summary.ef),
+        (summary.items, summary.mode, summary.ef),
         (290, SearchMode::Scan, None)
     );
     index.insert(ids[295], &vectors.row(295).to_vec()).unwrap();
@@ -415,7 +412,7 @@ fn a_summary_says_what_loading_would_find() {
     let summary = VectorIndex::summary(&path).unwrap();
     assert_eq!(
         (
-            summary.tracks,
+            summary.items,
             summary.tail,
             summary.tombstones,
             summary.stamp.generation
@@ -507,15 +504,15 @@ fn a_changed_index_is_saved_in_one_file() {
         let moved = elsewhere.path().join("other");
         std::fs::copy(&path, &moved).unwrap();
         let loaded = VectorIndex::load(&moved, &stamp(24)).unwrap();
-        assert_eq!(loaded.tracks(), index.tracks());
+        assert_eq!(loaded.ids(), index.ids());
         same_answers(&index, &loaded, &vectors);
         let summary = VectorIndex::summary(&moved).unwrap();
         let stats = index.stats();
-        assert_eq!((summary.tracks, summary.tail), (index.len(), stats.tail));
+        assert_eq!((summary.items, summary.tail), (index.len(), stats.tail));
         assert_eq!(summary.tombstones, stats.tombstones);
         // The opened index is changed and saved again, over another one.
         index = loaded;
-        assert!(index.remove(index.tracks()[7]) && index.remove(index.tracks()[300]));
+        assert!(index.remove(index.ids()[7]) && index.remove(index.ids()[300]));
         index.save(&path, &stamp(24)).unwrap();
         assert_eq!(names(folder.path()), ["v.index"]);
     }
@@ -556,7 +553,7 @@ fn an_index_is_written_to_bytes_and_read_from_them() {
     let bytes = bytes.into_inner();
     assert!(bytes == std::fs::read(&path).unwrap());
     let (read, origin) = VectorIndex::from_bytes(&bytes).unwrap();
-    assert_eq!((read.tracks(), origin), (index.tracks(), stamp(24)));
+    assert_eq!((read.ids(), origin), (index.ids(), stamp(24)));
     same_answers(&index, &read, &vectors);
     // Two files are one, end to end.
     let pair = folder.path().join("pair");
@@ -571,8 +568,8 @@ fn an_index_is_written_to_bytes_and_read_from_them() {
         VectorIndex::from_bytes(&[base, tail].concat())
             .unwrap()
             .0
-            .tracks(),
-        index.tracks()
+            .ids(),
+        index.ids()
     );
 }
 
@@ -630,7 +627,7 @@ fn changes_that_are_missing_are_named() {
     index.save_changes(&path, &stamp(24)).unwrap();
     let base = std::fs::read(&path).unwrap();
     assert_eq!(names(folder.path()), ["index.bin"]);
-    index.remove(TrackId(index.tracks()[20].0));
+    index.remove(TrackId(index.ids()[20].0));
     for generation in 8..11 {
         // The base is not written again; that it has changes beside it is noted once.
         let later = IndexStamp {

@@ -92,19 +92,15 @@ fn recall(found: &[Neighbor], truth: &[(f64, TrackId)], k: usize) -> f64 {
         return 1.;
     }
     let last = truth[k - 1].0 - 5e-5;
-    let near = |neighbor: &&Neighbor| {
-        truth
-            .iter()
-            .any(|(s, id)| *id == neighbor.track && *s >= last)
-    };
+    let near = |neighbor: &&Neighbor| truth.iter().any(|(s, id)| *id == neighbor.id && *s >= last);
     found.iter().filter(near).count() as f64 / k as f64
 }
 
 fn is_sorted_and_unique(found: &[Neighbor]) -> bool {
     let ordered = found.is_sorted_by(|a, b| {
-        a.similarity > b.similarity || a.similarity == b.similarity && a.track < b.track
+        a.similarity > b.similarity || a.similarity == b.similarity && a.id < b.id
     });
-    let mut tracks: Vec<TrackId> = found.iter().map(|neighbor| neighbor.track).collect();
+    let mut tracks: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
     tracks.sort_unstable();
     tracks.dedup();
     ordered && tracks.len() == found.len()
@@ -171,12 +167,12 @@ fn every_track_finds_itself_and_the_measured_recall_holds() {
             let found = index
                 .search(&vectors.row(slot).to_vec(), 1, &mode(mode_))
                 .unwrap();
-            assert_eq!(found[0].track, ids[slot], "{mode_}");
+            assert_eq!(found[0].id, ids[slot], "{mode_}");
             assert!((found[0].similarity - 1.).abs() < 1e-5);
         }
     }
     let stats = index.stats();
-    assert_eq!((stats.tracks, stats.tail), (n, 0));
+    assert_eq!((stats.items, stats.tail), (n, 0));
     let speeds = stats.speeds.unwrap();
     let is_faster = |ways: voisin_index::GraphAndLists, times: f64| {
         assert!(ways.graph > 100. && ways.lists > 100., "{speeds:?}");
@@ -232,7 +228,7 @@ fn filters_hold_at_every_share() {
                 let found = index.search(&query.to_vec(), 10, &params).unwrap();
                 assert_eq!(found.len(), 10.min(few.len()), "{mode_} 1 in {every}");
                 assert!(
-                    found.iter().all(|neighbor| filter(neighbor.track))
+                    found.iter().all(|neighbor| filter(neighbor.id))
                         && is_sorted_and_unique(&found)
                 );
                 let params = SearchParams {
@@ -290,7 +286,7 @@ fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
     let rows: Vec<usize> = (0..n).filter(|&row| !gone(row)).collect();
     let left: Vec<TrackId> = rows.iter().map(|&row| ids[row]).collect();
     let kept = vectors.select(ndarray::Axis(0), &rows);
-    assert_eq!(index.tracks(), left);
+    assert_eq!(index.ids(), left);
     for index in [&index, &rebuilt(&index, &graph_options())] {
         assert_eq!(index.len(), left.len());
         for mode_ in MODES {
@@ -302,7 +298,7 @@ fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
                 assert!(
                     found
                         .iter()
-                        .all(|neighbor| left.binary_search(&neighbor.track).is_ok())
+                        .all(|neighbor| left.binary_search(&neighbor.id).is_ok())
                 );
             }
         }
@@ -314,7 +310,7 @@ fn removed_tracks_leave_no_ghosts_and_pieces_equal_the_whole() {
     let found = index
         .search(&vectors.row(0).to_vec(), 1, &SearchParams::default())
         .unwrap();
-    assert_eq!(found[0].track, ids[0]);
+    assert_eq!(found[0].id, ids[0]);
 }
 
 fn similarities(found: &[Neighbor]) -> Vec<f32> {
@@ -377,7 +373,7 @@ fn an_upsert_gives_a_track_another_vector() {
         index
             .search(&vectors.row(row).to_vec(), 1, &mode(SearchMode::Exact))
             .unwrap()[0]
-            .track
+            .id
     };
     // One of the base, one of the tail, one that is new.
     assert!(index.upsert(ids[7], &vectors.row(350).to_vec()).unwrap());
@@ -428,7 +424,7 @@ fn groups_are_answered_by_their_best() {
                 }
             }
             want.truncate(k);
-            let tracks: Vec<TrackId> = found.iter().map(|neighbor| neighbor.track).collect();
+            let tracks: Vec<TrackId> = found.iter().map(|neighbor| neighbor.id).collect();
             assert_eq!(tracks, want);
         }
     }
@@ -608,10 +604,10 @@ fn batches_answer_as_single_searches_do() {
             }
         }
         let graph = index.knn_graph(7, &mode(mode_)).unwrap();
-        for (track, found) in index.tracks().iter().zip(&graph) {
+        for (track, found) in index.ids().iter().zip(&graph) {
             assert_eq!(
                 *found,
-                index.search_track(*track, 7, &mode(mode_)).unwrap(),
+                index.search_id(*track, 7, &mode(mode_)).unwrap(),
                 "{mode_} {track}"
             );
         }
@@ -675,7 +671,8 @@ fn batches_over_large_lists_answer_as_single_searches_do() {
 
 #[test]
 fn small_and_odd_indexes_answer() {
-    let none = VectorIndex::build(&[], Array2::zeros((0, 8)).view(), &graph_options()).unwrap();
+    let none =
+        VectorIndex::build(&[], Array2::<f32>::zeros((0, 8)).view(), &graph_options()).unwrap();
     let query = clustered(1, 1, 8, 1).row(0).to_vec();
     for mode_ in [SearchMode::Auto, SearchMode::Exact, SearchMode::Scan] {
         assert_eq!(none.search(&query, 10, &mode(mode_)).unwrap(), []);
@@ -688,7 +685,7 @@ fn small_and_odd_indexes_answer() {
         none.search(&query, 1, &mode(SearchMode::Lists)),
         Err(IndexError::NoLists { .. })
     ));
-    assert_eq!(none.self_check(5).unwrap().tracks, 0);
+    assert_eq!(none.self_check(5).unwrap().items, 0);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     none.save(&path, &stamp(8)).unwrap();
@@ -718,7 +715,7 @@ fn small_and_odd_indexes_answer() {
     // A single track, with a graph of one point.
     let one = VectorIndex::build(&some[..1], vectors.slice(s![..1, ..]), &graph_options()).unwrap();
     assert_eq!(
-        one.search(&query, 10, &SearchParams::default()).unwrap()[0].track,
+        one.search(&query, 10, &SearchParams::default()).unwrap()[0].id,
         some[0]
     );
 
@@ -734,7 +731,7 @@ fn small_and_odd_indexes_answer() {
         assert_eq!(
             found
                 .iter()
-                .map(|neighbor| neighbor.track.0)
+                .map(|neighbor| neighbor.id.0)
                 .collect::<Vec<_>>(),
             [0, 1, 2, 3, 4]
         );
@@ -768,7 +765,7 @@ fn the_index_refuses_vectors_that_have_no_direction() {
     assert!(matches!(
         index.insert(id, &[0., 0.]),
         Err(IndexError::NoDirection {
-            track: Some(TrackId(2))
+            id: Some(TrackId(2))
         })
     ));
     // Of other lengths only the direction counts.
@@ -777,10 +774,7 @@ fn the_index_refuses_vectors_that_have_no_direction() {
         .search(&[8e20, 6e20], 2, &SearchParams::default())
         .unwrap();
     let cosines = [(0.8 + 0.6) * 0.5_f32.sqrt(), 0.96];
-    assert_eq!(
-        found.iter().map(|one| one.track.0).collect::<Vec<_>>(),
-        [2, 1]
-    );
+    assert_eq!(found.iter().map(|one| one.id.0).collect::<Vec<_>>(), [2, 1]);
     assert!(
         found
             .iter()
@@ -874,7 +868,7 @@ fn search_until_offers_everyone_once() {
             &SearchParams::default(),
             |_, mut found| -> Result<_, IndexError> {
                 found.retain(|neighbor| {
-                    let artist = &mut taken[(neighbor.track.0 % 50) as usize];
+                    let artist = &mut taken[(neighbor.id.0 % 50) as usize];
                     *artist += 1;
                     *artist <= 2
                 });
@@ -905,7 +899,7 @@ fn search_until_for_many_answers_as_for_one() {
     let index = VectorIndex::build(&ids, vectors.view(), &graph_options()).unwrap();
     let queries = clustered(24, 60, dimension, 20);
     // Each row takes others, some so few that it has to be offered everything.
-    let takes = |row: usize, found: &Neighbor| found.track.0 % (1 + 7 * row as i64) == 0;
+    let takes = |row: usize, found: &Neighbor| found.id.0 % (1 + 7 * row as i64) == 0;
     for mode_ in MODES {
         let many = index
             .search_until(
@@ -953,7 +947,7 @@ proptest! {
             index.remove(ids[row]);
         }
         let filter = |track: TrackId| track.0 % keep == 0;
-        let passing: Vec<TrackId> = index.tracks().into_iter().filter(|&track| filter(track)).collect();
+        let passing: Vec<TrackId> = index.ids().into_iter().filter(|&track| filter(track)).collect();
         let query = clustered(seed + 1, 1, dimension, 5).row(0).to_vec();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.bin");
@@ -967,7 +961,7 @@ proptest! {
             let found = index.search(&query, k, &params).unwrap();
             prop_assert!(is_sorted_and_unique(&found));
             prop_assert_eq!(found.len(), k.min(passing.len()));
-            prop_assert!(found.iter().all(|neighbor| passing.binary_search(&neighbor.track).is_ok()));
+            prop_assert!(found.iter().all(|neighbor| passing.binary_search(&neighbor.id).is_ok()));
             prop_assert_eq!(&found, &loaded.search(&query, k, &params).unwrap());
             if mode == SearchMode::Exact {
                 let rows: Vec<usize> = passing.iter().map(|id| (id.0 as usize - 5) / 3).collect();

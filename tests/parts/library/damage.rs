@@ -58,10 +58,10 @@ fn a_cut_database_says_so_and_what_is_left_is_salvaged() {
         assert!(damaged.len() < 5, "{left:?}");
         assert_eq!(library.check(true).unwrap().findings, left);
         assert!(
-            library.generation().unwrap() > 400,
+            library.changes().generation().unwrap() > 400,
             "an index of the damaged library must not fit"
         );
-        assert!(library.changes_since(400).unwrap().is_none());
+        assert!(library.changes().changes_since(400).unwrap().is_none());
         // Of an index nothing is lost: where the cut is in one, every row is there.
         lost_some |= !report.incomplete.is_empty();
         let rows = (
@@ -130,10 +130,10 @@ fn flipped_bits_end_in_an_error_or_a_finding_never_in_a_panic() {
                 library.tracks(),
                 library.vectors(),
                 library.status(),
-                library.changes_since(0),
+                library.changes().changes_since(0),
             );
             let _ = (
-                library.resolve(OsStr::new("title"), 5),
+                library.lookup().resolve(OsStr::new("title"), 5),
                 library.matching(&TrackFilter::default()),
             );
             library.check(true).map(|health| health.findings)
@@ -241,7 +241,7 @@ fn repair_mends_and_deletes_nothing_that_cannot_be_made_again() {
         }
     )));
 
-    let generation = library.generation().unwrap();
+    let generation = library.changes().generation().unwrap();
     let report = library.repair().unwrap();
     assert_eq!(
         (report.repooled, report.renormalised, report.to_embed),
@@ -255,7 +255,7 @@ fn repair_mends_and_deletes_nothing_that_cannot_be_made_again() {
             LibraryFault::BadWindows(TrackId(4))
         ]
     );
-    assert!(library.generation().unwrap() > generation);
+    assert!(library.changes().generation().unwrap() > generation);
     for (id, seed) in [(1, 0), (2, 1), (3, 2)] {
         let mended = library.vector(TrackId(id)).unwrap().unwrap();
         let cosine: f32 = mended.iter().zip(vector(seed)).map(|(a, b)| a * b).sum();
@@ -263,14 +263,14 @@ fn repair_mends_and_deletes_nothing_that_cannot_be_made_again() {
     }
     assert_eq!(library.vector(here).unwrap(), None);
     assert_eq!(
-        library.file_state(&file(&on_disk)).unwrap(),
+        library.files().file_state(&file(&on_disk)).unwrap(),
         FileState::NoVector(here)
     );
     library
         .replace_vectors(here, &vector(70), &windows(70, 2))
         .unwrap();
     assert_eq!(
-        library.file_state(&file(&on_disk)).unwrap(),
+        library.files().file_state(&file(&on_disk)).unwrap(),
         FileState::Unchanged(here)
     );
     library
@@ -375,6 +375,7 @@ fn a_flipped_bit_of_a_vector_or_window_is_found_and_never_served() {
     assert_eq!(library.vector(here).unwrap(), None);
     assert_eq!(
         library
+            .files()
             .file_state(&FileRecord {
                 path: on_disk,
                 ..new_track(0, "/").file
@@ -422,10 +423,17 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
     let logits = vec![0.5, -2.0];
     for (seed, path) in [(0, &on_disk), (1, &PathBuf::from("/gone.mp3"))] {
         let track = library.insert_track(&new_track(seed, path)).unwrap();
-        library.set_descriptors(track, &measured).unwrap();
-        library.set_logits(&[(track, logits.clone())]).unwrap();
+        library
+            .derived_mut()
+            .set_descriptors(track, &measured)
+            .unwrap();
+        library
+            .derived_mut()
+            .set_logits(&[(track, logits.clone())])
+            .unwrap();
     }
     library
+        .labels_mut()
         .set_labels(&[content(0), content(1)], Some("Dub"))
         .unwrap();
     sound(&library);
@@ -484,7 +492,7 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
             "audio" => {
                 assert_eq!(report.to_embed, 1, "{change}");
                 assert_eq!(
-                    library.file_state(&here).unwrap(),
+                    library.files().file_state(&here).unwrap(),
                     FileState::New,
                     "{change}"
                 );
@@ -492,7 +500,7 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
             }
             "descriptors" => {
                 assert_eq!(report.to_measure, 1);
-                let left = library.descriptors(&[TrackId(1)]).unwrap();
+                let left = library.derived().descriptors(&[TrackId(1)]).unwrap();
                 assert_eq!(
                     (left[&TrackId(1)].version, left[&TrackId(1)].tempo),
                     (0, None)
@@ -502,13 +510,13 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
             // Measured again with all the others.
             "scales" => {
                 assert_eq!(report.to_measure, 1);
-                let left = library.descriptors(&[TrackId(1)]).unwrap();
+                let left = library.derived().descriptors(&[TrackId(1)]).unwrap();
                 assert!(left[&TrackId(1)].scales.is_empty() && left[&TrackId(1)].version == 1);
                 sound(&library);
             }
             "logits" => {
                 assert_eq!(
-                    library.logits(None).unwrap(),
+                    library.derived().logits(None).unwrap(),
                     [(TrackId(2), logits.clone())]
                 );
                 sound(&library);
@@ -516,18 +524,24 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
             // Nobody but its owner knows it.
             "labels" => {
                 assert_eq!(report.remaining, [fault]);
-                library.set_labels(&[content(0)], Some("Dub")).unwrap();
+                library
+                    .labels_mut()
+                    .set_labels(&[content(0)], Some("Dub"))
+                    .unwrap();
                 sound(&library);
             }
             _ => {
                 assert_eq!((report.to_read, report.remaining), (1, vec![]), "{change}");
                 assert_eq!(left.is_empty(), table == "files", "{change}: {left:?}");
                 assert_eq!(
-                    library.file_state(&here).unwrap(),
+                    library.files().file_state(&here).unwrap(),
                     FileState::Changed(TrackId(1))
                 );
                 let tags = new_track(0, &on_disk).tags;
-                library.attach_file(TrackId(1), &here, &tags).unwrap();
+                library
+                    .files_mut()
+                    .attach_file(TrackId(1), &here, &tags)
+                    .unwrap();
                 assert_eq!(library.track(TrackId(1)).unwrap().tags, tags);
                 sound(&library);
             }
@@ -549,9 +563,13 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
             table,
             track: Some(TrackId(2)),
         };
-        let before = library.facts(TrackId(2)).unwrap();
+        let before = library.transfer().facts(TrackId(2)).unwrap();
         assert_eq!(library.repair().unwrap().remaining, [fault], "{table}");
-        assert_eq!(library.facts(TrackId(2)).unwrap(), before, "{table}");
+        assert_eq!(
+            library.transfer().facts(TrackId(2)).unwrap(),
+            before,
+            "{table}"
+        );
     }
 }
 

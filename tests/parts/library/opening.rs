@@ -97,7 +97,10 @@ fn opens(version: u32) {
             (5, 5, 15, 1)
         );
         assert_eq!(library.model().unwrap(), Some(model()));
-        assert_eq!(library.setting("windows").unwrap().as_deref(), Some("30"));
+        assert_eq!(
+            library.settings().setting("windows").unwrap().as_deref(),
+            Some("30")
+        );
         for (seed, track) in library.tracks().unwrap().into_iter().enumerate() {
             let expected = new_track(seed as u64, format!("/music/{seed}.ogg"));
             let mut tags = expected.tags;
@@ -105,7 +108,7 @@ fn opens(version: u32) {
                 (tags.mbid, tags.isrc, tags.licence) = (None, None, None);
             }
             // Nobody read composers then: the next add does.
-            let state = library.file_state(&track.files[0].record).unwrap();
+            let state = library.files().file_state(&track.files[0].record).unwrap();
             if version < 7 {
                 tags.composer = None;
                 assert_eq!(state, FileState::OldTags(track.id));
@@ -136,13 +139,55 @@ fn opens(version: u32) {
             );
         }
         assert_eq!(
-            library.changes_since(4).unwrap().unwrap().added,
+            library.changes().changes_since(4).unwrap().unwrap().added,
             vec![TrackId(5)]
         );
-        assert_eq!(library.failures().unwrap()[0].reason, "no audio");
+        assert_eq!(library.files().failures().unwrap()[0].reason, "no audio");
+        if version < 12 {
+            assert_eq!(library.spaces().all().unwrap().len(), 1);
+        } else {
+            has_its_space(dir.path(), mode);
+        }
     }
     let backup = dir.path().join(format!("voisin.db.backup-v{version}"));
     assert_eq!(backup.exists(), version < voisin_library::SCHEMA_VERSION);
+}
+
+/// The model of a space beside the default one.
+fn second_model() -> StoredModel {
+    StoredModel {
+        name: "reader".into(),
+        fingerprint: "fingerprint-of-reader".into(),
+        dimension: 2,
+        ..model()
+    }
+}
+
+/// A track's vector there, and one window.
+fn in_second_space(id: i64) -> (Vec<f32>, TrackWindows) {
+    let vector = if id % 2 == 0 { [0.6, 0.8] } else { [0.8, 0.6] };
+    let windows = TrackWindows {
+        vectors: ndarray::Array2::from_elem((1, 2), half::f16::from_f32(0.25)),
+        starts: vec![id as f32],
+    };
+    (vector.to_vec(), windows)
+}
+
+/// The space that libraries have since schema 12.
+fn has_its_space(dir: &Path, mode: OpenMode) {
+    let inside = Library::open_in_space(dir, mode, Some("words")).unwrap();
+    assert_eq!(inside.model().unwrap(), Some(second_model()));
+    let status = inside.status().unwrap();
+    assert_eq!((status.tracks, status.vectors, status.windows), (5, 4, 4));
+    for id in 1..=4 {
+        let (vector, windows) = in_second_space(id);
+        assert_eq!(inside.vector(TrackId(id)).unwrap(), Some(vector));
+        assert_eq!(inside.windows(TrackId(id)).unwrap(), Some(windows));
+    }
+    assert_eq!(
+        inside.changes().changes_since(3).unwrap().unwrap().added,
+        vec![TrackId(4)]
+    );
 }
 
 /// Writes `tests/data/library/vN.db` for the schema of this source tree, in small pages. Run it once
@@ -152,13 +197,17 @@ fn opens(version: u32) {
 fn write_fixture() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
-    library.set_setting("windows", Some("30")).unwrap();
+    library
+        .settings_mut()
+        .set_setting("windows", Some("30"))
+        .unwrap();
     for seed in 0..5 {
         library
             .insert_track(&new_track(seed, format!("/music/{seed}.ogg")))
             .unwrap();
     }
     library
+        .files_mut()
         .record_failure(&Failure {
             path: "/music/bad.mp3".into(),
             size: Some(1),
@@ -169,6 +218,15 @@ fn write_fixture() {
             failed_at: 0,
         })
         .unwrap();
+    let space = second_model();
+    library.spaces_mut().begin_space("words", &space).unwrap();
+    for id in 1..=4 {
+        let (vector, windows) = in_second_space(id);
+        library
+            .spaces_mut()
+            .put_other_vectors(&space.fingerprint, TrackId(id), &vector, &windows)
+            .unwrap();
+    }
     let path = library.database_path().to_path_buf();
     let target = format!("tests/data/library/v{}.db", voisin_library::SCHEMA_VERSION);
     drop(library);
@@ -244,7 +302,7 @@ fn a_read_only_library_refuses_to_write() {
         Err(LibraryError::ReadOnly { .. })
     ));
     assert!(matches!(
-        library.remove_paths(&["/a".into()]),
+        library.files_mut().remove_paths(&["/a".into()]),
         Err(LibraryError::ReadOnly { .. })
     ));
 }

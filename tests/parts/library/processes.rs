@@ -112,7 +112,7 @@ fn kill_inserters(kills: u64) {
             (status.vectors, status.windows),
             (held.len() as u64, held.len() as u64 * 3)
         );
-        assert_eq!(library.generation().unwrap(), held.len() as u64);
+        assert_eq!(library.changes().generation().unwrap(), held.len() as u64);
     }
     assert!(
         promised.len() as u64 > kills,
@@ -221,7 +221,7 @@ fn one_long_run_at_a_time_and_its_lock_dies_with_it() {
         other => panic!("{other:?}"),
     }
     // Small changes need not wait for a long run.
-    library.set_setting("x", Some("1")).unwrap();
+    library.settings_mut().set_setting("x", Some("1")).unwrap();
     holder.kill().unwrap();
     holder.wait().unwrap();
     let lock = library.lock_for_writing().unwrap();

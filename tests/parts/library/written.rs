@@ -31,7 +31,7 @@ fn a_file_written_twice_in_a_run_gets_its_first_bytes_back() {
         });
         run = Some(written.unwrap());
     }
-    let written = library.written_tags(run.unwrap()).unwrap();
+    let written = library.tags().written_tags(run.unwrap()).unwrap();
     assert_eq!(written.len(), 1);
     let genres = |values: &voisin_library::TagValues| values["genre"].clone();
     assert_eq!(

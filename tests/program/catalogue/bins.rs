@@ -59,6 +59,10 @@ fn bins_are_left_out_counted_and_taken_when_named() {
         (&bin, 2)
     );
     assert_eq!(summary["unchanged"], 3);
+    let status = || fine_json(sandbox.run(["status", "--format", "json"]));
+    assert_eq!(status()["left_out"], summary["left_out"]);
+    let table = fine(sandbox.run(["status"]));
+    assert!(table.contains("left out  3 files below"), "{table}");
 
     let bin = sandbox.path("music/#recycle").to_str().unwrap().to_owned();
     let named = sandbox.run(["add", &bin]);
@@ -72,6 +76,8 @@ fn bins_are_left_out_counted_and_taken_when_named() {
         titles(&sandbox, &["--sort", "title"]),
         ["Gone", "One", "Three", "Two"]
     );
+    let left_out = status()["left_out"].clone();
+    assert_eq!(left_out, serde_json::json!([summary["left_out"][1]]));
     // From then on its files stay, which is said once.
     let stays =
         format!("2 files of {bin} are in the library from before and stay: voisin remove '{bin}'");

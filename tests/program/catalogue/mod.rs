@@ -9,6 +9,7 @@ mod albums;
 mod bins;
 mod keeping;
 mod parts;
+mod reading;
 mod words;
 
 use std::fs;

@@ -328,7 +328,8 @@ fn add_tells_of_audio_that_its_name_hides() {
     let added = sandbox.run(["add", music.to_str().unwrap()]);
     let told = text(&added.stderr);
     assert!(
-        fine(&added).contains("added 1,") && told.contains("2 files of audio passed over"),
+        fine(&added).contains("added 1,")
+            && told.contains("2 files of audio passed over, as no ending"),
         "{told}"
     );
     assert!(

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use common::{DEMO, Sandbox, code, fine, fine_json, json, six_tracks, text};
 use serde_json::Value;
+use voisin_index::VectorIndex;
 
 #[test]
 fn the_main_job() {
@@ -369,6 +370,109 @@ fn bench_says_what_ran() {
 }
 
 #[test]
+fn bench_index_compares_with_hnsw_rs_which_builds_if_asked() {
+    const TRACKS: usize = 6000;
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("home/.config/voisin")).unwrap();
+    let compare = [
+        "bench",
+        "index",
+        "--against",
+        "hnsw_rs,exact",
+        "--seconds",
+        "0.1",
+        "--format",
+        "json",
+    ];
+    let add = |tracks: usize| {
+        let mut random = voisin_base::random::Random::new(3);
+        let centres = ndarray::Array2::from_shape_simple_fn((40, 24), || random.f32() - 0.5);
+        let vectors = ndarray::Array2::from_shape_fn((tracks, 24), |(row, at)| {
+            centres[[row % 40, at]] + 0.4 * (random.f32() - 0.5)
+        });
+        let array = sandbox.path("x.npy");
+        ndarray_npy::write_npy(&array, &vectors).unwrap();
+        let rows: String = (0..tracks)
+            .map(|row| format!("/x/{row}.ogg,{row}\n"))
+            .collect();
+        let table = sandbox.path("x.csv");
+        fs::write(&table, format!("path,title\n{rows}")).unwrap();
+        let [array, table] = [&array, &table].map(|path| path.to_str().unwrap());
+        let files = ["--vectors", array, "--tracks", table, "--vectors-of", "x"];
+        let done = sandbox.run([&["add"][..], &files].concat());
+        assert_eq!(code(&done), 0, "{}", text(&done.stderr));
+    };
+    add(15);
+    let few = sandbox.run(compare);
+    assert_eq!(code(&few), 2);
+    assert!(
+        text(&few.stderr).contains("15 tracks, expected 20"),
+        "{}",
+        text(&few.stderr)
+    );
+    add(TRACKS);
+    let result = json(sandbox.run(compare));
+    assert_eq!(
+        (&result["tracks"], &result["queries"], &result["dimension"]),
+        (&5400.into(), &600.into(), &24.into())
+    );
+    let number = |index: usize, name: &str| result["indexes"][index][name].as_f64().unwrap();
+    for (at, name) in ["voisin", "hnsw_rs", "exact"].iter().enumerate() {
+        assert_eq!(result["indexes"][at]["index"], *name);
+        assert!(number(at, "recall") > 0.98, "{result}");
+        assert!(number(at, "queries_per_second") > 0.0, "{result}");
+        assert!(
+            number(at, "queries_per_second_in_batches") > 0.0,
+            "{result}"
+        );
+    }
+    // All neighbours that there are, of vectors held at 16 bits.
+    assert!(number(2, "recall") > 0.999, "{result}");
+    assert!(number(1, "bytes") > number(0, "bytes") && number(1, "build_seconds") > 0.0);
+    let table = fine(sandbox.run(["bench", "index", "--seconds", "0.1"]));
+    assert!(
+        table.contains("hnsw_rs") && !table.contains("exact"),
+        "{table}"
+    );
+
+    // The library's own graph.
+    let index = sandbox.path("library/index.bin");
+    let builder = || {
+        VectorIndex::open(&index)
+            .unwrap()
+            .0
+            .options()
+            .builder
+            .name()
+    };
+    assert_eq!(builder(), "voisin");
+    fs::write(
+        sandbox.path("home/.config/voisin/config.toml"),
+        "index-builder = \"hnsw_rs\"\n",
+    )
+    .unwrap();
+    // A run that changes nothing more than that.
+    add(TRACKS + 1);
+    assert_eq!(builder(), "hnsw_rs");
+    let similar = ["similar", "id:7", "--format", "json", "--search"];
+    let found = |way: &str| {
+        let answer = json(sandbox.run([&similar[..], &[way]].concat()));
+        let found = answer["neighbours"].as_array().unwrap();
+        found
+            .iter()
+            .map(|track| track["id"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found("hnsw"), found("exact"));
+    let config = fine(sandbox.run(["--index-builder", "voisin", "config"]));
+    assert!(config.contains("--index-builder"), "{config}");
+    fine(sandbox.run(["--index-builder", "voisin", "repair"]));
+    assert_eq!(builder(), "voisin");
+    let unknown = sandbox.run(["--index-builder", "faiss", "config"]);
+    assert_eq!(code(&unknown), 2);
+}
+
+#[test]
 fn the_demo_leaves_libraries_alone() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
@@ -390,9 +494,18 @@ fn the_demo_leaves_libraries_alone() {
         text(&shown.stdout)
     );
     let status = json(sandbox.run(["--library", kept, "status", "--format", "json"]));
-    assert_eq!(status["tracks"], 43);
+    assert_eq!(status["tracks"], 60);
+    let shown_text = text(&shown.stdout);
+    let (_, punk) = shown_text.split_once("Punk to").expect("distances");
+    let genres: Vec<&str> = punk
+        .lines()
+        .skip(1)
+        .map_while(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(genres.len(), 8);
+    assert_eq!(genres[..2], ["Rock", "Metal"]);
     assert!(
-        text(&shown.stdout).contains("Now on your own music"),
+        shown_text.contains("Now on your own music"),
         "{}",
         text(&shown.stderr)
     );
@@ -406,4 +519,36 @@ fn the_demo_leaves_libraries_alone() {
         text(&refused.stderr)
     );
     assert_eq!(tracks(), 6);
+}
+
+// Windows has no limit that ends a process in the middle of a file.
+#[cfg(unix)]
+#[test]
+fn an_export_that_is_cut_off_is_made_by_the_next() {
+    let sandbox = Sandbox::new();
+    let music = six_tracks(&sandbox);
+    fine(sandbox.run([Path::new("add"), &music]));
+    let whole = sandbox.path("whole");
+    fine(sandbox.run([Path::new("export"), &whole]));
+    let kilobytes = fs::metadata(whole.join("windows.npy")).unwrap().len() / 1024;
+    let cut = sandbox.path("cut");
+    let ended = std::process::Command::new("bash")
+        .args(["-c", &format!("ulimit -f {} && exec \"$@\"", kilobytes - 1)])
+        .args(["bash", env!("CARGO_BIN_EXE_voisin"), "--library"])
+        .args([&sandbox.path("library"), Path::new("export"), &cut])
+        .output()
+        .unwrap();
+    assert!(!ended.status.success());
+    let names = |folder: &Path| {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with('.'))
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&cut), [""; 0]);
+    fine(sandbox.run([Path::new("export"), &cut]));
+    assert_eq!(names(&cut), names(&whole));
 }

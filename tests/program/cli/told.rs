@@ -2,6 +2,8 @@
 
 use std::fs;
 
+#[cfg(unix)]
+use crate::common::at_a_terminal;
 use crate::common::{Sandbox, code, fine, json, noise_wav, six_tracks, text};
 use serde_json::Value;
 
@@ -151,6 +153,13 @@ fn mistakes_are_told_plainly() {
         slow.contains("loosen the filters") && !slow.contains("tempo"),
         "{slow}"
     );
+    // Without a filter there is none to loosen.
+    let alike = sandbox.run(["similar", "id:1", "--min-similarity", "1"]);
+    let told = text(&alike.stderr);
+    assert!(
+        told.contains("add more music, or ask for less") && !told.contains("loosen"),
+        "{told}"
+    );
     let none = sandbox.run(["similar", "zzz qqq"]);
     assert_eq!(code(&none), 1);
     assert!(text(&none.stderr).contains("neither a file nor a track"));
@@ -175,6 +184,17 @@ fn help_completions_and_manual() {
     assert!(
         short.contains("similar") && !short.contains("--dtype"),
         "{short}"
+    );
+    let short = text(&sandbox.run(["similar", "-h"]).stdout);
+    assert!(short.lines().count() < 70, "{short}");
+    assert!(
+        short.contains("Filters, as --help explains them: --genre, "),
+        "{short}"
+    );
+    let long = text(&sandbox.run(["similar", "--help"]).stdout);
+    assert!(
+        long.contains("--genre <GENRE>") && !long.contains("as --help explains"),
+        "{long}"
     );
     for hidden in ["examine", "library-names"] {
         assert!(!help.contains(hidden));
@@ -505,4 +525,35 @@ fn paths_of_tables_are_exact_whatever_a_file_is_called() {
         (&5.into(), &0.into()),
         "{labels}"
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_no_half_line_on_a_terminal() {
+    if !std::process::Command::new("python3")
+        .arg("-V")
+        .output()
+        .is_ok_and(|run| run.status.success())
+    {
+        return eprintln!("skipped: python3 is not installed");
+    }
+    let sandbox = Sandbox::new();
+    six_tracks(&sandbox);
+    let mut command = at_a_terminal(" files, ", "\u{3}");
+    command.arg("--library").arg(sandbox.path("library"));
+    // A library of noise, so that each file has to be decoded.
+    fine(sandbox.run([std::path::Path::new("add"), &sandbox.path("music")]));
+    let run = command
+        .args([
+            "classify",
+            "--threads",
+            "1",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo"),
+        ])
+        .output()
+        .unwrap();
+    let shown = text(&run.stdout);
+    assert_eq!(code(&run), 130, "{shown:?}");
+    let last = shown.rsplit(" files, ").next().unwrap();
+    assert!(last.contains("\r\u{1b}[2K"), "{shown:?}");
 }

@@ -61,7 +61,11 @@ fn kept_answers_are_those_that_would_be_found() {
         &|shelf| {
             let content = shelf.library.track(TrackId(2)).unwrap().audio.content;
             assert_eq!(
-                shelf.library.set_labels(&[content], Some("Zeuhl")).unwrap(),
+                shelf
+                    .library
+                    .labels_mut()
+                    .set_labels(&[content], Some("Zeuhl"))
+                    .unwrap(),
                 1
             );
         },
@@ -72,7 +76,13 @@ fn kept_answers_are_those_that_would_be_found() {
                 1
             );
         },
-        &|shelf| shelf.library.set_setting("labels", Some("folder")).unwrap(),
+        &|shelf| {
+            shelf
+                .library
+                .settings_mut()
+                .set_setting("labels", Some("folder"))
+                .unwrap();
+        },
         &|shelf| {
             for id in 1..=3 {
                 let track = shelf.library.track(TrackId(id)).unwrap();
@@ -82,11 +92,18 @@ fn kept_answers_are_those_that_would_be_found() {
                 };
                 shelf
                     .library
+                    .files_mut()
                     .attach_file(track.id, &track.files[0].record, &tags)
                     .unwrap();
             }
         },
-        &|shelf| shelf.library.set_person(Person::Composer).unwrap(),
+        &|shelf| {
+            shelf
+                .library
+                .settings_mut()
+                .set_person(Person::Composer)
+                .unwrap();
+        },
     ];
     let differing = |a: &[String], b: &[String]| -> Vec<&[&str]> {
         QUESTIONS

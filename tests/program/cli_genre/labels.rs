@@ -241,6 +241,7 @@ fn labels_by_hand_stand_above_the_source_and_are_taken_back() {
     assert_eq!(
         shelf
             .library
+            .labels()
             .hand_labels()
             .unwrap()
             .get(&content)

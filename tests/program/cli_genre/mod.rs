@@ -256,6 +256,7 @@ fn a_head_is_trained_used_and_found_to_age() {
             .unwrap();
         shelf
             .library
+            .files_mut()
             .attach_file(
                 track.id,
                 &track.files[0].record,
@@ -673,6 +674,7 @@ fn wrong_labels_are_suspected_with_reasons() {
         let artist = track.tags.artist.clone().unwrap();
         shelf
             .library
+            .files_mut()
             .attach_file(track.id, &track.files[0].record, &tags(genre, &artist))
             .unwrap();
     }
@@ -816,7 +818,7 @@ fn an_evaluation_of_a_library() {
     ];
     let words = text(&sandbox.run(album).stdout);
     assert!(
-        words.contains("54 albums") && words.contains("folds by album"),
+        words.contains("of 3 albums") && words.contains("folds by album"),
         "{words}"
     );
     assert!(!words.contains("artist"), "{words}");

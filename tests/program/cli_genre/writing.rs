@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::cli_genre::AUDIO;
 use crate::cli_genre::shelf::Shelf;
 use crate::common::{Sandbox, code, json, noise_wav, text};
-use voisin_audio::tags::read_tags;
+use voisin_audio::tags::{read_named, read_tags};
 
 /// Real files of every format that genres are written to, in a made-up library that knows their genre.
 #[test]
@@ -444,6 +444,29 @@ fn undo_restores_measured_tags_of_files() {
         text(&undone.stdout)
     );
     assert_eq!(files.iter().map(read).collect::<Vec<_>>(), before);
+    let (ending, _) = all("mood", &[]);
+    assert_eq!(ending, 0);
+    let list = json(sandbox.run(["list", "--format", "json"]));
+    let strong = |file: &PathBuf| -> Vec<String> {
+        let tracks = list["tracks"].as_array().unwrap();
+        let name = file.file_name().unwrap().to_string_lossy();
+        let is_of = |track: &&serde_json::Value| track["path"].as_str().unwrap().ends_with(&*name);
+        let scales = &tracks.iter().find(is_of).unwrap()["scales"];
+        let moods = ["calm", "sad", "happy", "party", "mellow", "beautiful"];
+        let mut found: Vec<(&str, f64)> = moods
+            .map(|mood| (mood, scales[mood].as_f64().unwrap()))
+            .into_iter()
+            .filter(|(_, value)| *value >= 70.0)
+            .collect();
+        found.sort_by(|a, b| b.1.total_cmp(&a.1));
+        found.iter().map(|(mood, _)| (*mood).to_owned()).collect()
+    };
+    let written: Vec<Vec<String>> = files
+        .iter()
+        .map(|file| read_named(file, "MOOD").unwrap())
+        .collect();
+    assert_eq!(written, files.iter().map(strong).collect::<Vec<_>>());
+    assert!(written.iter().any(|moods| !moods.is_empty()));
     assert_eq!(
         code(&sandbox.run(["classify", "--all", "--write-tags=taste"])),
         2

@@ -56,6 +56,10 @@ fn shells_complete_what_the_library_has() {
     assert_eq!(completed(&["voisin", "find", "calm", "--gen"]), ["--genre"]);
     let ids = completed(&["voisin", "show", "id", ":", "1"]);
     assert!(ids.len() == 11 && ids.contains(&"17".to_owned()), "{ids:?}");
+    let models = completed(&["voisin", "model", "show", "voisin"]);
+    assert!(models.contains(&"voisin-equal".to_owned()), "{models:?}");
+    let named = completed(&["voisin", "add", "--model", "musicnn"]);
+    assert_eq!(named, ["musicnn-msd"]);
     // Everything else is as it was.
     assert_eq!(completed(&["voisin", "simi"]), ["similar"]);
     assert!(completed(&["voisin", "list", "--form"]).contains(&"--format".to_owned()));
@@ -84,6 +88,7 @@ fn shells_complete_what_the_library_has() {
         ("*--tag=", "words"),
         ("'*:query -- What to look for", "words"),
         ("*--composer=", "composers"),
+        ("an artist, or an album", "makers"),
     ] {
         let line = zsh.lines().find(|line| line.contains(takes));
         assert!(

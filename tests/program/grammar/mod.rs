@@ -746,10 +746,13 @@ fn words_that_are_an_artists_name_mean_its_tracks() {
         "{}",
         text(&asked.stderr)
     );
-    // A path goes from one track to another.
+    // So does the beginning of a name that fits nothing else.
+    assert_eq!(ids("obsidian"), ids("artist:obsidian shell"));
+    // A path goes from one track to another, and those that fit are named.
     let path = demo().run(["path", "muldjord", "id:1"]);
+    let shown = text(&path.stderr);
     assert!(
-        code(&path) == 2 && text(&path.stderr).contains("muldjord: expected one track, found "),
+        code(&path) == 1 && shown.contains("\"muldjord\" fits ") && shown.contains("Chaos God"),
         "{}",
         text(&path.stderr)
     );

@@ -132,6 +132,16 @@ fn algorithms_are_evaluated_and_the_best_one_is_chosen() {
         "{}",
         text(&again.stderr)
     );
+    // and refuses figures of other data than it was trained on
+    let table = features(4, 30, |class| format!("genre {class}"));
+    write(&sandbox, "f.csv", &table.replacen("genre 0", "genre 1", 1));
+    let changed = sandbox.run(train(&data, &run, &more));
+    assert!(
+        code(&changed) != 0 && text(&changed.stderr).contains("the data changed"),
+        "{}",
+        text(&changed.stderr)
+    );
+    write(&sandbox, "f.csv", &table);
     let config = run.join("config.toml");
     let second = sandbox.path("second");
     fine(sandbox.run(train(

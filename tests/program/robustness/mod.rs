@@ -9,6 +9,7 @@ mod disk;
 mod hostile;
 mod leftovers;
 mod processes;
+mod spaces;
 mod strangers;
 mod upgrade;
 

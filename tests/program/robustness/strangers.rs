@@ -213,6 +213,32 @@ fn weights_of_other_programs_are_read_without_a_manifest() {
 }
 
 #[test]
+fn an_onnx_network_is_taken_in_or_says_how() {
+    let sandbox = Sandbox::new();
+    let file = string(&repository("tests/data/onnx/convolutions.onnx"));
+    let import = ["model", "import", &file, "--name", "mine"];
+    if !cfg!(feature = "onnx") {
+        refused(&sandbox, &import, "cargo install --path . --features onnx");
+        return;
+    }
+    refused(&sandbox, &import, "fits --front-end vggish");
+    let fed = [&import[..], &["--front-end", "vggish", "--licence", "MIT"]].concat();
+    fine(&sandbox, &fed);
+    let listed = text(&fine(&sandbox, &["model", "list"]).stdout);
+    let line = listed.lines().find(|line| line.starts_with("mine"));
+    let line = line.unwrap();
+    assert!(
+        line.contains("onnx") && line.contains("20") && line.contains("MIT"),
+        "{line}"
+    );
+    let checked = text(&fine(&sandbox, &["model", "check", "mine"]).stdout);
+    assert!(checked.contains("20 dimensions"), "{checked}");
+    let music = string(&repository("data/demo/library"));
+    fine(&sandbox, &["--model", "mine", "add", &music]);
+    assert!(!fine(&sandbox, &["similar", "id:1"]).stdout.is_empty());
+}
+
+#[test]
 fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
     let sandbox = Sandbox::new();
     let models = sandbox.path("models");

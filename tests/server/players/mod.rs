@@ -71,6 +71,17 @@ impl Drop for Running {
     }
 }
 
+/// A file that only its owner can read.
+fn secret_file(path: std::path::PathBuf, text: &str) -> std::path::PathBuf {
+    std::fs::write(&path, text).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    path
+}
+
 /// Waits until something holds.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();

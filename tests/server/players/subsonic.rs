@@ -8,9 +8,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{Running, free_port, is_installed, skipped, until};
+use super::{Running, free_port, is_installed, secret_file, skipped, until};
 use crate::common::server::{Server, small_library};
-use crate::common::{Sandbox, code, fine, noise_wav, text};
+use crate::common::{Sandbox, at_a_terminal, code, fine, noise_wav, text};
 
 /// A Subsonic server with one user, who may hear this music.
 pub(super) struct Supysonic {
@@ -548,8 +548,7 @@ fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
         (&json!(6), &json!(6))
     );
     // The password comes from a file, too, or from who sits at the terminal, where nobody sees it.
-    let file = sandbox.path("password");
-    fs::write(&file, "s3cret&\nmore\n").unwrap();
+    let file = secret_file(sandbox.path("password"), "s3cret&\nmore\n");
     let mut command = sandbox.command(["link", &url, "--user", "alice", "--password-file"]);
     fine(
         command
@@ -558,21 +557,9 @@ fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
             .output()
             .unwrap(),
     );
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/server/players/at_a_terminal.py"
-    );
-    let mut command = Command::new("python3");
-    command.args([
-        script,
-        "s3cret&",
-        env!("CARGO_BIN_EXE_voisin"),
-        "link",
-        &url,
-        "--user",
-        "alice",
-    ]);
+    let mut command = at_a_terminal("password: ", "s3cret&\n");
     command
+        .args(["link", &url, "--user", "alice"])
         .env("SSL_CERT_FILE", &certificate)
         .env("VOISIN_LIBRARY", sandbox.path("library"));
     let shown = fine(command.env_remove("VOISIN_PASSWORD").output().unwrap());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::subsonic::{Supysonic, link, subsonic, titles};
-use super::until;
+use super::{secret_file, until};
 use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, code, fine, noise_wav, text};
 
@@ -591,8 +591,7 @@ fn new_songs_are_linked_by_themselves() {
         code(&refused) == 2 && text(&refused.stderr).contains("--password-file"),
         "{refused:?}"
     );
-    let file = sandbox.path("password");
-    std::fs::write(&file, "s3cret&\n").unwrap();
+    let file = secret_file(sandbox.path("password"), "s3cret&\n");
     let password = ["--password-file", file.to_str().unwrap()];
     let server = Server::start(&sandbox, &[&arguments[..], &password[..]].concat());
     let linked = || {
@@ -633,8 +632,7 @@ fn ids_that_the_server_changed_are_linked_again() {
     database
         .execute("UPDATE links SET item = 'former-' || item", [])
         .unwrap();
-    let file = sandbox.path("password");
-    std::fs::write(&file, "s3cret&\n").unwrap();
+    let file = secret_file(sandbox.path("password"), "s3cret&\n");
     let password = ["--password-file", file.to_str().unwrap()];
     let arguments = ["--subsonic", &url, "--link-as", "alice"];
     let server = Server::start(&sandbox, &[&arguments[..], &password[..]].concat());

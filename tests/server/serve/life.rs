@@ -16,6 +16,32 @@ use crate::players::until;
 
 #[cfg(unix)]
 #[test]
+fn a_new_library_and_a_password_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let library = fs::metadata(sandbox.path("library")).unwrap();
+    assert_eq!(library.permissions().mode() & 0o777, 0o700);
+    let password = sandbox.path("password");
+    fs::write(&password, "s3cret\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
+    let link = [
+        "link",
+        "http://127.0.0.1:1",
+        "--user",
+        "me",
+        "--password-file",
+    ];
+    let refused = sandbox.command(link).arg(&password).output().unwrap();
+    assert!(
+        text(&refused.stderr).contains("found mode 644"),
+        "{}",
+        text(&refused.stderr)
+    );
+}
+
+#[cfg(unix)]
+#[test]
 fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
     use std::os::unix::fs::PermissionsExt as _;
     let sandbox = Sandbox::new();
@@ -87,6 +113,14 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
         "{}",
         text(&refused.stderr)
     );
+    let elsewhere = Sandbox::new();
+    let refused = elsewhere.run(["serve", "--show-token"]);
+    assert_eq!(
+        code(&refused),
+        2,
+        "no token of a library that no server has"
+    );
+    assert!(!elsewhere.path("library").exists());
     let refused = sandbox.run(["serve", "--no-token", "--listen", "0.0.0.0:0"]);
     assert_eq!(code(&refused), 2);
     assert!(
@@ -225,9 +259,7 @@ fn the_first_start_makes_a_library_where_add_would() {
     drop(server);
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
-    let token = token_at_home(&sandbox);
     let server = at_home(&sandbox, &[]);
-    assert_eq!(server.token, token, "shown before the first start");
     let (status, refused) = server.post("/api/v1/scan", &json!({}));
     assert!(
         status == 409

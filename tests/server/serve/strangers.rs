@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+#[cfg(unix)]
+use crate::common::at_a_terminal;
 use crate::common::server::{Server, read_answer, small_library};
 use crate::common::{Sandbox, code, fine, text};
 use crate::players::{is_installed, skipped, until};
@@ -259,18 +261,8 @@ fn a_password_is_hashed_at_a_terminal_where_nobody_sees_it() {
     if !is_installed("python3") {
         return skipped("python3");
     }
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/server/players/at_a_terminal.py"
-    );
-    let mut command = Command::new("python3");
-    command.args([
-        script,
-        "violin and drums",
-        env!("CARGO_BIN_EXE_voisin"),
-        "serve",
-        "--hash-password",
-    ]);
+    let mut command = at_a_terminal("password: ", "violin and drums\n");
+    command.args(["serve", "--hash-password"]);
     let shown = fine(command.output().unwrap());
     assert!(
         shown.contains("$argon2id$") && !shown.contains("violin"),
@@ -788,6 +780,14 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     assert_eq!(guest.ask("GET", "lists", &Value::Null).0, 200);
     assert_eq!(guest.ask("GET", "tracks/1/audio", &Value::Null).0, 200);
     assert_eq!(guest.ask("GET", "scan", &Value::Null).0, 200);
+    // Where the server keeps things is none of a guest's business.
+    for path in ["tracks", "tracks/1", "status", "missing", "failed"] {
+        let (_, answer) = guest.ask("GET", path, &Value::Null);
+        assert!(!answer.to_string().contains(":\"/"), "{path}: {answer}");
+    }
+    let name = guest.ask("GET", "tracks/1", &Value::Null).1["path"].clone();
+    let path = server.good_get("/api/v1/tracks/1")["path"].clone();
+    assert!(path.as_str().unwrap().ends_with(name.as_str().unwrap()));
     for (method, path, body) in [
         ("POST", "scan", json!({})),
         ("DELETE", "scan", json!({})),
@@ -795,6 +795,7 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
         ("POST", "labels/undo", json!({})),
         ("POST", "labels/write", json!({"tracks": [1]})),
         ("POST", "devices", json!({"rights": "change"})),
+        ("POST", "lists", json!({"tracks": [1]})),
         ("PUT", "lists/x", json!({"mix": {"seeds": []}})),
         ("DELETE", "lists/x", Value::Null),
         ("DELETE", "missing", Value::Null),
@@ -1014,7 +1015,7 @@ fn every_option_can_be_a_variable() {
             "VOISIN_SERVE_{}",
             name.to_ascii_uppercase().replace('-', "_")
         );
-        let is_of_serve = !["backend", "show-token", "hash-password"].contains(&name)
+        let is_of_serve = !["backend", "open", "show-token", "hash-password"].contains(&name)
             && help
                 .find("Global")
                 .is_none_or(|all| help.find(option).unwrap() < all);

@@ -26,8 +26,9 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         .transpose()?;
     let (Some(vectors), Some(labels)) = (&args.vectors, &args.labels) else {
         let engine = context.open_engine()?;
-        let mut tracks =
-            engine.labelled_tracks(&args.labels_from.source(&engine), &args.group_by)?;
+        let mut tracks = engine
+            .genres()
+            .labelled_tracks(&args.labels_from.source(&engine), &args.group_by)?;
         if tracks.unmatched > 0 {
             context.console.warn(&format!(
                 "{} of the label file named no track of this library",
@@ -35,15 +36,15 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
             ));
         }
         let known = Spellings::count(tracks.labels.iter().flatten()).genres();
-        let joined = super::joins(&engine.taxonomy()?, &known, &args.join)?;
-        for own in &mut tracks.labels {
-            for genre in own.iter_mut() {
+        let joined = super::joins(&engine.genres().taxonomy()?, &known, &args.join)?;
+        for genres_of_track in &mut tracks.labels {
+            for genre in genres_of_track.iter_mut() {
                 if let Some(whole) = joined.get(genre.key()) {
                     *genre = Genre::plain(whole);
                 }
             }
             let mut seen = BTreeSet::new();
-            own.retain(|genre| seen.insert(genre.clone()));
+            genres_of_track.retain(|genre| seen.insert(genre.clone()));
         }
         let group = match &args.group_by {
             GroupBy::File(_) => "group".to_owned(),

@@ -6,11 +6,13 @@ mod classifier;
 mod embedding;
 mod genre;
 mod retrieval;
+mod spaces;
 
 use std::collections::BTreeMap;
 
 use anyhow::bail;
 use ndarray::{Array2, Axis};
+use voisin_base::track::TrackId;
 use voisin_engine::{Engine, GroupBy};
 use voisin_learn::genre::{Genre, GenreError, Spellings, Taxonomy};
 
@@ -25,6 +27,7 @@ use voisin_lab::eval::plots::bars;
 pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<Ending> {
     match command {
         EvalCommand::Genre(args) => genre::run(context, args),
+        EvalCommand::Retrieval(args) if !args.spaces.is_empty() => spaces::run(context, args),
         EvalCommand::Retrieval(args) => retrieval::run(context, args),
         EvalCommand::Embedding(args) => embedding::run(context, args),
         EvalCommand::Classifier(args) => classifier::run(context, args),
@@ -35,6 +38,7 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
 
 /// The labelled tracks of a library.
 struct LabelledSet {
+    ids: Vec<TrackId>,
     /// `[tracks, dimension]`, raw
     vectors: Array2<f32>,
     labels: Vec<usize>,
@@ -121,14 +125,16 @@ fn joins(
 
 /// Collects vectors, first genres and artists.
 fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet> {
-    let tracks = engine.labelled_tracks(&output.labels.source(engine), &GroupBy::Artist)?;
+    let tracks = engine
+        .genres()
+        .labelled_tracks(&output.labels.source(engine), &GroupBy::Artist)?;
     let known = Spellings::count(tracks.labels.iter().flatten()).genres();
-    let joined = joins(&engine.taxonomy()?, &known, &output.join)?;
+    let joined = joins(&engine.genres().taxonomy()?, &known, &output.join)?;
     let first: Vec<Option<String>> = tracks
         .labels
         .iter()
-        .map(|own| {
-            let genre = own.first()?;
+        .map(|genres_of_track| {
+            let genre = genres_of_track.first()?;
             Some(
                 joined
                     .get(genre.key())
@@ -176,6 +182,7 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
     }
     Ok(LabelledSet {
         left_out: tracks.ids.len() - rows.len(),
+        ids: rows.iter().map(|&row| tracks.ids[row]).collect(),
         vectors: tracks.vectors.select(Axis(0), &rows),
         labels,
         sizes: order.iter().map(|(_, size)| *size).collect(),

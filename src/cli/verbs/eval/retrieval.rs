@@ -202,7 +202,7 @@ fn robustness(
         let copies = count_with(chosen.len() as u64, "copy", "copies");
         context.console.note(&format!("{name}: {copies}"));
         let mut rows = Vec::new();
-        let mut own = Vec::new();
+        let mut own_rows = Vec::new();
         for (row, path) in &chosen {
             if stop.load(Ordering::Relaxed) {
                 *interrupted = true;
@@ -215,7 +215,7 @@ fn robustness(
             match heard {
                 Ok(heard) => {
                     rows.extend(space.centre(heard.vector.as_slice()));
-                    own.push(*row);
+                    own_rows.push(*row);
                 }
                 Err(error) => {
                     context
@@ -225,9 +225,9 @@ fn robustness(
                 }
             }
         }
-        let copies = Array2::from_shape_vec((own.len(), vectors.ncols()), rows)?;
+        let copies = Array2::from_shape_vec((own_rows.len(), vectors.ncols()), rows)?;
         kind.figures =
-            voisin_lab::eval::retrieval::robustness(vectors.view(), copies.view(), &own).ok();
+            voisin_lab::eval::retrieval::robustness(vectors.view(), copies.view(), &own_rows).ok();
         kinds.push(kind);
     }
     Ok(kinds)

@@ -23,7 +23,7 @@ pub(super) fn run(
 ) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     let before = engine.model()?;
-    let under_way = engine.library().upgrade()?;
+    let under_way = engine.library().upgrades().upgrade()?;
     if give_up {
         let _lock = engine.library().lock_for_writing()?;
         return end(context.console, &mut engine, under_way);
@@ -34,7 +34,7 @@ pub(super) fn run(
         (None, None) => ModelRef::default(),
     };
     if target.manifest()?.fingerprint() == before.fingerprint {
-        engine.library_mut().forget_other_models()?;
+        engine.library_mut().upgrades_mut().forget_other_models()?;
         if format == ReportFormat::Json {
             let model = before.name;
             let fingerprint = before.fingerprint;
@@ -52,21 +52,13 @@ pub(super) fn run(
         return Ok(Ending::Fine);
     }
     let embedder = context.embedder_of(&target)?;
-    remember_model(
-        engine.library_mut(),
-        &target,
-        &embedder.encoder().manifest().fingerprint(),
-    )?;
+    let fingerprint = embedder.encoder().manifest().fingerprint();
+    remember_model(engine.library_mut(), &target, &fingerprint)?;
     let stop = context.stop_on_ctrl_c()?;
     let windows = engine.windows_setting()?;
-    let mut run = UpgradeRun {
-        console: context.console,
-        heard: 0,
-        reasons: Vec::new(),
-        bar: None,
-    };
-    let listen = |run: &mut UpgradeRun, engine: &mut Engine| {
-        run.reasons.clear();
+    let mut run = HearingRun::new(context.console);
+    let listen = |run: &mut HearingRun, engine: &mut Engine| {
+        run.begin();
         let mut tell = |progress: UpgradeProgress<'_>| run.tell(&progress);
         upgrade(
             engine.library_mut(),
@@ -77,7 +69,13 @@ pub(super) fn run(
             &stop,
         )?;
         run.finish();
-        anyhow::Ok(engine.library().tracks_to_upgrade()?.len() as u64)
+        anyhow::Ok(
+            engine
+                .library()
+                .spaces()
+                .tracks_without_vector(&fingerprint)?
+                .len() as u64,
+        )
     };
     let mut missing = listen(&mut run, &mut engine)?;
     let is_stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
@@ -85,25 +83,29 @@ pub(super) fn run(
     if !is_stopped() {
         // From here on nobody may add vectors of the old model.
         let _lock = engine.library().lock_for_writing()?;
-        if missing > run.reasons.len() as u64 {
+        if missing > run.failed() {
             // Tracks that were added meanwhile.
             missing = listen(&mut run, &mut engine)?;
         }
-        let head = engine.genre_head().ok().flatten();
+        let head = engine.genres().genre_head().ok().flatten();
         // A library of which nothing can be heard is more likely away than gone.
         let leave_out = leave_out && missing < engine.library().status()?.tracks;
         if !is_stopped() {
-            missing = engine.library_mut().finish_upgrade(leave_out)?;
+            missing = engine
+                .library_mut()
+                .upgrades_mut()
+                .finish_upgrade(leave_out)?;
             switched = missing == 0 || leave_out;
         }
         if switched {
             engine.maintain_index()?;
-            engine.keep_tags()?;
+            engine.words_mut().keep_tags()?;
+            engine.scales_mut().fill_moods()?;
             renew(context.console, &engine, head.as_ref());
-            engine.library_mut().forget_other_models()?;
+            engine.library_mut().upgrades_mut().forget_other_models()?;
         }
     }
-    let UpgradeRun { heard, reasons, .. } = run;
+    let HearingRun { heard, reasons, .. } = run;
     say(context.console, &reasons, missing, switched);
     let now = engine.model()?;
     if format == ReportFormat::Json {
@@ -142,7 +144,7 @@ fn end(
     engine: &mut Engine,
     under_way: Option<Upgrade>,
 ) -> anyhow::Result<Ending> {
-    engine.library_mut().abandon_upgrade()?;
+    engine.library_mut().upgrades_mut().abandon_upgrade()?;
     let Some(upgrade) = under_way else {
         console.note("no upgrade is under way: nothing to end");
         return Ok(Ending::Partial);
@@ -156,8 +158,8 @@ fn end(
 }
 
 /// The trained head read vectors of the old model.
-fn renew(console: Console, engine: &Engine, head: Option<&GenreHead>) {
-    match head.map(|head| engine.renew_genre_head(head)) {
+pub(in crate::cli::verbs) fn renew(console: Console, engine: &Engine, head: Option<&GenreHead>) {
+    match head.map(|head| engine.genres().renew_genre_head(head)) {
         None => {}
         Some(Ok(_)) => console.note("the genre head was trained again, on the new vectors"),
         Some(Err(error)) => console.warn(&format!(
@@ -171,12 +173,7 @@ fn say(console: Console, reasons: &[String], missing: u64, switched: bool) {
     if missing == 0 {
         return;
     }
-    for reason in reasons.iter().take(FIRST_REASONS) {
-        console.warn(reason);
-    }
-    if reasons.len() > FIRST_REASONS {
-        console.note(&format!("… and {} more", reasons.len() - FIRST_REASONS));
-    }
+    warn_of(console, reasons);
     let tracks = count(missing, "track");
     console.note(&if switched {
         format!("{tracks} left out: no search finds them until \"voisin add\" has listened to their files")
@@ -187,16 +184,55 @@ fn say(console: Console, reasons: &[String], missing: u64, switched: bool) {
     });
 }
 
+/// Repeats why tracks could not be heard.
+pub(in crate::cli::verbs) fn warn_of(console: Console, reasons: &[String]) {
+    for reason in reasons.iter().take(FIRST_REASONS) {
+        console.warn(reason);
+    }
+    if reasons.len() > FIRST_REASONS {
+        console.note(&format!("… and {} more", reasons.len() - FIRST_REASONS));
+    }
+}
+
 /// Progress so far: a bar for eyes, a line per hundred tracks for pipes.
-struct UpgradeRun {
+pub(in crate::cli::verbs) struct HearingRun {
     console: Console,
     heard: u64,
     reasons: Vec<String>,
     bar: Option<ProgressBar>,
 }
 
-impl UpgradeRun {
-    fn tell(&mut self, progress: &UpgradeProgress<'_>) {
+impl HearingRun {
+    pub(in crate::cli::verbs) fn new(console: Console) -> Self {
+        Self {
+            console,
+            heard: 0,
+            reasons: Vec::new(),
+            bar: None,
+        }
+    }
+
+    /// Forgets what could not be heard before.
+    pub(in crate::cli::verbs) fn begin(&mut self) {
+        self.reasons.clear();
+    }
+
+    /// Tracks that were listened to.
+    pub(in crate::cli::verbs) fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// Tracks that could not be, since the last beginning.
+    pub(in crate::cli::verbs) fn failed(&self) -> u64 {
+        self.reasons.len() as u64
+    }
+
+    /// Why they could not.
+    pub(in crate::cli::verbs) fn reasons(&self) -> &[String] {
+        &self.reasons
+    }
+
+    pub(in crate::cli::verbs) fn tell(&mut self, progress: &UpgradeProgress<'_>) {
         let UpgradeProgress {
             done,
             total,
@@ -222,7 +258,7 @@ impl UpgradeRun {
         }
     }
 
-    fn finish(&mut self) {
+    pub(in crate::cli::verbs) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

@@ -17,12 +17,12 @@ pub(super) fn run(
     engine: &mut Engine,
     args: &SimilarArgs,
 ) -> anyhow::Result<Ending> {
-    let asked = &args.question;
-    let (from, to) = asked.passage().unwrap_or_default();
+    let question = &args.question;
+    let (from, to) = question.passage().unwrap_or_default();
     let embedder = context.embedder(Some(engine.library()))?;
-    let seed = one_seed(context, engine, &one_seed_name(&asked.seeds[0])?)?;
-    asked.filters.check_folders(engine)?;
-    let (passage, found) = asked.run_passage(engine, seed, &embedder)?;
+    let seed = one_seed(context, engine, &one_seed_name(&question.seeds[0])?)?;
+    question.filters.check_folders(engine)?;
+    let (passage, found) = question.run_passage(engine, seed, &embedder)?;
     let heard = f64::from(passage.seconds);
     if heard + 0.05 < to - from {
         context.console.note(&format!(
@@ -31,7 +31,7 @@ pub(super) fn run(
         ));
     }
     if found.is_empty() {
-        context.nothing_found(engine.library(), &asked.filters, "")?;
+        context.nothing_found(engine.library(), &question.filters, "")?;
         return Ok(Ending::Partial);
     }
     let unread = found.iter().filter(|found| found.is_unread).count();

@@ -42,7 +42,7 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
         return plan(context, &config, &set);
     }
     let searches = !args.tries.is_empty();
-    if !searches && begin(&args.run, &config)? {
+    if !searches && begin(&args.run, &config, &set)? {
         context
             .console
             .note("this run is finished; here are its figures again");
@@ -96,12 +96,15 @@ impl TrainingJob<'_> {
         } = *self;
         let listening = Clock::start();
         // A run that is cut off while it listens goes on from what its own folder has.
-        let own = if chosen_among == 0 {
+        let subfolder = if chosen_among == 0 {
             "work/features"
         } else {
             "trials/features"
         };
-        let cache = args.cache.clone().unwrap_or_else(|| args.run.join(own));
+        let cache = args
+            .cache
+            .clone()
+            .unwrap_or_else(|| args.run.join(subfolder));
         let command = command(run, config);
         let tell = |matrix: &Matrix| {
             if chosen_among != TRIAL {
@@ -206,12 +209,12 @@ impl TrainingJob<'_> {
                     .map(|(key, value)| format!("{key}={value}"))
                     .collect::<Vec<_>>()
                     .join(" ");
-                let of = match part {
+                let share = match part {
                     9 => ", with a ninth of the budget",
                     3 => ", with a third of the budget",
                     _ => "",
                 };
-                let text = format!("trial {} of {}{of}: {settings}", place + 1, alive.len());
+                let text = format!("trial {} of {}{share}: {settings}", place + 1, alive.len());
                 self.context.console.note(&text);
                 if is_finished && !folder.join(&name).join("report.json").exists() {
                     let run = self.args.run.display();
@@ -236,7 +239,7 @@ impl TrainingJob<'_> {
             alive.sort_unstable();
         }
         let config = &configs[alive[0]];
-        if begin(&self.args.run, config)? {
+        if begin(&self.args.run, config, self.set)? {
             return Ok(Report::read(&self.args.run)?);
         }
         let report = self.train(&self.args.run, config, configs.len(), cost)?;
@@ -246,7 +249,7 @@ impl TrainingJob<'_> {
 
     /// How well settings do that know no test part.
     fn trial(&self, run: &Path, config: &Config) -> anyhow::Result<Method> {
-        let is_finished = begin(run, config)?;
+        let is_finished = begin(run, config, self.set)?;
         let report = if is_finished {
             Report::read(run)?
         } else {
@@ -413,15 +416,15 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
         render::print(render::terminal_safe(&config.shown()).as_bytes())?;
         return Ok(Ending::Fine);
     }
-    let (own, sets) = feature_sets(context, &config.features.sets)?;
-    let own = if own {
+    let (own_numbers, sets) = feature_sets(context, &config.features.sets)?;
+    let own_numbers = if own_numbers {
         set.columns
             .as_ref()
             .map_or(0, |columns| columns.names.len())
     } else {
         0
     };
-    let columns: usize = own + sets.iter().map(|set| set.columns().len()).sum::<usize>();
+    let columns: usize = own_numbers + sets.iter().map(|set| set.columns().len()).sum::<usize>();
     let judgings = config.data.folds.max(1)
         * if config.data.folds > 0 {
             config.data.repeats
@@ -438,7 +441,7 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
     let kept = if sets.is_empty() {
         0
     } else {
-        set.items.len() * (32 + 4 * (columns - own))
+        set.items.len() * (32 + 4 * (columns - own_numbers))
     };
     let text = format!(
         "{} of {}, {} from {}; {} ({}); {:.1} MB of features would be kept; nothing is written",

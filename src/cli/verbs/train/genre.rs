@@ -21,16 +21,16 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
         ..FitOptions::default()
     };
     let start = Instant::now();
-    let before = engine.label_source();
+    let before = engine.genres().label_source();
     let source = args.label_from.clone().unwrap_or_else(|| before.clone());
     let busy = context
         .console
         .busy("training and validating the genre head");
-    let (head, tracks) = engine.train_genre(&source, &options)?;
+    let (head, tracks) = engine.genres().train_genre(&source, &options)?;
     drop(busy);
     // The head's labels and the library's must not drift apart.
-    engine.set_label_source(&source)?;
-    let now = engine.label_source();
+    engine.genres_mut().set_label_source(&source)?;
+    let now = engine.genres().label_source();
     if now != before {
         context.console.note(&format!(
             "this library's labels come from {now} from now on, not from {before} (\"voisin labels {before}\" sets them back)"
@@ -52,11 +52,11 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
             tracks: tracks
                 .labels
                 .iter()
-                .filter(|own| own.contains(genre))
+                .filter(|genres_of_track| genres_of_track.contains(genre))
                 .count(),
         })
         .collect();
-    let path = lossy(&engine.genre_model_path());
+    let path = lossy(&engine.genres().genre_model_path());
     if args.format == ReportFormat::Json {
         render::print_json(&TrainedJson {
             path,

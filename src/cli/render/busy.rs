@@ -1,0 +1,26 @@
+//! The one progress bar on the screen.
+
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::ProgressBar;
+
+/// The bar that is shown, which makes room for whatever is printed.
+pub(super) static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Clears the bar, unless it is being drawn.
+pub(crate) fn clear() {
+    if let Ok(shown) = BAR.try_lock()
+        && let Some(bar) = &*shown
+    {
+        bar.finish_and_clear();
+    }
+}
+
+/// Writes while nothing else is drawn.
+pub(super) fn undisturbed<T>(write: impl FnOnce() -> T) -> T {
+    let shown = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match shown {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}

@@ -1,0 +1,287 @@
+//! `voisin space add|list|remove|default`.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use super::model::upgrade::{HearingRun, renew, warn_of};
+use crate::cli::Ending;
+use crate::cli::args::{ReportFormat, SpaceCommand};
+use crate::cli::context::{Context, parse_model};
+use crate::cli::render::{self, Align, Table, count};
+use voisin_encoder::ModelManifest;
+use voisin_engine::{
+    Engine, INDEX_FILE, UpgradeProgress, hear_again, held_model, remember_model, space_index_file,
+    stored_model,
+};
+use voisin_library::{Library, OpenMode, VectorSpace};
+use voisin_questions::answers::space::{SpaceFilledJson, SpaceJson};
+
+/// Bytes of a vector's and of a window's row besides its numbers, measured.
+const ROW_BYTES: u64 = 60;
+
+pub(crate) fn run(context: &Context, command: &SpaceCommand) -> anyhow::Result<Ending> {
+    match command {
+        SpaceCommand::Add {
+            model,
+            name,
+            format,
+        } => add(context, model, name.as_deref(), *format),
+        SpaceCommand::List { format } => list(context, *format),
+        SpaceCommand::Remove { name } => remove(context, name),
+        SpaceCommand::Default { name, leave_out } => make_default(context, name, *leave_out),
+    }
+}
+
+fn add(
+    context: &Context,
+    model: &str,
+    name: Option<&str>,
+    format: ReportFormat,
+) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
+    engine.library_mut().upgrades_mut().forget_other_models()?;
+    engine.model()?;
+    let spaces = engine.library().spaces().all()?;
+    let held = spaces
+        .iter()
+        .find(|space| name.is_none() && !space.is_default && space.name == model);
+    let target = match held {
+        Some(space) => held_model(engine.library(), &space.model)?,
+        None => parse_model(model),
+    };
+    let embedder = context.embedder_of(&target)?;
+    let manifest = embedder.encoder().manifest();
+    let fingerprint = manifest.fingerprint();
+    let name = match (name, held) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(space)) => space.name.clone(),
+        (None, None) => manifest.name.clone(),
+    };
+    engine
+        .library_mut()
+        .spaces_mut()
+        .begin_space(&name, &stored_model(&embedder)?)?;
+    remember_model(engine.library_mut(), &target, &fingerprint)?;
+    let mut missing = engine
+        .library()
+        .spaces()
+        .tracks_without_vector(&fingerprint)?
+        .len() as u64;
+    announce(context, engine.library(), &name, missing)?;
+    let stop = context.stop_on_ctrl_c()?;
+    let windows = engine.windows_setting()?;
+    let mut run = HearingRun::new(context.console);
+    // Tracks that are added meanwhile are taken along, until none is left but those that cannot be heard.
+    while missing > run.failed() && !stop.load(Ordering::Relaxed) {
+        run.begin();
+        let mut show = |progress: UpgradeProgress<'_>| run.tell(&progress);
+        hear_again(
+            engine.library_mut(),
+            &embedder,
+            windows,
+            context.threads(),
+            &mut show,
+            &stop,
+        )?;
+        run.finish();
+        missing = engine
+            .library()
+            .spaces()
+            .tracks_without_vector(&fingerprint)?
+            .len() as u64;
+    }
+    let is_stopped = stop.load(Ordering::Relaxed);
+    let space = engine.library().spaces().space_named(&name)?;
+    drop(engine);
+    if !is_stopped && space.vectors > 0 {
+        let mut inside = context.open_engine_in(OpenMode::ReadWrite, Some(&name))?;
+        inside.maintain_index()?;
+        inside.words_mut().keep_tags()?;
+    }
+    warn_of(context.console, run.reasons());
+    if missing > 0 {
+        context.console.note(&format!(
+            "{} to go: \"voisin space add {name}\" goes on",
+            count(missing, "track")
+        ));
+    }
+    let heard = run.heard();
+    if format == ReportFormat::Json {
+        render::print_json(&SpaceFilledJson {
+            name,
+            model: space.model.name,
+            model_fingerprint: fingerprint,
+            heard,
+            tracks: space.vectors,
+            missing,
+        })?;
+    } else {
+        render::print_line(&render::terminal_safe(&format!(
+            "space {name}: {} listened to, {} in it now; ask with --space {name}",
+            count(heard, "track"),
+            space.vectors
+        )))?;
+    }
+    Ok(match (is_stopped && missing > 0, missing) {
+        (true, _) => Ending::Interrupted,
+        (false, 0) => Ending::Fine,
+        (false, _) => Ending::Partial,
+    })
+}
+
+/// Notes how much there is to do, and about how much it takes on the disk: as much a track as the default space, by the lengths
+/// of the vectors.
+fn announce(context: &Context, library: &Library, name: &str, missing: u64) -> anyhow::Result<()> {
+    if missing == 0 {
+        return Ok(());
+    }
+    let dimension = library.spaces().space_named(name)?.model.dimension as u64;
+    let status = library.status()?;
+    let windows = status.windows as f64 / status.vectors.max(1) as f64;
+    let track = (4 * dimension + ROW_BYTES) as f64 + windows * (2 * dimension + 4) as f64;
+    context.console.note(&format!(
+        "space {name}: {} to listen to, some {:.0} MB on the disk",
+        count(missing, "track"),
+        (track * missing as f64 / 1e6).max(1.0)
+    ));
+    Ok(())
+}
+
+/// Whether sentences can be asked in a space.
+pub(super) fn reads(space: &VectorSpace) -> bool {
+    ModelManifest::parse(&space.model.manifest_json, Path::new("its manifest"))
+        .is_ok_and(|card| card.reads())
+}
+
+/// About how many bytes a space takes in the database.
+fn bytes(space: &VectorSpace) -> u64 {
+    let dimension = space.model.dimension as u64;
+    space.vectors * (4 * dimension + 2 * ROW_BYTES) + space.windows * (2 * dimension + 4)
+}
+
+fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
+    let library = Library::open_to_read(&context.library_dir())?;
+    let tracks = library.status()?.tracks;
+    let mut found = Vec::new();
+    for space in library.spaces().all()? {
+        let there = held_model(&library, &space.model)?.manifest();
+        found.push(SpaceJson {
+            bytes: bytes(&space),
+            reads: reads(&space),
+            name: space.name,
+            default: space.is_default,
+            model_fingerprint: space.model.fingerprint.clone(),
+            dimension: space.model.dimension,
+            tracks: space.vectors,
+            missing: tracks.saturating_sub(space.vectors),
+            windows: space.windows,
+            model_is_there: there.is_ok_and(|card| card.fingerprint() == space.model.fingerprint),
+            model: space.model.name,
+        });
+    }
+    if format == ReportFormat::Json {
+        render::print_json(&found)?;
+        return Ok(Ending::Fine);
+    }
+    let mut table = Table::new(&[
+        ("space", Align::Left),
+        ("model", Align::Left),
+        ("dimensions", Align::Right),
+        ("tracks", Align::Right),
+        ("missing", Align::Right),
+        ("MB", Align::Right),
+        ("reads", Align::Left),
+        ("", Align::Left),
+    ]);
+    for space in &found {
+        let mut notes = Vec::new();
+        if space.default {
+            notes.push("default");
+        }
+        if !space.model_is_there {
+            notes.push("its model's file is gone: stored vectors answer, nothing can be added");
+        }
+        table.row([
+            &space.name,
+            &space.model,
+            &space.dimension.to_string(),
+            &space.tracks.to_string(),
+            &space.missing.to_string(),
+            &format!("{:.1}", space.bytes as f64 / 1e6),
+            &(if space.reads { "sentences" } else { "" }).to_owned(),
+            &notes.join("; "),
+        ]);
+    }
+    table.print()?;
+    Ok(Ending::Fine)
+}
+
+fn remove(context: &Context, name: &str) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
+    let _lock = engine.library().lock_for_writing()?;
+    let before = engine.library().status()?.bytes;
+    let (vectors, shrunk) = engine.library_mut().spaces_mut().remove_space(name)?;
+    forget_index(&engine, &space_index_file(name));
+    let freed = before.saturating_sub(engine.library().status()?.bytes);
+    render::print_line(&render::terminal_safe(&format!(
+        "space {name}: {} of it forgotten, {:.1} MB of the disk are free again",
+        count(vectors, "track"),
+        freed as f64 / 1e6
+    )))?;
+    if !shrunk {
+        context.console.note(
+            "the database could not be made smaller now (in use, or too little room): its free pages are used for what comes next",
+        );
+    }
+    Ok(Ending::Fine)
+}
+
+/// An index is a cache: one that stays is only a file too many.
+fn forget_index(engine: &Engine, file: &str) {
+    for name in [file.to_owned(), format!("{file}.tail")] {
+        let _ = std::fs::remove_file(engine.library().dir().join(name));
+    }
+}
+
+fn make_default(context: &Context, name: &str, leave_out: bool) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
+    let _lock = engine.library().lock_for_writing()?;
+    let space = engine.library().spaces().space_named(name)?;
+    if space.is_default {
+        render::print_line(&render::terminal_safe(&format!(
+            "space {name} is the default already"
+        )))?;
+        return Ok(Ending::Fine);
+    }
+    let former = engine.model()?;
+    let head = engine.genres().genre_head().ok().flatten();
+    // A space without a vector answers nothing.
+    let leave_out = leave_out && space.vectors > 0;
+    let missing = engine
+        .library_mut()
+        .spaces_mut()
+        .set_default_space(name, leave_out)?;
+    if missing > 0 && !leave_out {
+        render::print_line(&render::terminal_safe(&format!(
+            "space {name} is not the default: it lacks {}; \"voisin space add {name}\" listens to what is missing, --leave-out makes it the default without",
+            count(missing, "track")
+        )))?;
+        return Ok(Ending::Partial);
+    }
+    // Their generations are those of other counters.
+    for space in engine.library().spaces().all()? {
+        if space.is_default || space.model.fingerprint == former.fingerprint {
+            forget_index(&engine, &space_index_file(&space.name));
+        }
+    }
+    forget_index(&engine, INDEX_FILE);
+    engine.maintain_index()?;
+    engine.words_mut().keep_tags()?;
+    engine.scales_mut().fill_moods()?;
+    renew(context.console, &engine, head.as_ref());
+    render::print_line(&render::terminal_safe(&format!(
+        "space {name} is the default: this library's vectors are from model {} now, those of {} are kept",
+        space.model.name, former.name
+    )))?;
+    Ok(Ending::Fine)
+}
