@@ -28,12 +28,13 @@ def voisin(folder, *arguments):
 def main():
     folder = pathlib.Path(sys.argv[1])
     text = (folder / "demo.txt").read_text(encoding="utf-8")
-    for heading in ("1. What sounds like", "2. Which genre", "3. How close", "voisin add ~/Music"):
+    headings = ("1. What sounds like", "2. Which genre", "3. How close", "4. Where does punk land")
+    for heading in (*headings, "voisin add ~/Music"):
         if heading not in text:
             fail(f'"{heading}" is missing from the output')
     status = json.loads(voisin(folder, "status", "--format", "json"))
-    if not 40 <= status["tracks"] <= 60 or status["failed"]:
-        fail(f"expected 40 to 60 tracks and no failure, found {status}")
+    if status["tracks"] != 60 or status["failed"]:
+        fail(f"expected 60 tracks and no failure, found {status}")
     answer = json.loads(voisin(folder, "similar", "muldjord chaos god", "--format", "json"))
     neighbours = answer["neighbours"]
     if len(neighbours) != 10 or neighbours[0]["artist"] != "Muldjord":
@@ -48,6 +49,13 @@ def main():
     metal = dict(answers).get("sectoid-war-of-freedom.mp3")
     if metal != "Metal":
         fail(f"the held-out metal track was called {metal}")
+    section = text.split("4. Where does punk land", 1)[1].split("The demo's library stays", 1)[0]
+    distances = re.findall(r"^  (\w+) +(\d\.\d\d)$", section, re.MULTILINE)
+    if len(distances) != 8 or distances[0][0] != "Rock" or distances[-1][0] == "Metal":
+        fail(f"expected eight genres, Rock the nearest to punk, found {distances}")
+    punk = re.findall(r"^(\S.*?) +\d+ %.*/punk/", section, re.MULTILINE)
+    if punk != ["Rock"] * 3:
+        fail(f"the three pieces of punk were called {punk}")
     print("demo check: neighbours, genres, evidence and kinship are there")
 
 

@@ -1,9 +1,10 @@
 #!/bin/sh
 # The pictures of README.md and docs, from the demo's music: pictures.sh [--check] [VOISIN]
 #
-# Writes docs/{map,map-clusters,genres,dendrogram}.png and docs/pictures.txt, the words and figures on them. With --check it
-# writes nothing and fails where the program would draw other words or figures now; where points lie is not compared, as
-# the last bits of vectors differ from processor to processor. (Those of the server's page: scripts/page_pictures.py)
+# Writes docs/{map,map-clusters,genres,dendrogram}.png, docs/energy-arc.svg and docs/pictures.txt,
+# the words and figures on them. With --check it writes nothing and fails where the program would
+# draw other words or figures now; where points lie is not compared, as the last bits of vectors
+# differ from processor to processor. (Those of the server's page: scripts/page_pictures.py)
 set -eu
 cd "$(dirname "$0")/.."
 check=
@@ -15,7 +16,7 @@ voisin=${1:-target/release/voisin}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export VOISIN_LIBRARY="$work/library"
-"$voisin" add --quiet data/demo/library
+"$voisin" add --quiet data/demo/library data/demo/songs data/demo/punk
 
 # Draws all of them: draw FOLDER ENDING
 draw() {
@@ -37,5 +38,7 @@ if [ -n "$check" ]; then
     }
 else
     draw docs png
+    "$voisin" playlist --folder data/demo --limit 20 --curve energy=arc --max-bpm-step 8 \
+        --max-per-artist 0 --format json | scripts/curve_picture.py energy > docs/energy-arc.svg
     cp "$work/pictures.txt" docs/pictures.txt
 fi

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Attacks voisin's server as a stranger or a guest would. Prints what it found, one line a part.
 
-    research/attacks/attack_serve.py VOISIN [guesses] [codes] [sidecar] [uploads] [--seconds 20]
+    research/attacks/attack_serve.py VOISIN [guesses] [codes] [sidecar] [uploads] [kills]
+        [--seconds 20] [--kills 20]
 
 `guesses`: thousands of passwords from one address, the right one last. Five are compared, the right
 one is refused, and another address signs in meanwhile. `codes`: wrong codes, 20 a second, while the
@@ -9,7 +10,9 @@ owner lets devices in by theirs. Each of the owner's is good. `sidecar`: paths t
 resolve otherwise, and headers by which proxies say who somebody is, before a server that keeps what
 it was sent. Nothing of them arrives. `uploads`: 512 slow uploads of one guest, begun again when
 they are closed, at 1024 file descriptors. The owner's questions are answered, 99 % of them within
-200 ms.
+200 ms. `kills`: the server is killed again and again, while likes, labels, lists, devices and a
+scan are written. All that was answered is there afterwards, the library is sound, and no track that
+was there is gone.
 
 Ends with 1 if anything is wrong. Needs nothing but Python; `uploads` counts descriptors on Linux.
 """
@@ -21,8 +24,10 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import re
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -30,8 +35,10 @@ import tempfile
 import threading
 import time
 
-PARTS = ["guesses", "codes", "sidecar", "uploads"]
+PARTS = ["guesses", "codes", "sidecar", "uploads", "kills"]
 PASSWORD = "summerhouse7"
+DEMO = pathlib.Path(__file__).resolve().parents[2] / "data/demo/library"
+TRACKS = "/api/v1/tracks?limit=1000"
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
 parser.add_argument("voisin")
@@ -39,6 +46,7 @@ parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
 parser.add_argument(
     "--seconds", type=float, default=20, help="how long uploads last, and what comes with them"
 )
+parser.add_argument("--kills", type=int, default=20, help="how often the server is killed")
 args = parser.parse_args()
 if not set(args.parts) <= set(PARTS):
     parser.error(f"expected some of {', '.join(PARTS)}, found {' '.join(args.parts)}")
@@ -346,6 +354,105 @@ def attack_uploads(folder):
         )
 
 
+def attack_kills(folder):
+    folder, rng = pathlib.Path(folder), random.Random(1)
+    music = folder / "music"
+    shutil.copytree(DEMO / "folk", music / "folk")
+    waiting = [path for path in sorted(DEMO.glob("*/*")) if path.parent.name != "folk"]
+
+    def voisin(*words):
+        command = [args.voisin, "--library", str(folder / "library"), *words]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    voisin("--quiet", "add", str(music))
+    # Liked and labelled tracks, lists and devices that the server confirmed; and requests that were
+    # open when it was killed, which may have taken effect or not.
+    answered, open_requests = {}, {}
+
+    def write(server, stop):
+        ids = [track["id"] for track in json.loads(server.as_owner("GET", TRACKS)[2])["tracks"]]
+        while not stop.is_set():
+            # The server keeps 500 devices, and forgets the oldest one for the next.
+            devices = sum(kind == "device" for kind, _ in answered)
+            kinds = ["liked", "label", "list", "device"][: 3 if devices >= 100 else 4]
+            track, kind = rng.choice(ids), rng.choice(kinds)
+            if kind == "liked":
+                key, value = ("liked", track), rng.choice([True, None])
+                request = ("PUT", f"/api/v1/tracks/{track}/liked", {"liked": value})
+            elif kind == "label":
+                key, value = ("label", track), rng.choice(["Polka", "Waltz", None])
+                request = ("POST", "/api/v1/labels", {"tracks": [track], "genre": value})
+            elif kind == "list":
+                key, value = ("list", f"list {rng.randrange(5)}"), rng.choice([True, None])
+                body = {"mix": {"seeds": [{"id": track}]}} if value else None
+                path = "/api/v1/lists/" + key[1].replace(" ", "%20")
+                request = ("PUT" if value else "DELETE", path, body)
+            else:
+                key, value = ("device", None), None
+                request = None
+            open_requests[key] = value
+            try:
+                if request:
+                    status = server.as_owner(*request)[0]
+                    if status < 300 or (status == 404 and value is None):
+                        answered[key] = value
+                    else:
+                        check(False, f"{request}: {status}")
+                else:
+                    code = server.code("change")
+                    _, headers, _ = server.sign_in("192.0.2.5", {"code": code, "stay": True})
+                    cookie = headers["Set-Cookie"].split(";")[0]
+                    answered["device", cookie] = True
+            except (OSError, http.client.HTTPException, json.JSONDecodeError):
+                return
+            del open_requests[key]
+
+    def compare(server):
+        get = lambda path: json.loads(server.as_owner("GET", path)[2])  # noqa: E731
+        liked = {track["id"] for track in get("/api/v1/liked?limit=1000")["tracks"]}
+        labels = {item["id"]: item["genre"] for item in get("/api/v1/labels?limit=1000")["by_hand"]}
+        lists = {item["name"] for item in get("/api/v1/lists")["lists"]}
+        for (kind, name), value in answered.items():
+            if (kind, name) in open_requests:
+                continue
+            if kind == "device":
+                status = server.ask("GET", "/api/v1/status", None, {"Cookie": name})[0]
+                check(status == 200, f"a device is signed out: {status}")
+                continue
+            found = {
+                "liked": True if name in liked else None,
+                "label": labels.get(name),
+                "list": True if name in lists else None,
+            }[kind]
+            check(found == value, f"{kind} of {name} is lost: expected {value}, found {found}")
+
+    tracks = 0
+    for _ in range(args.kills):
+        for path in waiting[:2]:
+            (music / path.parent.name).mkdir(exist_ok=True)
+            shutil.copy(path, music / path.parent.name)
+        waiting = waiting[2:]
+        with Server(folder, "--folder", str(music)) as server:
+            compare(server)
+            for key in open_requests:
+                answered.pop(key, None)
+            open_requests.clear()
+            now = json.loads(server.as_owner("GET", TRACKS)[2])["total"]
+            check(now >= tracks, f"{tracks} tracks became {now}")
+            tracks = now
+            stop = threading.Event()
+            writer = threading.Thread(target=write, args=(server, stop))
+            writer.start()
+            time.sleep(rng.uniform(0.2, args.seconds / 10))
+            server.process.kill()
+            writer.join()
+    with Server(folder, "--no-watch") as server:
+        compare(server)
+    sound = voisin("verify")
+    check(sound.returncode == 0, f"verify: {sound.stdout[-300:]}{sound.stderr[-300:]}")
+    print(f"kills: {args.kills}, {len(answered)} answered writes compared, {tracks} tracks")
+
+
 for part in args.parts or PARTS:
     with tempfile.TemporaryDirectory() as folder:
         {
@@ -353,6 +460,7 @@ for part in args.parts or PARTS:
             "codes": attack_codes,
             "sidecar": attack_sidecar,
             "uploads": attack_uploads,
+            "kills": attack_kills,
         }[part](folder)
 print("nothing wrong" if not wrong else f"{len(wrong)} things wrong")
 sys.exit(bool(wrong))
