@@ -293,9 +293,9 @@ pub(super) fn cancels(path: &Path, bytes: &Range<u64>, actual: PacketFormat) -> 
     const MOST: u64 = 60;
     /// Power of two channels below which there is no sound: -60 dB.
     const QUIET: f64 = 1e-6;
-    /// The mean of an ordinary recording is within a few dB of its difference; the residue of an Opus file of swapped
-    /// poles was 16 dB below it.
-    const FAR_BELOW: f64 = 0.1;
+    /// Of 232 recordings the least share was 0.48. Of music with swapped poles, in Vorbis, Opus, MP3 and AAC at the rates
+    /// of radio, the greatest was 0.07; noise in Vorbis has more, as its coder then no longer knows one channel's sign.
+    const FAR_BELOW: f64 = 0.2;
     if actual.channels != 2 {
         return false;
     }
@@ -475,7 +475,7 @@ mod tests {
         let near = |peak: f32, expected: f32| assert!((peak - expected).abs() < 0.01, "{peak}");
         near(heard("same", |left| left), full);
         near(heard("swapped", |left| -left), full);
-        near(heard("residue", |left| -left + left / 8), full);
+        near(heard("residue", |left| -left + left / 2), full);
         near(heard("one", |_| 0), full / 2.0);
         near(heard("wide", |left| -left / 4), full * 0.375);
     }
