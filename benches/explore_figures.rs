@@ -108,6 +108,7 @@ fn page(vectors: &Array2<f32>, graph: &KnnGraph, rest: &[String]) -> anyhow::Res
         meta: &meta,
         graph,
         clustering: Some(&clustering),
+        scales: &[],
     };
     let started = Instant::now();
     let page = html(&data, "Figures & <tests>", Some(folder), ColourBy::Genre)?;

@@ -264,6 +264,7 @@ fn write_page(path: &Path, n: usize) {
         meta: &meta,
         graph: &graph,
         clustering: Some(&with_clusters),
+        scales: &[],
     };
     std::fs::write(
         path,

@@ -389,6 +389,8 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         "year",
         "folder",
         "agreement",
+        "energy",
+        "calm",
     ] {
         assert!(
             predicted.iter().all(|row| row.contains_key(column)),
@@ -428,6 +430,7 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         ("folder", "techno  6"),
         ("agreement", "agree  "),
         ("word", "heavy metal  "),
+        ("energy", ">energy<"),
     ] {
         let picture = text(&draw("map.svg", &["--update", "--colour-by", kind]));
         assert!(
@@ -451,20 +454,16 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         refused(&sandbox.run(["map", "--output", "map.gif"]))
             .contains("expected .html, .png, .svg or .csv")
     );
-    let wrong = sandbox.path("wrong.png");
-    assert_eq!(
-        sandbox
-            .run([
-                "map",
-                "--colour-by",
-                "taste",
-                "--output",
-                wrong.to_str().unwrap()
-            ])
-            .status
-            .code(),
-        Some(2)
-    );
+    let by_energy = text(&draw("map.html", &["--update", "--colour-by", "energy"]));
+    assert!(by_energy.contains(r#""mode":"scale energy""#));
+    for (wrong, told) in [
+        ("taste", "agreement, beautiful, brightness, "),
+        ("no name", "[possible values: genre, "),
+    ] {
+        let run = sandbox.run(["map", "--output", "wrong.png", "--colour-by", wrong]);
+        let said = refused(&run);
+        assert!(said.contains(told), "{said}");
+    }
 }
 
 #[test]

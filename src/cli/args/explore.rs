@@ -1,14 +1,15 @@
 //! The verbs that explore: clusters, map, path, playlist, artists, duplicates, outliers.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::builder::PossibleValue;
+use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, ValueHint};
 
 use super::units::RandomArgs;
 use super::{BackendArgs, ListOutput, TableFormat, one_of};
 use voisin_explore::map::ColourBy;
-use voisin_library::Person;
+use voisin_library::{Person, ScaleName};
 use voisin_questions::Filters;
 use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};
 use voisin_questions::playlist::Playlist;
@@ -40,7 +41,7 @@ pub(crate) struct ClustersArgs {
 /// A .png or .svg file is a picture for paper; a .csv file has the coordinates.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin map --output map.html\n  voisin map --output map.png --colour-by cluster"
+    after_help = "Examples:\n  voisin map --output map.html\n  voisin map --output map.png --colour-by cluster\n  voisin map --output energy.png --colour-by energy"
 )]
 pub(crate) struct MapArgs {
     /// The file to write; its ending says what: .html, .png, .svg or .csv
@@ -54,12 +55,49 @@ pub(crate) struct MapArgs {
     pub(crate) update: bool,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
-    /// Meaning of colours: in a picture, and in the page when it opens; the table in a .csv file has all of them
-    #[arg(long, value_parser = one_of::<ColourBy>(colours()), default_value = "genre", value_name = "WHAT")]
-    pub(crate) colour_by: ColourBy,
+    /// Meaning of colours: in a picture, and in the page when it opens; one of these, or a scale as `voisin scales` names it
+    #[arg(long, value_parser = MapColourParser, default_value = "genre", value_name = "WHAT")]
+    pub(crate) colour_by: MapColour,
     /// Title on top
     #[arg(long, value_name = "TEXT")]
     pub(crate) title: Option<String>,
+}
+
+/// The value of `--colour-by`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MapColour {
+    Way(ColourBy),
+    Scale(ScaleName),
+}
+
+/// Takes the ways to colour, and any name that a scale may have.
+#[derive(Clone)]
+struct MapColourParser;
+
+impl TypedValueParser for MapColourParser {
+    type Value = MapColour;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<MapColour, clap::Error> {
+        let text = value.to_string_lossy();
+        if let Ok(way) = text.parse() {
+            return Ok(MapColour::Way(way));
+        }
+        match text.parse() {
+            Ok(scale) => Ok(MapColour::Scale(scale)),
+            Err(_) => one_of(colours())
+                .parse_ref(command, arg, value)
+                .map(MapColour::Way),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(colours().into_iter()))
+    }
 }
 
 /// The ways to colour a map, with their help.
@@ -77,7 +115,7 @@ fn colours() -> [PossibleValue; 8] {
                 value.help("As deep below the library's top folder as there are colours for")
             }
             ColourBy::Agreement => value.help("Whether a track's own genre is the predicted one"),
-            ColourBy::Artist | ColourBy::Year => value,
+            ColourBy::Artist | ColourBy::Year | ColourBy::Scale(_) => value,
         }
     })
 }

@@ -48,8 +48,8 @@ pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
-    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, OutliersArgs,
-    PathArgs, PlaylistArgs,
+    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, MapColour,
+    OutliersArgs, PathArgs, PlaylistArgs,
 };
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
@@ -74,7 +74,7 @@ pub(crate) use scales::{EvalScaleArgs, ScaleSource, ScalesArgs, ScalesCommand, T
 pub(crate) use search::{ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat};
 pub(crate) use serve::McpArgs;
 pub(crate) use serve::{HeardArgs, LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
-pub(crate) use source::{BackendArgs, SpaceArg};
+pub(crate) use source::BackendArgs;
 pub(crate) use space::{SpaceArgs, SpaceCommand};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 pub(crate) use undo::UndoArgs;

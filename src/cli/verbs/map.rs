@@ -5,16 +5,17 @@ use std::collections::HashMap;
 use anyhow::{Context as _, bail};
 
 use crate::cli::Ending;
-use crate::cli::args::MapArgs;
+use crate::cli::args::{MapArgs, MapColour};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use voisin_base::atomic_file;
 use voisin_base::output::{self, OutputTarget};
+use voisin_base::track::TrackId;
 use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::layout::{LayoutOptions, layout, place_new};
-use voisin_explore::map::{self, ColourBy, MapData, StaticOptions};
+use voisin_explore::map::{self, ColourBy, MapData, MapScale, StaticOptions};
 use voisin_learn::genre::GenreError;
-use voisin_library::stored_path;
+use voisin_library::{Library, ScaleName, stored_path};
 use voisin_questions::answers::graph::{clustered, collection_and_graph};
 
 /// Words a track.
@@ -38,13 +39,14 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
     let labelled = collection.predict_genres(&graph)?;
-    if matches!(args.colour_by, ColourBy::Predicted | ColourBy::Agreement) {
-        GenreError::check_enough(labelled).with_context(|| {
-            format!(
-                "--colour-by {}: no genre is predicted",
-                args.colour_by.name()
-            )
-        })?;
+    let scales = scales(engine.library(), &collection.ids)?;
+    let colour_by = match args.colour_by {
+        MapColour::Way(way) => way,
+        MapColour::Scale(scale) => ColourBy::Scale(place_of(&scales, scale)?),
+    };
+    if matches!(colour_by, ColourBy::Predicted | ColourBy::Agreement) {
+        GenreError::check_enough(labelled)
+            .with_context(|| format!("--colour-by {}: no genre is predicted", colour_by.name()))?;
     }
     let options = LayoutOptions {
         seed: args.random.random_seed,
@@ -96,7 +98,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
             let strong = words.get(&track.id).into_iter().flatten();
             track.tags = strong.map(|(word, _)| word.clone()).collect();
         }
-    } else if args.colour_by == ColourBy::Word {
+    } else if colour_by == ColourBy::Word {
         bail!(
             "--colour-by word: the library's model hears no words (\"voisin model list\" says which do)"
         );
@@ -106,6 +108,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         meta: &collection.meta,
         graph: &graph,
         clustering: Some(&clustering),
+        scales: &scales,
     };
     let title = args
         .title
@@ -113,13 +116,13 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         .unwrap_or_else(|| format!("voisin: {}", count(n as u64, "track")));
     let picture = StaticOptions {
         title: title.clone(),
-        colour_by: args.colour_by,
+        colour_by,
         ..StaticOptions::default()
     };
     let bytes = match extension.as_str() {
         "html" => {
             let folder = stored_path(&args.output);
-            map::html(&data, &title, folder.parent(), args.colour_by)?.into_bytes()
+            map::html(&data, &title, folder.parent(), colour_by)?.into_bytes()
         }
         "png" => map::png(&data, &picture)?,
         "svg" => map::svg(&data, &picture)?.into_bytes(),
@@ -129,4 +132,34 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     let text = format!("{} on {}", count(n as u64, "track"), args.output.display());
     render::print_place(context.console, &place, &text)?;
     Ok(Ending::Fine)
+}
+
+/// The scales that any of these tracks has a value of, by name.
+fn scales(library: &Library, ids: &[TrackId]) -> anyhow::Result<Vec<MapScale>> {
+    let table = library.scales();
+    let values = table.values(ids)?;
+    let named = table.scale_names()?.into_keys().map(|name| MapScale {
+        name: name.to_string(),
+        values: ids
+            .iter()
+            .map(|id| Some(values.get(id)?.get(&name)?.value as f32))
+            .collect(),
+    });
+    Ok(named
+        .filter(|scale| scale.values.iter().any(Option::is_some))
+        .collect())
+}
+
+/// Where a scale is among those of the map.
+fn place_of(scales: &[MapScale], wanted: ScaleName) -> anyhow::Result<usize> {
+    let is_wanted = |scale: &MapScale| scale.name == wanted.as_str();
+    scales.iter().position(is_wanted).with_context(|| {
+        let ways = ColourBy::ALL.iter().map(|way| way.name());
+        let known = scales.iter().map(|scale| scale.name.as_str());
+        let names: Vec<&str> = ways.chain(known).collect();
+        format!(
+            "--colour-by: expected one of {}, found {wanted}",
+            names.join(", ")
+        )
+    })
 }

@@ -1,4 +1,5 @@
-//! Ways to colour a map: genre, predicted genre, cluster, word, artist, year, folder, agreement of tag and prediction.
+//! Ways to colour a map: genre, predicted genre, cluster, word, artist, year, folder, agreement of tag and prediction,
+//! a scale.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -27,10 +28,12 @@ pub enum ColourBy {
     Folder,
     /// Whether the predicted genre is among the tags'.
     Agreement,
+    /// The scale with this place in [`MapData::scales`], as a ramp from dark (low) to light (high).
+    Scale(usize),
 }
 
 impl ColourBy {
-    /// Every way, in the order in which they are offered.
+    /// Every way but scales, in the order in which they are offered.
     pub const ALL: [Self; 8] = [
         Self::Genre,
         Self::Predicted,
@@ -53,6 +56,7 @@ impl ColourBy {
             Self::Year => "year",
             Self::Folder => "folder",
             Self::Agreement => "agreement",
+            Self::Scale(_) => "scale",
         }
     }
 
@@ -67,6 +71,7 @@ impl ColourBy {
             Self::Year => "no year",
             Self::Folder => "no folder",
             Self::Agreement => "not both known",
+            Self::Scale(_) => "no value",
         }
     }
 
@@ -104,15 +109,28 @@ impl ColourBy {
                 .collect(),
             Self::Word => text_of(|track| track.tags.first().map(String::as_str)),
             Self::Artist => text_of(|track| track.artist.as_deref()),
-            Self::Year => data
-                .meta
-                .iter()
-                .map(|track| track.year.map(|year| year.to_string()))
+            Self::Year | Self::Scale(_) => self
+                .numbers(data)
+                .into_iter()
+                .flatten()
+                .map(|number| number.map(|number| number.to_string()))
                 .collect(),
             Self::Folder => folders(data.meta),
             Self::Agreement => text_of(|track| {
                 agreement(track).map(|agrees| if agrees { AGREEMENT[0] } else { AGREEMENT[1] })
             }),
+        }
+    }
+
+    /// The number of each row, of a way that is a ramp.
+    pub(super) fn numbers(self, data: &MapData<'_>) -> Option<Vec<Option<f32>>> {
+        match self {
+            Self::Year => {
+                let years = data.meta.iter().map(|track| track.year);
+                Some(years.map(|year| year.map(|year| year as f32)).collect())
+            }
+            Self::Scale(place) => data.scales.get(place).map(|scale| scale.values.clone()),
+            _ => None,
         }
     }
 }
@@ -227,19 +245,19 @@ pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
         .unwrap_or_else(|| cut(1))
 }
 
-/// The 2nd and 98th percentile of the years, so that one wrong tag does not take all colours; `None` without years.
-pub(super) fn year_range(meta: &[TrackMeta]) -> Option<[i32; 2]> {
-    let mut years: Vec<i32> = meta.iter().filter_map(|track| track.year).collect();
-    years.sort_unstable();
+/// The 2nd and 98th percentile, so that one wrong year does not take all colours; `None` without numbers.
+pub(super) fn range(numbers: &[Option<f32>]) -> Option<[f32; 2]> {
+    let mut known: Vec<f32> = numbers.iter().copied().flatten().collect();
+    known.sort_unstable_by(f32::total_cmp);
     let at = |share: f64| {
-        years
-            .get(((share * years.len() as f64) as usize).min(years.len().max(1) - 1))
+        known
+            .get(((share * known.len() as f64) as usize).min(known.len().max(1) - 1))
             .copied()
     };
     Some([at(0.02)?, at(0.98)?])
 }
 
-/// Colour of a year at a share of the range, 0 to 1.
+/// Colour of a number at a share of the range, 0 to 1.
 pub(super) fn ramp(share: f64) -> Rgb {
     blend(&palette::light().ramp, share)
 }
@@ -337,17 +355,14 @@ mod tests {
 
     #[test]
     fn one_wrong_year_takes_no_colours() {
-        let mut meta = at(&["x"; 101]);
-        for (i, track) in meta.iter_mut().enumerate() {
-            track.year = Some(1960 + i as i32 / 2);
-        }
-        meta[0].year = Some(3);
-        let [low, high] = year_range(&meta).expect("years");
+        let mut years: Vec<Option<f32>> = (0..101).map(|i| Some((1960 + i / 2) as f32)).collect();
+        years[0] = Some(3.0);
+        let [low, high] = range(&years).expect("years");
         assert!(
-            (1960..1965).contains(&low) && (2006..=2010).contains(&high),
+            (1960.0..1965.0).contains(&low) && (2006.0..=2010.0).contains(&high),
             "{low} {high}"
         );
-        assert_eq!(year_range(&at(&["x"])), None);
+        assert_eq!(range(&[None]), None);
         assert_eq!(
             (ramp(-1.0), ramp(0.5), ramp(2.0)),
             ((68, 1, 84), (33, 145, 140), (222, 208, 28))

@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::super::playlist::relative;
 use super::super::{Result, TrackMeta, graph};
-use super::MapData;
 use super::colour::{ColourBy, folders, genre_order};
 use super::labels::ranked;
 use super::palette::CORE;
+use super::{MapData, MapScale};
 use voisin_base::text::{base64, xml};
 
 /// Neighbours per track in the page.
@@ -30,11 +30,20 @@ struct CategoryColumn<T> {
     index: String,
 }
 
+/// Values of a scale in hundredths of a point; [`NO_VALUE`] for none.
+#[derive(Serialize)]
+struct ScaleColumn<'a> {
+    name: &'a str,
+    values: String,
+}
+
+const NO_VALUE: u16 = u16::MAX;
+
 #[derive(Serialize)]
 struct Payload<'a> {
     n: usize,
     k: usize,
-    mode: &'static str,
+    mode: String,
     bounds: [f32; 4],
     xy: String,
     ids: String,
@@ -51,6 +60,7 @@ struct Payload<'a> {
     clusters: CategoryColumn<String>,
     words: CategoryColumn<String>,
     years: String,
+    scales: Vec<ScaleColumn<'a>>,
     seconds: String,
     neighbours: String,
     similarity: String,
@@ -146,7 +156,11 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
     Payload {
         n,
         k: NEIGHBOURS,
-        mode: colour_by.name(),
+        mode: match colour_by {
+            // Apart from other ways: a scale may have any name.
+            ColourBy::Scale(place) => format!("scale {}", data.scales[place].name),
+            other => other.name().to_owned(),
+        },
         bounds,
         xy: pack(
             (0..n)
@@ -188,6 +202,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
                 .unwrap_or(0)
                 .to_le_bytes()
         })),
+        scales: data.scales.iter().map(scale_column).collect(),
         seconds: pack(
             meta.iter()
                 .flat_map(|track| (track.seconds as f32).to_le_bytes()),
@@ -253,6 +268,15 @@ fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) 
     )
 }
 
+fn scale_column(scale: &MapScale) -> ScaleColumn<'_> {
+    let hundredths = |value: f32| (100.0 * value.clamp(0.0, 100.0)).round() as u16;
+    let values = scale.values.iter();
+    ScaleColumn {
+        name: &scale.name,
+        values: pack(values.flat_map(|value| value.map_or(NO_VALUE, hundredths).to_le_bytes())),
+    }
+}
+
 /// Typed arrays as text.
 fn pack(bytes: impl Iterator<Item = u8>) -> String {
     base64(&bytes.collect::<Vec<u8>>())
@@ -285,6 +309,7 @@ mod tests {
             meta: &meta,
             graph: &graph,
             clustering: None,
+            scales: &[],
         };
         let page =
             html(&data, hostile, Some(Path::new("/music")), ColourBy::Folder).expect("consistent");
@@ -348,6 +373,7 @@ mod tests {
             meta: &meta,
             graph: &graph,
             clustering: None,
+            scales: &[],
         };
         let draw = || html(&data, "t", None, ColourBy::Genre).expect("consistent");
         assert_eq!(draw(), draw());

@@ -245,6 +245,7 @@ mod tests {
             meta: &meta,
             graph: &graph,
             clustering: None,
+            scales: &[],
         };
         let spot = spots(&data, [-1.0, -1.0, 1.0, 1.0], |_| true)[0];
         assert!(
@@ -285,6 +286,7 @@ mod tests {
             meta: &meta,
             graph: &graph,
             clustering: None,
+            scales: &[],
         };
         // 30 names, more than there are colours, and a row without.
         let labels: Vec<Option<String>> = (0..rows)

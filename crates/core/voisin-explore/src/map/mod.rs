@@ -30,6 +30,17 @@ pub struct MapData<'a> {
     pub graph: &'a KnnGraph,
     /// Clusters to colour by.
     pub clustering: Option<&'a Clustering>,
+    /// Scales to colour by.
+    pub scales: &'a [MapScale],
+}
+
+/// A number that tracks have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapScale {
+    /// What it is called.
+    pub name: String,
+    /// One per row, 0 to 100.
+    pub values: Vec<Option<f32>>,
 }
 
 impl MapData<'_> {
@@ -41,6 +52,13 @@ impl MapData<'_> {
                 "cluster assignment",
                 self.positions.nrows(),
                 clustering.assignment.len(),
+            )?;
+        }
+        for scale in self.scales {
+            same_length(
+                "values of a scale",
+                self.positions.nrows(),
+                scale.values.len(),
             )?;
         }
         if self.positions.ncols() != 2 || self.positions.iter().any(|x| !x.is_finite()) {
@@ -98,30 +116,32 @@ impl MapData<'_> {
 }
 
 /// CSV with a header: id, x, y, cluster, words (the model's tags that stand out, joined by "; "), artist, title, album, genres (joined by "; "), `predicted_genre`,
-/// year, folder (below what all share), agreement ("agree" or "differ": tag and prediction), path. Fields that a spreadsheet would take for a formula get a leading apostrophe.
+/// year, folder (below what all share), agreement ("agree" or "differ": tag and prediction), path, and each scale by its name. Fields that a spreadsheet would take for a formula get a leading apostrophe.
 pub fn csv(data: &MapData<'_>) -> Result<String> {
     data.check()?;
     let clusters = data.cluster_names();
     let [folders, agreement] = [ColourBy::Folder, ColourBy::Agreement].map(|way| way.labels(data));
     let mut writer = csv::Writer::from_writer(Vec::new());
     let write_error = |error: csv::Error| ExploreError::Draw(error.to_string());
+    let header = [
+        "id",
+        "x",
+        "y",
+        "cluster",
+        "words",
+        "artist",
+        "title",
+        "album",
+        "genres",
+        "predicted_genre",
+        "year",
+        "folder",
+        "agreement",
+        "path",
+    ];
+    let scales = data.scales.iter().map(|scale| scale.name.as_str());
     writer
-        .write_record([
-            "id",
-            "x",
-            "y",
-            "cluster",
-            "words",
-            "artist",
-            "title",
-            "album",
-            "genres",
-            "predicted_genre",
-            "year",
-            "folder",
-            "agreement",
-            "path",
-        ])
+        .write_record(header.into_iter().chain(scales))
         .map_err(write_error)?;
     for (row, track) in data.meta.iter().enumerate() {
         let text = |value: &str| {
@@ -132,23 +152,28 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
                 value.to_owned()
             }
         };
+        let fields = [
+            track.id.to_string(),
+            data.positions[[row, 0]].to_string(),
+            data.positions[[row, 1]].to_string(),
+            text(clusters[row].unwrap_or("")),
+            text(&track.tags.join("; ")),
+            text(track.artist.as_deref().unwrap_or("")),
+            text(track.display_title()),
+            text(track.album.as_deref().unwrap_or("")),
+            text(&track.genres.join("; ")),
+            text(track.predicted_genre.as_deref().unwrap_or("")),
+            track.year.map(|year| year.to_string()).unwrap_or_default(),
+            text(folders[row].as_deref().unwrap_or("")),
+            agreement[row].clone().unwrap_or_default(),
+            track.path.clone(),
+        ];
+        let scales = data.scales.iter().map(|scale| {
+            let value = scale.values[row];
+            value.map(|value| value.to_string()).unwrap_or_default()
+        });
         writer
-            .write_record([
-                track.id.to_string(),
-                data.positions[[row, 0]].to_string(),
-                data.positions[[row, 1]].to_string(),
-                text(clusters[row].unwrap_or("")),
-                text(&track.tags.join("; ")),
-                text(track.artist.as_deref().unwrap_or("")),
-                text(track.display_title()),
-                text(track.album.as_deref().unwrap_or("")),
-                text(&track.genres.join("; ")),
-                text(track.predicted_genre.as_deref().unwrap_or("")),
-                track.year.map(|year| year.to_string()).unwrap_or_default(),
-                text(folders[row].as_deref().unwrap_or("")),
-                agreement[row].clone().unwrap_or_default(),
-                track.path.clone(),
-            ])
+            .write_record(fields.into_iter().chain(scales))
             .map_err(write_error)?;
     }
     let bytes = writer

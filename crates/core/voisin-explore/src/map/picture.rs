@@ -73,15 +73,26 @@ fn draw(data: &MapData<'_>, options: &StaticOptions) -> Result<Scene> {
     }
     let way = options.colour_by;
     let mut labels = way.labels(data);
-    if way == ColourBy::Year {
-        // One category of all years, which the ramp distinguishes.
+    let ramp = way.numbers(data).and_then(|numbers| {
+        let ends = colour::range(&numbers)?;
+        let name = match way {
+            ColourBy::Scale(place) => data.scales[place].name.clone(),
+            other => other.name().to_owned(),
+        };
+        Some(ColourRamp {
+            name,
+            numbers,
+            ends,
+        })
+    });
+    if ramp.is_some() {
+        // One category of all numbers, which the ramp distinguishes.
         labels.iter_mut().flatten().for_each(String::clear);
     }
     let order = way.order(data, &labels);
     let (of_row, categories) = categories(data, &labels, way.none(), &order);
     // Agreement is scattered over the whole map, so its two names belong to no place.
     let named = way != ColourBy::Agreement;
-    let years = colour::year_range(data.meta).filter(|_| way == ColourBy::Year);
     Ok(paint(
         data,
         options,
@@ -89,7 +100,7 @@ fn draw(data: &MapData<'_>, options: &StaticOptions) -> Result<Scene> {
             of_row,
             categories,
             named,
-            years,
+            ramp,
         },
     ))
 }
@@ -101,8 +112,17 @@ struct Drawn {
     categories: Vec<Category>,
     /// Whether the map bears their names.
     named: bool,
-    /// First and last year of the ramp, on a map by year.
-    years: Option<[i32; 2]>,
+    /// On a map by numbers.
+    ramp: Option<ColourRamp>,
+}
+
+/// Numbers that colours from dark to light stand for.
+struct ColourRamp {
+    name: String,
+    /// One per row.
+    numbers: Vec<Option<f32>>,
+    /// Where the colours begin and end.
+    ends: [f32; 2],
 }
 
 fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
@@ -152,7 +172,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
         of_row,
         categories,
         named,
-        years,
+        ramp,
     } = drawn;
     let mut rows: Vec<usize> = (0..data.meta.len()).collect();
     rows.sort_by_key(|&row| !categories[of_row[row]].spots.is_empty());
@@ -161,12 +181,13 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     for row in rows {
         let category = &categories[of_row[row]];
         let at = to_pixel(data.positions[[row, 0]], data.positions[[row, 1]]);
-        let colour = match (years, data.meta[row].year) {
-            (Some([low, high]), Some(year)) => {
-                colour::ramp(f64::from(year - low) / f64::from((high - low).max(1)))
-            }
-            _ => category.colour,
-        };
+        let share = ramp.as_ref().and_then(|ramp| {
+            let [low, high] = ramp.ends;
+            let number = ramp.numbers[row]?;
+            let wide = if high > low { high - low } else { 1.0 };
+            Some(f64::from(number - low) / f64::from(wide))
+        });
+        let colour = share.map_or(category.colour, colour::ramp);
         scene.dot(at, radius, colour, OPACITY);
         if data.meta.len() <= 5000 {
             points.push((at.0 as i32, at.1 as i32));
@@ -248,7 +269,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     scene
 }
 
-/// Lists the categories to the right of the points; years as a bar.
+/// Lists the categories to the right of the points; numbers as a bar.
 ///
 /// - `field`: where, in pixels: left, top, right, bottom
 /// - `unit`: pixels to a point
@@ -257,7 +278,17 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
     let size = |points: f64| (points * unit).round();
     let letters = 14.6 * unit;
     let line = size(29.0);
-    if let Some([low, high]) = drawn.years {
+    if let Some(ramp) = &drawn.ramp {
+        let [low, high] = ramp.ends.map(f32::round);
+        scene.text(
+            left,
+            top + line / 2.0,
+            letters,
+            Anchor::Start,
+            BLACK,
+            ramp.name.as_str(),
+        );
+        top += line;
         let bar = size(260.0).min(bottom - top - 2.0 * line);
         let width = size(26.0);
         top += line / 2.0;
@@ -271,14 +302,21 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
             1,
             colours.flat_map(<[u8; 3]>::from).collect(),
         );
-        // Years beyond the ends of the ramp have the colours of its ends.
-        let middle = low + (high - low) / 2;
-        for (year, y) in [(high, 0.0), (middle, bar / 2.0), (low, bar)]
+        // Numbers beyond the ends of the ramp have the colours of its ends.
+        let middle = (low + (high - low) / 2.0).floor();
+        for (number, y) in [(high, 0.0), (middle, bar / 2.0), (low, bar)]
             .into_iter()
-            .take(if low == high { 1 } else { 3 })
+            .take(if low < high { 3 } else { 1 })
         {
             let x = left + width + size(10.0);
-            scene.text(x, top + y, letters, Anchor::Start, BLACK, year.to_string());
+            scene.text(
+                x,
+                top + y,
+                letters,
+                Anchor::Start,
+                BLACK,
+                number.to_string(),
+            );
         }
         top += bar + line;
     }
@@ -345,6 +383,7 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::super::super::testing::{grouped, unit_vectors};
     use super::super::super::{KnnGraph, TrackMeta};
+    use super::super::MapScale;
     use super::*;
     use voisin_base::track::TrackId;
 
@@ -369,6 +408,7 @@ mod tests {
             meta: &meta,
             graph: &graph,
             clustering: None,
+            scales: &[],
         };
         let options = StaticOptions {
             width: 800,
@@ -403,6 +443,7 @@ mod tests {
             meta: &meta,
             graph: &graph,
             clustering: None,
+            scales: &[],
         };
         let text = svg(&data, &StaticOptions::default()).expect("drawn");
         let legend: Vec<&str> = text
@@ -433,6 +474,7 @@ mod tests {
             meta: &meta,
             graph: &graph,
             clustering: None,
+            scales: &[],
         };
         let options = StaticOptions {
             width: 800,
@@ -486,11 +528,18 @@ mod tests {
                 track
             })
             .collect();
+        let energy = MapScale {
+            name: "energy".into(),
+            values: (0..100)
+                .map(|i| (i % 4 > 0).then_some(i as f32 / 2.0))
+                .collect(),
+        };
         let data = MapData {
             positions: positions.view(),
             meta: &meta,
             graph: &graph,
             clustering: None,
+            scales: &[energy],
         };
         let draw = |colour_by| {
             svg(
@@ -519,8 +568,13 @@ mod tests {
             text.split("<circle").skip(1).filter_map(colour).collect()
         };
         assert!(circles(&years).len() > 30, "a colour for each year");
-        for text in ["1951", "1975", "1999", "no year  10"] {
+        for text in ["year", "1951", "1975", "1999", "no year  10"] {
             assert!(years.contains(&format!(">{text}<")), "{text}");
+        }
+        let energies = draw(ColourBy::Scale(0));
+        assert!(circles(&energies).len() > 50, "a colour for each value");
+        for text in ["energy", "1", "25", "49", "no value  25"] {
+            assert!(energies.contains(&format!(">{text}<")), "{text}");
         }
         let agreement = draw(ColourBy::Agreement);
         assert!(agreement.contains("agree  20") && agreement.contains("differ  80"));

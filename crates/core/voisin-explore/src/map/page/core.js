@@ -446,12 +446,34 @@ export class PointMap {
     pen.globalAlpha = 1;
     this.stroke(1.5, mark);
   }
-  /** Names of categories, largest first. One that would cover another moves away, tied to its place by a line; where there
-   * is no room within reach it is left out. What they cover is added to `taken`. */
+  /** Counts the dots in a box of the screen, by fields of it; of many tracks none, since names there lie on dots anyway. */
+  crowd() {
+    if (this.n > 5000) return () => 0;
+    const field = 8,
+      wide = Math.ceil(this.width / field) + 1,
+      high = Math.ceil(this.height / field) + 1,
+      counts = new Uint16Array(wide * high),
+      at = (v, most) => Math.min(most - 1, Math.max(0, Math.floor(v / field)));
+    for (const i of this.filter((i) => this.visible(i))) {
+      const [x, y] = this.toScreen(i);
+      if (x < 0 || y < 0 || x > this.width || y > this.height) continue;
+      counts[at(y, high) * wide + at(x, wide)]++;
+    }
+    return ([left, top, right, bottom]) => {
+      let count = 0;
+      for (let y = at(top, high); y <= at(bottom, high); y++)
+        for (let x = at(left, wide); x <= at(right, wide); x++) count += counts[y * wide + x];
+      return count;
+    };
+  }
+  /** Names of categories, largest first, each where it hides the fewest dots and covers no other name; one that is not at
+   * its place is tied to it by a line, and where there is no room within reach it is left out. What they cover is added to
+   * `taken`. */
   drawNames(taken) {
     const { pen, width, height, slot } = this,
       shrink = Math.min(1, 0.5 + width / 2800),
       reach = this.radius() + 1,
+      dots = this.crowd(),
       placed = [];
     const font = (mark) => `600 ${mark.size * shrink}px ${this.family}`;
     // Those of which a search meets less than a fifth are faint, and have what room is left.
@@ -469,6 +491,7 @@ export class PointMap {
         half = pen.measureText(text).width / 2 + 4;
       if (x < -half || y < -20 || x > width + half || y > height + 20) continue;
       const within = x > 0 && x < width && 2 * half + 8 < width;
+      let best = null;
       for (let k = 0; k <= 36; k++) {
         const away = Math.ceil(k / 12),
           wish = x + away * 34 * Math.cos((k * Math.PI) / 6),
@@ -478,10 +501,13 @@ export class PointMap {
           box = [cx - half, cy - high, cx + half, cy + high];
         const outside = box[0] < 0 || box[1] < 0 || box[2] > width || box[3] > height;
         if (overlaps(box, taken) || (k > 0 && outside)) continue;
-        taken.push(box);
-        placed.push({ mark, text, cx, cy, box, at: [x, y] });
-        break;
+        const hidden = dots(box);
+        if (!best || hidden < best.hidden) best = { hidden, mark, text, cx, cy, box, at: [x, y] };
+        if (!hidden) break;
       }
+      if (!best) continue;
+      taken.push(best.box);
+      placed.push(best);
     }
     for (const { at, box } of placed) {
       const end = [0, 1].map((d) => Math.min(box[d + 2], Math.max(box[d], at[d])));

@@ -36,6 +36,11 @@ const predicted = column(raw.predicted),
 const genreNames = raw.genres;
 const years = new Int16Array(unpack(raw.years)),
   seconds = new Float32Array(unpack(raw.seconds));
+const scales = raw.scales.map(({ name, values }) => ({
+  name,
+  // In hundredths; 65535 is none.
+  numbers: Float64Array.from(new Uint16Array(unpack(values)), (v) => (v === 65535 ? NaN : v / 100)),
+}));
 const probability = new Uint8Array(unpack(raw.probability));
 const neighbours = new Uint32Array(unpack(raw.neighbours)),
   similarity = new Int16Array(unpack(raw.similarity));
@@ -118,6 +123,12 @@ const MODES = {
     },
   },
 };
+for (const { name, numbers } of scales)
+  MODES["scale " + name] = {
+    label: name[0].toUpperCase() + name.slice(1).replaceAll("-", " "),
+    none: "no value",
+    numbers,
+  };
 // Only ways that tell something.
 const usable = Object.keys(MODES).filter((key) => {
   const { numbers, name } = MODES[key];

@@ -106,8 +106,8 @@ function showLegend() {
   $("ramp").hidden = !map.numbers;
   if (map.numbers) {
     $("ramp-bar").style.background = rampCss();
-    $("ramp-low").textContent = map.range[0];
-    $("ramp-high").textContent = map.range[1];
+    $("ramp-low").textContent = Math.round(map.range[0]);
+    $("ramp-high").textContent = Math.round(map.range[1]);
   }
 }
 function filtered() {
@@ -167,6 +167,13 @@ function select(i, center) {
       ],
       ["Cluster", named(clusters, i)],
       ["Year", years[i] || ""],
+      [
+        "Scales",
+        scales
+          .filter(({ numbers }) => !Number.isNaN(numbers[i]))
+          .map(({ name, numbers }) => name + " " + Math.round(numbers[i]))
+          .join(", "),
+      ],
       ["Length", seconds[i] ? clock(seconds[i]) : ""],
       ["File", pathOf(i)],
     ];
@@ -263,24 +270,30 @@ function drawNeighbours() {
     map.ring(j, 2.5, 1.6, map.inks.mark);
   }
 }
-// Where few tracks are in sight, their titles.
+// Where few tracks are in sight, their titles, if there is room beside all dots.
 const MOST_TITLES = 60;
 function drawTitles(taken) {
   if (!map.labels || (N > MOST_TITLES && map.view.scale < 1.5 * map.wholeScale())) return;
   const shown = map.inSight().filter(map.allowed),
     away = map.radius() + 5;
   if (shown.length > MOST_TITLES) return;
+  const dots = map.crowd();
   map.pen.font = "12px " + map.family;
   map.pen.textAlign = "left";
   for (const i of shown) {
     const [x, y] = map.toScreen(i),
       text = cut(title(i), 28),
       wide = map.pen.measureText(text).width;
-    for (const left of [x + away, x - away - wide]) {
-      const box = [left - 1, y - 8, left + wide + 1, y + 8];
-      if (box[0] < 0 || box[2] > map.width || overlaps(box, taken)) continue;
+    for (const [left, middle] of [
+      [x + away, y],
+      [x - away - wide, y],
+      [x - wide / 2, y - away - 6],
+      [x - wide / 2, y + away + 6],
+    ]) {
+      const box = [left - 1, middle - 8, left + wide + 1, middle + 8];
+      if (box[0] < 0 || box[2] > map.width || overlaps(box, taken) || dots(box)) continue;
       taken.push(box);
-      map.write(text, left, y);
+      map.write(text, left, middle);
       break;
     }
   }
