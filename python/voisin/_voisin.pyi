@@ -115,6 +115,7 @@ class Library:
         *,
         create: bool = False,
         sample: int | None = None,
+        space: str | None = None,
     ) -> Library: ...
     @property
     def path(self) -> Path | None: ...

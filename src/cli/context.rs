@@ -96,13 +96,7 @@ impl Context {
     /// As [`open_engine`](Self::open_engine), to answer from the vector space of this name.
     pub(crate) fn open_engine_of(&self, space: Option<&str>) -> anyhow::Result<Engine> {
         let dir = self.library_dir();
-        let mut engine = match Engine::open_in_space(&dir, OpenMode::ReadWrite, space) {
-            Ok(engine) => engine,
-            Err(EngineError::Library(voisin_library::LibraryError::ReadOnly { .. })) => {
-                Engine::open_in_space(&dir, OpenMode::ReadOnly, space)?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let mut engine = Engine::from_library(Library::open_to_write_if_possible(&dir, space)?);
         self.check_options(engine.library())?;
         engine.make_graphs_on(self.device_option());
         let console = self.console;
@@ -184,7 +178,8 @@ impl Context {
         mode: OpenMode,
         space: Option<&str>,
     ) -> anyhow::Result<Engine> {
-        let mut engine = Engine::open_in_space(&self.library_dir(), mode, space)?;
+        let library = Library::open_in_space(&self.library_dir(), mode, space)?;
+        let mut engine = Engine::from_library(library);
         let console = self.console;
         engine.on_index_news(move |news| match news {
             IndexNews::Ready(IndexRefresh::Built { unusable: true, .. })

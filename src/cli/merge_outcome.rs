@@ -23,6 +23,7 @@ pub(crate) fn finish(
         refused,
         refusal,
         scales,
+        space_vectors,
     } = taken;
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
@@ -57,11 +58,17 @@ pub(crate) fn finish(
                 conflicts,
                 refused,
                 scales: scales.iter().map(ToString::to_string).collect(),
+                space_vectors,
             })?;
         }
         ReportFormat::Table => {
+            let spaces = if space_vectors > 0 {
+                format!("; {} in other spaces", count(space_vectors, "vector"))
+            } else {
+                String::new()
+            };
             render::print_line(&format!(
-                "added {added}, updated {updated}, unchanged {unchanged}"
+                "added {added}, updated {updated}, unchanged {unchanged}{spaces}"
             ))?;
         }
     }

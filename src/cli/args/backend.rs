@@ -25,6 +25,9 @@ pub(crate) struct PushArgs {
     /// Address of the database [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL")]
     pub(crate) to: Option<String>,
+    /// Send the vectors of this space, see `voisin space list`: into a schema of its own
+    #[arg(long, value_name = "SPACE")]
+    pub(crate) space: Option<String>,
     /// Send the window vectors too: some twenty times as much
     #[arg(long)]
     pub(crate) windows: bool,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ListOutput, SpaceArg};
+use super::ListOutput;
 use voisin_questions::list::Find;
 
 /// Find music by what it sounds like, in words
@@ -18,8 +18,6 @@ use voisin_questions::list::Find;
     after_help = "Examples:\n  voisin find 'calm guitar, no voice'\n  voisin find 'rainy evening synths' --space clap\n  voisin find sad female voice --year 1990-1999 --format m3u8 > rainy.m3u8\n  voisin find --words"
 )]
 pub(crate) struct FindArgs {
-    #[command(flatten)]
-    pub(crate) space: SpaceArg,
     #[command(flatten)]
     pub(crate) question: Find,
     /// List the words that are understood

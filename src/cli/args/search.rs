@@ -7,7 +7,7 @@ use clap::builder::{EnumValueParser, PossibleValue, StringValueParser, TypedValu
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
 
-use super::{BackendArgs, SpaceArg};
+use super::BackendArgs;
 use crate::cli::render;
 use crate::cli::render::template::LineTemplate;
 use voisin_base::output::OutputTarget;
@@ -23,8 +23,6 @@ use voisin_questions::{Mix, Similar};
     after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar song.flac --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
 )]
 pub(crate) struct SimilarArgs {
-    #[command(flatten)]
-    pub(crate) space: SpaceArg,
     #[command(flatten)]
     pub(crate) question: Similar,
     #[command(flatten)]

@@ -15,11 +15,3 @@ pub(crate) struct BackendArgs {
     #[arg(long, value_name = "N|all")]
     pub(crate) sample: Option<Limit>,
 }
-
-/// Which space answers.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct SpaceArg {
-    /// Answer from this space, see `voisin space list`
-    #[arg(long, value_name = "SPACE")]
-    pub(crate) space: Option<String>,
-}

@@ -25,7 +25,11 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     if args.print_ddl.is_none() {
         settle(context, args.new_identity)?;
     }
-    let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
+    let mut library = Library::open_to_read(&context.library_dir())?;
+    if let Some(space) = &args.space {
+        library.spaces_mut().enter_space(space)?;
+    }
+    let engine = Engine::from_library(library);
     let model = engine.model()?;
     let codes = args.index_bits.as_deref().map(|bits| match bits {
         "1" => ddl::IndexCodes::Signs,

@@ -8,7 +8,7 @@ use crate::cli::render::track::FactColumns;
 
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let mut engine = context.open_engine_of(args.space.space.as_deref())?;
+    let mut engine = context.open_engine_of(args.question.space.as_deref())?;
     engine.words_mut().keep_tags()?;
     let heard = engine.words().predicted_tags()?;
     if args.words {
@@ -25,7 +25,7 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         ));
         let spaces = engine.library().spaces().all()?;
         if let Some(reading) = spaces.iter().find(|space| super::space::reads(space))
-            && args.space.space.is_none()
+            && args.question.space.is_none()
         {
             context.console.note(&format!(
                 "the space {0} reads whole sentences: --space {0}",

@@ -16,7 +16,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     args.output.check()?;
     let question = &args.question;
     question.validate(question.seeds.len())?;
-    let mut source = source::open_space(context, &args.backend, args.space.space.as_deref())?;
+    let mut source = source::open_space(context, &args.backend, question.space.as_deref())?;
     source.check(question.local_only())?;
     if question.passage().is_some() {
         return passages::run(context, source.engine(), args);

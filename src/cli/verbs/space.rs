@@ -8,7 +8,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, SpaceCommand};
 use crate::cli::context::{Context, parse_model};
 use crate::cli::render::{self, Align, Table, count};
-use voisin_encoder::ModelManifest;
+use voisin_encoder::{ModelManifest, models, models_dir};
 use voisin_engine::{
     Engine, INDEX_FILE, UpgradeProgress, hear_again, held_model, remember_model, space_index_file,
     stored_model,
@@ -129,22 +129,39 @@ fn add(
     })
 }
 
-/// Notes how much there is to do, and about how much it takes on the disk: as much a track as the default space, by the lengths
-/// of the vectors.
+/// Notes how much there is to do, and about how much it takes: on the disk as much a track as the default space, by the
+/// lengths of the vectors; in memory the model's weights, where it is built in or kept.
 fn announce(context: &Context, library: &Library, name: &str, missing: u64) -> anyhow::Result<()> {
     if missing == 0 {
         return Ok(());
     }
-    let dimension = library.spaces().space_named(name)?.model.dimension as u64;
+    let model = library.spaces().space_named(name)?.model;
+    let dimension = model.dimension as u64;
+    let kept = models(models_dir().as_deref()).into_iter().flatten();
+    let weights = kept
+        .filter(|entry| entry.manifest.fingerprint() == model.fingerprint)
+        .map(|entry| {
+            format!(
+                ", {:.0} MB of memory for its weights",
+                megabytes(entry.bytes() as f64)
+            )
+        })
+        .next()
+        .unwrap_or_default();
     let status = library.status()?;
     let windows = status.windows as f64 / status.vectors.max(1) as f64;
     let track = (4 * dimension + ROW_BYTES) as f64 + windows * (2 * dimension + 4) as f64;
     context.console.note(&format!(
-        "space {name}: {} to listen to, some {:.0} MB on the disk",
+        "space {name}: {} to listen to, some {:.0} MB on the disk{weights}",
         count(missing, "track"),
-        (track * missing as f64 / 1e6).max(1.0)
+        megabytes(track * missing as f64)
     ));
     Ok(())
+}
+
+/// At least one.
+fn megabytes(bytes: f64) -> f64 {
+    (bytes / 1e6).max(1.0)
 }
 
 /// Whether sentences can be asked in a space.

@@ -253,6 +253,35 @@ fn another_default_and_a_removed_space_lose_nothing_else() {
     assert_eq!(now, vectors);
     fine(&sandbox, &["verify"]);
 
+    let files = |found: Value| -> Vec<Value> {
+        let found = found.as_array().unwrap().iter();
+        found.map(|track| track["path"].clone()).collect()
+    };
+    // What leaves the library can be that of a space.
+    for space in spaces(&sandbox) {
+        let name = space["name"].as_str().unwrap();
+        let folder = string(&sandbox.path(name));
+        let told = text(&fine(&sandbox, &["export", &folder, "--space", name]).stdout);
+        let shape = format!("of {} dimensions", space["dimension"]);
+        assert!(
+            told.starts_with("7 tracks") && told.contains(&shape),
+            "{told}"
+        );
+    }
+    let merged = Sandbox::new();
+    let library = string(&sandbox.path("library"));
+    let taken = json(fine(&merged, &["merge", &library, "--format", "json"]));
+    assert_eq!(
+        (&taken["added"], &taken["space_vectors"]),
+        (&7.into(), &7.into())
+    );
+    // Their means are of six tracks and of seven.
+    assert_eq!(
+        files(neighbours(&merged, &["--space", "trial"])),
+        files(neighbours(&sandbox, &["--space", "trial"]))
+    );
+    fine(&merged, &["verify"]);
+
     let index = sandbox.path("library/index.trial.bin");
     neighbours(&sandbox, &["--space", "trial"]);
     assert!(index.exists());

@@ -14,6 +14,13 @@ fn plain(mut answer: Value) -> Value {
     answer
 }
 
+/// An answer of the command line without its version.
+fn said(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    let mut answer = fine_json(sandbox.run([arguments, &["--format", "json"]].concat()));
+    answer.as_object_mut().unwrap().remove("version");
+    answer
+}
+
 /// A list without what the command line does not say: all of it is on this page.
 fn whole(answer: Value) -> Value {
     let mut answer = plain(answer);
@@ -865,4 +872,76 @@ fn songs_are_found_as_players_refer_to_them() {
     assert_eq!(matches[0]["song"]["name"], known["title"]);
     assert!(matches[0]["similarity"].as_f64().unwrap() > 0.999);
     assert_eq!(matches.last().unwrap()["song"]["name"], "Nebula");
+}
+
+#[test]
+fn a_space_answers_as_on_the_command_line() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let clap = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/clap");
+    fine(sandbox.run(["model", "import", clap, "--name", "small"]));
+    fine(sandbox.run(["space", "add", "small", "--name", "words"]));
+    fine(sandbox.run([
+        "lists", "save", "near", "similar", "id:1", "--space", "words",
+    ]));
+    fine(sandbox.run([
+        "lists",
+        "save",
+        "rainy",
+        "find",
+        "rainy evening synths",
+        "--space",
+        "words",
+    ]));
+    let server = Server::start(&sandbox, &[]);
+    let near = server.good(
+        "/api/v1/similar",
+        &json!({"seeds": [{"id": 1}], "space": "words"}),
+    );
+    assert_eq!(
+        plain(near.clone()),
+        said(&sandbox, &["similar", "id:1", "--space", "words"])
+    );
+    let default = server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}));
+    assert_ne!(default["neighbours"], near["neighbours"]);
+    // By the name of the default it is the default that answers.
+    let named = json!({"seeds": [{"id": 1}], "space": "voisin-equal"});
+    assert_eq!(server.good("/api/v1/similar", &named), default);
+    let passage = json!({"seeds": [{"id": 1}], "from": 2, "to": 8, "space": "words"});
+    let passage = plain(server.good("/api/v1/similar", &passage));
+    let arguments = [
+        "similar", "id:1", "--from", "2", "--to", "8", "--space", "words",
+    ];
+    assert_eq!(passage, said(&sandbox, &arguments));
+    let found = server.good_get("/api/v1/find?query=rainy%20evening%20synths&space=words");
+    let arguments = ["find", "rainy evening synths", "--space", "words"];
+    assert_eq!(plain(found.clone()), said(&sandbox, &arguments));
+    for (list, expected) in [("near", &near["neighbours"]), ("rainy", &found["tracks"])] {
+        let now = server.good_get(&format!("/api/v1/lists/{list}"));
+        let [now, expected] = [&now["items"], expected].map(|tracks| -> Vec<Value> {
+            let tracks = tracks.as_array().unwrap().iter();
+            tracks.map(|track| track["id"].clone()).collect()
+        });
+        assert_eq!(now, expected, "{list}");
+    }
+    let (status, problem) = server.post(
+        "/api/v1/similar",
+        &json!({"seeds": [{"id": 1}], "space": "wrods"}),
+    );
+    assert_eq!(status, 404, "{problem}");
+    assert!(
+        problem
+            .to_string()
+            .contains("expected one of voisin-equal, words"),
+        "{problem}"
+    );
+    // What comes into the space while the server runs is found.
+    let new = sandbox.path("new.wav");
+    fs::write(&new, noise_wav(16_000, 20.0, 900)).unwrap();
+    fine(sandbox.run(["add", new.to_str().unwrap()]));
+    fine(sandbox.run(["space", "add", "words"]));
+    let all = json!({"seeds": [{"id": 1}], "space": "words", "limit": 100});
+    let all = server.good("/api/v1/similar", &all);
+    let of_new = |track: &Value| track["path"].as_str().unwrap().ends_with("new.wav");
+    assert!(all["neighbours"].as_array().unwrap().iter().any(of_new));
 }

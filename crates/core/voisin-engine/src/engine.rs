@@ -3,6 +3,7 @@
 //! The library is the truth; the index is a cache of it that is brought up to date on opening and made anew when it is
 //! damaged or of another model. Nothing here prints.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -138,24 +139,14 @@ pub struct Engine {
     pub(crate) known_filters: Mutex<KnownFilters>,
     /// The tracks that the last search was kept to, as the index has them.
     kept_subset: Mutex<Option<(TrackSet, Arc<Subset>)>>,
+    /// Engines of other vector spaces of the library, by the fingerprints of their models.
+    within: HashMap<String, Self>,
 }
 
 impl Engine {
     /// Opens the library in `dir`.
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self, EngineError> {
         Ok(Self::from_library(Library::open(dir, mode)?))
-    }
-
-    /// Opens the library in `dir`, to answer from the vector space of this name; `None`: from the default one.
-    #[doc(hidden)]
-    pub fn open_in_space(
-        dir: &Path,
-        mode: OpenMode,
-        space: Option<&str>,
-    ) -> Result<Self, EngineError> {
-        Ok(Self::from_library(Library::open_in_space(
-            dir, mode, space,
-        )?))
     }
 
     /// An engine on an open library.
@@ -179,7 +170,46 @@ impl Engine {
             graphs_on,
             known_filters,
             kept_subset,
+            within: HashMap::new(),
         }
+    }
+
+    /// The engine of the vector space of this name, itself where it is of that one, with its index up to date. One that had
+    /// to be opened is kept for the next time.
+    ///
+    /// # Errors
+    /// [`LibraryError::NoSpace`] where there is none.
+    #[doc(hidden)]
+    pub fn within(&mut self, space: &str) -> Result<&mut Self, EngineError> {
+        if self.library.spaces().entered_space() == Some(space) {
+            return Ok(self);
+        }
+        let found = self.library.spaces().space_named(space)?;
+        if found.is_default && self.library.spaces().entered_space().is_none() {
+            return Ok(self);
+        }
+        let fingerprint = found.model.fingerprint;
+        if !self.within.contains_key(&fingerprint) {
+            let dir = self.library.dir();
+            let library = Library::open_to_write_if_possible(dir, Some(space))?;
+            let mut engine = Self::from_library(library);
+            engine.copies_index = self.copies_index;
+            engine.graphs_on = self.graphs_on;
+            self.within.insert(fingerprint.clone(), engine);
+        }
+        let engine = self
+            .within
+            .get_mut(&fingerprint)
+            .expect("it was put in, if it was not there");
+        match engine.follow() {
+            Err(EngineError::Index(_)) => {
+                engine.refresh_index()?;
+            }
+            followed => {
+                followed?;
+            }
+        }
+        Ok(engine)
     }
 
     /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.

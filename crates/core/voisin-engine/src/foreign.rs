@@ -198,8 +198,8 @@ impl Engine {
     /// what it says.
     #[doc(hidden)]
     pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome, EngineError> {
-        if let Some(model) = other.model()? {
-            check_model(&model).map_err(|problem| EngineError::ForeignModel {
+        for space in other.spaces().all()? {
+            check_model(&space.model).map_err(|problem| EngineError::ForeignModel {
                 place: other.dir().display().to_string(),
                 problem,
                 next: Remedy::AddMusic,

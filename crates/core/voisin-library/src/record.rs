@@ -67,6 +67,8 @@ pub struct MergeOutcome {
     pub refusal: Option<String>,
     /// Learned scales that are defined otherwise there: the definitions here stay.
     pub scales: BTreeSet<ScaleName>,
+    /// Vectors in other spaces than the default one.
+    pub space_vectors: u64,
 }
 
 impl MergeOutcome {
@@ -86,6 +88,7 @@ impl std::ops::AddAssign for MergeOutcome {
         self.refused += other.refused;
         self.refusal = self.refusal.take().or(other.refusal);
         self.scales.extend(other.scales);
+        self.space_vectors += other.space_vectors;
     }
 }
 
@@ -267,7 +270,8 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
                 Err(error) => return Err(error),
             }
         }
-        let taken = intake.finish()?;
+        let mut taken = intake.finish()?;
+        taken.space_vectors = self.spaces_mut().take_in_spaces(other)?;
         // After the tracks, whose files are no failures here.
         self.take_in_failures(&other.files().failures()?)?;
         Ok(taken)

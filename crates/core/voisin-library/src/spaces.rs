@@ -66,7 +66,7 @@ impl<L: Deref<Target = Library>> SpaceTable<L> {
             return Ok(space.clone());
         }
         Err(LibraryError::NoSpace {
-            name: name.to_owned(),
+            name: name.chars().take(LONGEST_NAME).collect(),
             known: spaces.into_iter().map(|space| space.name).collect(),
         })
     }
@@ -186,6 +186,53 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
         })
     }
 
+    /// Takes in what another library has in its spaces, of the tracks that are here and lack it: in the space of the same
+    /// model, or one that begins here. Returns how many vectors; damaged ones stay where they are.
+    #[doc(hidden)]
+    pub fn take_in_spaces(&mut self, other: &Library) -> Result<u64> {
+        let mut taken = 0;
+        for space in other.spaces().all()? {
+            if space.is_default || space.vectors == 0 {
+                continue;
+            }
+            let fingerprint = &space.model.fingerprint;
+            let ours = self.all()?;
+            if !ours.iter().any(|one| one.model.fingerprint == *fingerprint) {
+                let is_taken = ours.iter().any(|one| one.name == space.name);
+                let short: String = fingerprint.chars().take(8).collect();
+                let name = if is_taken {
+                    format!("{}-{short}", space.name)
+                } else {
+                    space.name.clone()
+                };
+                self.begin_space(&name, &space.model)?;
+            }
+            let lacking = self.tracks_without_vector(fingerprint)?;
+            let inside =
+                Library::open_in_space(other.dir(), OpenMode::ReadOnly, Some(&space.name))?;
+            for track in lacking {
+                let content = self.track(track)?.audio.content;
+                let Some(there) = inside.files().find_by_content(&content)? else {
+                    continue;
+                };
+                let vector = match inside.vector(there) {
+                    Ok(Some(vector)) => vector,
+                    Ok(None) | Err(LibraryError::DamagedTrack { .. }) => continue,
+                    Err(error) => return Err(error),
+                };
+                let windows = match inside.windows(there) {
+                    Ok(windows) => windows,
+                    Err(LibraryError::DamagedTrack { .. }) => None,
+                    Err(error) => return Err(error),
+                };
+                let windows = windows.unwrap_or_else(|| TrackWindows::none(vector.len()));
+                self.put_other_vectors(fingerprint, track, &vector, &windows)?;
+                taken += 1;
+            }
+        }
+        Ok(taken)
+    }
+
     /// Makes a space the default one, in one transaction, if every track has its vector there; else nothing changes. The former
     /// default stays as a space. Returns the number of tracks without a vector.
     ///
@@ -271,6 +318,17 @@ impl Library {
                  SELECT RAISE(ABORT, 'tracks are added in the default space');
              END;"
         ))
+    }
+
+    /// Opens a library in the space of this name, or the default one, for writing where that is possible.
+    #[doc(hidden)]
+    pub fn open_to_write_if_possible(dir: &std::path::Path, space: Option<&str>) -> Result<Self> {
+        match Self::open_in_space(dir, OpenMode::ReadWrite, space) {
+            Err(LibraryError::ReadOnly { .. }) => {
+                Self::open_in_space(dir, OpenMode::ReadOnly, space)
+            }
+            opened => opened,
+        }
     }
 
     /// Opens a library, in the space of this name; `None`: in the default one.
@@ -585,6 +643,55 @@ mod tests {
             &late.windows,
         );
         assert!(matches!(late, Err(LibraryError::NoUpgrade)));
+    }
+
+    #[test]
+    fn a_merge_takes_spaces_along() {
+        let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let (mut library, _) = two_spaces(here.path());
+        let (mut other, ids) = two_spaces(there.path());
+        put(&mut other, ids[2], [1.0, 0.0]);
+        let new = other.insert_track(&track(9, vec![0.5; 4], 0)).unwrap();
+        put(&mut other, new, [0.0, 1.0]);
+        other
+            .spaces_mut()
+            .begin_space("third", &model("third"))
+            .unwrap();
+        let taken = library.transfer_mut().merge(&other).unwrap();
+        assert_eq!((taken.added, taken.space_vectors), (1, 2));
+        // A space without a vector is not begun.
+        assert_eq!(
+            names(&library),
+            [("m".into(), 4, true), ("words".into(), 4, false)]
+        );
+        let inside =
+            Library::open_in_space(here.path(), OpenMode::ReadOnly, Some("words")).unwrap();
+        assert_eq!(inside.vector(ids[0]).unwrap().unwrap(), vec![0.6, 0.8]);
+        assert_eq!(inside.vector(ids[2]).unwrap().unwrap(), vec![1.0, 0.0]);
+        assert_eq!(inside.windows(ids[2]).unwrap().unwrap().starts.len(), 3);
+        drop(inside);
+        assert_eq!(library.check(true).unwrap().findings, vec![]);
+        assert_eq!(
+            library.transfer_mut().merge(&other).unwrap().space_vectors,
+            0
+        );
+
+        // Of another model under a name that is taken.
+        let third = tempfile::tempdir().unwrap();
+        let mut other = open(third.path(), 4);
+        let id = other.insert_track(&track(1, vec![0.5; 4], 0)).unwrap();
+        let clap = model("newer");
+        other.spaces_mut().begin_space("words", &clap).unwrap();
+        other
+            .spaces_mut()
+            .put_other_vectors(&clap.fingerprint, id, &[1.0, 0.0], &TrackWindows::none(2))
+            .unwrap();
+        assert_eq!(
+            library.transfer_mut().merge(&other).unwrap().space_vectors,
+            1
+        );
+        let last = library.spaces().all().unwrap().pop().unwrap();
+        assert_eq!((last.name.as_str(), last.vectors), ("words-fingerpr", 1));
     }
 
     #[test]

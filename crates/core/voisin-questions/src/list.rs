@@ -101,6 +101,9 @@ pub struct Find {
     /// At most this many tracks of one artist
     #[arg(long, value_name = "N")]
     max_per_artist: Option<Count>,
+    /// Answer from this space of vectors, see `voisin space list`
+    #[arg(long, value_name = "SPACE")]
+    pub space: Option<String>,
     /// Which tracks
     #[command(flatten)]
     #[serde(default)]

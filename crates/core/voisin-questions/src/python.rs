@@ -16,8 +16,9 @@ use crate::{Filters, Mix, Similar};
 /// Columns of a line.
 const WIDTH: usize = 100;
 /// Fields that methods take as arguments of their own, or that are for other doors.
-const APART: [&str; 10] = [
+const APART: [&str; 11] = [
     "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "places", "query",
+    "space",
 ];
 
 fn fields(schema: &Value) -> Map<String, Value> {

@@ -117,6 +117,8 @@ pub enum LocalOnly {
     Duplicates,
     /// Tracks by words for their sound.
     Find,
+    /// Another space of vectors.
+    Space,
     /// The model's tags of all tracks.
     Tags,
     /// A filter by tags of the model.
@@ -130,6 +132,7 @@ pub enum LocalOnly {
 impl fmt::Display for LocalOnly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
+            Self::Space => return f.write_str("a database has the vectors of one space"),
             Self::Steering => "steering",
             Self::Unlike => "staying away from a track",
             Self::Passage => "looking for a passage",

@@ -206,6 +206,15 @@ impl SavedQuestion {
         seeds.iter().filter(|one| one.seed(engine).is_err()).count()
     }
 
+    /// The vector space that answers, where it is not the default one.
+    fn space(&self) -> Option<&str> {
+        match self {
+            Self::Similar(question) => question.space.as_deref(),
+            Self::Find(question) => question.space.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The list.
     ///
     /// - `usual`: what a mix is like where the question says nothing of it
@@ -220,6 +229,10 @@ impl SavedQuestion {
     ) -> Result<Vec<Track>, QuestionError> {
         let tracks =
             |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
+        let engine = match self.space() {
+            Some(space) => engine.within(space)?,
+            None => engine,
+        };
         match self {
             Self::Similar(question) => {
                 let named = present(&question.seeds, engine)?;
@@ -227,13 +240,11 @@ impl SavedQuestion {
                 Ok(tracks(question.run(engine, &named, unlike)?.found))
             }
             Self::Find(question) => {
-                let predicted = match known.heard {
-                    Some(_) => None,
-                    None => Some(engine.words().predicted_tags()?),
+                let found = match known.heard.filter(|_| question.space.is_none()) {
+                    Some(heard) => question.run(engine, heard)?,
+                    None => question.run(engine, &engine.words().predicted_tags()?)?,
                 };
-                let heard = known.heard.or(predicted.as_ref());
-                let found = heard.map(|heard| question.run(engine, heard)).transpose()?;
-                let found = found.into_iter().flat_map(|found| found.tracks);
+                let found = found.tracks.into_iter();
                 Ok(found.map(|found| found.track).collect())
             }
             Self::List(question) => {

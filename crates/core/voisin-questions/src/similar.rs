@@ -39,6 +39,9 @@ pub struct Similar {
     #[command(flatten)]
     #[serde(default)]
     pub filters: Filters,
+    /// Answer from this space of vectors, see `voisin space list`
+    #[arg(long, value_name = "SPACE")]
+    pub space: Option<String>,
     /// At most this many tracks of one artist
     #[arg(long, value_name = "N")]
     pub(crate) max_per_artist: Option<Count>,
@@ -279,6 +282,9 @@ impl Similar {
     pub fn local_only(&self) -> Option<LocalOnly> {
         if self.passage().is_some() {
             return Some(LocalOnly::Passage);
+        }
+        if self.space.is_some() {
+            return Some(LocalOnly::Space);
         }
         let is_steered = self.steer.steering().is_some() || self.feel.get() > 0.0;
         is_steered.then_some(LocalOnly::Steering)

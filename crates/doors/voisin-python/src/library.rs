@@ -46,18 +46,29 @@ use voisin_questions::{
 /// A library: music that was added, here or by the program (`voisin add ~/Music`), in a folder or in PostgreSQL. It sees what
 /// others change meanwhile.
 ///
-/// Library(path=None, *, create=False, sample=None)
+/// Library(path=None, *, create=False, sample=None, space=None)
 ///
 /// path: its folder; None: the default one. Or the address of a database that `voisin push` sent one to,
 /// "postgres://me@db.example/music?sslmode=verify-full", which is asked and never changed; the password is that of PGPASSFILE or
 /// PGPASSWORD, unless the address has one. create: make a folder's where there is none. sample: of a database, how many tracks
-/// stand for all in `classify`, `playlist` and `path_between`, and from how many on; None: 4000, from 20000 on. Raises
+/// stand for all in `classify`, `playlist` and `path_between`, and from how many on; None: 4000, from 20000 on. space: of a
+/// folder's, the space of vectors that answers (`voisin space list`); None: the default one, in which alone music is added. Raises
 /// FileNotFoundError where there is no folder, DatabaseError where a database does not answer or holds no library.
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
     place: LibraryPlace,
     /// Each process opens it for itself: neither a database of SQLite's nor a connection survives a fork.
     library: OfProcess<Mutex<LibrarySource>>,
+}
+
+/// A library answers from one space: seeds and what words mean belong to it.
+fn refuse_space(space: Option<&String>) -> PyResult<()> {
+    match space {
+        None => Ok(()),
+        Some(_) => Err(PyValueError::new_err(
+            "space: expected none here: Library(path, space=\"…\") answers from another one",
+        )),
+    }
 }
 
 /// Tracks, their genres, what was measured of them, and vectors where they are asked for.
@@ -204,12 +215,13 @@ impl PyLibrary {
 #[pymethods]
 impl PyLibrary {
     #[new]
-    #[pyo3(signature = (path = None, *, create = false, sample = None))]
+    #[pyo3(signature = (path = None, *, create = false, sample = None, space = None))]
     fn new(
         py: Python<'_>,
         path: Option<PathBuf>,
         create: bool,
         sample: Option<i64>,
+        space: Option<String>,
     ) -> PyResult<Self> {
         let place = path.unwrap_or_else(default_dir);
         let sample = count("sample", "for as many as is usual", sample)?;
@@ -224,6 +236,11 @@ impl PyLibrary {
                 "sample: expected the address of a database with it, found a folder",
             ));
         }
+        if is_database && space.is_some() {
+            return Err(PyValueError::new_err(
+                "space: expected a folder with it, found an address: a database has the vectors of one space",
+            ));
+        }
         let open = || -> Result<_, QuestionError> {
             if let Some(address) = place.to_str().filter(|_| is_database) {
                 let address = PostgresAddress::parse(address, false)?;
@@ -235,12 +252,12 @@ impl PyLibrary {
             } else {
                 OpenMode::ReadWrite
             };
-            Ok((open_folder(&place, mode)?, None))
+            Ok((open_folder(&place, mode, space.as_deref())?, None))
         };
         let (opened, there) = py.detach(|| on_threads(open)).map_err(refused)?;
         let place = match there {
             Some(there) => there,
-            None => LibraryPlace::Folder(std::path::absolute(place)?),
+            None => LibraryPlace::Folder(std::path::absolute(place)?, space),
         };
         Ok(Self {
             place,
@@ -252,7 +269,7 @@ impl PyLibrary {
     #[getter]
     fn path(&self) -> Option<&Path> {
         match &self.place {
-            LibraryPlace::Folder(dir) => Some(dir),
+            LibraryPlace::Folder(dir, _) => Some(dir),
             LibraryPlace::Database(..) => None,
         }
     }
@@ -261,7 +278,7 @@ impl PyLibrary {
     #[getter]
     fn address(&self) -> Option<String> {
         match &self.place {
-            LibraryPlace::Folder(_) => None,
+            LibraryPlace::Folder(..) => None,
             LibraryPlace::Database(address, _) => Some(address.to_string()),
         }
     }
@@ -367,6 +384,7 @@ impl PyLibrary {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let mut similar: Similar = question(options, [])?;
+        refuse_space(similar.space.as_ref())?;
         similar.limit = self::limit(limit)?;
         similar.filters.of_this_disk();
         if similar.passage().is_some() {
@@ -524,6 +542,7 @@ impl PyLibrary {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let mut find: Find = question(options, [("query", words.into())])?;
+        refuse_space(find.space.as_ref())?;
         find.limit = self::limit(limit)?;
         find.filters.of_this_disk();
         let (answer, genres, measured) = self.with(py, |library| {
@@ -779,12 +798,17 @@ impl PyLibrary {
         &self,
         py: Python<'py>,
     ) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
-        let (place, sample) = match &self.place {
-            LibraryPlace::Folder(dir) => (dir.clone().into_os_string(), None),
-            LibraryPlace::Database(address, sample) => (address.to_string().into(), *sample),
-        };
         let options = PyDict::new(py);
-        options.set_item("sample", sample)?;
+        let place = match &self.place {
+            LibraryPlace::Folder(dir, space) => {
+                options.set_item("space", space)?;
+                dir.clone().into_os_string()
+            }
+            LibraryPlace::Database(address, sample) => {
+                options.set_item("sample", sample)?;
+                address.to_string().into()
+            }
+        };
         Ok(((place,), options))
     }
 }

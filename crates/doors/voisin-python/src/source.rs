@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use voisin_engine::{Engine, EngineError};
-use voisin_library::{LibraryError, OpenMode};
+use voisin_engine::Engine;
+use voisin_library::{Library, LibraryError, OpenMode};
 use voisin_postgres::{Postgres, PostgresAddress, Remote};
 use voisin_questions::{LibrarySource, QuestionError};
 
 /// Where a library is opened, in this process and in others.
 pub(super) enum LibraryPlace {
-    /// Absolute.
-    Folder(PathBuf),
+    /// Absolute, and the vector space that answers, where it is not the default one.
+    Folder(PathBuf, Option<String>),
     /// With how many tracks stand for all where all are compared; `None`: as many as is usual.
     Database(Box<PostgresAddress>, Option<usize>),
 }
@@ -18,7 +18,7 @@ pub(super) enum LibraryPlace {
 impl LibraryPlace {
     pub(super) fn open(&self) -> Result<LibrarySource, QuestionError> {
         match self {
-            Self::Folder(dir) => open_folder(dir, OpenMode::ReadWrite),
+            Self::Folder(dir, space) => open_folder(dir, OpenMode::ReadWrite, space.as_deref()),
             Self::Database(address, sample) => {
                 let remote = Remote::open(Postgres::open(address)?)?;
                 Ok(LibrarySource::Remote(Box::new(remote.with_sample(*sample))))
@@ -28,12 +28,18 @@ impl LibraryPlace {
 }
 
 /// Opens the library in a folder, for reading where it cannot be written.
-pub(super) fn open_folder(dir: &Path, mode: OpenMode) -> Result<LibrarySource, QuestionError> {
-    let engine = match Engine::open(dir, mode) {
-        Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
-            Engine::open(dir, OpenMode::ReadOnly)?
+pub(super) fn open_folder(
+    dir: &Path,
+    mode: OpenMode,
+    space: Option<&str>,
+) -> Result<LibrarySource, QuestionError> {
+    let library = match Library::open_in_space(dir, mode, space) {
+        Err(LibraryError::ReadOnly { .. }) => {
+            Library::open_in_space(dir, OpenMode::ReadOnly, space)?
         }
-        engine => engine?,
+        library => library?,
     };
-    Ok(LibrarySource::Local(Box::new(engine)))
+    Ok(LibrarySource::Local(Box::new(Engine::from_library(
+        library,
+    ))))
 }

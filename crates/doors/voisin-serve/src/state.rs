@@ -4,6 +4,7 @@ mod admission;
 mod source;
 mod whole;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,11 +24,13 @@ use super::uploads::Uploads;
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
-use voisin_engine::{Collection, Embedder, Engine, EngineError, TrackPage, TrackQuery};
+use voisin_engine::{
+    Collection, Embedder, Engine, EngineError, PredictedTags, TrackPage, TrackQuery,
+};
 use voisin_explore::KnnGraph;
 use voisin_explore::path::{PathOptions, path};
 use voisin_library::{
-    DATABASE, Library, LibraryError, OpenMode, SearchTexts, SortBy, Told, TrackFilter, TrackSet,
+    DATABASE, Library, OpenMode, SearchTexts, SortBy, Told, TrackFilter, TrackSet,
 };
 use voisin_questions::{LibrarySource, QuestionError, ServerMixes};
 
@@ -35,6 +38,8 @@ use voisin_questions::{LibrarySource, QuestionError, ServerMixes};
 const PAGE_CACHE: u32 = 4096;
 
 pub(super) type Shared = Arc<State>;
+/// The tags of all tracks, or a model's reading side; `None` of a model without either.
+pub(super) type SharedTags = Arc<Option<PredictedTags>>;
 /// Starts this program for something else.
 pub(crate) type MakeCommand = Box<dyn Fn() -> std::process::Command + Send + Sync>;
 /// Makes the library's model ready.
@@ -117,7 +122,10 @@ pub(super) struct State {
     builds: AtomicBool,
     /// Why it could not be built, of which state of the library.
     unbuilt: Mutex<Option<(Version, KeptFailure)>>,
-    model: Mutex<Option<(String, Arc<Embedder>)>>,
+    /// By the fingerprints of the library's model and those of its spaces.
+    models: Mutex<HashMap<String, Arc<Embedder>>>,
+    /// The tags of other spaces, and the state of the library that it is of.
+    heard_within: Mutex<HashMap<String, (Version, SharedTags)>>,
     whole: WholeLibrary,
     lists: Mutex<KnownListings>,
     /// Opens the library elsewhere whose tracks these are.
@@ -189,7 +197,8 @@ impl State {
             building: AtomicBool::new(false),
             builds: AtomicBool::new(false),
             unbuilt: Mutex::default(),
-            model: Mutex::default(),
+            models: Mutex::default(),
+            heard_within: Mutex::default(),
             whole,
             lists: Mutex::default(),
             elsewhere: None,
@@ -284,12 +293,8 @@ impl State {
 
     /// Opens the library as the command line does: for writing where that is possible, so that its index can be kept.
     fn open_engine(&self) -> Result<Engine, Problem> {
-        let mut engine = match Engine::open(&self.dir, OpenMode::ReadWrite) {
-            Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
-                Engine::open(&self.dir, OpenMode::ReadOnly)?
-            }
-            engine => engine?,
-        };
+        let library = Library::open_to_write_if_possible(&self.dir, None)?;
+        let mut engine = Engine::from_library(library);
         engine.library().limit_page_cache(PAGE_CACHE)?;
         engine.copy_index();
         Ok(engine)
@@ -475,18 +480,41 @@ impl State {
             })
     }
 
-    /// The library's model, loaded once.
+    /// The library's model, or that of a space, loaded once.
     pub(super) fn model(&self, engine: &Engine) -> Result<Arc<Embedder>, EngineError> {
         let held = engine.model()?.fingerprint;
-        let mut model = lock(&self.model);
-        if let Some((fingerprint, embedder)) = &*model
-            && *fingerprint == held
-        {
+        let mut models = lock(&self.models);
+        if let Some(embedder) = models.get(&held) {
             return Ok(Arc::clone(embedder));
         }
         let embedder = (self.load_model)(engine.library())?;
-        *model = Some((held, Arc::clone(&embedder)));
+        // Those of spaces that are gone, and of a default of before, go.
+        let spaces = engine.library().spaces().all()?;
+        models.retain(|known, _| spaces.iter().any(|space| space.model.fingerprint == *known));
+        models.insert(held, Arc::clone(&embedder));
         Ok(embedder)
+    }
+
+    /// The tags, or the reading side, of another space's model, made once for each state of the library.
+    pub(super) fn heard_within(
+        &self,
+        context: &mut RequestContext,
+        space: &str,
+    ) -> Result<SharedTags, Problem> {
+        let version = self.version()?;
+        if let Some((known, heard)) = lock(&self.heard_within).get(space)
+            && *known == version
+        {
+            return Ok(Arc::clone(heard));
+        }
+        let engine = context.engine.within(space)?;
+        engine.words_mut().keep_tags()?;
+        let heard = Arc::new(engine.words().words_if_any()?);
+        let version = self.version()?;
+        let mut all = lock(&self.heard_within);
+        all.retain(|_, (known, _)| *known == version);
+        all.insert(space.to_owned(), (version, Arc::clone(&heard)));
+        Ok(heard)
     }
 }
 

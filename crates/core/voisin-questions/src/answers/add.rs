@@ -60,6 +60,8 @@ pub struct TakenInJson {
     pub refused: u64,
     /// Learned scales that are defined otherwise there: the definitions here stay.
     pub scales: Vec<String>,
+    /// Vectors in other spaces than the default one.
+    pub space_vectors: u64,
 }
 
 impl AddAnswer {

@@ -16,7 +16,7 @@ use crate::peer::Caller;
 use crate::problem::Problem;
 use crate::state::{AnswerSource, Explored, GivenUp, RequestContext, Shared, State as Server};
 use crate::uploads::{UploadPlace, due};
-use voisin_engine::{Engine, GenreNews, Seed};
+use voisin_engine::{Engine, EngineError, GenreNews, Seed};
 use voisin_explore::TrackMeta;
 use voisin_library::TrackFilter;
 use voisin_questions::answers::genre::{AnswerJson, AnswersJson};
@@ -41,9 +41,9 @@ pub(super) async fn similar(
             false,
             move |state, context, _| {
                 let generation = state.index(context)?;
-                let seed = request.seeds[0].seed(context.engine)?;
-                let (passage, found) =
-                    request.run_passage(context.engine, seed, &*state.model(context.engine)?)?;
+                let engine = within(context.engine, request.space.as_deref())?;
+                let seed = request.seeds[0].seed(engine)?;
+                let (passage, found) = request.run_passage(engine, seed, &*state.model(engine)?)?;
                 bytes(generation, PassagesJson::new(&passage, from, to, &found))
             },
         );
@@ -52,9 +52,20 @@ pub(super) async fn similar(
     state
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
+            source
+                .check(request.local_only())
+                .map_err(QuestionError::from)?;
+            source.fetch_filters(&request.filters)?;
+            if request.space.is_some() {
+                let engine = within(source.engine(), request.space.as_deref())?;
+                let named = seeds(&request.seeds, engine)?;
+                let unlike = seeds(&request.unlike, engine)?;
+                let found = request.run(engine, &named, unlike)?;
+                let answer = SimilarJson::new(&named, &found);
+                return Ok(Answer { generation, answer }.into_response());
+            }
             let named = source.seeds(&request.seeds)?;
             let unlike = source.seeds(&request.unlike)?;
-            source.fetch_filters(&request.filters)?;
             let found = source.similar(&request, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found);
             Ok(Answer { generation, answer }.into_response())
@@ -83,6 +94,14 @@ pub(super) async fn mix(
             Ok(Answer { generation, answer }.into_response())
         })
         .await
+}
+
+/// The engine of the vector space that a question names.
+fn within<'a>(engine: &'a mut Engine, space: Option<&str>) -> Result<&'a mut Engine, EngineError> {
+    match space {
+        Some(space) => engine.within(space),
+        None => Ok(engine),
+    }
 }
 
 /// A copy of a body, which goes when it is dropped, and its place among the uploads.
@@ -177,8 +196,9 @@ pub(super) async fn similar_to_file(
         let key = format!("passage {request:?} of {}", copy.path().display());
         let answer = state.once_decoded(key, false, move |state, context, _| {
             let generation = state.index(context)?;
-            let seed = seed_of_copy(state, context.engine, copy.path())?;
-            let found = request.run_passage(context.engine, seed, &*state.model(context.engine)?);
+            let engine = within(context.engine, request.space.as_deref())?;
+            let seed = seed_of_copy(state, engine, copy.path())?;
+            let found = request.run_passage(engine, seed, &*state.model(engine)?);
             let (mut passage, found) = found.map_err(of_upload(copy.path()))?;
             passage.seed.path = UPLOADED.into();
             bytes(generation, PassagesJson::new(&passage, from, to, &found))
@@ -188,13 +208,21 @@ pub(super) async fn similar_to_file(
     state
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
-            let seed = seed_of_copy(state, source.engine(), copy.path())?;
+            source
+                .check(request.local_only())
+                .map_err(QuestionError::from)?;
+            source.fetch_filters(&request.filters)?;
+            let engine = within(source.engine(), request.space.as_deref())?;
+            let seed = seed_of_copy(state, engine, copy.path())?;
             let seeds = [Seed {
                 path: UPLOADED.into(),
                 ..seed
             }];
-            source.fetch_filters(&request.filters)?;
-            let found = source.similar(&request, &seeds, Vec::new())?;
+            let found = if request.space.is_some() {
+                request.run(engine, &seeds, Vec::new())?
+            } else {
+                source.similar(&request, &seeds, Vec::new())?
+            };
             let answer = SimilarJson::new(&seeds, &found);
             Ok(Answer { generation, answer }.into_response())
         })

@@ -1,5 +1,7 @@
 //! The library and its tracks.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response};
@@ -72,21 +74,31 @@ pub(super) async fn find(
     State(state): State<Shared>,
     ask::Query(request): ask::Query<Find>,
 ) -> Result<Response<Body>, Problem> {
-    let heard = state.heard().await?;
+    let heard = match &request.space {
+        Some(_) => None,
+        None => Some(state.heard().await?),
+    };
     let answer = state
-        .ask(move |_, context| {
+        .ask(move |state, context| {
             let generation = context.engine.library().changes().generation()?;
+            request.filters.check_licences(context.engine.library())?;
+            let (engine, heard) = match (&request.space, &heard) {
+                (Some(space), _) => {
+                    let heard = state.heard_within(context, space)?;
+                    (context.engine.within(space)?, heard)
+                }
+                (None, Some(heard)) => (&mut *context.engine, Arc::clone(heard)),
+                (None, None) => return Err(Problem::fault()),
+            };
             let Some(heard) = &*heard else {
-                return Err(context
-                    .engine
+                return Err(engine
                     .words()
                     .predicted_tags()
                     .err()
                     .map_or_else(Problem::fault, Problem::from));
             };
-            request.filters.check_licences(context.engine.library())?;
-            let found = request.run(context.engine, heard)?;
-            bytes(generation, FoundJson::new(context.engine, &found, heard)?)
+            let found = request.run(engine, heard)?;
+            bytes(generation, FoundJson::new(engine, &found, heard)?)
         })
         .await?;
     Ok(written(answer))
