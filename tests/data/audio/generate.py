@@ -132,6 +132,7 @@ def main():
         "-id3v2_version",
         "0",
     )
+    encode(mid, "layer2.mp2", "-c:a", "mp2", "-b:a", "128k")
     # Without noise substitution every decoder gives the same; adts.aac has it.
     encode(stereo, "aac.m4a", "-c:a", "aac", "-b:a", "96k", "-aac_pns", "0")
     encode(

@@ -85,6 +85,9 @@ fn every_golden_file_decodes_as_ffmpeg_has_it() {
             30.0
         } else if name.contains("opus") {
             68.0
+        } else if name == "layer2.mp2" {
+            // Both decode in 32 bits, in different orders.
+            85.0
         } else {
             90.0
         };

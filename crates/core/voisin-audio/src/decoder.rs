@@ -145,19 +145,22 @@ fn unsupported_aac(params: &AudioCodecParameters) -> Option<String> {
     if params.codec != CODEC_ID_AAC {
         return None;
     }
-    let config = AacConfig::parse(params)?;
-    let channels = if config.channels == 7 {
-        8
-    } else {
-        config.channels
+    let config = AacConfig::parse(params);
+    let channels = match &config {
+        Some(config) if config.channels == 7 => 8,
+        Some(config) => config.channels as usize,
+        // A raw stream has its header in each packet.
+        None => params.channels.as_ref().map_or(0, Channels::count),
     };
-    let found = if channels > 2 {
-        format!("{channels} channels, of which one or two are decoded")
-    } else {
-        format!(
-            "object type {}, of which LC and HE are decoded",
-            config.kind
-        )
+    let found = match config {
+        Some(AacConfig { kind, .. }) if !matches!(kind, 2 | 5 | 29) => {
+            format!("object type {kind}, of which LC and HE are decoded")
+        }
+        _ if channels > 2 => format!("{channels} channels, of which one or two are decoded"),
+        _ if channels == 0 => {
+            "a channel layout of its own, of which mono and stereo are decoded".to_owned()
+        }
+        _ => return None,
     };
     Some(format!("aac of {found}: convert a copy to FLAC"))
 }
@@ -399,6 +402,8 @@ mod tests {
         // Object type 2 (LC) with six channels, and object type 1 (Main) with two.
         assert!(reason([0x12, 0x30]).contains("6 channels"));
         assert!(reason([0x0a, 0x10]).contains("object type 1"));
+        // No channel configuration: it is in the stream.
+        assert!(reason([0x12, 0x00]).contains("a channel layout of its own"));
         assert_eq!(reason([0x12, 0x10]), "");
     }
 

@@ -238,8 +238,13 @@ fn probe_link(
     hasher.update(&heard);
     let totals = demuxer.totals();
     let container = demuxer.container();
-    if is_raw(container) && (totals.bytes as f64) < LEAST_SHARE * demuxer.bytes_in_source() as f64 {
-        let reason = "a few of its bytes look like audio by chance, most do not".to_owned();
+    let share = totals.bytes as f64 / demuxer.bytes_in_source().max(1) as f64;
+    if is_raw(container) && share < LEAST_SHARE {
+        let reason = format!(
+            "{:.0} % of its bytes look like audio, expected {:.0} % at least",
+            100.0 * share,
+            100.0 * LEAST_SHARE
+        );
         return Err(AudioError::NotAudio {
             path: path.to_owned(),
             reason,

@@ -336,6 +336,8 @@ fn memory_of(demuxer: &Demuxer) -> Memory {
     match demuxer.codec() {
         codec::CODEC_ID_MP3 => Memory::Mp3,
         codec::CODEC_ID_VORBIS => Memory::Packets(2),
+        // The filter bank looks 512 samples back, and a packet of layer I has 384.
+        codec::CODEC_ID_MP1 | codec::CODEC_ID_MP2 => Memory::Packets(3),
         codec::CODEC_ID_FLAC
         | codec::CODEC_ID_ALAC
         | codec::CODEC_ID_ADPCM_MS
