@@ -119,9 +119,12 @@ fn data_card(page: &mut Document, report: &Report) {
         };
         let n = report.constant.len();
         let names = names.join(", ");
-        page.hint(format!(
-            "{n} columns never vary and are not used: {names}{more}."
-        ));
+        let columns = if n == 1 {
+            "1 column never varies and is".to_owned()
+        } else {
+            format!("{n} columns never vary and are")
+        };
+        page.hint(format!("{columns} not used: {names}{more}."));
     }
     data.notes.iter().for_each(|note| page.hint(note));
     if !data.licences.is_empty() {
@@ -528,8 +531,8 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
         let pr = |c: usize| f.per_class[c].pr.clone();
         let scene = curves(
             "ROC",
-            "others taken for it",
-            "its own found",
+            "false positive rate",
+            "true positive rate",
             &series(&roc),
             true,
             1.0,

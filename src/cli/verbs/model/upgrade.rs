@@ -98,6 +98,7 @@ pub(super) fn run(
             switched = missing == 0 || leave_out;
         }
         if switched {
+            engine.rebuild_index("the library has another model")?;
             engine.maintain_index()?;
             engine.words_mut().keep_tags()?;
             engine.scales_mut().fill_moods()?;
