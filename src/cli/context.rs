@@ -96,7 +96,8 @@ impl Context {
     /// As [`open_engine`](Self::open_engine), to answer from the vector space of this name.
     pub(crate) fn open_engine_of(&self, space: Option<&str>) -> anyhow::Result<Engine> {
         let dir = self.library_dir();
-        let mut engine = Engine::from_library(Library::open_to_write_if_possible(&dir, space)?);
+        let library = Library::open_to_write_if_possible(&dir, space).map_err(EngineError::from)?;
+        let mut engine = Engine::from_library(library);
         self.check_options(engine.library())?;
         engine.make_graphs_on(self.device_option());
         let console = self.console;
@@ -178,7 +179,8 @@ impl Context {
         mode: OpenMode,
         space: Option<&str>,
     ) -> anyhow::Result<Engine> {
-        let library = Library::open_in_space(&self.library_dir(), mode, space)?;
+        let library =
+            Library::open_in_space(&self.library_dir(), mode, space).map_err(EngineError::from)?;
         let mut engine = Engine::from_library(library);
         let console = self.console;
         engine.on_index_news(move |news| match news {

@@ -458,7 +458,7 @@ fn a_map_is_drawn_and_brought_up_to_date() {
     assert!(by_energy.contains(r#""mode":"scale energy""#));
     for (wrong, told) in [
         ("taste", "agreement, beautiful, brightness, "),
-        ("no name", "[possible values: genre, "),
+        ("no name", "expected genre, predicted, "),
     ] {
         let run = sandbox.run(["map", "--output", "wrong.png", "--colour-by", wrong]);
         let said = refused(&run);

@@ -10,28 +10,33 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     args.output.check()?;
     let mut engine = context.open_engine_of(args.question.space.as_deref())?;
     engine.words_mut().keep_tags()?;
-    let heard = engine.words().predicted_tags()?;
     if args.words {
-        print_words(&heard)?;
+        print_words(&engine.words().predicted_tags()?)?;
         return Ok(Ending::Fine);
     }
     args.question.filters.check_folders(&engine)?;
     args.question.filters.check_licences(engine.library())?;
-    let answer = args.question.run(&engine, &heard)?;
+    let mut heard = engine.words().words_if_any()?;
+    let space = match &args.question.space {
+        Some(_) => None,
+        None => args.question.space(&engine, heard.as_ref())?,
+    };
+    let mut engine = &mut engine;
+    if let Some(space) = space {
+        engine = engine.within(&space)?;
+        engine.words_mut().keep_tags()?;
+        heard = engine.words().words_if_any()?;
+    }
+    let heard = match heard {
+        Some(heard) => heard,
+        None => engine.words().predicted_tags()?,
+    };
+    let answer = args.question.run(engine, &heard)?;
     if !answer.phrase.unknown.is_empty() {
         context.console.warn(&format!(
             "not understood and left out: {}; \"voisin find --words\" lists what is",
             answer.phrase.unknown.join(", ")
         ));
-        let spaces = engine.library().spaces().all()?;
-        if let Some(reading) = spaces.iter().find(|space| super::space::reads(space))
-            && args.question.space.is_none()
-        {
-            context.console.note(&format!(
-                "the space {0} reads whole sentences: --space {0}",
-                reading.name
-            ));
-        }
     }
     for note in &answer.notes {
         context.console.note(note);
@@ -45,7 +50,7 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         context.nothing_found(engine.library(), &args.question.filters, hint)?;
     }
     let facts = FactColumns::new(args.question.filters.fields());
-    print_found(&engine, &answer, &heard, &facts, &args.output)?;
+    print_found(engine, &answer, &heard, &facts, &args.output)?;
     Ok(if answer.tracks.is_empty() {
         Ending::Partial
     } else {

@@ -1,6 +1,5 @@
 //! `voisin space add|list|remove|default`.
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::model::upgrade::{HearingRun, renew, warn_of};
@@ -8,10 +7,10 @@ use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, SpaceCommand};
 use crate::cli::context::{Context, parse_model};
 use crate::cli::render::{self, Align, Table, count};
-use voisin_encoder::{ModelManifest, models, models_dir};
+use voisin_encoder::{models, models_dir};
 use voisin_engine::{
-    Engine, INDEX_FILE, UpgradeProgress, hear_again, held_model, remember_model, space_index_file,
-    stored_model,
+    Engine, INDEX_FILE, UpgradeProgress, hear_again, held_model, reads, remember_model,
+    space_index_file, stored_model,
 };
 use voisin_library::{Library, OpenMode, VectorSpace};
 use voisin_questions::answers::space::{SpaceFilledJson, SpaceJson};
@@ -164,12 +163,6 @@ fn megabytes(bytes: f64) -> f64 {
     (bytes / 1e6).max(1.0)
 }
 
-/// Whether sentences can be asked in a space.
-pub(super) fn reads(space: &VectorSpace) -> bool {
-    ModelManifest::parse(&space.model.manifest_json, Path::new("its manifest"))
-        .is_ok_and(|card| card.reads())
-}
-
 /// About how many bytes a space takes in the database.
 fn bytes(space: &VectorSpace) -> u64 {
     let dimension = space.model.dimension as u64;
@@ -184,7 +177,7 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
         let there = held_model(&library, &space.model)?.manifest();
         found.push(SpaceJson {
             bytes: bytes(&space),
-            reads: reads(&space),
+            reads: reads(&space.model),
             name: space.name,
             default: space.is_default,
             model_fingerprint: space.model.fingerprint.clone(),

@@ -355,9 +355,12 @@ fn a_space_of_a_model_that_reads_answers_sentences() {
         &[&query[..], &["--space", "small"]].concat(),
     ));
     assert_eq!(found["tracks"].as_array().unwrap().len(), 4, "{found}");
-    let other = sandbox.run(["find", "calm, rainy evening synths"]);
-    let message = text(&other.stderr);
-    assert!(message.contains("--space small"), "{message}");
+    // The space is asked about what the default's words do not cover.
+    let by_itself = json(fine(&sandbox, &query));
+    assert_eq!(by_itself["tracks"], found["tracks"]);
+    assert_eq!(by_itself["notes"][0], "asked in the space small");
+    let words = text(&fine(&sandbox, &["find", "calm"]).stderr);
+    assert!(!words.contains("space"), "{words}");
     // Scales and keys are measured from what each model has decoded.
     let answers = |found: &Value| -> Vec<[Value; 4]> {
         let tracks = found["tracks"].as_array().unwrap().iter();

@@ -916,6 +916,9 @@ fn a_space_answers_as_on_the_command_line() {
     let found = server.good_get("/api/v1/find?query=rainy%20evening%20synths&space=words");
     let arguments = ["find", "rainy evening synths", "--space", "words"];
     assert_eq!(plain(found.clone()), said(&sandbox, &arguments));
+    let by_itself = server.good_get("/api/v1/find?query=rainy%20evening%20synths");
+    assert_eq!(by_itself["tracks"], found["tracks"]);
+    assert_eq!(by_itself["notes"][0], "asked in the space words");
     for (list, expected) in [("near", &near["neighbours"]), ("rainy", &found["tracks"])] {
         let now = server.good_get(&format!("/api/v1/lists/{list}"));
         let [now, expected] = [&now["items"], expected].map(|tracks| -> Vec<Value> {

@@ -87,4 +87,4 @@ pub use tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
 pub use take_over::Successor;
 pub use upgrade::{UpgradeProgress, hear_again, upgrade};
 pub use words::{FittingTrack, PhraseAnswer, PredictedTags};
-pub use words::{StrongTags, WORDS_FILE};
+pub use words::{StrongTags, WORDS_FILE, reads};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2};
 
 use super::artist_limit::ArtistLimit;
+use super::engine::held_model;
 use super::error::HOW_TO_READ;
 use super::parts::EngineWords;
 use super::sentences::{ReadingSide, Sentence};
@@ -128,6 +129,32 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         if_tagged(self.predicted_tags())
     }
 
+    /// The space of vectors that is asked about a phrase where none is named: one whose model reads sentences, where the
+    /// words of this one's do not cover the phrase; `None`: this one.
+    ///
+    /// - `heard`: [`words_if_any`](crate::EngineWords::words_if_any)
+    #[doc(hidden)]
+    pub fn reading_space(
+        &self,
+        heard: Option<&PredictedTags>,
+        phrase: &str,
+    ) -> Result<Option<String>, EngineError> {
+        let spaces = self.library().spaces();
+        if spaces.entered_space().is_some() || heard.is_some_and(|heard| heard.covers(phrase)) {
+            return Ok(None);
+        }
+        let is_there = |model: &StoredModel| {
+            held_model(self.library(), model).is_ok_and(|it| {
+                it.manifest()
+                    .is_ok_and(|card| card.fingerprint() == model.fingerprint)
+            })
+        };
+        let reading = spaces.all()?.into_iter().find(|space| {
+            !space.is_default && space.vectors > 0 && reads(&space.model) && is_there(&space.model)
+        });
+        Ok(reading.map(|space| space.name))
+    }
+
     /// The tracks that best fit a phrase such as `calm guitar, no voice`.
     ///
     /// - `heard`: [`predicted_tags`](crate::EngineWords::predicted_tags)
@@ -198,6 +225,13 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
             notes,
         })
     }
+}
+
+/// Whether a model reads sentences.
+#[doc(hidden)]
+pub fn reads(model: &StoredModel) -> bool {
+    ModelManifest::parse(&model.manifest_json, Path::new("its manifest"))
+        .is_ok_and(|card| card.reads())
 }
 
 impl Engine {
@@ -287,9 +321,7 @@ impl Engine {
 
     /// Whether the library's model reads sentences.
     fn reads(&self) -> Result<bool, EngineError> {
-        let held = self.model()?;
-        let card = ModelManifest::parse(&held.manifest_json, Path::new("its manifest")).ok();
-        Ok(card.is_some_and(|card| card.reads()))
+        Ok(reads(&self.model()?))
     }
 
     /// The layer that tells the tags of stored vectors; `None` for a model without tags, or one that is not on this machine.
@@ -623,6 +655,11 @@ impl PredictedTags {
                     .collect())
             }
         }
+    }
+
+    /// Whether the words cover a phrase, or the model reads it.
+    fn covers(&self, phrase: &str) -> bool {
+        self.reading.is_some() || self.words.read(phrase).unknown.is_empty()
     }
 
     /// Reads a phrase; where the model reads, a part of it that today's words do not cover whole is a sentence, which

@@ -8,7 +8,7 @@ use super::spans::Playtime;
 use super::values::{Count, Limit, ListOrder, check_order};
 use super::{Filters, QuestionError};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, PhraseAnswer, PredictedTags, TrackQuery};
+use voisin_engine::{Engine, EngineError, PhraseAnswer, PredictedTags, TrackQuery};
 
 /// The tracks of the library
 #[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
@@ -111,6 +111,19 @@ pub struct Find {
 }
 
 impl Find {
+    /// The space of vectors to ask in the place of the engine's own: the one that is named, or one whose model reads what
+    /// this one's words do not cover.
+    pub fn space(
+        &self,
+        engine: &Engine,
+        heard: Option<&PredictedTags>,
+    ) -> Result<Option<String>, EngineError> {
+        match &self.space {
+            Some(space) => Ok(Some(space.clone())),
+            None => engine.words().reading_space(heard, &self.query.join(" ")),
+        }
+    }
+
     /// The tracks that fit best.
     ///
     /// - `heard`: what the model hears in all tracks
@@ -129,6 +142,11 @@ impl Find {
         let mut found = engine
             .words()
             .find(heard, &self.query.join(" "), &filter, limit, most)?;
+        if let Some(space) = engine.library().spaces().entered_space()
+            && self.space.is_none()
+        {
+            found.notes.insert(0, format!("asked in the space {space}"));
+        }
         if let Some(Playtime(length)) = self.length {
             let mut filled = 0.0;
             let fits = found.tracks.iter().take_while(|one| {

@@ -206,15 +206,6 @@ impl SavedQuestion {
         seeds.iter().filter(|one| one.seed(engine).is_err()).count()
     }
 
-    /// The vector space that answers, where it is not the default one.
-    fn space(&self) -> Option<&str> {
-        match self {
-            Self::Similar(question) => question.space.as_deref(),
-            Self::Find(question) => question.space.as_deref(),
-            _ => None,
-        }
-    }
-
     /// The list.
     ///
     /// - `usual`: what a mix is like where the question says nothing of it
@@ -229,8 +220,14 @@ impl SavedQuestion {
     ) -> Result<Vec<Track>, QuestionError> {
         let tracks =
             |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
-        let engine = match self.space() {
-            Some(space) => engine.within(space)?,
+        let space = match self {
+            Self::Similar(question) => question.space.clone(),
+            Self::Find(question) => question.space(engine, known.heard)?,
+            _ => None,
+        };
+        let is_elsewhere = space.is_some();
+        let engine = match space {
+            Some(space) => engine.within(&space)?,
             None => engine,
         };
         match self {
@@ -240,7 +237,7 @@ impl SavedQuestion {
                 Ok(tracks(question.run(engine, &named, unlike)?.found))
             }
             Self::Find(question) => {
-                let found = match known.heard.filter(|_| question.space.is_none()) {
+                let found = match known.heard.filter(|_| !is_elsewhere) {
                     Some(heard) => question.run(engine, heard)?,
                     None => question.run(engine, &engine.words().predicted_tags()?)?,
                 };

@@ -549,7 +549,21 @@ impl PyLibrary {
             let engine = library.local(LocalOnly::Find)?;
             engine.words_mut().keep_tags()?;
             find.filters.check_folders(engine)?;
-            let answer = find.run(engine, &engine.words().predicted_tags()?)?;
+            let heard = engine.words().words_if_any()?;
+            let (engine, heard) = match (find.space(engine, heard.as_ref())?, heard) {
+                (Some(space), _) => {
+                    let engine = engine.within(&space)?;
+                    engine.words_mut().keep_tags()?;
+                    let heard = engine.words().predicted_tags()?;
+                    (engine, heard)
+                }
+                (None, Some(heard)) => (engine, heard),
+                (None, None) => {
+                    let heard = engine.words().predicted_tags()?;
+                    (engine, heard)
+                }
+            };
+            let answer = find.run(engine, &heard)?;
             let tracks: Vec<Track> = answer
                 .tracks
                 .iter()

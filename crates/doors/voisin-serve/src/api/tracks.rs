@@ -82,10 +82,11 @@ pub(super) async fn find(
         .ask(move |state, context| {
             let generation = context.engine.library().changes().generation()?;
             request.filters.check_licences(context.engine.library())?;
-            let (engine, heard) = match (&request.space, &heard) {
+            let known = heard.as_ref().and_then(|heard| (**heard).as_ref());
+            let (engine, heard) = match (request.space(context.engine, known)?, &heard) {
                 (Some(space), _) => {
-                    let heard = state.heard_within(context, space)?;
-                    (context.engine.within(space)?, heard)
+                    let heard = state.heard_within(context, &space)?;
+                    (context.engine.within(&space)?, heard)
                 }
                 (None, Some(heard)) => (&mut *context.engine, Arc::clone(heard)),
                 (None, None) => return Err(Problem::fault()),
