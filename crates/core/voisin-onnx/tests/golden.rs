@@ -98,3 +98,42 @@ fn any_node_can_be_the_output() {
         Err(OnnxError::Input(_))
     ));
 }
+
+/// Two windows of 128 bands and 199 frames, in decibels; `network.py` beside the files has the same formula.
+fn openl3_input() -> Vec<f32> {
+    let value = |n: f64, m: f64, t: f64| {
+        let x = (0.05 * m * (n + 1.0) + 0.11 * t).sin() * (0.013 * m * t + n).cos();
+        (40.0 * x - 40.0) as f32
+    };
+    let place = |i: usize| (i / (128 * 199), i / 199 % 128, i % 199);
+    (0..2 * 128 * 199)
+        .map(place)
+        .map(|(n, m, t)| value(n as f64, m as f64, t as f64))
+        .collect()
+}
+
+#[test]
+fn openl3_graphs_answer_as_the_programs_that_made_them() {
+    for (name, expected, input, shape) in [
+        ("export", "torch", "melspectrogram", [2, 1, 128, 199]),
+        ("export_script", "torch", "melspectrogram", [2, 1, 128, 199]),
+        ("tf2onnx", "keras", "melspectrogram:0", [2, 128, 199, 1]),
+    ] {
+        let importers = |name: String| bytes(&format!("../importers/{name}"));
+        let mut file = OnnxFile::read(&importers(format!("{name}.onnx")), |_| {
+            Err("none".to_owned())
+        })
+        .unwrap();
+        file.cut(None).unwrap();
+        let network = OnnxNetwork::new(&file, &[(input, &shape)]).unwrap();
+        let found = network.run(&[OnnxValues::Floats(&openl3_input())]).unwrap();
+        let array = importers(format!("{expected}_expected.npy"));
+        // Behind the header, which is 128 bytes long.
+        let expected: Vec<f32> = array[128..]
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect();
+        let off = difference(&found, &expected);
+        assert!(off < 1e-4, "{name}: {off:e}");
+    }
+}
