@@ -44,7 +44,8 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
             | LibraryError::OtherIdentity { .. }
             | LibraryError::NoPath { .. }
             | LibraryError::PathEncoding { .. }
-            | LibraryError::NothingBelow { .. },
+            | LibraryError::NothingBelow { .. }
+            | LibraryError::NoSpace { .. },
         ) => PyValueError::new_err(text),
         EngineError::Library(_)
         | EngineError::Encoder(
