@@ -257,7 +257,7 @@ fn another_default_and_a_removed_space_lose_nothing_else() {
         let found = found.as_array().unwrap().iter();
         found.map(|track| track["path"].clone()).collect()
     };
-    // What leaves the library can be that of a space.
+    // An export can be that of a space.
     for space in spaces(&sandbox) {
         let name = space["name"].as_str().unwrap();
         let folder = string(&sandbox.path(name));

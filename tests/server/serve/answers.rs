@@ -938,7 +938,7 @@ fn a_space_answers_as_on_the_command_line() {
             .contains("expected one of voisin-equal, words"),
         "{problem}"
     );
-    // What comes into the space while the server runs is found.
+    // A track that comes into the space while the server runs is found.
     let new = sandbox.path("new.wav");
     fs::write(&new, noise_wav(16_000, 20.0, 900)).unwrap();
     fine(sandbox.run(["add", new.to_str().unwrap()]));

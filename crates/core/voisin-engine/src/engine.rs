@@ -188,6 +188,8 @@ impl Engine {
         if found.is_default && self.library.spaces().entered_space().is_none() {
             return Ok(self);
         }
+        // One of a space that was removed, or removed and made again, has no model any more.
+        self.within.retain(|_, engine| engine.model().is_ok());
         let fingerprint = found.model.fingerprint;
         if !self.within.contains_key(&fingerprint) {
             let dir = self.library.dir();

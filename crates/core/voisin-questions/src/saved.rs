@@ -220,9 +220,14 @@ impl SavedQuestion {
     ) -> Result<Vec<Track>, QuestionError> {
         let tracks =
             |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
+        let own = match self {
+            Self::Find(_) if known.heard.is_none() => engine.words().words_if_any()?,
+            _ => None,
+        };
+        let heard = known.heard.or(own.as_ref());
         let space = match self {
             Self::Similar(question) => question.space.clone(),
-            Self::Find(question) => question.space(engine, known.heard)?,
+            Self::Find(question) => question.space(engine, heard)?,
             _ => None,
         };
         let is_elsewhere = space.is_some();
@@ -237,7 +242,7 @@ impl SavedQuestion {
                 Ok(tracks(question.run(engine, &named, unlike)?.found))
             }
             Self::Find(question) => {
-                let found = match known.heard.filter(|_| !is_elsewhere) {
+                let found = match heard.filter(|_| !is_elsewhere) {
                     Some(heard) => question.run(engine, heard)?,
                     None => question.run(engine, &engine.words().predicted_tags()?)?,
                 };

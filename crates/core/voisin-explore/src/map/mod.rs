@@ -37,7 +37,7 @@ pub struct MapData<'a> {
 /// A number that tracks have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapScale {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// One per row, 0 to 100.
     pub values: Vec<Option<f32>>,
