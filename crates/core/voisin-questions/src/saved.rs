@@ -220,11 +220,11 @@ impl SavedQuestion {
     ) -> Result<Vec<Track>, QuestionError> {
         let tracks =
             |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
-        let own = match self {
+        let computed = match self {
             Self::Find(_) if known.heard.is_none() => engine.words().words_if_any()?,
             _ => None,
         };
-        let heard = known.heard.or(own.as_ref());
+        let heard = known.heard.or(computed.as_ref());
         let space = match self {
             Self::Similar(question) => question.space.clone(),
             Self::Find(question) => question.space(engine, heard)?,
