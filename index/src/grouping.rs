@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::codes::CodeSource;
 use super::directions::{Along, Directions};
-use super::projections::Projections;
+use super::kmeans::Projections;
 use super::trials::Trial;
 use super::types::IndexOptions;
 use voisin_kernels::Isa;

@@ -59,11 +59,11 @@ mod graph;
 mod grouping;
 #[cfg(feature = "hnsw_rs")]
 mod hnsw;
+mod kmeans;
 mod lists;
 mod metric;
 mod order;
 mod persist;
-mod projections;
 mod quantise;
 mod residual;
 mod rotation;

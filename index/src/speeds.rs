@@ -17,7 +17,7 @@ const K: usize = 10;
 const REPEATS: usize = 5;
 /// Queries between one turn and the next: what interrupts the process then spoils few of them.
 const TURN: usize = 50;
-/// Where one way takes so many times as long as the other, the first turn is enough.
+/// Where one way takes so many times as long as the other, two repeats of the first turn are enough.
 const CLEAR: u32 = 3;
 /// Queries with a filter, which take longer.
 const FILTERED: usize = 100;
@@ -114,6 +114,9 @@ fn in_turns<T>(
         for _ in 0..REPEATS {
             walks.push(time(part, SearchMode::Hnsw)?);
             looks.push(time(part, SearchMode::Lists)?);
+            if is_clear(&walks, &looks) || is_clear(&looks, &walks) {
+                break;
+            }
         }
         graph += median(walks);
         lists += median(looks);
@@ -124,6 +127,11 @@ fn in_turns<T>(
         graph: speed(graph),
         lists: speed(lists),
     })
+}
+
+/// Whether one way took far longer, twice: what interrupts a process makes one of the times long.
+fn is_clear(slow: &[Duration], fast: &[Duration]) -> bool {
+    slow.len() > 1 && slow.iter().min() > fast.iter().max().map(|time| CLEAR * *time).as_ref()
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -1,5 +1,7 @@
 //! How wide a search has to be, measured on the vectors themselves against the exact search.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, PreparedQuery};
@@ -369,7 +371,9 @@ pub(crate) fn measure(
                     graph.walk(lists, source, query, width, hidden, then);
                 }
             };
-            let measured = |width: usize| worst_recall(source, walk(width), trials, k, error8);
+            let reached = |width: usize, target: f64| {
+                recall_from(source, walk(width), trials, k, error8, target)
+            };
             // More neighbours need no fewer candidates.
             let least = k.max(if at > 0 { tuning.ef[0] } else { 0 });
             // Recall grows with the width, and so does the time that measuring takes: widths are
@@ -378,22 +382,21 @@ pub(crate) fn measure(
             // Where there are near copies, the width for fewer was made larger than any of these.
             let mut low = WIDTHS.partition_point(|&width| width < least).min(last);
             let mut high = last;
-            let mut enough = None;
-            while low < high || enough.is_none() {
+            let mut enough = Recall::WHOLE;
+            while low < high {
                 let place = low + (high - low) / 4;
-                let recall = measured(WIDTHS[place]);
-                if recall.mean >= target || place == last {
+                if let Some(recall) = reached(WIDTHS[place], target) {
                     high = place;
-                    enough = Some((WIDTHS[place], recall));
+                    enough = recall;
                 } else {
                     low = place + 1;
                 }
             }
-            if let Some((width, recall)) = enough {
-                tuning.ef[at] = width;
-                if k == AT[0] {
-                    tuning.walk = recall;
-                }
+            tuning.ef[at] = WIDTHS[high];
+            if k == AT[0] {
+                // The widest stands whatever it finds.
+                let widest = (high == last).then(|| reached(WIDTHS[last], 0.)).flatten();
+                tuning.walk = widest.unwrap_or(enough);
             }
             if trials.has_copies {
                 tuning.ef[at] = (tuning.ef[at] as f32 * TOGETHER) as usize;
@@ -615,7 +618,7 @@ fn measure_lists(
                         },
                     );
                 };
-            worst_recall(source, search, trials, k, error8)
+            recall_from(source, search, trials, k, error8, 0.).unwrap_or(Recall::WHOLE)
         };
         let reach_of = |mean: f32, codes: usize, tuning: &Tuning| Reach {
             codes,
@@ -754,21 +757,27 @@ fn precision(source: CodeSource<'_>, trials: &Trials) -> f64 {
     of_kind(&trials.beside).min(of_kind(&trials.similar))
 }
 
-/// [`recall`] for the kind of trials that it is worst for.
-fn worst_recall(
+/// Recall for the kind of trials that is found worst; `None` as soon as one kind is found worse than
+/// `target`, which most widths that are too narrow show after a few trials.
+fn recall_from(
     source: CodeSource<'_>,
     search: impl Fn(&PreparedQuery, &Hidden, &mut dyn FnMut(&mut [Scored])) + Sync,
     trials: &Trials,
     k: usize,
     error8: f32,
-) -> Recall {
-    let kinds = trials.kinds().into_iter();
-    let of_kinds = kinds.map(|trials| recall(source, &search, trials, k, error8));
-    let worst = of_kinds.min_by(|a, b| a.least().total_cmp(&b.least()));
-    worst.unwrap_or(Recall::WHOLE)
+    target: f64,
+) -> Option<Recall> {
+    let mut worst = Recall::WHOLE;
+    for kind in trials.kinds() {
+        let recall = recall(source, &search, kind, k, error8, target)?;
+        if recall.least() < worst.least() {
+            worst = recall;
+        }
+    }
+    Some(worst)
 }
 
-/// Mean share of the true `k` neighbours that a search returns.
+/// Mean share of the true `k` neighbours that a search returns; `None` if it is below `target`.
 ///
 /// - `search`: hands on candidates for a query, some slots left out
 fn recall(
@@ -777,7 +786,11 @@ fn recall(
     trials: &[Trial],
     k: usize,
     error8: f32,
-) -> Recall {
+    target: f64,
+) -> Option<Recall> {
+    let n = trials.len() as f64;
+    let most = (1. - target) * n * k as f64 + 1e-6; // rounding is no miss
+    let missed = AtomicUsize::new(0);
     let hits_of = |trial: &Trial| {
         let mut hits = 0;
         search(&trial.query, &trial.hidden, &mut |pool| {
@@ -788,17 +801,17 @@ fn recall(
                     .count()
             });
         });
-        hits
+        let missed = missed.fetch_add(k - hits, Ordering::Relaxed) + k - hits;
+        (missed as f64 <= most).then_some(hits)
     };
-    let hits: Vec<usize> = trials.par_iter().map(hits_of).collect();
-    let n = trials.len() as f64;
+    let hits: Vec<usize> = trials.par_iter().map(hits_of).collect::<Option<_>>()?;
     let mean = hits.iter().sum::<usize>() as f64 / (n * k as f64);
     let square: f64 = hits
         .iter()
         .map(|&hits| (hits as f64 / k as f64 - mean).powi(2))
         .sum();
     let error = (square / (n * (n - 1.).max(1.))).sqrt();
-    Recall { mean, error }
+    Some(Recall { mean, error })
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ class Exported:
 
 
 def motion(file):
-    """Band energies in dB less their local mean, as crates/core/voisin-explore/src/outline.rs (with
+    """Band energies in dB less their local mean, as crates/core/voisin-explore/src/audio_match.rs (with
     twice its hop): [frames, 24].
     """
     done = subprocess.run(

@@ -2,7 +2,7 @@
 //!
 //! Candidates come from the neighbour graph; window vectors laid over each other in time tell the same
 //! recording from merely similar music, and where they leave a doubt, the audio itself is listened to
-//! (see [`outline`](super::outline)). Nothing is ever deleted here.
+//! (see [`audio_match`](super::audio_match)). Nothing is ever deleted here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::union::DisjointSets;
 use super::{KnnGraph, Result, TrackMeta, WindowSet, WindowSource, align, same_length};
-use voisin_base::places::Tidiness;
 use voisin_base::song::song;
+use voisin_base::system_folders::Tidiness;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
 

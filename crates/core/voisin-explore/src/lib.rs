@@ -16,7 +16,7 @@
 //! | which artists are near? | [`artists`] |
 //! | where in the tracks does this passage sound? | [`passage`] |
 //! | which files are the same recording? | [`duplicates`] |
-//! | are these two stretches of audio one recording? | [`outline`] |
+//! | are these two stretches of audio one recording? | [`audio_match`] |
 //! | which recordings are of one song? | [`versions`] |
 //! | what does not belong? | [`outliers`] |
 //! | what do these words mean in a model's tags? | [`words`] |
@@ -28,6 +28,7 @@
 
 mod align;
 pub mod artists;
+pub mod audio_match;
 pub mod clusters;
 mod course;
 pub mod duplicates;
@@ -38,7 +39,6 @@ pub mod map;
 mod meta;
 mod name_limit;
 pub mod outliers;
-pub mod outline;
 pub mod passage;
 pub mod path;
 pub mod playlist;

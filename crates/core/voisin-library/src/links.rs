@@ -8,7 +8,7 @@ use rusqlite::OptionalExtension as _;
 
 use super::parts::{FileTable, LinkTable};
 use super::{Library, Result, TrackSet, paths};
-use voisin_base::meant::KnownFiles;
+use voisin_base::path_matching::KnownFiles;
 use voisin_base::track::TrackId;
 
 impl<L: DerefMut<Target = Library>> LinkTable<L> {

@@ -28,11 +28,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::ServeError;
+use super::access::{COOKIE, LONGEST_BODY, LONGEST_SESSION, cookie};
 use super::ask;
 use super::devices::{CODE_LASTS, Rights, readable};
-use super::gate::guard;
-use super::guard::{COOKIE, LONGEST_BODY, LONGEST_SESSION, cookie};
 use super::listen::raised;
+use super::middleware::guard;
 use super::peer::Peer;
 use super::problem::Problem;
 use super::qr;

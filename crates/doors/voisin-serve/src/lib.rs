@@ -12,14 +12,13 @@
     reason = "a problem is made at most once for a request"
 )]
 
+mod access;
 mod api;
 mod ask;
 mod audio;
 mod audiomuse;
 mod cached;
 mod devices;
-mod gate;
-mod guard;
 mod heard;
 mod link;
 mod listen;
@@ -27,6 +26,7 @@ mod listen_exports;
 mod lists;
 mod lms;
 mod mcp;
+mod middleware;
 mod mpd;
 #[cfg(test)]
 mod openapi;
@@ -75,8 +75,8 @@ pub use peer::Peer;
 pub use token::{Token, check_secret_file, hash_password};
 pub use upstream::ServerAddress;
 
+use access::{Guard, allowed_names};
 use devices::{Rights, readable};
-use guard::{Guard, allowed_names};
 use listen::{Listener, Open};
 use scan::ScanProcess;
 use sessions::Sessions;
@@ -242,7 +242,7 @@ pub fn serve(
     let own_hosts = options
         .lan
         .as_deref()
-        .map(guard::own_names)
+        .map(access::own_names)
         .unwrap_or_default();
     let guard = Guard {
         token: options.token,

@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ServeError;
+use super::access::LocalAddress;
 use super::devices::Rights;
-use super::guard::LocalAddress;
 use super::peer::{Caller, Peer};
 use super::state::lock;
 

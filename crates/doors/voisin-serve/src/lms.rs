@@ -18,8 +18,8 @@ use chrono::{Datelike as _, Local};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+use super::access::{Guard, LONGEST_BODY, LocalAddress, PATIENCE};
 use super::ask;
-use super::guard::{Guard, LONGEST_BODY, LocalAddress, PATIENCE};
 use super::problem::Problem;
 use super::state::{RequestContext, Shared, lock};
 use super::upstream::{ServerAddress, Upstream};

@@ -22,7 +22,7 @@ use rmcp::{ServerHandler, ServiceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::guard::Guard;
+use super::access::Guard;
 use super::peer::Peer;
 use super::problem::Problem;
 use super::scan::ScanProcess;

@@ -17,7 +17,7 @@ pub(super) use self::source::AnswerSource;
 pub(super) use self::whole::GivenUp;
 use self::whole::WholeLibrary;
 use super::ServeError;
-use super::guard::Guard;
+use super::access::Guard;
 use super::problem::{KeptFailure, Problem};
 use super::scan::ScanProcess;
 use super::uploads::Uploads;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::guard::LONGEST_FILE;
+use super::access::LONGEST_FILE;
 use super::peer::Caller;
 use super::problem::Problem;
 use super::state::lock;

@@ -19,8 +19,8 @@ use arrow_array::Array as _;
 
 use objects::is_address;
 use read::ParquetInput;
-use voisin_base::meant::percent_decoded;
 use voisin_base::output::{OutputError, check_folder};
+use voisin_base::path_matching::percent_decoded;
 use voisin_base::track::ContentKind;
 use voisin_engine::{
     AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model,

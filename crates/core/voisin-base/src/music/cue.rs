@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::encoding::{self, OldEncoding};
 use super::flac::{self, FlacCues};
-use super::meant::folded;
+use super::path_matching::folded;
 use super::regular_file;
 
 /// A sheet larger than this is none.

@@ -26,9 +26,9 @@ use exclude::Ignored;
 pub use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, PlaylistKind};
 use voisin_base::cue::CuePart;
-use voisin_base::meant::MeantFiles;
+use voisin_base::path_matching::MeantFiles;
 use voisin_base::regular_file::changed_at;
-use voisin_base::{cue, places};
+use voisin_base::{cue, system_folders};
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
 const LARGEST_PLAYLIST: u64 = 64 << 20;
@@ -146,7 +146,7 @@ impl Scan {
 ///
 /// - A folder is walked with all below it; links are followed wherever they lead, no folder twice; hidden files and folders
 ///   are left out, folders with a `.notmusic` or `.nomedia`, and bins, snapshots and systems' own folders
-///   ([`places`]), but for one that is named itself. Of its files those are taken that `is_audio` accepts by name.
+///   ([`system_folders`]), but for one that is named itself. Of its files those are taken that `is_audio` accepts by name.
 /// - A playlist (m3u, m3u8, pls, xspf) stands for the files it lists, relative to its own folder.
 /// - A CUE sheet stands for the parts of the files that it names, each with a path below the sheet's (`album.cue/03`);
 ///   in a folder these files themselves are then left out. Sheets inside of files wait for [`Scan::split_files`].
@@ -554,7 +554,7 @@ fn is_of_system(entry: &DirEntry) -> bool {
     let above = above.map(OsStr::to_string_lossy);
     entry.depth() > 0
         && entry.file_type().is_dir()
-        && places::is_of_system(&entry.file_name().to_string_lossy(), above.as_deref())
+        && system_folders::is_of_system(&entry.file_name().to_string_lossy(), above.as_deref())
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use voisin_base::encoding::{self, OldEncoding};
-use voisin_base::meant::percent_decoded;
+use voisin_base::path_matching::percent_decoded;
 
 use crate::paths;
 

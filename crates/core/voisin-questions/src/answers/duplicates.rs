@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::graph::neighbour_graph;
 use super::lossy;
-use voisin_base::places::Tidiness;
 use voisin_base::song::TitleLikeness;
+use voisin_base::system_folders::Tidiness;
 use voisin_base::text;
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;

@@ -10,8 +10,8 @@ use axum::response::IntoResponse as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Answer, Noted, bytes, of_sample, written};
+use crate::access::LONGEST_FILE;
 use crate::ask;
-use crate::guard::LONGEST_FILE;
 use crate::peer::Caller;
 use crate::problem::Problem;
 use crate::state::{AnswerSource, Explored, GivenUp, RequestContext, Shared, State as Server};

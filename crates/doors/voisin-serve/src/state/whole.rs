@@ -545,7 +545,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::guard::Guard;
+    use crate::access::Guard;
     use crate::scan::ScanProcess;
     use voisin_base::track::TrackId;
     use voisin_engine::EngineError;

@@ -22,7 +22,7 @@ use object_store::path::Path as Key;
 use object_store::{ClientConfigKey, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
 use voisin_base::atomic_file::{AtomicFile, remove_abandoned};
-use voisin_base::places::system_folder;
+use voisin_base::system_folders::system_folder;
 use voisin_base::{address, regular_file};
 use voisin_library::FileRecord;
 use voisin_library::scan::{MARKERS, Scan, ScanProblem, SystemFolder};

@@ -12,12 +12,12 @@ use axum::response::IntoResponse as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
-use super::cached::{packed, remembered, takes_gzip};
-use super::devices::Rights;
-use super::guard::{
+use super::access::{
     BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, LocalAddress, PATIENCE,
     PATIENCE_FOR_FILES,
 };
+use super::cached::{packed, remembered, takes_gzip};
+use super::devices::Rights;
 use super::listen::ConnectionPlace;
 use super::peer::{Caller, Peer};
 use super::problem::Problem;

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use voisin_audio::{self, AudioInfo};
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
+use voisin_explore::audio_match::Outline;
 use voisin_explore::duplicates::PairListener;
-use voisin_explore::outline::Outline;
 use voisin_explore::versions::SongFacts;
 use voisin_features::windows::is_near_silent;
 use voisin_features::{
