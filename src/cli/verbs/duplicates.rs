@@ -8,10 +8,10 @@ use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
-use voisin_base::text::size;
+use voisin_base::text::{count_with, size};
 use voisin_engine::ListenEvent;
 use voisin_explore::TrackMeta;
-use voisin_questions::answers::duplicates::{FileJson, GroupJson};
+use voisin_questions::answers::duplicates::{FileJson, GroupJson, leave_out_gone};
 
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -50,6 +50,13 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
         ListenEvent::Heard => shown.inc(1),
     })?;
     bar.finish_and_clear();
+    if !of_versions {
+        let gone = leave_out_gone(&mut groups);
+        if gone > 0 {
+            let copies = count_with(gone as u64, "copy", "copies");
+            console.note(&format!("{copies} left out: the file is gone"));
+        }
+    }
     groups.truncate(args.limit.of(groups.len()));
     match args.output.format {
         ListFormat::Json | ListFormat::Template(_) => print_rows(&groups, &args.output.format)?,

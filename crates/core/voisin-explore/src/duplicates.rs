@@ -217,7 +217,7 @@ pub fn duplicates<S: WindowSource>(
         }
         let music = decider.music(&copies);
         for rows in &mut copies {
-            rows.sort_by(|&a, &b| better(&meta[a], &meta[b], &music));
+            rank(rows, meta, &music);
         }
         // Copies of a copy were not compared with the file that is kept.
         let open_pairs: Vec<(usize, usize)> = copies
@@ -708,7 +708,49 @@ fn worth(track: &TrackMeta) -> f64 {
     (track.kilobits_per_second().unwrap_or(0.0) * factor / 8.0).round() * 8.0
 }
 
-/// The better file first.
+/// Seconds of music that one copy must have more than another to be clearly longer.
+///
+/// Padding, and the end of a fade that counts as silence, differ by less between codecs.
+const LONGER_SECONDS: f64 = 5.0;
+/// The same as a share of the longer one: by so much two players of one tape differ in speed.
+const LONGER_SHARE: f64 = 0.02;
+
+fn is_clearly_longer(seconds: f64, other: f64) -> bool {
+    seconds - other > LONGER_SECONDS.max(LONGER_SHARE * seconds)
+}
+
+/// Sorts copies, the better ones first: one that lacks a part of the music comes behind all that
+/// have it, whatever their codecs.
+///
+/// - `music`: seconds without silence, of all files or of none
+fn rank(rows: &mut [usize], meta: &[TrackMeta], music: &HashMap<TrackId, f64>) {
+    // Damaged parts are lost as well.
+    let intact = |row: usize| {
+        let seconds = music.get(&meta[row].id);
+        seconds.map_or(0.0, |seconds| seconds * meta[row].decoded_share)
+    };
+    rows.sort_by(|&a, &b| intact(b).total_cmp(&intact(a)));
+    // "Clearly longer than the next" is no order; steps below the longest are.
+    let mut steps: HashMap<usize, usize> = HashMap::new();
+    let mut step = 0;
+    let mut longest = rows.first().map_or(0.0, |&row| intact(row));
+    for &row in rows.iter() {
+        if is_clearly_longer(longest, intact(row)) {
+            longest = intact(row);
+            step += 1;
+        }
+        steps.insert(row, step);
+    }
+    // Whoever empties the bin, or clears the downloads, must not lose the one that was kept.
+    let place = |row: usize| (Tidiness::of(meta[row].system_path()), steps[&row]);
+    rows.sort_by(|&a, &b| {
+        place(a)
+            .cmp(&place(b))
+            .then_with(|| better(&meta[a], &meta[b], music))
+    });
+}
+
+/// The better of two files that lack nothing of each other first.
 ///
 /// - `music`: seconds without silence, of all files or of none
 fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::cmp::Ordering {
@@ -724,7 +766,6 @@ fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::c
             .map_or(0, |seconds| ((t.seconds - seconds) / 2.0).round() as i64)
     };
     let damage = |t: &TrackMeta| (t.decoded_share * 100.0).round() as i64;
-    // Whoever empties the bin, or clears the downloads, must not lose the one that was kept.
     let tidiness = |t: &TrackMeta| Tidiness::of(t.system_path());
     tidiness(a)
         .cmp(&tidiness(b))
@@ -769,10 +810,19 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
             _ => codec.to_owned(),
         }
     };
+    // Nothing cheap tells a FLAC that was made from an MP3 from one that was not.
+    let origin = if best.codec == second.codec {
+        ""
+    } else {
+        ", if not made from it"
+    };
     let other = Tidiness::of(second.system_path());
     if Tidiness::of(best.system_path()) < other {
         let quality = |t: &TrackMeta| (lossless(t), worth(t) as u64);
-        let better = if quality(second) > quality(best) {
+        let is_cut = lengths.is_some_and(|(best, second)| is_clearly_longer(*second, *best));
+        let better = if is_cut {
+            format!(", although it is {:.0} s longer", -longer)
+        } else if quality(second) > quality(best) {
             format!(
                 ", although it is {} and this {}",
                 describe(second),
@@ -782,6 +832,8 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
             String::new()
         };
         format!("the next is {}{better}", other.words())
+    } else if lengths.is_some_and(|(best, second)| is_clearly_longer(*best, *second)) {
+        format!("{longer:.0} s longer")
     } else if best.decoded_share - second.decoded_share > 0.01 {
         format!(
             "undamaged: the next has {:.0} % damaged",
@@ -789,7 +841,7 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
         )
     } else if lossless(best) != lossless(second) {
         format!(
-            "lossless ({}) rather than {}",
+            "lossless ({}) rather than {}{origin}",
             describe(best),
             describe(second)
         )
@@ -799,7 +851,11 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
             best.sample_rate, second.sample_rate
         )
     } else if !lossless(best) && worth(best) > worth(second) {
-        format!("{} rather than {}", describe(best), describe(second))
+        format!(
+            "{} rather than {}{origin}",
+            describe(best),
+            describe(second)
+        )
     } else if best.channels > second.channels {
         "more channels".to_owned()
     } else if longer > 1.0 {
@@ -988,6 +1044,54 @@ mod tests {
                 "{words}"
             );
         }
+    }
+
+    #[test]
+    fn a_cut_file_is_not_kept_in_place_of_a_whole_one() {
+        let file = |id: i64, codec: &str, seconds: f64, rate: f64| TrackMeta {
+            seconds,
+            bytes: (seconds * rate * 125.0) as u64,
+            codec: codec.to_owned(),
+            ..TrackMeta::new(TrackId(id), format!("/m/{id}.{codec}"))
+        };
+        let order = |meta: &[TrackMeta]| {
+            let music: HashMap<TrackId, f64> =
+                meta.iter().map(|track| (track.id, track.seconds)).collect();
+            let mut rows: Vec<usize> = (0..meta.len()).collect();
+            rank(&mut rows, meta, &music);
+            let words = reason(&meta[rows[0]], &meta[rows[1]], &music);
+            (rows, words)
+        };
+        let whole = file(1, "mp3", 150.0, 192.0);
+        let mut cut = file(2, "flac", 125.0, 900.0);
+        let (rows, words) = order(&[cut.clone(), whole.clone()]);
+        assert_eq!((rows, words.as_str()), (vec![1, 0], "25 s longer"));
+        let loud = file(3, "mp3", 130.0, 320.0);
+        let (rows, words) = order(&[loud, cut.clone(), whole.clone()]);
+        assert_eq!((rows, words.as_str()), (vec![2, 1, 0], "25 s longer"));
+        // A fade's last seconds do not decide.
+        let (rows, words) = order(&[whole.clone(), file(4, "flac", 146.0, 900.0)]);
+        assert_eq!(rows, [1, 0]);
+        assert_eq!(
+            words,
+            "lossless (flac) rather than mp3 at 192 kbit/s, if not made from it"
+        );
+        // Half of the longer one is noise.
+        let damaged = TrackMeta {
+            decoded_share: 0.5,
+            ..whole.clone()
+        };
+        let (rows, words) = order(&[damaged, cut.clone()]);
+        assert_eq!(rows, [1, 0]);
+        assert!(words.starts_with("undamaged"), "{words}");
+        let binned = TrackMeta {
+            path: "/m/#recycle/1.mp3".to_owned(),
+            ..whole
+        };
+        cut.codec = "mp3".to_owned();
+        let (rows, words) = order(&[binned, cut]);
+        assert_eq!(rows, [1, 0]);
+        assert!(words.ends_with(", although it is 25 s longer"), "{words}");
     }
 
     #[test]

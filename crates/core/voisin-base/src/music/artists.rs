@@ -1,35 +1,59 @@
 //! The artists that one text names: `Alpha feat. Beta` and `Alpha; Beta` are two.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use crate::text::fold;
+
 /// Between names, as Navidrome splits artists by default. Several values of one tag are joined by the last.
 ///
 /// A comma, an ampersand and "with" stand inside names (Tyler, The Creator; Simon & Garfunkel; Sleeping with Sirens).
 const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
 
 /// Names that programs write where nobody is named, or where the artists of a sampler are too many to name.
-const NOBODY: [&str; 17] = [
-    "unknown artist",
+///
+/// Not folded: `None` may be a band.
+const NOBODY: [&str; 11] = [
     "unknown",
     "[unknown]",
     "<unknown>",
     "(unknown)",
     "(none)",
     "<none>",
-    "various artists",
     "various",
     "va",
     "v.a.",
     "v/a",
-    "verschiedene",
-    "verschiedene interpreten",
-    "varios artistas",
-    "artisti vari",
-    "artistes divers",
+    "aa.vv.",
 ];
 
+/// The same in words, in the languages of rippers; compared folded.
+static NOBODY_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    folded(
+        "unknown artist|various artists|\
+         unbekannt|unbekannter künstler|unbekannter kuenstler|unbekannter interpret|\
+         diverse|diverse interpreten|diverse künstler|diverse kuenstler|\
+         verschiedene|verschiedene interpreten|verschiedene künstler|verschiedene kuenstler|\
+         artiste inconnu|interprète inconnu|artistes divers|artistes variés|divers artistes|\
+         artista desconocido|intérprete desconocido|varios artistas|artistas varios|varios intérpretes|\
+         artista sconosciuto|artisti vari|vari artisti|autori vari|\
+         artista desconhecido|intérprete desconhecido|\
+         onbekende artiest|diverse artiesten|verschillende artiesten|\
+         okänd artist|ukendt kunstner|ukjent artist|diverse artister|blandade artister|diverse kunstnere|\
+         tuntematon artisti|tuntematon esittäjä|eri esittäjiä|\
+         nieznany artysta|nieznany wykonawca|różni wykonawcy|różni artyści|\
+         neznámý umělec|neznámý interpret|různí interpreti|různí umělci|\
+         ismeretlen előadó|különböző előadók|artist necunoscut|bilinmeyen sanatçı|çeşitli sanatçılar|\
+         άγνωστος καλλιτέχνης|διάφοροι καλλιτέχνες|\
+         неизвестный исполнитель|неизвестный артист|разные исполнители|\
+         невідомий виконавець|різні виконавці|\
+         不明なアーティスト|アーティスト不明|さまざまなアーティスト|ヴァリアス・アーティスト|\
+         未知艺术家|未知藝術家|未知艺人|未知藝人|未知歌手|各种艺术家|알 수 없는 아티스트|여러 아티스트",
+    )
+});
+
 /// Names that programs write where no album is named.
-const NO_ALBUM: [&str; 8] = [
-    "unknown album",
-    "[unknown album]",
+const NO_ALBUM: [&str; 6] = [
     "unknown",
     "[unknown]",
     "<unknown>",
@@ -38,14 +62,29 @@ const NO_ALBUM: [&str; 8] = [
     "<none>",
 ];
 
-/// Whether an artist's name stands for nobody: `Unknown Artist`, `Various Artists`.
+/// The same in words, in the languages of rippers; compared folded.
+static NO_ALBUM_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    folded(
+        "unknown album|unbekannt|unbekanntes album|album inconnu|álbum desconocido|album sconosciuto|\
+         álbum desconhecido|onbekend album|okänt album|ukendt album|ukjent album|tuntematon albumi|\
+         nieznany album|neznámé album|ismeretlen album|album necunoscut|bilinmeyen albüm|\
+         άγνωστο άλμπουμ|неизвестный альбом|невідомий альбом|不明なアルバム|アルバム不明|\
+         未知专辑|未知專輯|알 수 없는 앨범",
+    )
+});
+
+fn folded(names: &str) -> HashSet<String> {
+    names.split('|').map(fold).collect()
+}
+
+/// Whether an artist's name stands for nobody: `Unknown Artist`, `Various Artists`, `Artiste inconnu`.
 pub fn is_nobody(name: &str) -> bool {
-    is_among(&NOBODY, name)
+    is_among(&NOBODY, name) || NOBODY_IN_WORDS.contains(&fold(name))
 }
 
 /// Whether an album's name, or a genre's, stands for none: `Unknown Album`, `(None)`.
 pub fn is_no_album(name: &str) -> bool {
-    is_among(&NO_ALBUM, name)
+    is_among(&NO_ALBUM, name) || NO_ALBUM_IN_WORDS.contains(&fold(name))
 }
 
 fn is_among(placeholders: &[&str], name: &str) -> bool {
@@ -137,6 +176,35 @@ mod tests {
         ] {
             assert_eq!(artists(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn placeholders_of_other_languages_name_nobody() {
+        for name in [
+            "Unbekannter Künstler",
+            "UNBEKANNTER KU\u{308}NSTLER",
+            "[Unknown Artist]",
+            "Diverse",
+            "Diverse Interpreten",
+            "Artiste inconnu",
+            "Artista desconocido",
+            "Vários artistas",
+            "Onbekende artiest",
+            "Okänd artist",
+            "неизвестный исполнитель",
+            "不明なアーティスト",
+            "未知艺术家",
+        ] {
+            assert!(is_nobody(name), "{name}");
+            assert!(artists(name).is_empty(), "{name}");
+        }
+        for name in ["Unbekanntes Album", "album inconnu", "Álbum Desconocido"] {
+            assert!(is_no_album(name), "{name}");
+        }
+        for name in ["None", "Künstler", "Divers", "Unknown Mortal Orchestra"] {
+            assert!(!is_nobody(name), "{name}");
+        }
+        assert!(!is_no_album("Unknown Pleasures"));
     }
 
     proptest::proptest! {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::graph::neighbour_graph;
 use super::lossy;
+use voisin_base::cue::Place;
 use voisin_base::song::TitleLikeness;
 use voisin_base::system_folders::Tidiness;
 use voisin_base::text;
@@ -203,12 +204,49 @@ pub(crate) fn with_exact_copies(
             });
         }
     }
+    most_bytes_first(&mut groups);
+    Ok(groups)
+}
+
+/// Leaves out the copies whose files are gone, where another of the group is there, and the groups
+/// that are none without them; returns how many files were left out.
+///
+/// Where all are gone, their drive may be away.
+pub fn leave_out_gone(groups: &mut Vec<GroupJson>) -> usize {
+    let is_there = |file: &FileJson| Place::exists(&file.file);
+    let mut left_out = 0;
+    groups.retain_mut(|group| {
+        let is_kept = is_there(&group.keep);
+        if !is_kept && !group.others.iter().any(is_there) {
+            return true;
+        }
+        let copies = group.others.len();
+        group.others.retain(is_there);
+        left_out += copies - group.others.len();
+        if !is_kept {
+            left_out += 1;
+            group.keep = group.others.remove(0);
+            group.keep.exact = false;
+            group.why = "the better one is gone".to_owned();
+        }
+        group.bytes_to_be_won = group.others.iter().map(|file| file.bytes).sum();
+        let mut ids: BTreeSet<TrackId> = group.others.iter().map(|file| file.id).collect();
+        ids.insert(group.keep.id);
+        group
+            .pairs
+            .retain(|pair| ids.contains(&pair.a.id) && ids.contains(&pair.b.id));
+        !group.others.is_empty()
+    });
+    most_bytes_first(groups);
+    left_out
+}
+
+fn most_bytes_first(groups: &mut [GroupJson]) {
     groups.sort_by(|a, b| {
         b.bytes_to_be_won
             .cmp(&a.bytes_to_be_won)
             .then(a.keep.id.cmp(&b.keep.id))
     });
-    Ok(groups)
 }
 
 /// How many tracks of each album each folder has.
@@ -348,5 +386,48 @@ fn file(track: &TrackMeta, path: &Path, bytes: u64, exact: bool) -> FileJson {
         seconds: track.seconds,
         bytes,
         exact,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_whose_files_are_gone_free_nothing() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let copy = |id: i64, name: &str| {
+            let path = folder.join(name);
+            file(&TrackMeta::of_file(TrackId(id), &path), &path, 100, false)
+        };
+        let group = |names: &[&str]| {
+            let mut files: Vec<FileJson> =
+                (1..).zip(names).map(|(id, name)| copy(id, name)).collect();
+            GroupJson {
+                keep: files.remove(0),
+                why: "lossless".to_owned(),
+                bytes_to_be_won: 100 * files.len() as u64,
+                others: files,
+                pairs: Vec::new(),
+            }
+        };
+        let left = |names: &[&str]| {
+            let mut groups = vec![group(names)];
+            let left_out = leave_out_gone(&mut groups);
+            let group = groups.pop();
+            (
+                left_out,
+                group.map(|group| (group.keep.id.0, group.bytes_to_be_won)),
+            )
+        };
+        assert_eq!(left(&["Cargo.toml", "src/lib.rs"]), (0, Some((1, 100))));
+        assert_eq!(left(&["Cargo.toml", "gone"]), (1, None));
+        assert_eq!(left(&["gone", "Cargo.toml"]), (1, None));
+        assert_eq!(
+            left(&["gone", "Cargo.toml", "src/lib.rs"]),
+            (1, Some((2, 100)))
+        );
+        // Their drive may be away.
+        assert_eq!(left(&["gone", "gone too"]), (0, Some((1, 100))));
     }
 }
