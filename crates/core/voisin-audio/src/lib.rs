@@ -331,9 +331,9 @@ pub fn read_all(path: &Path, rate: u32) -> Result<(Waveform, DecodeReport), Audi
 /// Whether a folder scan should look at this file: by extension, in any case. Contents decide later.
 pub fn is_audio_candidate(path: &Path) -> bool {
     const EXTENSIONS: &[&str] = &[
-        "mp3", "mp2", "mp1", "mpga", "aac", "adts", "m4a", "m4b", "m4r", "mp4", "mov", "alac",
-        "flac", "fla", "ogg", "oga", "ogx", "spx", "opus", "wav", "wave", "rf64", "bwf", "w64",
-        "aif", "aiff", "aifc", "caf", "mka", "mkv", "webm", "weba",
+        "mp3", "mp2", "mp1", "mpga", "aac", "adts", "m4a", "m4b", "m4p", "m4r", "m4v", "mp4",
+        "3gp", "3g2", "mov", "alac", "flac", "fla", "ogg", "oga", "ogx", "spx", "opus", "wav",
+        "wave", "rf64", "bwf", "w64", "aif", "aiff", "aifc", "caf", "mka", "mkv", "webm", "weba",
         // Music that cannot be decoded here: it is counted and told, so that no collection seems to be whole without it.
         "wma", "asf", "wv", "ape", "tta", "tak", "ofr", "mpc", "mp+", "mpp", "shn", "dsf", "dff",
         "ac3", "eac3", "dts", "dtshd", "au", "snd", "ra", "rm", "amr",
@@ -342,4 +342,19 @@ pub fn is_audio_candidate(path: &Path) -> bool {
         let extension = extension.to_string_lossy().to_ascii_lowercase();
         EXTENSIONS.contains(&extension.as_str())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn movies_and_telephone_recordings_are_candidates() {
+        for name in ["a.mp4", "a.M4P", "a.m4v", "a.3gp", "a.3g2"] {
+            assert!(is_audio_candidate(Path::new(name)), "{name}");
+        }
+        for name in ["m4p", "a.m4vx", "a.jpg"] {
+            assert!(!is_audio_candidate(Path::new(name)), "{name}");
+        }
+    }
 }

@@ -72,6 +72,7 @@ pub use journal::{Journal, JournalKind};
 pub use labels::{LabelChange, LabelTotals};
 pub use licence::licence_fits;
 pub use licence::licence_id;
+pub use licence::licences_named;
 pub use links::PathLookup;
 pub use list::SortBy;
 pub use lock::WriterLock;

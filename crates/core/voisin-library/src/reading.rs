@@ -12,7 +12,7 @@ use super::scan::SystemFolder;
 use super::{Library, Result, TrackTags, now, paths, stored_path};
 
 /// One more for each change of how tags are read: the next `add` reads those of all files again.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Setting: the version and the rules by which tags are read.
 const RULES: &str = "tags.rules";

@@ -24,7 +24,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
 impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Gives a track whose files are gone the files, audio, vectors and measurements of another
     /// one, which is no more. Its id, its plays and opinions, the links of servers to it and the
-    /// label that it was given by hand stay, unless the other has a label of its own.
+    /// label that it was given by hand, with its changes, stay, unless the other has a label of its own.
     ///
     /// # Errors
     /// One of them is unknown, or a file of `gone` is on the disk.
@@ -61,6 +61,13 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             tx.execute("DELETE FROM files WHERE track = ?1", [gone.0])?;
             tx.execute("UPDATE files SET track = ?1 WHERE track = ?2", ids)?;
             tx.execute("UPDATE OR IGNORE links SET track = ?1 WHERE track = ?2", ids)?;
+            // A label that stays behind is undone of the former audio.
+            tx.execute(
+                "UPDATE label_changes SET content = (SELECT content FROM audio WHERE id = ?2)
+                 WHERE content = (SELECT content FROM audio WHERE id = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM audio new, labels WHERE new.id = ?2 AND labels.content = new.content)",
+                ids,
+            )?;
             tx.execute(
                 "INSERT INTO labels (content, genre, set_at)
                  SELECT new.content, labels.genre, labels.set_at FROM audio new, audio old, labels
@@ -241,6 +248,16 @@ mod tests {
             library.labels().hand_labels().unwrap()[&new.audio.content],
             "My genre"
         );
+        let undone = library.labels_mut().undo_label().unwrap().unwrap();
+        assert_eq!(undone.content, new.audio.content);
+        assert_eq!(
+            library
+                .labels()
+                .hand_labels()
+                .unwrap()
+                .get(&new.audio.content),
+            None
+        );
         assert_eq!(
             library.links().linked_track("server", "a").unwrap(),
             Some(gone)
@@ -339,5 +356,8 @@ mod tests {
             library.labels().hand_labels().unwrap()[&new.audio.content],
             "B"
         );
+        let mut undo = || library.labels_mut().undo_label().unwrap().unwrap().content;
+        assert_eq!(undo(), new.audio.content);
+        assert_eq!(undo(), old.audio.content, "its label stayed behind");
     }
 }

@@ -19,7 +19,8 @@ use super::spans::{
 use super::values::{at_most, check_scale};
 use voisin_engine::{Engine, Seed};
 use voisin_library::{
-    Library, LibraryError, MusicalKey, NameOf, TrackFilter, licence_fits, licence_id, stored_path,
+    Library, LibraryError, MusicalKey, NameOf, TrackFilter, licence_fits, licence_id,
+    licences_named, stored_path,
 };
 
 /// Licences that a refusal names at most.
@@ -221,6 +222,7 @@ impl Filters {
     ///
     /// - `seeds`: whose keys `compatible` ones mix with
     pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, QuestionError> {
+        self.check_names()?;
         let library = engine.library();
         let named = |kind: NameOf, names: &[String]| -> Result<Vec<String>, LibraryError> {
             let mut meant = Vec::new();
@@ -266,7 +268,7 @@ impl Filters {
             composers: named(NameOf::Composer, &self.composer)?,
             year_from: self.year.and_then(YearSpan::from),
             year_to: self.year.and_then(YearSpan::to),
-            licences: each(&self.licence),
+            licences: self.licences().map(str::to_owned).collect(),
             words: (self.tag.iter().map(|tag| &tag.0))
                 .chain(self.not_tag.iter().map(|tag| &tag.0))
                 .cloned()
@@ -351,7 +353,7 @@ impl Filters {
             return Ok(());
         }
         let known = library.lookup().licences()?;
-        for wanted in self.licence.iter().flat_map(|text| parts(text)) {
+        for wanted in self.licences() {
             if !known.iter().any(|text| licence_fits(text, wanted)) {
                 let names: BTreeSet<String> = known.iter().map(|text| licence_id(text)).collect();
                 let names: Vec<String> = names.into_iter().take(MOST_LICENCES).collect();
@@ -388,6 +390,29 @@ impl Filters {
             .collect()
     }
 
+    /// Refuses names that are empty, which would filter nothing.
+    fn check_names(&self) -> Result<(), Refused> {
+        let all = [
+            ("genre", "a genre", &self.genre),
+            ("exclude_genre", "a genre", &self.exclude_genre),
+            ("artist", "an artist", &self.artist),
+            ("exclude_artist", "an artist", &self.exclude_artist),
+            ("composer", "a composer", &self.composer),
+            ("licence", "a licence, such as cc-by", &self.licence),
+        ];
+        for (field, expected, names) in all {
+            if let Some(empty) = names.iter().find(|name| parts(name).next().is_none()) {
+                return Err(Refused::new(field, expected, format!("{empty:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// All licences that are named.
+    fn licences(&self) -> impl Iterator<Item = &str> {
+        self.licence.iter().flat_map(|text| licences_named(text))
+    }
+
     /// All artists that are named.
     pub fn artists(&self) -> impl Iterator<Item = &str> {
         self.artist
@@ -413,5 +438,46 @@ impl Filters {
     pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
         self.folders()
             .try_for_each(|folder| engine.library().lookup().folder_meant(folder).map(|_| ()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::from_query;
+
+    fn filters(name: &str, value: &str) -> Filters {
+        from_query([(name.to_owned(), value.to_owned())]).unwrap()
+    }
+
+    #[test]
+    fn names_that_are_empty_are_refused() {
+        let refused = |name, value| {
+            filters(name, value)
+                .check_names()
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(
+            refused("licence", ","),
+            Err("licence: expected a licence, such as cc-by, found \",\"".to_owned())
+        );
+        assert_eq!(
+            refused("exclude_artist", " "),
+            Err("exclude_artist: expected an artist, found \" \"".to_owned())
+        );
+        for name in ["genre", "exclude_genre", "artist", "composer"] {
+            assert!(refused(name, "").is_err(), "{name}");
+            assert_eq!(refused(name, "x,"), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn licences_are_split_at_commas_and_blanks() {
+        let named = |text| {
+            let filters = filters("licence", text);
+            filters.licences().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(named("cc-by cc0"), ["cc-by", "cc0"]);
+        assert_eq!(named("CC BY 4.0,gpl"), ["CC BY 4.0", "gpl"]);
     }
 }

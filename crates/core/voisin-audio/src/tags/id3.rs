@@ -219,6 +219,8 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
                 };
                 let same = texts.iter_mut().find(|other| other.is_of_one_kind(&text));
                 match same {
+                    // A date has no list of values.
+                    Some(first) if YEARS.contains(&first.id.as_slice()) => {}
                     Some(first) => first.values.extend(text.values),
                     None => texts.push(text),
                 }
@@ -252,6 +254,9 @@ pub(super) fn pictures(tag: &[u8], room: &mut usize) -> Vec<u8> {
     found.map_or(Vec::new(), |(version, frames)| assembled(version, &frames))
 }
 
+/// Frames of which a year is read.
+const YEARS: [&[u8]; 7] = [b"TDRC", b"TDRL", b"TDOR", b"TYER", b"TORY", b"TYE", b"TOR"];
+
 /// A text frame.
 struct PlainText {
     id: Vec<u8>,
@@ -263,7 +268,6 @@ struct PlainText {
 impl PlainText {
     /// `None` where the frame makes no sense.
     fn read(version: u8, id: &[u8], content: &[u8], old: OldEncoding) -> Option<Self> {
-        const YEARS: [&[u8]; 7] = [b"TDRC", b"TDRL", b"TDOR", b"TYER", b"TORY", b"TYE", b"TOR"];
         let (&encoding, text) = content.split_first()?;
         let decode = |bytes: &[u8]| match encoding {
             0 | 3 => Some(old.decode(bytes)),
@@ -278,6 +282,17 @@ impl PlainText {
         } else {
             (None, text)
         };
+        // Programs write the recording's year under these names, too, and some under nothing else.
+        let is_original = description.as_ref().is_some_and(|name| {
+            ["originaldate", "originalyear"].contains(&name.to_lowercase().as_str())
+        });
+        let id: &[u8] = match version {
+            _ if !is_original => id,
+            2 => b"TOR",
+            3 => b"TORY",
+            _ => b"TDOR",
+        };
+        let description = description.filter(|_| !is_original);
         let text = decode(text)?;
         // Each value may have a mark of its own.
         let values = text.split('\0').map(|value| value.trim_matches('\u{feff}'));

@@ -159,6 +159,14 @@ pub(super) fn texts(file: &mut File) -> Vec<(String, Vec<u8>)> {
             }
         }
     }
+    // Beside the item for genres, a free one of that name repeats it, or was left by a program that changed the other.
+    if !texts.iter().any(|(name, _)| name == GENRE) {
+        for (name, _) in &mut texts {
+            if name.eq_ignore_ascii_case("----:com.apple.iTunes:GENRE") {
+                GENRE.clone_into(name);
+            }
+        }
+    }
     texts
 }
 
@@ -261,7 +269,7 @@ impl Movie {
             let text = match &item.kind {
                 b"gnre" => {
                     let genre = GENRES.get((big(value.get(..2)?) as usize).checked_sub(1)?)?;
-                    return Some(("\u{a9}gen".to_owned(), genre.as_bytes().to_vec()));
+                    return Some((GENRE.to_owned(), genre.as_bytes().to_vec()));
                 }
                 b"trkn" | b"disk" => big(value.get(2..4)?).to_string().into_bytes(),
                 b"tmpo" if value.len() <= 8 => big(value).to_string().into_bytes(),
@@ -341,6 +349,8 @@ impl Movie {
 }
 
 const APPLE: &str = "com.apple.iTunes";
+/// The item for genres, by its name.
+const GENRE: &str = "\u{a9}gen";
 
 fn field(kind: [u8; 4], name: &str) -> Option<TagField> {
     match (
@@ -350,6 +360,7 @@ fn field(kind: [u8; 4], name: &str) -> Option<TagField> {
     ) {
         (b"\xa9gen" | b"gnre", _) => Some(TagField::Genre),
         (b"tmpo", _) | (b"----", Some(":BPM")) => Some(TagField::Bpm),
+        (b"----", Some(name)) if name.eq_ignore_ascii_case(":GENRE") => Some(TagField::Genre),
         (b"----", Some(":initialkey" | ":KEY")) => Some(TagField::Key),
         (b"----", Some(":replaygain_track_gain" | ":REPLAYGAIN_TRACK_GAIN")) => {
             Some(TagField::ReplayGain)

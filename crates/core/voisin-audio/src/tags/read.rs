@@ -635,6 +635,21 @@ mod tests {
             ];
             let tags = tags_of(&file(version, &frames));
             assert_eq!(tags.year, Some(1969), "{original}");
+            for name in ["ORIGINALYEAR", "originalyear", "OriginalDate"] {
+                let frames = [
+                    frame(version, released, &text("2008")),
+                    frame(
+                        version,
+                        "TXXX",
+                        format!("\0{name}\u{0}1969-09-26").as_bytes(),
+                    ),
+                    frame(version, original, &text("1970")),
+                ];
+                for frames in [&frames[..2], &frames[..]] {
+                    let tags = tags_of(&file(version, frames));
+                    assert_eq!(tags.year, Some(1969), "{version} {name}");
+                }
+            }
         }
         for name in ["ORIGINALDATE", "ORIGINALYEAR"] {
             let original = format!("{name}=1969-09-26");
@@ -759,16 +774,49 @@ mod tests {
         assert_eq!(opus(&[other]).replay_gain, Some(-12.0));
     }
 
+    fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
+        let size = (content.len() as u32 + 8).to_be_bytes();
+        [&size, kind, content].concat()
+    }
+
+    fn item(kind: &[u8], data: u8, value: &[u8]) -> Vec<u8> {
+        let data = [&[0, 0, 0, data, 0, 0, 0, 0], value].concat();
+        boxed(kind, &boxed(b"data", &data))
+    }
+
+    /// A file of these items, without sound.
+    fn movie_of(items: &[Vec<u8>]) -> Vec<u8> {
+        let meta = [&[0; 4], &boxed(b"ilst", &items.concat())[..]].concat();
+        let movie = boxed(b"moov", &boxed(b"udta", &boxed(b"meta", &meta)));
+        [boxed(b"ftyp", b"M4A \0\0\0\0"), movie].concat()
+    }
+
+    #[test]
+    fn free_items_of_movies_give_years_and_genres() {
+        let free = |name: &str, value: &str| {
+            let mean = boxed(b"mean", b"\0\0\0\0com.apple.iTunes");
+            let name = boxed(b"name", &[b"\0\0\0\0", name.as_bytes()].concat());
+            let data = [&[0, 0, 0, 1, 0, 0, 0, 0], value.as_bytes()].concat();
+            boxed(b"----", &[mean, name, boxed(b"data", &data)].concat())
+        };
+        let released = item(b"\xa9day", 1, b"2008");
+        for name in ["ORIGINALYEAR", "ORIGINALDATE", "originalyear"] {
+            let file = movie_of(&[released.clone(), free(name, "1969-09-26")]);
+            let tags = file_tags_of(&file);
+            let years = (tags.tags.year, tags.release_year);
+            assert_eq!(years, (Some(1969), Some(2008)), "{name}");
+        }
+        let genre = free("GENRE", "Jazz");
+        assert_eq!(
+            tags_of(&movie_of(std::slice::from_ref(&genre))).genres,
+            ["Jazz"]
+        );
+        let both = [genre, item(b"\xa9gen", 1, b"Dub")];
+        assert_eq!(tags_of(&movie_of(&both)).genres, ["Dub"]);
+    }
+
     #[test]
     fn items_of_movies_are_read_in_any_encoding() {
-        let boxed = |kind: &[u8], content: &[u8]| {
-            let size = (content.len() as u32 + 8).to_be_bytes();
-            [&size, kind, content].concat()
-        };
-        let item = |kind: &[u8], data: u8, value: &[u8]| {
-            let data = [&[0, 0, 0, data, 0, 0, 0, 0], value].concat();
-            boxed(kind, &boxed(b"data", &data))
-        };
         let artists = [
             boxed(b"data", b"\0\0\0\x01\0\0\0\0A"),
             boxed(b"data", b"\0\0\0\x01\0\0\0\0B"),
@@ -783,14 +831,7 @@ mod tests {
             item(b"\xa9day", 1, b"06/05/1999"),
             b"\0\0\x40\0oddbox longer than the list".to_vec(),
         ];
-        let meta = [&[0; 4], &boxed(b"ilst", &items.concat())[..]].concat();
-        let movie = boxed(b"moov", &boxed(b"udta", &boxed(b"meta", &meta)));
-        let file = [
-            boxed(b"ftyp", b"M4A \0\0\0\0"),
-            movie,
-            b"\0\0\x09\0mo".to_vec(),
-        ]
-        .concat();
+        let file = [movie_of(&items), b"\0\0\x09\0mo".to_vec()].concat();
         let tags = tags_of(&file);
         assert_eq!(tags.title.as_deref(), Some("Café"));
         assert_eq!(tags.album.as_deref(), Some("Café"));

@@ -124,12 +124,16 @@ fn tag(kind: TagType, texts: &[(String, Vec<u8>)], unread: &mut u32) -> Tag {
 }
 
 /// Fields that lofty takes for others: in some kinds of tags one has a track's number and the total, and it is taken for
-/// the total; the kind of a release has two names.
+/// the total; the kind of a release has two names; a recording's date has two, in any letters, and in movies a prefix.
 fn key(name: &str) -> Option<ItemKey> {
     match name.to_ascii_lowercase().as_str() {
         "trkn" | "track" | "tracknumber" => Some(ItemKey::TrackNumber),
         "disk" | "disc" | "discnumber" => Some(ItemKey::DiscNumber),
         "releasetype" | "musicbrainz_albumtype" => Some(ItemKey::MusicBrainzReleaseType),
+        "originaldate"
+        | "originalyear"
+        | "----:com.apple.itunes:originaldate"
+        | "----:com.apple.itunes:originalyear" => Some(ItemKey::OriginalReleaseDate),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ use crate::{Embedder, Engine, EngineError, WindowPlan};
 use voisin_learn::genre::{
     DefaultGenres, Genre, GenreError, Guess, LabelCount, Taxonomy, UnknownReason,
 };
+use voisin_library::stored_path;
 
 /// Guesses genres by listening for the model's tags; answers "unknown" where the model has none.
 pub struct FirstGuess {
@@ -71,7 +72,7 @@ impl FirstGuess {
         Ok(GenreAnswer {
             before_doubt: None,
             track: None,
-            path: path.to_owned(),
+            path: stored_path(path),
             is_named_file: true,
             is_limited: self.is_limited,
             labelled: self.labelled,

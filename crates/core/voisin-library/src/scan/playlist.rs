@@ -47,28 +47,34 @@ pub fn parse(bytes: &[u8], kind: PlaylistKind) -> Vec<PlaylistEntry> {
 }
 
 /// The entries of a playlist, in its order, with the second of its file that each begins at, where an M3U gives one to
-/// players (`#EXTVLCOPT:start-time=`), as for parts of a file that a CUE sheet describes.
+/// players (`#EXTVLCOPT:start-time=`) or an XSPF does (`<vlc:option>start-time=`), as for parts of a file that a CUE sheet
+/// describes.
 pub fn parse_with_starts(bytes: &[u8], kind: PlaylistKind) -> Vec<(PlaylistEntry, Option<f64>)> {
     let decoded = encoding::with_mark(bytes);
     let bytes = decoded.as_ref().map_or(bytes, String::as_bytes);
-    let whole = |entries: Vec<PlaylistEntry>| {
-        let entries = entries.into_iter();
-        entries.map(|entry| (entry, None)).collect()
-    };
     match kind {
         PlaylistKind::M3u => m3u(bytes),
-        PlaylistKind::Pls => whole(pls(bytes)),
-        PlaylistKind::Xspf => whole(xspf(bytes)),
+        PlaylistKind::Pls => pls(bytes).into_iter().map(|entry| (entry, None)).collect(),
+        PlaylistKind::Xspf => xspf(bytes),
     }
+}
+
+/// The option by which VLC's playlists say at which second a track starts.
+const START: &[u8] = b"start-time=";
+
+fn start_time(option: &[u8]) -> Option<f64> {
+    let seconds = option.strip_prefix(START)?;
+    std::str::from_utf8(seconds).ok()?.trim().parse().ok()
 }
 
 fn m3u(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
     let mut entries = Vec::new();
     let mut start = None;
     for line in lines(bytes) {
-        if let Some(seconds) = line.strip_prefix(b"#EXTVLCOPT:start-time=") {
-            let seconds = std::str::from_utf8(seconds).ok();
-            start = seconds.and_then(|seconds| seconds.trim().parse().ok());
+        if let Some(option) = line.strip_prefix(b"#EXTVLCOPT:")
+            && option.starts_with(START)
+        {
+            start = start_time(option);
         } else if line[0] != b'#' {
             entries.extend(entry(line).map(|entry| (entry, start.take())));
         }
@@ -227,22 +233,26 @@ fn file_url(text: &[u8], rest: &[u8]) -> Option<PlaylistEntry> {
     (!path.is_empty()).then_some(PlaylistEntry::Path(path))
 }
 
-/// The `<location>`s of `<track>`s. A reader of just as much XML as that takes: elements, comments,
-/// CDATA, the five named entities and numeric ones. Document types are skipped, so no entity expands.
-fn xspf(bytes: &[u8]) -> Vec<PlaylistEntry> {
+/// The `<location>`s of `<track>`s, with the start in their `<extension>`s. A reader of just as much XML as that takes:
+/// elements, comments, CDATA, the five named entities and numeric ones. Document types are skipped, so no entity expands.
+fn xspf(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
     let mut entries = Vec::new();
+    // Of the open track: its first entry and its start, which stands before or behind its locations.
+    let mut first = 0;
+    let mut start = None;
     let mut open: Vec<&[u8]> = Vec::new();
     let mut text: Vec<u8> = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
         let in_location = matches!(open.as_slice(), [.., b"track", b"location"]);
-        let Some(start) = rest.iter().position(|&byte| byte == b'<') else {
+        let in_option = matches!(open.as_slice(), [.., b"track", b"extension", b"option"]);
+        let Some(at) = rest.iter().position(|&byte| byte == b'<') else {
             break;
         };
-        if in_location {
-            unescape(&rest[..start], &mut text);
+        if in_location || in_option {
+            unescape(&rest[..at], &mut text);
         }
-        rest = &rest[start..];
+        rest = &rest[at..];
         if let Some(tail) = rest.strip_prefix(b"<!--") {
             rest = after(tail, b"-->");
         } else if let Some(tail) = rest.strip_prefix(b"<![CDATA[") {
@@ -262,7 +272,15 @@ fn xspf(bytes: &[u8]) -> Vec<PlaylistEntry> {
             if let Some(name) = tag.strip_prefix(b"/") {
                 let name = local_name(name);
                 if name == b"location" && in_location {
-                    entries.extend(uri(text.trim_ascii()));
+                    entries.extend(uri(text.trim_ascii()).map(|entry| (entry, None)));
+                } else if name == b"option" && in_option {
+                    start = start_time(text.trim_ascii()).or(start);
+                } else if name == b"track" {
+                    for (_, begins) in &mut entries[first..] {
+                        *begins = start;
+                    }
+                    first = entries.len();
+                    start = None;
                 }
                 // Whatever was left open inside is closed with it.
                 if let Some(at) = open.iter().rposition(|element| *element == name) {
@@ -367,4 +385,29 @@ fn entity(name: &[u8]) -> Option<char> {
         [b'#', digits @ ..] => char::from_u32(std::str::from_utf8(digits).ok()?.parse().ok()?)?,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_file_are_read_with_their_starts() {
+        let entry = |name: &str, start| (PlaylistEntry::Path(name.into()), start);
+        let expected = [entry("a b.flac", Some(90.25)), entry("c.flac", None)];
+        let m3u8 = b"#EXTM3U\n#EXTVLCOPT:start-time=90.250\n#EXTVLCOPT:stop-time=99.000\na b.flac\nc.flac\n";
+        assert_eq!(parse_with_starts(m3u8, PlaylistKind::M3u), expected);
+        let location = "<location>a%20b.flac</location>";
+        let extension = "<extension application=\"x\"><vlc:option>start-time=90.250</vlc:option>\
+                         <vlc:option>stop-time=99.000</vlc:option></extension>";
+        for fields in [[location, extension], [extension, location]] {
+            let xspf = format!(
+                "<playlist><trackList><track>{}</track>\n<track><location>c.flac</location></track>\
+                 </trackList></playlist>",
+                fields.concat()
+            );
+            let found = parse_with_starts(xspf.as_bytes(), PlaylistKind::Xspf);
+            assert_eq!(found, expected);
+        }
+    }
 }
