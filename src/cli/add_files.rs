@@ -276,6 +276,13 @@ fn report_summary(
     if summary.skipped > 0 {
         text.push_str(&format!(" ({} failed before and skipped)", summary.skipped));
     }
+    if summary.copies > 0 {
+        let files = match summary.copies {
+            1 => "1 is one more file of a recording that is there".to_owned(),
+            n => format!("{} are more files of recordings that are there", grouped(n)),
+        };
+        text.push_str(&format!(" (of the updated, {files})"));
+    }
     render::print_line(&format!(
         "{text} in {} on {}",
         seconds(summary.seconds),

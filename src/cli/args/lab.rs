@@ -102,7 +102,7 @@ const RECIPES: [&str; 8] = {
 /// same command goes on from there and ends with the same bits.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm,forest --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe cnn-gap --set epochs=20\n  voisin train classifier ~/genres run --recipe cnn-lstm-mfcc --try copies=0,3 --try l2=0,0.001 --folds 5"
+    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe cnn-gap --set epochs=20\n  voisin train classifier ~/genres run --recipe cnn-lstm-mfcc --try copies=0,3 --folds 5"
 )]
 pub(crate) struct TrainClassifierArgs {
     /// The data set: KIND:PATH, or a path (see `voisin dataset --help`)

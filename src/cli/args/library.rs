@@ -255,7 +255,7 @@ pub(crate) struct StatusArgs {
 ///
 /// They are skipped by `add` until they change, or until `voisin retry`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin failed --format paths -0 | xargs -0 ls -l")]
+#[command(after_help = "Example:\n  voisin failed --format paths -0 | xargs -0 -r ls -l")]
 pub(crate) struct FailedArgs {
     #[command(flatten)]
     pub(crate) output: ListOutput,

@@ -28,6 +28,7 @@ mod train;
 mod undo;
 mod units;
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -42,6 +43,7 @@ use clap::builder::{
 use clap::{ArgAction, Args, Parser, ValueHint};
 use voisin_encoder::{CpuPath, DeviceChoice, Precision};
 use voisin_index::GraphBuilder;
+use voisin_questions::Filters;
 
 pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
 pub(crate) use config::ConfigArgs;
@@ -203,9 +205,19 @@ pub(crate) fn command() -> clap::Command {
         meant.mut_subcommands(with_variables_as_meant)
     }
     // Filters are the same for many verbs, and fill a screen.
-    fn with_short_filters(command: clap::Command) -> clap::Command {
+    fn with_short_filters(command: clap::Command, known: &HashSet<clap::Id>) -> clap::Command {
         const MANY: usize = 5;
-        let is_filter = |option: &clap::Arg| option.get_help_heading() == Some("Filters");
+        let is_filter = |option: &clap::Arg| {
+            option.get_help_heading() == Some("Filters") && known.contains(option.get_id())
+        };
+        // Options that follow the filters in a structure inherit their heading.
+        let command = command.mut_args(|option| {
+            if option.get_help_heading() == Some("Filters") && !is_filter(&option) {
+                option.help_heading(None::<&str>)
+            } else {
+                option
+            }
+        });
         let filters: Vec<String> = command
             .get_arguments()
             .filter(|option| is_filter(option))
@@ -224,7 +236,7 @@ pub(crate) fn command() -> clap::Command {
                 .after_help(format!("{named}\n\n{examples}"))
                 .after_long_help(examples)
         };
-        command.mut_subcommands(with_short_filters)
+        command.mut_subcommands(|verb| with_short_filters(verb, known))
     }
     let mut command = with_variables_as_meant(<Cli as clap::CommandFactory>::command());
     command.build();
@@ -233,7 +245,12 @@ pub(crate) fn command() -> clap::Command {
         option.hide_short_help(!is_short)
     });
     let command = command.mut_subcommands(shorten);
-    groups::with_groups(with_paths_on_disk(with_short_filters(command)))
+    let known = Filters::augment_args(clap::Command::new("filters"));
+    let known = known
+        .get_arguments()
+        .map(|filter| filter.get_id().clone())
+        .collect();
+    groups::with_groups(with_paths_on_disk(with_short_filters(command, &known)))
 }
 
 /// `voisin help terms`.
@@ -293,3 +310,44 @@ anchor             what keeps tracks as near to each other as a pretrained
 
 #[derive(Debug, Args)]
 pub(crate) struct TermsArgs {}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn short_help_shows_what_is_no_filter() {
+        let short_help = |verb: &str| {
+            let mut all = command();
+            let found = all.find_subcommand_mut(verb).unwrap();
+            found.render_help().to_string()
+        };
+        let playlist = short_help("playlist");
+        let (options, filters) = playlist.split_once("Filters, as --help").unwrap();
+        let (filters, _) = filters.split_once("\n\n").unwrap();
+        for option in ["--length", "--limit", "--shuffle", "--seed", "--harmonic"] {
+            assert!(options.contains(option), "{option}: {playlist}");
+            let named: Vec<&str> = filters.split([',', ' ', '\n']).collect();
+            assert!(!named.contains(&option), "{option}: {filters}");
+        }
+        assert!(options.contains("[default: 20]"), "{options}");
+        assert!(filters.contains("--genre"), "{filters}");
+        assert!(short_help("similar").contains("--max-per-artist <N>"));
+    }
+
+    #[test]
+    fn examples_fit_a_line() {
+        fn check(command: &clap::Command) {
+            let examples = command.get_after_long_help().or(command.get_after_help());
+            let examples = examples.map(ToString::to_string).unwrap_or_default();
+            let mut is_continued = false;
+            for line in examples.lines() {
+                let is_example = is_continued || line.starts_with("  voisin ");
+                assert!(!is_example || line.chars().count() <= 100, "{line}");
+                is_continued = is_example && line.ends_with(" \\");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&command());
+    }
+}

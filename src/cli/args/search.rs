@@ -20,7 +20,7 @@ use voisin_questions::{Mix, Similar};
 /// With --from and --to it is one passage that is looked for, and each answer says where in the track it sounds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar song.flac --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
+    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
 )]
 pub(crate) struct SimilarArgs {
     #[command(flatten)]

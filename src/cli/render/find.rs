@@ -2,11 +2,11 @@
 
 use super::safe::table_path;
 use super::track::{FactColumns, id, measured_meta, print_files, print_rows};
-use super::{Align, Table};
+use super::{Align, Table, print_json};
 use crate::cli::args::{ListFormat, ListOutput};
 use voisin_engine::{Engine, PhraseAnswer, PredictedTags};
 use voisin_explore::TrackMeta;
-use voisin_questions::answers::find::{FoundJson, name_and_meaning};
+use voisin_questions::answers::find::{FoundJson, KnownWordJson, WordsJson, name_and_meaning};
 
 /// Prints the tracks that fit, in the form that was asked for.
 ///
@@ -96,7 +96,15 @@ pub(crate) fn print_found(
 }
 
 /// Prints every word that is understood, with the tags that it means.
-pub(crate) fn print_words(heard: &PredictedTags) -> anyhow::Result<()> {
+pub(crate) fn print_words(heard: &PredictedTags, is_json: bool) -> anyhow::Result<()> {
+    if is_json {
+        let words = heard.words();
+        return print_json(&WordsJson {
+            words: words
+                .map(|(word, tags)| KnownWordJson { word, tags })
+                .collect(),
+        });
+    }
     let mut table = Table::new(&[("word", Align::Left), ("tags", Align::Left)]);
     for (word, tags) in heard.words() {
         table.row([word.to_owned(), tags.join(", ")]);

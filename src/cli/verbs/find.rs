@@ -1,7 +1,9 @@
 //! `voisin find`.
 
+use anyhow::bail;
+
 use crate::cli::Ending;
-use crate::cli::args::FindArgs;
+use crate::cli::args::{FindArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::find::{print_found, print_words};
 use crate::cli::render::track::FactColumns;
@@ -11,7 +13,12 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     let mut engine = context.open_engine_of(args.question.space.as_deref())?;
     engine.words_mut().keep_tags()?;
     if args.words {
-        print_words(&engine.words().predicted_tags()?)?;
+        let is_json = match args.output.format {
+            ListFormat::Table => false,
+            ListFormat::Json => true,
+            _ => bail!("--words lists no tracks, expected with it --format table or json"),
+        };
+        print_words(&engine.words().predicted_tags()?, is_json)?;
         return Ok(Ending::Fine);
     }
     args.question.filters.check_folders(&engine)?;

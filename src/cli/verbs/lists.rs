@@ -23,7 +23,7 @@ use voisin_questions::saved::{
     KnownParts, SavedQuestion, TEMPLATES, Template, TemplateJson, check_name,
 };
 use voisin_questions::seed::NamedSeed;
-use voisin_serve::{ListPlace, MediaKind, SavedList};
+use voisin_serve::{ListError, ListPlace, MediaKind, SavedList};
 
 /// The documented JSON of `lists`: a list of these.
 #[derive(Serialize)]
@@ -50,6 +50,7 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
             output.check()?;
             let mut engine = context.open_engine()?;
             let list = SavedList::named(engine.library(), name)?;
+            check_seeds(&list, &engine, name)?;
             let random = random_seed.unwrap_or_else(random);
             let tracks = list.question.run(
                 &mut engine,
@@ -331,6 +332,14 @@ fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
     Ok(ending)
 }
 
+fn check_seeds(list: &SavedList, engine: &Engine, name: &str) -> anyhow::Result<()> {
+    list.check_seeds(engine.library(), name)
+        .map_err(|error| match error {
+            ListError::Gone { .. } => NothingFound(error.to_string()).into(),
+            other => other.into(),
+        })
+}
+
 /// Whether all of a list is where it should be.
 fn put(
     context: &Context,
@@ -344,6 +353,7 @@ fn put(
     let tracks: Vec<Track> = if places.iter().all(is_smart) {
         Vec::new()
     } else {
+        check_seeds(list, engine, name)?;
         list.question
             .run(engine, &Mixing::default(), random(), KnownParts::default())?
     };

@@ -155,6 +155,11 @@ fn remove(
             count(removed.tracks, "track")
         );
         render::print_line(&text)?;
+        if !args.missing {
+            context.console.note(
+                "files that stay in a folder of yours come back with its next \"voisin add\": move them away, or leave them out with its --exclude",
+            );
+        }
     }
     Ok(if nothing {
         Ending::Partial

@@ -172,9 +172,12 @@ fn moved_retagged_copied_and_removed_files() {
     assert!(
         !text(&sandbox.run(["similar", "nebula", "--limit", "100"]).stdout).contains("Chaos God")
     );
-    assert_eq!(
-        code(&sandbox.run(["remove", music.join("metal").to_str().unwrap()])),
-        0
+    let removed = sandbox.run(["remove", music.join("metal").to_str().unwrap()]);
+    assert_eq!(code(&removed), 0);
+    let message = text(&removed.stderr);
+    assert!(
+        message.contains("come back with its next \"voisin add\""),
+        "{message}"
     );
     assert_eq!(
         json(sandbox.run(["status", "--format", "json"]))["tracks"],

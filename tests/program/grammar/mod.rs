@@ -366,7 +366,11 @@ fn lists_of_tracks_have_all_formats() {
         )
         .unwrap();
     }
-    fine(sandbox.run([Path::new("add"), &music]));
+    let added = fine(sandbox.run([Path::new("add"), &music]));
+    assert!(
+        added.contains("1 is one more file of a recording that is there"),
+        "{added}"
+    );
     assert_eq!(
         fine(sandbox.run(["duplicates", "--format", "paths"]))
             .lines()

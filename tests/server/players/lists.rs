@@ -203,6 +203,11 @@ fn a_list_follows_a_recording_that_comes_back() {
     assert_eq!(shown(&sandbox, &["near"]), before);
     let seeds = kept(&sandbox)[0]["question"]["similar"]["seeds"].clone();
     assert_eq!(seeds, json!([{"id": now}, {"id": 2}]));
+    // Of one that has lost all it starts from, the message has the list and the song.
+    fine(sandbox.run(["lists", "save", "one", "similar", "id:2"]));
+    fine(sandbox.run(["remove", "id:2"]));
+    let why = "the list \"one\" starts from what is gone from the library, \"";
+    refused(&sandbox, &["lists", "show", "one"], why);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl<'a> ArtistLimit<'a> {
     /// The first `limit` candidates that may be chosen, best first.
     pub(super) fn first<T>(
         &mut self,
-        candidates: Vec<T>,
+        candidates: impl IntoIterator<Item = T>,
         limit: usize,
         track: impl Fn(&T) -> TrackId,
     ) -> Result<Vec<T>, EngineError> {

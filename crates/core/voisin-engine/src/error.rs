@@ -131,8 +131,9 @@ pub enum EngineError {
     Interrupted,
     /// A seed that fits several tracks equally well.
     #[error(
-        "\"{text}\" fits {count} tracks{}; name one of them by its id:\n{}",
+        "\"{text}\" fits {count} tracks{}; name one of them by its id{}:\n{}",
         if candidates.len() < *count { format!(", of which these are the first {}", candidates.len()) } else { String::new() },
+        artist.as_ref().map_or_else(String::new, |artist| format!(", or all of this artist's: \"artist:{artist}\"")),
         candidates.join("\n")
     )]
     Ambiguous {
@@ -140,6 +141,8 @@ pub enum EngineError {
         text: String,
         /// How many tracks it fits.
         count: usize,
+        /// The artist of all of them, where they have one.
+        artist: Option<String>,
         /// The candidates, one line each.
         candidates: Vec<String>,
     },

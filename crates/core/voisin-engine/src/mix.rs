@@ -9,7 +9,7 @@ use super::artist_limit::artists_of;
 use super::seed::is_seed;
 use super::{Engine, EngineError, LibrarySpace, Seed, SimilarOptions, SimilarTrack};
 use voisin_base::random::Random;
-use voisin_base::track::{TrackId, is_same_recording};
+use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
 use voisin_explore::{NameLimit, TrackMeta};
 use voisin_index::{Neighbor, SearchMode};
@@ -154,6 +154,7 @@ impl MixCandidate {
 pub fn album_of(track: &Track) -> Option<String> {
     let album = TrackMeta {
         album: track.album().map(str::to_owned),
+        artist: track.main_artist().map(str::to_owned),
         album_artist: track.tags.album_artist.clone(),
         ..TrackMeta::of_file(track.id, &track.path)
     };
@@ -274,6 +275,17 @@ impl Engine {
         let takes_speech = !self.genres().speech_of(&seed_tracks)?.is_empty()
             || wished.iter().any(|genre| kin.is_speech(genre));
 
+        let tracks_of_seeds: HashMap<TrackId, &Track> =
+            seed_tracks.iter().map(|track| (track.id, track)).collect();
+        let is_copy_of_seed = |track: &Track, vector: Option<&[f32]>| {
+            centred.iter().any(|seed| {
+                let known = seed.track.and_then(|id| tracks_of_seeds.get(&id));
+                known.zip(vector).is_some_and(|(known, vector)| {
+                    let similarity = dot(&seed.vector, vector);
+                    known.recording().is_copy(&track.recording(), similarity)
+                })
+            })
+        };
         let index = self.loaded_index();
         let mut artists = NameLimit::new(
             options
@@ -306,6 +318,7 @@ impl Engine {
                     && !known.contains(&track, song, raw.as_deref())
                     && !speech.contains(&track.id)
                     && !is_seed(&centred, track.id, vector.as_deref())
+                    && !is_copy_of_seed(&track, vector.as_deref())
                     && artists.has_room(&track_artists);
                 if fits {
                     artists.take(track_artists);
@@ -470,7 +483,10 @@ fn choose(
         let own_artists = artists_of(&candidate.track);
         let album: Vec<String> = album_of(&candidate.track).into_iter().collect();
         let is_copy = |other: &MixCandidate| match (&other.vector, &candidate.vector) {
-            (Some(a), Some(b)) => is_same_recording(dot(a, b)),
+            (Some(a), Some(b)) => {
+                let recording = candidate.track.recording();
+                recording.is_copy(&other.track.recording(), dot(a, b))
+            }
             _ => false,
         };
         let raw = candidate
@@ -695,7 +711,8 @@ mod tests {
             keeps_versions: true,
             ..one.clone()
         };
-        assert_eq!(ids(&mut engine, 1, &all), [2, 3, 4, 5]);
+        // The fourth has the seed's name and length: it is a copy, not a version.
+        assert_eq!(ids(&mut engine, 1, &all), [2, 3, 5, 6]);
         // They were compared: the third is another song of that title, and the sixth is the seed's.
         let songs = [(1, 1), (2, 1), (3, 3), (4, 1), (5, 1), (6, 1), (9, 9)];
         let songs = songs
@@ -723,6 +740,22 @@ mod tests {
             [3, 7, 13],
             "the song of 10 was heard lately as it is"
         );
+    }
+
+    #[test]
+    fn a_mix_leaves_out_untagged_copies_of_lower_rates() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        // The second is a copy of the seed, the fifth one of the fourth: a cosine of 0.9988.
+        for (i, angle) in [0.0_f32, 0.05, 0.2, 0.4, 0.45, 0.7].into_iter().enumerate() {
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            if i == 1 || i == 4 {
+                new.tags.title = None;
+            }
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        assert_eq!(ids(&mut engine, 1, &nearest()), [3, 4, 6]);
     }
 
     #[test]

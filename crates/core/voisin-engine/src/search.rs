@@ -8,7 +8,7 @@ use super::artist_limit::ArtistLimit;
 use super::engine::preferred_builder;
 use super::seed::{Seed, is_seed, stacked};
 use super::{Engine, EngineError, LibrarySpace, WindowPlan};
-use voisin_base::text::fold;
+use voisin_base::recording::LEAST_OF_COPIES;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_explore::seeds::like_unlike;
@@ -321,7 +321,7 @@ impl Engine {
 const WINDOWS_SETTING: &str = "windows";
 
 /// The last tracks of an answer, and the seeds, with their vectors.
-struct AnsweredTracks<'a> {
+pub(super) struct AnsweredTracks<'a> {
     library: &'a Library,
     seeds: Vec<(TrackId, Vec<f32>)>,
     last: VecDeque<(TrackId, Vec<f32>)>,
@@ -330,11 +330,8 @@ struct AnsweredTracks<'a> {
 impl<'a> AnsweredTracks<'a> {
     /// Copies of a recording are so many ranks apart at most: their similarities hardly differ.
     const REACH: usize = 32;
-    /// Tracks of one title and artist that are as near are one recording: re-encoded at 128 kbit/s and less, one is 0.998
-    /// to 0.999 from its origin.
-    const NEAR: f32 = 0.99;
 
-    fn beside(seeds: &[Seed], library: &'a Library) -> Self {
+    pub(super) fn beside(seeds: &[Seed], library: &'a Library) -> Self {
         let tracks = seeds.iter();
         Self {
             library,
@@ -346,14 +343,14 @@ impl<'a> AnsweredTracks<'a> {
     }
 
     /// Whether neither a seed nor one of the last tracks is the same recording; from then on this is one of them.
-    fn is_new(&mut self, id: TrackId, vector: Option<Vec<f32>>) -> bool {
+    pub(super) fn is_new(&mut self, id: TrackId, vector: Option<Vec<f32>>) -> bool {
         let Some(vector) = vector else {
             return true;
         };
         let is_copy = |(other, known): &(TrackId, Vec<f32>)| {
             let similarity = dot(known, &vector);
             is_same_recording(similarity)
-                || similarity >= Self::NEAR && self.have_one_name(*other, id)
+                || similarity >= LEAST_OF_COPIES && self.are_copies(*other, id, similarity)
         };
         if self.seeds.iter().chain(&self.last).any(is_copy) {
             return false;
@@ -365,16 +362,11 @@ impl<'a> AnsweredTracks<'a> {
         true
     }
 
-    /// Whether two tracks have one title and one artist in their tags, and about one length.
-    fn have_one_name(&self, a: TrackId, b: TrackId) -> bool {
+    fn are_copies(&self, a: TrackId, b: TrackId, similarity: f32) -> bool {
         let [Ok(a), Ok(b)] = [a, b].map(|id| self.library.track(id)) else {
             return false;
         };
-        let text = |text: &Option<String>| text.as_deref().map(fold).filter(|it| !it.is_empty());
-        let apart = (a.audio.seconds - b.audio.seconds).abs();
-        text(&a.tags.title).is_some_and(|title| text(&b.tags.title) == Some(title))
-            && text(&a.tags.artist) == text(&b.tags.artist)
-            && apart <= 1.0 + 0.02 * a.audio.seconds
+        a.recording().is_copy(&b.recording(), similarity)
     }
 }
 

@@ -8,6 +8,7 @@ use ndarray::Array2;
 
 use super::{Embedder, Engine, EngineError, LibrarySpace};
 use voisin_base::cue::{self, Place};
+use voisin_base::text::fold;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_encoder::Embedding;
@@ -106,6 +107,17 @@ impl Seed {
             is_steady: None,
         }
     }
+
+    /// A file that is not in the library. Answers show it beside tracks, so that its path has their form.
+    ///
+    /// - `vector`: raw, unit norm
+    fn of_file(file: &Path, vector: Vec<f32>) -> Self {
+        Self {
+            path: stored_path(file),
+            is_named_file: true,
+            ..Self::of_vector(vector)
+        }
+    }
 }
 
 impl Engine {
@@ -137,11 +149,9 @@ impl Engine {
             }
             let embedding = embedder()?.embed_seed(path, &info, self.windows_setting()?)?;
             return Ok(Seed {
-                path: path.to_owned(),
-                is_named_file: true,
                 windows: Some(embedding.windows),
                 is_steady: embedding.is_steady,
-                ..Seed::of_vector(embedding.vector.into_vec())
+                ..Seed::of_file(path, embedding.vector.into_vec())
             });
         }
         match self.library.lookup().resolve(text, 10)? {
@@ -153,6 +163,7 @@ impl Engine {
                     .lookup()
                     .search_words(&text.to_string_lossy(), usize::MAX)?
                     .len(),
+                artist: self.artist_of_all(&text.to_string_lossy())?,
                 candidates: tracks.iter().map(Self::candidate).collect(),
             }),
             Resolution::Nothing => {
@@ -167,6 +178,25 @@ impl Engine {
                 Err(EngineError::NoSuchTrack { text, candidates })
             }
         }
+    }
+
+    /// The leading artist of all tracks that words fit, where that is one.
+    #[doc(hidden)]
+    pub fn artist_of_all(&self, words: &str) -> Result<Option<String>, EngineError> {
+        let mut artist: Option<String> = None;
+        for id in self.library.lookup().search_words(words, usize::MAX)? {
+            let track = self.library.track(id)?;
+            let names = track.artists();
+            let Some(leading) = names.first() else {
+                return Ok(None);
+            };
+            match &artist {
+                None => artist = Some((*leading).to_owned()),
+                Some(known) if fold(known) == fold(leading) => {}
+                Some(_) => return Ok(None),
+            }
+        }
+        Ok(artist)
     }
 
     /// A track of the library as a seed.
@@ -317,6 +347,47 @@ mod tests {
         assert_eq!(
             parse("nina simone"),
             SeedName::PathOrWords(OsStr::new("nina simone"))
+        );
+    }
+
+    #[test]
+    fn a_file_outside_the_library_has_an_absolute_path() {
+        let path_of = |file: &str| Seed::of_file(Path::new(file), vec![1.0]).path;
+        let here = dunce::canonicalize(std::env::current_dir().unwrap()).unwrap();
+        assert_eq!(path_of("1.mp3"), here.join("1.mp3"));
+        assert_eq!(path_of("no/../2.mp3"), here.join("2.mp3"));
+        assert_eq!(path_of("s3://music/3.mp3"), Path::new("s3://music/3.mp3"));
+    }
+
+    #[test]
+    fn words_that_fit_one_artist_alone_offer_all_of_his_tracks() {
+        use voisin_library::testing::{library, track};
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        for (seed, artist) in [(1, "Dejan Ilic"), (2, "Dejan Ilić"), (3, "Dejan"), (4, "A")] {
+            let mut new = track(seed, vec![1.0, 0.0], 0);
+            new.tags.artist = Some(artist.into());
+            library.insert_track(&new).unwrap();
+        }
+        let engine = Engine::from_library(library);
+        let refused = |words: &str| {
+            let embedder =
+                || -> Result<&'static Embedder, EngineError> { Err(EngineError::NoSeeds) };
+            engine
+                .seed(OsStr::new(words), embedder)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            refused("ilic").contains("all of this artist's: \"artist:Dejan Ilic\""),
+            "{}",
+            refused("ilic")
+        );
+        assert!(
+            !refused("dejan").contains("artist:"),
+            "{}",
+            refused("dejan")
         );
     }
 

@@ -12,8 +12,9 @@ use super::artist_limit::ArtistLimit;
 use super::engine::held_model;
 use super::error::HOW_TO_READ;
 use super::parts::EngineWords;
+use super::search::AnsweredTracks;
 use super::sentences::{ReadingSide, Sentence};
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, LibrarySpace};
 use voisin_base::text::{fold, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_encoder::{EncoderError, ModelManifest, ModelRef, TagLayer, models, models_dir};
@@ -198,8 +199,16 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
             .map(|term| heard.likeliest(term, &rows))
             .collect();
         rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
-        let rows = ArtistLimit::new(self.library(), max_per_artist)
-            .first(rows, limit, |&row| heard.ids[row])?;
+        let space = LibrarySpace::of_library(self.library())?;
+        let mut answered = AnsweredTracks::beside(&[], self.library());
+        let new_rows = rows.into_iter().filter(|&row| {
+            let id = heard.ids[row];
+            let vector = self.library().vector(id).ok().flatten();
+            answered.is_new(id, vector.map(|vector| space.centre(&vector)))
+        });
+        let rows =
+            ArtistLimit::new(self.library(), max_per_artist)
+                .first(new_rows, limit, |&row| heard.ids[row])?;
         let ids: Vec<TrackId> = rows.iter().map(|&row| heard.ids[row]).collect();
         let tracks = self.library().tracks_by_id(&ids)?.into_iter().zip(rows);
         let tracks = tracks.map(|(track, row)| FittingTrack {

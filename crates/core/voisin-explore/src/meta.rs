@@ -5,9 +5,34 @@ use serde::{Deserialize, Serialize};
 use voisin_base::artists::artists;
 use voisin_base::cue::{self, Place};
 use voisin_base::key::MusicalKey;
+use voisin_base::recording::Recording;
 use voisin_base::song::SongTitle;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
+
+/// Titles, folded and without "the", that albums of many artists have.
+const COMMON_TITLES: [&str; 20] = [
+    "greatest hits",
+    "hits",
+    "best of",
+    "very best of",
+    "best",
+    "gold",
+    "collection",
+    "anthology",
+    "essential",
+    "singles",
+    "singles collection",
+    "live",
+    "unplugged",
+    "mtv unplugged",
+    "demo",
+    "remixes",
+    "das beste",
+    "le meilleur de",
+    "lo mejor de",
+    "grandes exitos",
+];
 
 /// A track's tags, predictions and file facts, as far as clusters, maps and playlists show them.
 ///
@@ -146,6 +171,15 @@ impl TrackMeta {
         }
     }
 
+    /// The facts that tell copies of it.
+    pub fn recording(&self) -> Recording<'_> {
+        Recording {
+            title: Some(self.title.as_str()),
+            artist: self.artist.as_deref(),
+            seconds: self.seconds,
+        }
+    }
+
     /// The folder that holds the file; empty for a bare name.
     pub fn folder(&self) -> &str {
         let above = |path: &'_ str| path.rfind(['/', '\\']).unwrap_or(0);
@@ -174,7 +208,8 @@ impl TrackMeta {
     }
 
     /// Which album it is on, to compare by: its title, and its artist or else the folder, which the
-    /// discs of a set share; `None` without an album.
+    /// discs of a set share, and the track's artist under a title that many albums have; `None`
+    /// without an album.
     pub fn album_key(&self) -> Option<String> {
         let title = fold(self.album.as_deref()?);
         let owner = self
@@ -182,12 +217,17 @@ impl TrackMeta {
             .as_deref()
             .map(fold)
             .filter(|owner| !owner.is_empty());
-        (!title.is_empty()).then(|| {
-            format!(
-                "{title}\n{}",
-                owner.unwrap_or_else(|| without_disc(self.folder()).to_owned())
-            )
-        })
+        let folder = || {
+            let folder = without_disc(self.folder()).to_owned();
+            // One track does not show whether the artists of a folder share an album or only its
+            // title. Albums that meet in a folder mostly have a title of many; samplers seldom do.
+            let is_common = COMMON_TITLES.contains(&title.strip_prefix("the ").unwrap_or(&title));
+            match self.artist_keys().first().filter(|_| is_common) {
+                Some(artist) => format!("{folder}\n{artist}"),
+                None => folder,
+            }
+        };
+        (!title.is_empty()).then(|| format!("{title}\n{}", owner.unwrap_or_else(folder)))
     }
 
     /// Its title as one of versions of a song, where its tags identify one.
@@ -203,19 +243,54 @@ impl TrackMeta {
     }
 }
 
-/// A folder without a last step that is a disc's: `Box/CD 2`, `Box/disc02 - Live`.
+/// A folder without what names a disc in its last step: `Box/CD 2`, `Box/disc02 - Live`,
+/// `Box/Disc One`, `Box/2`, `Box (Disc 1)`.
 fn without_disc(folder: &str) -> &str {
-    const DISCS: [&str; 6] = ["cd", "disc", "disk", "disque", "dvd", "lp"];
-    let at = folder.rfind(['/', '\\']).unwrap_or(0);
-    let name = folder[at..].trim_start_matches(['/', '\\']).to_lowercase();
-    let rest = DISCS.iter().find_map(|word| name.strip_prefix(word));
-    let number = rest.map(|rest| rest.trim_start_matches([' ', '_', '-', '.', '#']));
-    let is_disc = number.is_some_and(|number| {
-        let digits = number.chars().take_while(char::is_ascii_digit).count();
-        let behind = number[digits..].chars().next();
-        (1..=2).contains(&digits) && !behind.is_some_and(char::is_alphanumeric)
+    let start = folder.rfind(['/', '\\']).map_or(0, |at| at + 1);
+    let parent = folder[..start].trim_end_matches(['/', '\\']);
+    // lower-cased in ASCII alone, so that places in it are places in the folder
+    let name = folder[start..].to_ascii_lowercase();
+    // A number alone is enough: only folders of one album's title are compared.
+    let is_number = name.len() <= 2
+        && name
+            .parse::<u8>()
+            .is_ok_and(|number| (1..=30).contains(&number));
+    if is_number || behind_disc(&name).is_some() {
+        return parent;
+    }
+    let mut ends = name
+        .char_indices()
+        .filter(|(_, c)| !c.is_alphanumeric())
+        .map(|(at, c)| at + c.len_utf8());
+    let title = ends.find_map(|at| {
+        let behind = behind_disc(&name[at..])?;
+        let is_disc = name[..at].ends_with(['(', '[']) || behind.trim().is_empty();
+        is_disc.then(|| name[..at].trim_end_matches([' ', '(', '[', '-', '_', ',', ':']))
     });
-    if is_disc { &folder[..at] } else { folder }
+    match title {
+        Some("") => parent,
+        Some(title) => &folder[..start + title.len()],
+        None => folder,
+    }
+}
+
+/// The rest of a text in lower case that begins with a disc's name: ` - live` of `cd 2 - live`.
+fn behind_disc(text: &str) -> Option<&str> {
+    const DISCS: [&str; 8] = ["cd", "disc", "disk", "disque", "dvd", "lp", "side", "part"];
+    const NUMBERS: [&str; 22] = [
+        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "i", "ii",
+        "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "a", "b",
+    ];
+    let rest = DISCS.iter().find_map(|word| text.strip_prefix(word))?;
+    let number = rest.trim_start_matches([' ', '_', '-', '.', '#']);
+    let end = number
+        .find(|c: char| !c.is_alphanumeric())
+        .unwrap_or(number.len());
+    let (number, behind) = number.split_at(end);
+    let is_digits = number.len() <= 2 && number.parse::<u8>().is_ok();
+    // "disc1", but not "cdx"
+    let is_apart = !rest.starts_with(char::is_alphanumeric);
+    (is_digits || is_apart && NUMBERS.contains(&number)).then_some(behind)
 }
 
 #[cfg(test)]
@@ -233,13 +308,52 @@ mod tests {
             "m/Box/CD2/1.mp3",
             "m/Box/cd 02/1.mp3",
             "m/Box/Disc 3 - Live/1.mp3",
+            "m/Box/Disc One/1.mp3",
+            "m/Box/disk_II/1.mp3",
+            "m/Box/Side B/1.mp3",
+            "m/Box/2/1.mp3",
+            "m/Box/02/1.mp3",
+            "m/Box (Disc 1)/1.mp3",
+            "m/Box [Disc Two - Live]/1.mp3",
+            "m/Box - CD2/1.mp3",
             "m/Box/1.mp3",
         ] {
             assert_eq!(key(path), key("m/Box/CD1/1.mp3"), "{path}");
         }
-        for path in ["m/Other/CD1/1.mp3", "m/Box/CD1000/1.mp3", "m/Box/cdx/1.mp3"] {
+        for path in [
+            "m/Other/CD1/1.mp3",
+            "m/Box/CD1000/1.mp3",
+            "m/Box/cdx/1.mp3",
+            "m/Box/31/1.mp3",
+            "m/Box/Sideways/1.mp3",
+            "m/Box Part of It/1.mp3",
+        ] {
             assert_ne!(key(path), key("m/Box/CD1/1.mp3"), "{path}");
         }
+    }
+
+    #[test]
+    fn albums_of_a_common_title_are_their_artists() {
+        let key = |artist: &str, album: &str, owner: Option<&str>| {
+            let mut track = TrackMeta::new(TrackId(1), "m/1.mp3");
+            track.artist = Some(artist.to_owned());
+            track.album = Some(album.to_owned());
+            track.album_artist = owner.map(str::to_owned);
+            track.album_key()
+        };
+        let ann = key("Ann", "Greatest Hits", None);
+        assert_eq!(key("ann feat. Cy", "greatest hits", None), ann);
+        assert_ne!(key("Bo", "Greatest Hits", None), ann);
+        assert_ne!(
+            key("Bo", "The Best Of", None),
+            key("Ann", "The Best Of", None)
+        );
+        assert_eq!(
+            key("Ann", "Greatest Hits", Some("Various")),
+            key("Bo", "Greatest Hits", Some("Various"))
+        );
+        // A sampler's tracks are by many.
+        assert_eq!(key("Ann", "Summer", None), key("Bo", "Summer", None));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path,
 };
 use voisin_base::artists::artists;
+use voisin_base::recording::APART;
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{meant, spelt_alike};
 use voisin_base::track::TrackId;
@@ -147,13 +148,35 @@ impl<L: Deref<Target = Library>> Lookup<L> {
             [(first, best), (second, _), ..] if first > second && *first >= EXACT => {
                 Ok(Resolution::One(*best))
             }
-            several => several
-                .iter()
-                .take(limit)
-                .map(|(_, id)| self.track(*id))
-                .collect::<Result<Vec<Track>>>()
-                .map(Resolution::Ambiguous),
+            several => match self.one_recording(several)? {
+                Some(first) => Ok(Resolution::One(first)),
+                None => several
+                    .iter()
+                    .take(limit)
+                    .map(|(_, id)| self.track(*id))
+                    .collect::<Result<Vec<Track>>>()
+                    .map(Resolution::Ambiguous),
+            },
         }
+    }
+
+    /// The first of the tracks that fit best, where these are all copies of one recording.
+    fn one_recording(&self, ranked: &[(u8, TrackId)]) -> Result<Option<TrackId>> {
+        let best = ranked.first().map_or(0, |(score, _)| *score);
+        let fitting = ranked
+            .iter()
+            .filter(|(score, _)| best < EXACT || *score == best)
+            .map(|(_, id)| *id);
+        let mut first: Option<Track> = None;
+        for id in fitting {
+            let track = self.track(id)?;
+            match &first {
+                None => first = Some(track),
+                Some(known) if known.recording().has_name_of(&track.recording(), APART) => {}
+                Some(_) => return Ok(None),
+            }
+        }
+        Ok(first.map(|track| track.id))
     }
 
     /// Tracks of which some file has all words of `text` in artist, title, album, album artist or name,
@@ -392,5 +415,37 @@ fn score(query: &str, words: &[&str], title: &str, artist: &str, search: &str) -
         2
     } else {
         1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{library, track};
+
+    #[test]
+    fn words_that_fit_copies_alone_name_the_first_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        for (seed, title, seconds) in [
+            (1, "Nebula", 200.0),
+            (2, "NEBULA", 200.6),
+            (3, "Comet", 200.0),
+            (4, "Comet", 260.0),
+        ] {
+            let mut new = track(seed, vec![1.0, 0.0], 0);
+            new.tags.title = Some(title.into());
+            new.tags.artist = Some("Alpha".into());
+            new.audio.seconds = seconds;
+            library.insert_track(&new).unwrap();
+        }
+        let resolved = |words: &str| library.lookup().resolve_words(words, 10).unwrap();
+        assert!(matches!(resolved("nebula"), Resolution::One(TrackId(1))));
+        assert!(matches!(
+            resolved("alpha nebula"),
+            Resolution::One(TrackId(1))
+        ));
+        assert!(matches!(resolved("comet"), Resolution::Ambiguous(_)));
+        assert!(matches!(resolved("alpha"), Resolution::Ambiguous(_)));
     }
 }

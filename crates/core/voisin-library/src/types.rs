@@ -10,6 +10,7 @@ use super::{ScaleBound, Scales, TagPattern};
 use voisin_base::artists::{artists, is_no_album, is_nobody};
 use voisin_base::cue::{CuePart, Place};
 use voisin_base::key::MusicalKey;
+use voisin_base::recording::Recording;
 use voisin_base::regular_file::changed_at;
 pub use voisin_base::regular_file::mtime_ns;
 use voisin_base::song::SongTitle;
@@ -205,6 +206,16 @@ impl Track {
         self.composers
             .as_deref()
             .map_or_else(|| self.artists(), artists)
+    }
+
+    /// The facts that tell copies of it.
+    #[doc(hidden)]
+    pub fn recording(&self) -> Recording<'_> {
+        Recording {
+            title: self.tags.title.as_deref(),
+            artist: self.main_artist(),
+            seconds: self.audio.seconds,
+        }
     }
 
     /// Its title as one of versions of a song, where its tags identify one.

@@ -396,3 +396,69 @@ impl Playlist {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_library::testing::{library, track};
+    use voisin_library::{Descriptors, MusicalKey, NewTrack};
+
+    /// Ids of the list that a question makes in a library of tracks at these angles.
+    fn listed_ids(
+        name: &str,
+        angles: &[f32],
+        change: impl Fn(usize, &mut NewTrack),
+        question: &str,
+    ) -> Vec<i64> {
+        let dir = std::env::temp_dir().join(format!("voisin-{name}-{}", std::process::id()));
+        let mut library = library(&dir, 2);
+        for (i, angle) in angles.iter().enumerate() {
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            change(i, &mut new);
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let question: Playlist = serde_json::from_str(question).unwrap();
+        let named = crate::seed::seeds(&question.seeds, &engine).unwrap();
+        let collection = engine.collection().unwrap();
+        let list = question
+            .run(&mut engine, &collection, None, &named, &[])
+            .unwrap();
+        drop(engine);
+        std::fs::remove_dir_all(dir).unwrap();
+        let rows = list.rows.into_iter();
+        rows.map(|row| collection.ids[row].0).collect()
+    }
+
+    #[test]
+    fn a_playlist_leaves_out_untagged_copies_of_lower_rates() {
+        let angles = [0.0, 0.05, 0.2, 0.4, 0.45, 0.7];
+        let untag = |i: usize, new: &mut NewTrack| {
+            if i == 1 || i == 4 {
+                new.tags.title = None;
+            }
+        };
+        let question = r#"{"seeds": [{"id": 1}], "limit": 10}"#;
+        let ids = listed_ids("playlist-copies", &angles, untag, question);
+        assert_eq!(ids, [1, 3, 4, 6]);
+    }
+
+    #[test]
+    fn an_artists_limit_leaves_keys_their_choice() {
+        let angles: Vec<f32> = (0..30_u8).map(|i| 0.02 * f32::from(i)).collect();
+        // The two that are nearest to the seed are in a key that does not mix with its own.
+        let give_keys = |i: usize, new: &mut NewTrack| {
+            new.tags.artist = Some("A".into());
+            let tonic = if i == 1 || i == 2 { 6 } else { 0 };
+            new.descriptors = Some(Descriptors {
+                version: 1,
+                key: Some(MusicalKey::new(tonic, false)),
+                ..Descriptors::default()
+            });
+        };
+        let question =
+            r#"{"seeds": [{"id": 1}], "limit": 5, "max_per_artist": 3, "harmonic": true}"#;
+        let ids = listed_ids("playlist-keys", &angles, give_keys, question);
+        assert_eq!(ids, [1, 4, 5]);
+    }
+}

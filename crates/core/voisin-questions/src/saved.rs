@@ -17,10 +17,11 @@ use super::similar::Similar;
 use super::values::{Limit, MOST};
 use super::{Mixing, QuestionError};
 use crate::answers::graph::neighbour_graph;
+use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError, PredictedTags, Seed, SimilarTrack};
 use voisin_explore::KnnGraph;
 use voisin_explore::artists::Makers;
-use voisin_library::Track;
+use voisin_library::{Library, LibraryError, Track};
 
 pub use navidrome::smart_playlist;
 pub use templates::{TEMPLATES, Template, TemplateJson};
@@ -206,6 +207,27 @@ impl SavedQuestion {
         seeds.iter().filter(|one| one.seed(engine).is_err()).count()
     }
 
+    /// The tracks that it cannot do without and that are gone: all that it starts from, or any stop of a path. None where
+    /// it can be answered.
+    pub fn lost(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
+        let named = match self {
+            Self::Similar(question) => question.seeds.clone(),
+            Self::Mix(question) => question.seeds.clone(),
+            Self::Path(question) => question.stops(),
+            _ => Vec::new(),
+        };
+        let mut lost = Vec::new();
+        for one in &named {
+            if let NamedSeed::Id(id) = one
+                && !library.contains(TrackId(*id))?
+            {
+                lost.push(TrackId(*id));
+            }
+        }
+        let goes_on = lost.len() < named.len() && !matches!(self, Self::Path(_));
+        Ok(if goes_on { Vec::new() } else { lost })
+    }
+
     /// The list.
     ///
     /// - `usual`: what a mix is like where the question says nothing of it
@@ -316,8 +338,6 @@ fn present(named: &[NamedSeed], engine: &Engine) -> Result<Vec<Seed>, EngineErro
 #[cfg(test)]
 mod tests {
     use clap::{Command, FromArgMatches as _};
-
-    use voisin_base::track::TrackId;
 
     use super::*;
 
@@ -466,7 +486,12 @@ mod tests {
         let gone = run(r#"{"similar": {"seeds": [{"id": 1}]}}"#).unwrap_err();
         assert!(gone.to_string().contains("no track has the id 1"), "{gone}");
         let mix = br#"{"mix": {"seeds": [{"id": 1}, {"id": 2}]}}"#;
-        assert_eq!(SavedQuestion::read(mix).unwrap().gone(&engine), 1);
+        let mix = SavedQuestion::read(mix).unwrap();
+        assert_eq!(mix.gone(&engine), 1);
+        let lost = |question: &SavedQuestion| question.lost(engine.library()).unwrap();
+        assert!(lost(&mix).is_empty());
+        let path = br#"{"path": {"from": {"id": 2}, "to": {"id": 1}}}"#;
+        assert_eq!(lost(&SavedQuestion::read(path).unwrap()), [TrackId(1)]);
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -94,9 +94,11 @@ impl NamedSeed {
                         let line =
                             |track: &Track| format!("id:{}  {}", track.id, track.display_name());
                         let candidates = tracks.iter().map(line).collect();
+                        let artist = engine.artist_of_all(&text)?;
                         Err(EngineError::Ambiguous {
                             text,
                             count,
+                            artist,
                             candidates,
                         })
                     }

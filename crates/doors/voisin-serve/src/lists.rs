@@ -42,6 +42,9 @@ pub struct SavedList {
     /// another id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     recordings: BTreeMap<i64, String>,
+    /// Artists and titles of these tracks, for when they are gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    names: BTreeMap<i64, String>,
 }
 
 fn as_json<S: serde::Serializer>(
@@ -151,6 +154,17 @@ pub enum ListError {
         name: String,
         /// The fault.
         reason: String,
+    },
+    /// All tracks that it starts from are gone from the library.
+    #[error(
+        "the list \"{name}\" starts from what is gone from the library, {}: add it again, or save the list anew from other tracks",
+        tracks.join(", ")
+    )]
+    Gone {
+        /// Its name.
+        name: String,
+        /// The tracks, by artist and title where these are known.
+        tracks: Vec<String>,
     },
     /// Something of that name is there that this list did not make.
     #[error(
@@ -278,14 +292,31 @@ impl SavedList {
             .into_iter()
             .map(|(id, content)| (*moved.get(&id).unwrap_or(&id), content))
             .collect();
+        self.names = std::mem::take(&mut self.names)
+            .into_iter()
+            .map(|(id, name)| (*moved.get(&id).unwrap_or(&id), name))
+            .collect();
         Ok(())
     }
 
-    /// The audio of the tracks that a question names by id.
-    fn recordings_of(
-        library: &Library,
-        question: &SavedQuestion,
-    ) -> Result<BTreeMap<i64, String>, LibraryError> {
+    /// Refuses a list of which nothing is left that it starts from.
+    pub fn check_seeds(&self, library: &Library, name: &str) -> Result<(), ListError> {
+        let lost = self.question.lost(library)?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let named = |id: TrackId| match self.names.get(&id.0) {
+            Some(track) => format!("\"{track}\""),
+            None => format!("id:{id}"),
+        };
+        Err(ListError::Gone {
+            name: name.to_owned(),
+            tracks: lost.into_iter().map(named).collect(),
+        })
+    }
+
+    /// The tracks that a question names by id.
+    fn tracks_of(library: &Library, question: &SavedQuestion) -> Result<Vec<Track>, LibraryError> {
         let mut ids = Vec::new();
         question.clone().pin(|named| {
             ids.extend(named.iter().filter_map(|seed| match seed {
@@ -296,13 +327,13 @@ impl SavedList {
         })?;
         ids.sort_unstable();
         ids.dedup();
-        let mut recordings = BTreeMap::new();
+        let mut tracks = Vec::new();
         for id in ids {
             if library.contains(id)? {
-                recordings.insert(id.0, library.track(id)?.audio.content.to_string());
+                tracks.push(library.track(id)?);
             }
         }
-        Ok(recordings)
+        Ok(tracks)
     }
 
     /// Keeps a question under a name; where one of that name is put goes on.
@@ -317,8 +348,16 @@ impl SavedList {
             Ok(before) => (before.to, before.pushed),
             Err(_) => (Vec::new(), None),
         };
+        let tracks = Self::tracks_of(library, &question)?;
         let list = Self {
-            recordings: Self::recordings_of(library, &question)?,
+            recordings: tracks
+                .iter()
+                .map(|track| (track.id.0, track.audio.content.to_string()))
+                .collect(),
+            names: tracks
+                .iter()
+                .map(|track| (track.id.0, track.display_name()))
+                .collect(),
             question,
             to,
             pushed,

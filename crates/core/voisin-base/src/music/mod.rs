@@ -12,6 +12,7 @@ pub mod key;
 pub mod output;
 pub mod path_matching;
 pub mod pixels;
+pub mod recording;
 pub mod regular_file;
 pub mod remedy;
 pub mod song;

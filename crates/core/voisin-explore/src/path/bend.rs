@@ -6,10 +6,9 @@ use ndarray::ArrayView2;
 
 use super::legs::excess;
 use super::steps::WalkSteps;
-use super::{PathOptions, Walk, walk_of};
+use super::{PathOptions, Walk, are_copies, walk_of};
 use crate::course::Course;
 use crate::{ExploreError, KnnGraph, Result, TrackMeta};
-use voisin_base::track::is_same_recording;
 
 /// The largest step may exceed that of the walk before by this factor, by its square where no walk fits, and so on. Among 200
 /// tracks, walks of 20 were 3.7 points off an energy curve with 1.25, 9 with 1, and 19 without a curve.
@@ -40,8 +39,7 @@ pub fn bend(
     stops.extend_from_slice(&options.via);
     stops.push(to);
     let net = WalkSteps::new(vectors, graph, &stops)?;
-    let is_copy =
-        |a: usize, b: usize| a == b || is_same_recording(vectors.row(a).dot(&vectors.row(b)));
+    let is_copy = |a: usize, b: usize| a == b || are_copies(vectors, meta, a, b);
     for attempt in 1..=TRIES {
         let limit = walk.largest_step * BEND.powi(attempt);
         let steps: Vec<Vec<(u32, f32)>> = net

@@ -93,9 +93,9 @@ pub fn path(
     let hops = options.tracks.map(|tracks| tracks - 1);
     let least = net.least_step(&stops, hops);
     let mut banned: HashSet<usize> = HashSet::new();
-    // Excess tracks of an artist are taken off the graph until the walk has none.
+    // Excess tracks of an artist, and copies, are taken off the graph until the walk has none.
     // each round bans at least one track; a walk that needs more than this is refused
-    for _ in 0..64 {
+    for round in 0..64 {
         let mut rows = net.through(&stops, least * SLACK, hops, &banned)?;
         if let Some(tracks) = options.tracks {
             rows = net.fit_length(
@@ -108,11 +108,15 @@ pub fn path(
                 options.max_per_artist,
             );
         }
-        let excess = excess(&rows, &stops, meta, options.max_per_artist);
-        if excess.is_empty() {
+        let mut unwanted = excess(&rows, &stops, meta, options.max_per_artist);
+        // Among too many copies a walk with some is better than none.
+        if round < 32 {
+            unwanted.extend(copies(&rows, &stops, vectors, meta));
+        }
+        if unwanted.is_empty() {
             return Ok(walk_of(vectors, meta, &net, &stops, rows));
         }
-        banned.extend(excess);
+        banned.extend(unwanted);
     }
     Err(ExploreError::NoPath {
         from,
@@ -139,6 +143,35 @@ fn walk_of(
         rows,
         steps,
     }
+}
+
+/// Rows that hold the recording of a stop, or of one before them; stops stay.
+fn copies(
+    rows: &[usize],
+    stops: &[usize],
+    vectors: ArrayView2<'_, f32>,
+    meta: &[TrackMeta],
+) -> Vec<usize> {
+    let mut known = stops.to_vec();
+    let mut found = Vec::new();
+    for &row in rows.iter().filter(|row| !stops.contains(row)) {
+        if known
+            .iter()
+            .any(|&other| are_copies(vectors, meta, other, row))
+        {
+            found.push(row);
+        } else {
+            known.push(row);
+        }
+    }
+    found
+}
+
+fn are_copies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], a: usize, b: usize) -> bool {
+    let similarity = vectors.row(a).dot(&vectors.row(b));
+    meta[a]
+        .recording()
+        .is_copy(&meta[b].recording(), similarity)
 }
 
 fn distance(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> f32 {
@@ -221,6 +254,37 @@ mod tests {
                 assert_eq!(walk.steps.len() + 1, walk.tracks.len());
             }
         }
+    }
+
+    #[test]
+    fn a_walk_passes_no_copy_of_its_ends_or_of_its_steps() {
+        // A copy of the start, and two of one song half-way.
+        let angles = [0.0_f32, 0.06, 0.5, 0.56, 0.8, 1.2, 1.5];
+        let vectors = ndarray::Array2::from_shape_fn((7, 2), |(row, column)| {
+            if column == 0 {
+                angles[row].cos()
+            } else {
+                angles[row].sin()
+            }
+        });
+        let graph = KnnGraph::exact(vectors.view(), 3).expect("unit vectors");
+        let mut meta = metas(7, 7);
+        for (row, title) in ["a", "a", "b", "b", "c", "d", "e"].into_iter().enumerate() {
+            meta[row].title = title.into();
+            meta[row].artist = Some("One".into());
+            meta[row].seconds = 200.0;
+        }
+        let options = PathOptions {
+            tracks: Some(6),
+            ..PathOptions::default()
+        };
+        let walk = path(vectors.view(), &graph, &meta, 0, 6, &options).expect("a way");
+        assert!(!walk.rows.contains(&1), "{walk:?}");
+        assert!(
+            !(walk.rows.contains(&2) && walk.rows.contains(&3)),
+            "{walk:?}"
+        );
+        assert_eq!(walk.rows.len(), 5, "there are no more");
     }
 
     /// Beyond 2 000 tracks a step goes to a neighbour, and the promise holds for such walks.

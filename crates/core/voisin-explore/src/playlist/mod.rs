@@ -18,7 +18,7 @@ use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use self::pool::{CandidatePool, PlaylistBuilder};
-use super::{ExploreError, Result, TrackMeta, same_length};
+use super::{ExploreError, NameLimit, Result, TrackMeta, same_length};
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 
@@ -211,15 +211,17 @@ pub fn playlist_near(
 
 /// Steps that [`chain`] tries before it is content with the longest chain so far.
 const MOST_STEPS: usize = 100_000;
+/// Candidates that it tries at those steps altogether: a second's worth.
+const MOST_TRIED: usize = 10_000_000;
 
 /// A list from candidates in their order, in which each track `fits` at its place behind the one before.
 ///
 /// Begins with the first candidate and always goes on with the earliest that fits; where none does, it goes back. Gives the
-/// longest list it found, of at most `length`.
+/// longest list it found, of at most the options' length, with no more tracks of an artist or an album than these allow.
 pub fn chain(
     candidates: &[usize],
     meta: &[TrackMeta],
-    length: Length,
+    options: &PlaylistOptions,
     fits: &dyn Fn(usize, usize, usize) -> bool,
 ) -> Vec<usize> {
     let seconds = |row: usize| {
@@ -229,27 +231,46 @@ pub fn chain(
             USUAL_SECONDS
         }
     };
-    let full = |list: &[usize]| match length {
+    let full = |list: &[usize]| match options.length {
         Length::Tracks(tracks) => list.len() >= tracks,
         Length::Seconds(wanted) => {
             list.iter().map(|&i| seconds(candidates[i])).sum::<f64>() >= wanted
         }
     };
+    let artist_names: Vec<Vec<String>> = candidates
+        .iter()
+        .map(|&row| meta[row].artist_keys())
+        .collect();
+    let album_names: Vec<Vec<String>> = candidates
+        .iter()
+        .map(|&row| meta[row].album_key().into_iter().collect())
+        .collect();
+    let mut artists = NameLimit::new(options.max_per_artist);
+    let mut albums = NameLimit::new(options.max_per_album);
     let mut list: Vec<usize> = Vec::new();
     let mut best: Vec<usize> = Vec::new();
     // The candidate to try next at the end of the list.
     let mut next = 0;
     // backtracking is exponential in the worst case, so it is bounded
+    let mut tried = 0;
     for _ in 0..MOST_STEPS {
+        if tried > MOST_TRIED {
+            break;
+        }
         let fitting = (next..candidates.len()).find(|i| {
+            tried += 1;
             !list.contains(i)
                 && list
                     .last()
                     .is_none_or(|&last| fits(list.len(), candidates[last], candidates[*i]))
+                && artists.has_room(&artist_names[*i])
+                && albums.has_room(&album_names[*i])
         });
         match fitting {
             Some(i) => {
                 list.push(i);
+                artists.take(artist_names[i].clone());
+                albums.take(album_names[i].clone());
                 next = 0;
                 if list.len() > best.len() {
                     best.clone_from(&list);
@@ -259,7 +280,12 @@ pub fn chain(
                 }
             }
             // The first track stays: it is the seed.
-            None if list.len() > 1 => next = list.pop().map_or(0, |i| i + 1),
+            None if list.len() > 1 => {
+                let Some(last) = list.pop() else { break };
+                artists.release(&artist_names[last]);
+                albums.release(&album_names[last]);
+                next = last + 1;
+            }
             None => break,
         }
     }
@@ -421,23 +447,51 @@ mod tests {
         let steps = [(0, 1), (0, 2), (2, 3), (3, 4), (4, 0)];
         let fits = |_, from: usize, to: usize| steps.contains(&(from, to));
         let all = [0, 1, 2, 3, 4, 5];
-        assert_eq!(chain(&all, &meta, Length::Tracks(4), &fits), [0, 2, 3, 4]);
+        let with = |length| PlaylistOptions {
+            length,
+            ..PlaylistOptions::default()
+        };
         assert_eq!(
-            chain(&all, &meta, Length::Tracks(9), &fits),
+            chain(&all, &meta, &with(Length::Tracks(4)), &fits),
+            [0, 2, 3, 4]
+        );
+        assert_eq!(
+            chain(&all, &meta, &with(Length::Tracks(9)), &fits),
             [0, 2, 3, 4],
             "the longest there is"
         );
-        assert_eq!(chain(&all, &meta, Length::Seconds(150.0), &fits), [0, 2, 3]);
         assert_eq!(
-            chain(&[5, 0, 1], &meta, Length::Tracks(3), &fits),
+            chain(&all, &meta, &with(Length::Seconds(150.0)), &fits),
+            [0, 2, 3]
+        );
+        assert_eq!(
+            chain(&[5, 0, 1], &meta, &with(Length::Tracks(3)), &fits),
             [5],
             "the first one stays"
         );
-        assert!(chain(&[], &meta, Length::Tracks(3), &fits).is_empty());
+        assert!(chain(&[], &meta, &with(Length::Tracks(3)), &fits).is_empty());
         assert_eq!(
-            chain(&all, &meta, Length::Tracks(3), &|_, _, _| true),
+            chain(&all, &meta, &with(Length::Tracks(3)), &|_, _, _| true),
             [0, 1, 2]
         );
+    }
+
+    #[test]
+    fn a_chain_has_no_more_of_an_artist_than_options_allow() {
+        let mut meta = collection().2;
+        for (row, artist) in ["A", "A", "A", "B", "C"].into_iter().enumerate() {
+            meta[row].artist = Some(artist.into());
+        }
+        let options = PlaylistOptions {
+            length: Length::Tracks(4),
+            max_per_artist: Some(2),
+            ..PlaylistOptions::default()
+        };
+        // 1 leads to 2 alone, which would be the third of its artist.
+        let steps = [(0, 1), (1, 2), (0, 2), (2, 3), (3, 4)];
+        let fits = |_, from: usize, to: usize| steps.contains(&(from, to));
+        let all = [0, 1, 2, 3, 4];
+        assert_eq!(chain(&all, &meta, &options, &fits), [0, 2, 3, 4]);
     }
 
     #[test]
@@ -450,7 +504,7 @@ mod tests {
             track.path = if is_on_sampler(row) {
                 format!("/m/sampler/{row}.mp3")
             } else {
-                format!("/m/{row}/x.mp3")
+                format!("/m/album {row}/x.mp3")
             };
         }
         let from_sampler = |max_per_album| {

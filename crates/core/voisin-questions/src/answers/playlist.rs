@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use ndarray::ArrayView2;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -10,8 +9,7 @@ use super::graph::{duplicate_groups, neighbours_of_duplicates};
 use super::similar::FarJson;
 use super::track::ListedJson;
 use crate::spans::ScaleCurve;
-use voisin_base::track::{TrackId, is_same_recording};
-use voisin_base::vector::dot;
+use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError, FileListener, GraphUse, Standing};
 use voisin_explore::duplicates::{DuplicateOptions, PairListener};
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
@@ -32,7 +30,7 @@ const MOST_HEARD: usize = 500;
 /// The treatment of copies of one recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {
-    /// Those that sound exactly alike are left out.
+    /// Those are left out that vectors, names and lengths tell.
     LeftOut,
     /// Candidates for copies of another track of the list are decoded and compared: finds those of low bit rates, too.
     LookedFor,
@@ -144,9 +142,17 @@ fn listed_among(
 ) -> Result<Option<(PlaylistRows, usize)>, EngineError> {
     let length = options.length;
     let mixed = wanted.harmonic || wanted.max_bpm_step.is_some() || wanted.curve.is_some();
-    let options = PlaylistOptions {
-        length: if mixed { length.times(reach) } else { length },
-        ..options.clone()
+    // The limits are of what is chosen: among the candidates there is room for more.
+    let most = |most: Option<usize>| most.map(|most| most.saturating_mul(reach));
+    let pool_options = if mixed {
+        PlaylistOptions {
+            length: length.times(reach),
+            max_per_artist: most(options.max_per_artist),
+            max_per_album: most(options.max_per_album),
+            ..options.clone()
+        }
+    } else {
+        options.clone()
     };
     let mut excluded: HashSet<usize> = HashSet::new();
     let looked_for = if wanted.copies == Copies::LookedFor {
@@ -200,12 +206,19 @@ fn listed_among(
                 .copied()
                 .unwrap_or(f32::NEG_INFINITY)
         };
-        let entries = playlist_near(vectors, &collection.meta, seeds, &is_out, &options, &least)?;
+        let entries = playlist_near(
+            vectors,
+            &collection.meta,
+            seeds,
+            &is_out,
+            &pool_options,
+            &least,
+        )?;
         let Some(entries) = entries else {
             return Ok(None);
         };
         let is_copy =
-            |a: usize, b: usize| wanted.copies != Copies::Kept && same_recording(vectors, a, b);
+            |a: usize, b: usize| wanted.copies != Copies::Kept && are_copies(collection, a, b);
         let listed = || {
             entries
                 .iter()
@@ -293,7 +306,7 @@ fn listed_among(
                         value(to).is_some_and(|value| course.off(place, value) <= most)
                     })
             };
-            let found = chain(&all, &collection.meta, length, &fits);
+            let found = chain(&all, &collection.meta, options, &fits);
             if found.len() > rows.len() {
                 rows = found;
             }
@@ -364,11 +377,10 @@ fn heard_copies(
     Ok(copies.collect())
 }
 
-fn same_recording(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> bool {
-    match (vectors.row(a).to_slice(), vectors.row(b).to_slice()) {
-        (Some(a), Some(b)) => is_same_recording(dot(a, b)),
-        _ => false,
-    }
+fn are_copies(collection: &Collection, a: usize, b: usize) -> bool {
+    let recording = |row: usize| collection.meta[row].recording();
+    let similarity = collection.vectors.row(a).dot(&collection.vectors.row(b));
+    recording(a).is_copy(&recording(b), similarity)
 }
 
 /// Rows of a list that repeat one before them; a seed that was named never does.

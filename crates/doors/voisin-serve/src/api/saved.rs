@@ -76,6 +76,7 @@ fn ask_now(
     known: KnownParts<'_>,
 ) -> Result<Bytes, Problem> {
     let generation = state.index(context)?;
+    list.check_seeds(context.engine.library(), name)?;
     let tracks = list
         .question
         .run(context.engine, &state.mixes.mixing, random, known)?;
