@@ -1,5 +1,5 @@
 //! Seeds of a search as a user names them on the command line (docs/grammar.md): files, `id:NUMBER`, words, playlists,
-//! folders, `album:NAME`, `artist:NAME`, `composer:NAME`.
+//! folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::cli::render::count;
 use voisin_audio::is_audio_candidate;
 use voisin_base::text::{fold, with_causes};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, Seed, SeedName};
+use voisin_engine::{Engine, EngineError, Seed, SeedName, sound_notes};
 use voisin_library::scan;
 use voisin_library::{Library, NameOf, PathLookup, TrackFilter, stored_path};
 use voisin_questions::seed::NamedSeed;
@@ -21,8 +21,19 @@ use voisin_questions::seed::NamedSeed;
 pub(crate) struct NamedSeeds {
     /// One by one.
     pub(crate) named: Vec<Seed>,
-    /// By a list of several: a playlist, a folder, an album, an artist.
+    /// By a list of several: a playlist, a folder, an album, an artist, a phrase for their sound.
     pub(crate) of_lists: Vec<Seed>,
+}
+
+/// How far a name that is no track of the library is followed.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum SeedReach {
+    /// It is refused.
+    Library,
+    /// Files are analysed.
+    Files,
+    /// And phrases are searched for.
+    Phrases,
 }
 
 /// The names on a command line, those of a list on standard input in the place of `-`.
@@ -66,13 +77,24 @@ pub(crate) fn seeds(
     Ok(all.named)
 }
 
-/// As [`seeds`], for what works on tracks of the library alone: nothing is listened to.
+/// As [`seeds`], for answers about these very tracks: words that fit none are refused.
+pub(crate) fn named_seeds(
+    context: &Context,
+    engine: &Engine,
+    named: &[OsString],
+) -> anyhow::Result<Vec<Seed>> {
+    let mut all = found(context, engine, named, SeedReach::Files)?;
+    all.named.append(&mut all.of_lists);
+    Ok(all.named)
+}
+
+/// As [`named_seeds`], for what works on tracks of the library alone: nothing is listened to.
 pub(crate) fn library_seeds(
     context: &Context,
     engine: &Engine,
     named: &[OsString],
 ) -> anyhow::Result<Vec<Seed>> {
-    let mut all = found(context, engine, named, false)?;
+    let mut all = found(context, engine, named, SeedReach::Library)?;
     all.named.append(&mut all.of_lists);
     Ok(all.named)
 }
@@ -83,17 +105,17 @@ pub(crate) fn seeds_and_lists(
     engine: &Engine,
     named: &[OsString],
 ) -> anyhow::Result<NamedSeeds> {
-    found(context, engine, named, true)
+    found(context, engine, named, SeedReach::Phrases)
 }
 
-/// - `listens`: whether files that are not in the library are listened to, or refused
 fn found(
     context: &Context,
     engine: &Engine,
     named: &[OsString],
-    listens: bool,
+    reach: SeedReach,
 ) -> anyhow::Result<NamedSeeds> {
     let library = engine.library();
+    let listens = reach >= SeedReach::Files;
     let mut found = NamedSeeds::default();
     for text in named {
         match SeedName::parse(text) {
@@ -113,6 +135,11 @@ fn found(
                     .of_lists
                     .extend(seeds_of(engine, &tracks_named(library, kind, name)?)?);
             }
+            SeedName::Sounds(phrase) => {
+                let seeds = engine.words().seeds(phrase, false)?;
+                report_phrase(context, phrase, &seeds);
+                found.of_lists.extend(seeds);
+            }
             SeedName::Id(_) | SeedName::PathOrWords(_) => {
                 let seed = engine.seed(text, || {
                     if listens {
@@ -123,6 +150,14 @@ fn found(
                         })
                     }
                 });
+                if let (Err(EngineError::NoSuchTrack { text, .. }), SeedReach::Phrases) =
+                    (&seed, reach)
+                    && let Some(seeds) = engine.words().seeds_of_unknown(text)?
+                {
+                    report_phrase(context, text, &seeds);
+                    found.of_lists.extend(seeds);
+                    continue;
+                }
                 let whole = match &seed {
                     Err(EngineError::Ambiguous { text, .. }) => all_named(library, text)?,
                     _ => None,
@@ -142,7 +177,17 @@ fn found(
     Ok(found)
 }
 
-/// The one track that a name stands for.
+fn report_phrase(context: &Context, phrase: &str, seeds: &[Seed]) {
+    let tracks_meant = count(seeds.len() as u64, "track");
+    context
+        .console
+        .note(&format!("taken for sounds:{phrase}, {tracks_meant}"));
+    for note in sound_notes(seeds) {
+        context.console.note(&note);
+    }
+}
+
+/// The one track that a name stands for, of a phrase for its sound the one that fits best.
 pub(crate) fn one_seed(
     context: &Context,
     engine: &Engine,
@@ -151,6 +196,11 @@ pub(crate) fn one_seed(
     // Words for one track never mean an artist's many: those that fit are listed.
     if matches!(SeedName::parse(text), SeedName::PathOrWords(_)) {
         return Ok(engine.seed(text, || context.lazy_embedder(Some(engine.library())))?);
+    }
+    if let SeedName::Sounds(phrase) = SeedName::parse(text) {
+        let seed = engine.words().seed(phrase)?;
+        report_phrase(context, phrase, std::slice::from_ref(&seed));
+        return Ok(seed);
     }
     let mut found = seeds(context, engine, std::slice::from_ref(text))?;
     match (found.pop(), found.len()) {

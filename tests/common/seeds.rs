@@ -126,6 +126,7 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
         example("album:blue train", "album:lieder".to_owned(), 2),
         example("artist:coltrane", format!("artist:{artist}"), by_artist),
         example("composer:bach", "composer:clara schumann".to_owned(), 2),
+        example("sounds:calm guitar", "sounds:calm guitar".to_owned(), 1),
         example("nina simone sinnerman", "both halves second".to_owned(), 1),
         SeedExample {
             input: format!("{}\n", first[1]),

@@ -16,7 +16,7 @@ use voisin_questions::{Mix, Similar};
 /// Find the tracks that sound most like the given ones
 ///
 /// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or what stands for its
-/// tracks: a playlist, a folder, `album:NAME`, `artist:NAME` or `composer:NAME`. Several seeds are averaged. The seeds themselves and their exact duplicates are left out of the answer.
+/// tracks: a playlist, a folder, `album:NAME`, `artist:NAME`, `composer:NAME` or `sounds:WORDS`. Several seeds are averaged. The seeds themselves and their exact duplicates are left out of the answer.
 /// With --from and --to it is one passage that is looked for, and each answer says where in the track it sounds.
 #[derive(Debug, Args)]
 #[command(
@@ -37,7 +37,7 @@ pub(crate) struct SimilarArgs {
 /// strangers last, and another choice each time. Players that ask `voisin serve` get the same.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin mix 'nina simone sinnerman'\n  voisin mix 'chaos god' --limit 40 --variety 0.8 --format m3u8 > evening.m3u8\n  voisin mix id:17 --max-per-artist 1 --near-only --random-seed 7\n  voisin mix id:17 --played id:4 --played id:9 --drift 1"
+    after_help = "Examples:\n  voisin mix 'nina simone sinnerman'\n  voisin mix 'rainy evening synths'\n  voisin mix 'chaos god' --limit 40 --variety 0.8 --format m3u8 > evening.m3u8\n  voisin mix id:17 --max-per-artist 1 --near-only --random-seed 7\n  voisin mix id:17 --played id:4 --played id:9 --drift 1"
 )]
 pub(crate) struct MixArgs {
     #[command(flatten)]

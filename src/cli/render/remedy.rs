@@ -72,7 +72,9 @@ fn words(remedy: &Remedy) -> String {
                 "\"voisin model upgrade {next}\" goes on with it, \"voisin model upgrade --give-up\" ends it"
             );
         }
-        Remedy::NameTrack => "give a path, id:NUMBER, or words of artist and title",
+        Remedy::NameTrack => {
+            "give a path, id:NUMBER, words of artist and title, or sounds:WORDS (sentences need a CLAP model: voisin model import, voisin space add)"
+        }
         Remedy::NameTracks => "name files, id:NUMBER, words, playlists or folders",
         Remedy::SeeTracks => "\"voisin list\" shows those there are",
         Remedy::SeeFolders => "\"voisin list --sort path\" shows where its tracks lie",

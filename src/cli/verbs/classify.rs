@@ -8,7 +8,7 @@ use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::remote::PULL;
 use crate::cli::render::{self, Console, advised_news, answers, count};
-use crate::cli::seeds::{library_seeds, seed_names, seeds};
+use crate::cli::seeds::{library_seeds, named_seeds, seed_names};
 use crate::cli::source::{self, fetch_named, report_sample};
 use crate::cli::{Ending, NothingFound};
 use voisin_audio::is_audio_candidate;
@@ -85,7 +85,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
                 labelled.seeds(engine)?
             } else {
                 named.each(context.console, &mut failed, |text| {
-                    seeds(context, engine, std::slice::from_ref(text))
+                    named_seeds(context, engine, std::slice::from_ref(text))
                 })?
             };
             labelled.classify(engine, seeds)?
@@ -134,7 +134,7 @@ fn write_measured(
     } else {
         let named = FilesAsked::new(context, Some(engine), args, names, &mut failed)?;
         let named = named.each(context.console, &mut failed, |text| {
-            seeds(context, engine, std::slice::from_ref(text))
+            named_seeds(context, engine, std::slice::from_ref(text))
         })?;
         let one = |seed: Seed| TagTarget {
             track: seed.track,
@@ -347,6 +347,6 @@ fn files_named(
     let Some(engine) = engine else {
         anyhow::bail!("there is no library yet: expected the names of files")
     };
-    let seeds = seeds(context, engine, std::slice::from_ref(text))?;
+    let seeds = named_seeds(context, engine, std::slice::from_ref(text))?;
     Ok(seeds.into_iter().map(|seed| seed.path).collect())
 }

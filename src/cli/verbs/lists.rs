@@ -14,7 +14,7 @@ use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::{library_seeds, one_seed, one_seed_name, seed_names};
 use crate::cli::{Ending, NothingFound};
 use voisin_base::text::with_causes;
-use voisin_engine::{Engine, meta};
+use voisin_engine::{Engine, SeedName, meta};
 use voisin_explore::TrackMeta;
 use voisin_learn::genre::Taxonomy;
 use voisin_library::{Library, OpenMode, Track, stored_path};
@@ -77,6 +77,7 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
             }
             print_list(
                 &engine,
+                &[],
                 &metas.iter().collect::<Vec<_>>(),
                 None,
                 name,
@@ -225,22 +226,35 @@ fn pinned(
     named: &[NamedSeed],
     one_each: bool,
 ) -> anyhow::Result<Vec<NamedSeed>> {
-    let seeds = if one_each {
-        let one = |seed: &NamedSeed| one_seed(context, engine, &one_seed_name(seed)?);
-        named.iter().map(one).collect::<anyhow::Result<Vec<_>>>()?
+    let names = if one_each {
+        let names = named.iter().map(one_seed_name);
+        names.collect::<anyhow::Result<Vec<_>>>()?
     } else {
-        library_seeds(context, engine, &seed_names(named)?)?
+        seed_names(named)?
     };
-    seeds
-        .into_iter()
-        .map(|seed| match seed.track {
-            Some(track) => Ok(NamedSeed::Id(track.0)),
-            None => bail!(
-                "{} is not in the library, in which a list must find it again: run \"voisin add\" on it first",
-                seed.path.display()
-            ),
-        })
-        .collect()
+    let mut pinned = Vec::new();
+    for name in &names {
+        let seeds = if one_each {
+            vec![one_seed(context, engine, name)?]
+        } else {
+            library_seeds(context, engine, std::slice::from_ref(name))?
+        };
+        // It is asked again each time, and so finds what is new.
+        if let SeedName::Sounds(phrase) = SeedName::parse(name) {
+            pinned.push(NamedSeed::Sounds(phrase.to_owned()));
+            continue;
+        }
+        for seed in seeds {
+            let Some(track) = seed.track else {
+                bail!(
+                    "{} is not in the library, in which a list must find it again: run \"voisin add\" on it first",
+                    seed.path.display()
+                );
+            };
+            pinned.push(NamedSeed::Id(track.0));
+        }
+    }
+    Ok(pinned)
 }
 
 /// Where a list is to be put, as the command line says it.

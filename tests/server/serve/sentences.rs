@@ -178,6 +178,53 @@ fn sentences_find_in_the_references_order_through_each_door() {
         "json",
     ]);
     assert_eq!(code(&near), 0, "{}", text(&near.stderr));
+    // As what a mix, a list and a way start from: its best tracks, which may be among the answers.
+    let ids = |seeds: &Value| -> Vec<Value> {
+        let seeds = seeds.as_array().unwrap().iter();
+        seeds.map(|seed| seed["path"].clone()).collect()
+    };
+    let best = ids(&find(&["rainy evening synths", "--limit", "5"])["tracks"]);
+    for seed in [
+        json!({"sounds": "rainy evening synths"}),
+        json!({"words": "rainy evening synths"}),
+    ] {
+        let mix = server.good(
+            "/api/v1/mix",
+            &json!({"seeds": [seed], "limit": 50, "mixing": {"max_per_artist": 0, "variety": 0}}),
+        );
+        assert_eq!(ids(&mix["seeds"]), best);
+        let songs = ids(&mix["neighbours"]);
+        assert!(best.iter().any(|one| songs.contains(one)), "{mix}");
+        assert!(mix["note"].as_str().unwrap().contains("in English"));
+    }
+    let told = sandbox.run(["mix", "rainy evening synths", "--format", "json"]);
+    assert!(text(&told.stderr).contains("taken for sounds:rainy evening synths, 5 tracks"));
+    assert_eq!(ids(&answer_of(&told)["seeds"]), best);
+    let listed = server.good(
+        "/api/v1/playlist",
+        &json!({"seeds": [{"sounds": "rainy evening synths"}], "limit": 5, "max_per_artist": 0}),
+    );
+    let listed = ids(&listed["items"]);
+    assert!(best.iter().all(|one| listed.contains(one)), "{listed:?}");
+    let way = server.good(
+        "/api/v1/path",
+        &json!({"from": {"sounds": "rainy evening synths"}, "to": {"id": 1}}),
+    );
+    assert_eq!(way["tracks"][0]["path"], best[0], "{way}");
+    let evening = [
+        "lists",
+        "save",
+        "evening",
+        "mix",
+        "sounds:rainy evening synths",
+    ];
+    fine(sandbox.run(evening));
+    assert!(
+        !server.good_get("/api/v1/lists/evening")["items"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
     // An assistant.
     let mut process = sandbox
         .command(["mcp"])
@@ -262,8 +309,70 @@ fn without_a_text_tower_a_sentence_is_told_how_to_get_one() {
     let found = sandbox.run(["find", "calm evening synths", "--format", "json"]);
     let notes = answer_of(&found)["notes"].to_string();
     assert!(notes.contains("voisin model import"), "{notes}");
-    let nothing = text(&sandbox.run(["find", "xyzzy"]).stderr);
-    assert!(nothing.contains("voisin model import"), "{nothing}");
+    for refused in [
+        ["find", "xyzzy"],
+        ["mix", "xyzzy plugh"],
+        ["mix", "sounds:xyzzy"],
+    ] {
+        let nothing = text(&sandbox.run(refused).stderr);
+        let is_told = nothing.contains("voisin model import, voisin space add");
+        assert!(is_told && nothing.lines().count() == 1, "{nothing}");
+    }
+    // The words of the default model are enough where they cover the phrase.
+    let calm = sandbox.run(["mix", "calm guitar", "--format", "json"]);
+    assert_eq!(answer_of(&calm)["seeds"].as_array().unwrap().len(), 1);
+    assert!(
+        !text(&calm.stderr).contains("space"),
+        "{}",
+        text(&calm.stderr)
+    );
+    // Nothing else is taken for a phrase: a file that is gone, a title that is misspelt, tracks to be labelled.
+    for refused in [
+        ["mix", "calm guitar.mp3"],
+        ["mix", "chaos gdo"],
+        ["show", "calm guitar"],
+        ["classify", "calm guitar"],
+    ] {
+        assert_eq!(code(&sandbox.run(refused)), 1, "{refused:?}");
+    }
+}
+
+#[test]
+fn a_sentence_starts_a_mix_in_the_default_space() {
+    let sandbox = Sandbox::new();
+    let music = six_tracks(&sandbox);
+    import(&sandbox);
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    fine(sandbox.run(["space", "add", "small"]));
+    let best = fine_json(sandbox.run(["find", "rainy evening synths", "--format", "json"]));
+    let best = &best["tracks"][0]["id"];
+    let mix = sandbox.run(["mix", "rainy evening synths", "--format", "json"]);
+    assert!(text(&mix.stderr).contains("asked in the space small"));
+    let mix = answer_of(mix);
+    assert_eq!(
+        mix["seeds"].as_array().unwrap().len(),
+        1,
+        "of six tracks one"
+    );
+    assert_eq!(&mix["seeds"][0]["id"], best);
+    let first = &mix["neighbours"][0];
+    assert_eq!(&first["id"], best, "it is in the mix");
+    // Similarities are those of the default space.
+    let near = fine_json(sandbox.run(["similar", &format!("id:{best}"), "--format", "json"]));
+    assert_eq!(
+        mix["neighbours"][1]["similarity"],
+        near["neighbours"][0]["similarity"]
+    );
+    let server = Server::start(&sandbox, &[]);
+    let seeds = json!({"seeds": [{"sounds": "rainy evening synths"}], "mixing": {"variety": 0}});
+    let there = server.good("/api/v1/mix", &seeds);
+    assert_eq!(&there["seeds"][0]["id"], best);
+    assert!(
+        there["note"]
+            .as_str()
+            .unwrap()
+            .starts_with("asked in the space small")
+    );
 }
 
 #[test]

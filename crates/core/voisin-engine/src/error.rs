@@ -14,8 +14,7 @@ use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;
 
 /// How to have sentences understood.
-pub(super) const HOW_TO_READ: &str =
-    "whole sentences are understood in a library of a CLAP model: voisin model import";
+pub(super) const HOW_TO_READ: &str = "whole sentences are understood in a library or a space of a CLAP model: voisin model import, voisin space add";
 
 fn how_to_read(reads: bool) -> String {
     if reads {

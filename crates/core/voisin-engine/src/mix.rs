@@ -256,7 +256,15 @@ impl Engine {
         let before: HashSet<TrackId> = before.into_iter().collect();
         let mut known = SongSet::default();
         if !options.keeps_versions {
-            let tracks: Vec<&Track> = seed_tracks.iter().chain(&played).collect();
+            let found_by_sound: Vec<TrackId> = seeds
+                .iter()
+                .filter(|seed| seed.found_by_sound.is_some())
+                .filter_map(|seed| seed.track)
+                .collect();
+            let named = seed_tracks
+                .iter()
+                .filter(|track| !found_by_sound.contains(&track.id));
+            let tracks: Vec<&Track> = named.chain(&played).collect();
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
             let known_songs = self.library.derived().known_songs(&ids)?;
             let sounds: HashMap<TrackId, &[f32]> = seeds

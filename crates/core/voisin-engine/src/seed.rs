@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ndarray::Array2;
 
@@ -30,6 +31,8 @@ pub enum SeedName<'a> {
     Sheet(&'a Path),
     /// `album:NAME`, `artist:NAME`, `composer:NAME`.
     Named(NameOf, &'a str),
+    /// `sounds:WORDS`.
+    Sounds(&'a str),
     /// `id:NUMBER`.
     Id(TrackId),
     /// Any other file, in the library or not, or words that fit one track.
@@ -66,6 +69,9 @@ impl<'a> SeedName<'a> {
                 return Self::Named(kind, name);
             }
         }
+        if let Some(phrase) = plain.strip_prefix("sounds:") {
+            return Self::Sounds(phrase);
+        }
         track_number(plain).map_or(Self::PathOrWords(text), Self::Id)
     }
 
@@ -90,6 +96,9 @@ pub struct Seed {
     pub windows: Option<ndarray::Array2<f32>>,
     /// Whether the sound of a file that is not in the library hardly changes; of the others their windows tell.
     pub is_steady: Option<bool>,
+    /// Of a track that a phrase stands for and nobody named, which may therefore be among the answers: notes on how it
+    /// was found.
+    pub found_by_sound: Option<Arc<[String]>>,
 }
 
 impl Seed {
@@ -105,6 +114,7 @@ impl Seed {
             vector,
             windows: None,
             is_steady: None,
+            found_by_sound: None,
         }
     }
 
@@ -118,6 +128,20 @@ impl Seed {
             ..Self::of_vector(vector)
         }
     }
+}
+
+/// The notes of all seeds that phrases stand for, each once.
+pub fn sound_notes(seeds: &[Seed]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    let found = seeds
+        .iter()
+        .filter_map(|seed| seed.found_by_sound.as_deref());
+    for note in found.flatten() {
+        if !notes.contains(note) {
+            notes.push(note.clone());
+        }
+    }
+    notes
 }
 
 impl Engine {
@@ -239,6 +263,7 @@ impl LibrarySpace {
             vector: self.centre(&seed.vector),
             windows: None,
             is_steady: None,
+            found_by_sound: seed.found_by_sound.clone(),
             ..*seed
         };
         seeds.iter().map(centred).collect()
@@ -285,9 +310,10 @@ pub(super) fn stacked<S: Borrow<Seed>>(
     ))
 }
 
-/// Whether a track is one of the seeds, or sounds exactly like one.
+/// Whether a track is one of the seeds that were named, or sounds exactly like one.
 pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) -> bool {
-    seeds.iter().any(|seed| {
+    let mut named = seeds.iter().filter(|seed| seed.found_by_sound.is_none());
+    named.any(|seed| {
         seed.track == Some(track)
             || vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, vector)))
     })
@@ -339,6 +365,7 @@ mod tests {
             parse("composer:bach"),
             SeedName::Named(NameOf::Composer, "bach")
         );
+        assert_eq!(parse("sounds:calm rain"), SeedName::Sounds("calm rain"));
         assert_eq!(parse("id:17"), SeedName::Id(TrackId(17)));
         assert_eq!(
             parse("id:seventeen"),

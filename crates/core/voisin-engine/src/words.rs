@@ -14,14 +14,14 @@ use super::error::HOW_TO_READ;
 use super::parts::EngineWords;
 use super::search::AnsweredTracks;
 use super::sentences::{ReadingSide, Sentence};
-use super::{Engine, EngineError, LibrarySpace};
+use super::{Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::text::{fold, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_encoder::{EncoderError, ModelManifest, ModelRef, TagLayer, models, models_dir};
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
 use voisin_learn::genre::{DefaultGenres, Genre, Guess, Taxonomy};
 use voisin_library::{
-    Descriptors, OpenMode, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
+    Descriptors, Library, OpenMode, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
 };
 
 /// Name of a user's own words inside a library's folder.
@@ -45,6 +45,11 @@ const SHIPPED: &str = include_str!("words.tsv");
 
 /// Probability of a genre from which a track is likely to be of it.
 const LIKELY: f32 = 0.5;
+
+/// Tracks that a phrase stands for as a seed, at most, and one in so many of a library: by choice, so that one which fits
+/// badly counts for little, and all of them are still of the best.
+const SOUND_SEEDS: usize = 5;
+const SOUND_SHARE: usize = 10;
 
 /// Tracks whose tags are kept at once.
 const BATCH: usize = 1000;
@@ -154,6 +159,77 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
             !space.is_default && space.vectors > 0 && reads(&space.model) && is_there(&space.model)
         });
         Ok(reading.map(|space| space.name))
+    }
+
+    /// The few tracks that a phrase stands for as a seed: those that [`find`](Self::find) puts first, in the space that
+    /// [`reading_space`](Self::reading_space) names; their vectors are those of this one.
+    ///
+    /// - `is_whole`: whether all of its words must be understood
+    ///
+    /// # Errors
+    /// Nothing of the phrase is understood, or not all of it.
+    pub fn seeds(&self, phrase: &str, is_whole: bool) -> Result<Vec<Seed>, EngineError> {
+        let mut heard = self.words_if_any()?;
+        let mut notes = Vec::new();
+        let mut elsewhere = None;
+        if let Some(space) = self.reading_space(heard.as_ref(), phrase)? {
+            let dir = self.library().dir();
+            let library = Library::open_in_space(dir, OpenMode::ReadOnly, Some(&space))?;
+            let engine = Engine::from_library(library);
+            heard = engine.words().words_if_any()?;
+            notes.push(format!("asked in the space {space}"));
+            elsewhere = Some(engine);
+        }
+        let heard = match heard {
+            Some(heard) => heard,
+            None => self.predicted_tags()?,
+        };
+        if is_whole && !heard.covers(phrase) {
+            return Err(heard.not_understood(phrase));
+        }
+        let limit = (heard.ids.len() / SOUND_SHARE).clamp(1, SOUND_SEEDS);
+        let words = elsewhere.as_ref().unwrap_or(&**self).words();
+        let found = words.find(&heard, phrase, &TrackFilter::default(), limit, None)?;
+        if found.tracks.is_empty() {
+            let text = phrase.to_owned();
+            let candidates = Vec::new();
+            return Err(EngineError::NoSuchTrack { text, candidates });
+        }
+        if !found.phrase.unknown.is_empty() {
+            let unknown = found.phrase.unknown.join(", ");
+            notes.push(format!("not understood and left out: {unknown}"));
+        }
+        notes.extend(found.notes);
+        let notes: Arc<[String]> = notes.into();
+        let seed = |one: FittingTrack| {
+            Ok::<_, EngineError>(Seed {
+                found_by_sound: Some(Arc::clone(&notes)),
+                ..self.seed_of(one.track.id)?
+            })
+        };
+        found.tracks.into_iter().map(seed).collect()
+    }
+
+    /// The track that fits a phrase best, as a seed.
+    pub fn seed(&self, phrase: &str) -> Result<Seed, EngineError> {
+        let mut seeds = self.seeds(phrase, false)?;
+        // The best comes first, and there is one.
+        Ok(seeds.swap_remove(0))
+    }
+
+    /// As [`seeds`](Self::seeds), for a text that names no track: `None` where it is no phrase of several words that are
+    /// all understood, or may be a file or a track that is misspelt.
+    pub fn seeds_of_unknown(&self, text: &str) -> Result<Option<Vec<Seed>>, EngineError> {
+        let is_phrase = text.split_whitespace().nth(1).is_some()
+            && !text.contains(['/', '\\'])
+            && !voisin_audio::is_audio_candidate(Path::new(text));
+        if !is_phrase || !self.library().lookup().spelt_alike(text, 1)?.is_empty() {
+            return Ok(None);
+        }
+        match if_tagged(self.seeds(text, true)) {
+            Err(EngineError::Words { .. }) => Ok(None),
+            found => found,
+        }
     }
 
     /// The tracks that best fit a phrase such as `calm guitar, no voice`.

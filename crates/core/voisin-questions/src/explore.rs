@@ -433,6 +433,12 @@ impl PathBetween {
             .collect()
     }
 
+    /// The same in a library on this disk, each one track.
+    pub fn stop_seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
+        let stops = self.stops();
+        stops.iter().map(|stop| stop.seed(engine)).collect()
+    }
+
     /// The way.
     ///
     /// - `stops`: the tracks that are named, in their order

@@ -26,7 +26,7 @@ pub struct Mix {
     /// any, else of all that may be among them
     #[arg(
         value_name = "TRACK",
-        help = "What to start from; without any it begins with one that is drawn from what is liked. Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; `-` reads seeds from standard input"
+        help = "What to start from; without any it begins with one that is drawn from what is liked. Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; `-` reads seeds from standard input"
     )]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]

@@ -41,7 +41,7 @@ pub struct Playlist {
     /// Where to start; several are covered evenly. Without seeds and a cluster, all tracks that pass the filters are seeds
     #[arg(
         value_name = "TRACK",
-        help = "Where to start: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`; several are covered evenly; `-` reads them from standard input"
+        help = "Where to start: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; several are covered evenly; `-` reads them from standard input"
     )]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]

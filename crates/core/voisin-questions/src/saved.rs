@@ -12,7 +12,7 @@ use super::explore::{NearSongs, PathBetween};
 use super::list::{Find, List};
 use super::mix::Mix;
 use super::read::{Refused, from_json};
-use super::seed::{NamedSeed, seeds};
+use super::seed::NamedSeed;
 use super::similar::Similar;
 use super::values::{Limit, MOST};
 use super::{Mixing, QuestionError};
@@ -204,7 +204,9 @@ impl SavedQuestion {
             Self::Mix(question) => &question.seeds,
             _ => &[],
         };
-        seeds.iter().filter(|one| one.seed(engine).is_err()).count()
+        let is_gone =
+            |one: &&NamedSeed| !matches!(one, NamedSeed::Sounds(_)) && one.seed(engine).is_err();
+        seeds.iter().filter(is_gone).count()
     }
 
     /// The tracks that it cannot do without and that are gone: all that it starts from, or any stop of a path. None where
@@ -290,7 +292,7 @@ impl SavedQuestion {
                 }
             }
             Self::Path(question) => {
-                let stops = seeds(&question.stops(), engine)?;
+                let stops = question.stop_seeds(engine)?;
                 let way = |engine: &Engine, collection: &Collection, graph: &KnnGraph| {
                     let walk = question.run(engine, collection, graph, &stops)?;
                     let ids: Vec<_> = walk.rows.iter().map(|&row| collection.ids[row]).collect();
@@ -327,11 +329,11 @@ impl SavedQuestion {
 fn present(named: &[NamedSeed], engine: &Engine) -> Result<Vec<Seed>, EngineError> {
     let (found, gone): (Vec<_>, Vec<_>) = named
         .iter()
-        .map(|named| named.seed(engine))
+        .map(|named| named.seeds(engine))
         .partition(Result::is_ok);
     match gone.into_iter().find_map(Result::err) {
         Some(error) if found.is_empty() => Err(error),
-        _ => Ok(found.into_iter().flatten().collect()),
+        _ => Ok(found.into_iter().flatten().flatten().collect()),
     }
 }
 

@@ -16,7 +16,8 @@ use voisin_library::{Resolution, Track};
 /// Tracks that a question may start from over a network.
 pub const MOST_SEEDS: usize = 500;
 
-/// A track: by its id, by its path as the library has it, or by words that fit it alone.
+/// A track: by its id, by its path as the library has it, or by words that fit it alone; or the few tracks that sound like a
+/// phrase.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedSeed {
@@ -26,6 +27,8 @@ pub enum NamedSeed {
     Path(String),
     /// By words that name it.
     Words(String),
+    /// By words for its sound.
+    Sounds(String),
     /// As the command line has it (docs/grammar.md).
     #[serde(skip)]
     Written(OsString),
@@ -46,12 +49,13 @@ impl JsonSchema for NamedSeed {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A track: by its id, by its path as the library has it, or by words that fit it alone",
+            "description": "A track: by its id, by its path as the library has it, or by words that fit it alone; or the few tracks that sound like a phrase: by it, or by words that fit none",
             "type": "object",
             "properties": {
                 "id": {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
                 "path": {"type": "string"},
                 "words": {"type": "string"},
+                "sounds": {"type": "string"},
             },
             "additionalProperties": false,
             "minProperties": 1,
@@ -67,10 +71,24 @@ impl NamedSeed {
             Self::Written(text) => text.clone(),
             Self::Id(id) => format!("id:{id}").into(),
             Self::Path(text) | Self::Words(text) => text.into(),
+            Self::Sounds(phrase) => format!("sounds:{phrase}").into(),
         }
     }
 
-    /// The track of the library; its disk is not asked.
+    /// The tracks of the library: several where this is a phrase for their sound, or words that fit none and are one.
+    pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
+        if let Self::Sounds(phrase) = self {
+            return engine.words().seeds(phrase, false);
+        }
+        match (self.seed(engine), self) {
+            (Err(error @ EngineError::NoSuchTrack { .. }), Self::Words(text)) => {
+                engine.words().seeds_of_unknown(text)?.ok_or(error)
+            }
+            (found, _) => Ok(vec![found?]),
+        }
+    }
+
+    /// The track of the library, of a phrase the one that fits best; its disk is not asked.
     pub fn seed(&self, engine: &Engine) -> Result<Seed, EngineError> {
         let library = engine.library();
         match self {
@@ -85,6 +103,7 @@ impl NamedSeed {
                     ..engine.seed_of(track)?
                 })
             }
+            Self::Sounds(phrase) => engine.words().seed(phrase),
             Self::Words(_) | Self::Written(_) => {
                 let text = self.written().to_string_lossy().into_owned();
                 match library.lookup().resolve_words(&text, 10)? {
@@ -129,5 +148,6 @@ pub fn at_least_one(field: &str, count: usize) -> Result<(), Refused> {
 
 /// The tracks of the library that these name.
 pub fn seeds(named: &[NamedSeed], engine: &Engine) -> Result<Vec<Seed>, EngineError> {
-    named.iter().map(|named| named.seed(engine)).collect()
+    let found: Result<Vec<_>, _> = named.iter().map(|named| named.seeds(engine)).collect();
+    Ok(found?.concat())
 }

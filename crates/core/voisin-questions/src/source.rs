@@ -166,17 +166,25 @@ impl LibrarySource {
 
     /// The track that this names.
     pub fn seed(&mut self, named: &NamedSeed) -> Result<Seed, QuestionError> {
-        self.fetch(match named {
+        let name = match named {
             NamedSeed::Id(id) => Named::Id(TrackId(*id)),
             NamedSeed::Path(path) => Named::Path(path.as_ref()),
             NamedSeed::Words(words) => Named::Words(words),
+            NamedSeed::Sounds(phrase) => {
+                let engine = self.local(LocalOnly::Find)?;
+                return Ok(engine.words().seed(phrase)?);
+            }
             NamedSeed::Written(text) => Named::Written(text),
-        })?;
+        };
+        self.fetch(name)?;
         Ok(named.seed(self.engine())?)
     }
 
-    /// The tracks that these name.
+    /// The tracks that these stand for.
     pub fn seeds(&mut self, named: &[NamedSeed]) -> Result<Vec<Seed>, QuestionError> {
+        if let Self::Local(engine) = self {
+            return Ok(super::seed::seeds(named, engine)?);
+        }
         named.iter().map(|named| self.seed(named)).collect()
     }
 

@@ -22,7 +22,7 @@ use super::source::{LibraryPlace, open_folder};
 use super::table::PyTable;
 use voisin_base::address;
 use voisin_base::track::TrackId;
-use voisin_engine::{AddOptions, Engine, GenreNews, LibrarySpace, Standing};
+use voisin_engine::{AddOptions, Engine, GenreNews, LibrarySpace, Standing, sound_notes};
 use voisin_explore::TrackMeta;
 use voisin_learn::genre::Genre;
 use voisin_library::Vectors;
@@ -395,7 +395,7 @@ impl PyLibrary {
         let wanted = SeedArgument::all(seeds)?;
         let unlike = unlike.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
-        let (answer, measured) = self.with(py, |library| {
+        let (answer, measured, notes) = self.with(py, |library| {
             similar.validate(wanted.len())?;
             let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
             let unlike = SeedArgument::seeds(&unlike, library, embedder)?;
@@ -403,8 +403,9 @@ impl PyLibrary {
             similar.filters.check_folders(library.engine())?;
             let answer = library.similar(&similar, &seeds, unlike)?;
             let measured = measured(library.engine(), &answer)?;
-            Ok((answer, measured))
+            Ok((answer, measured, sound_notes(&seeds)))
         })?;
+        tell(py, &notes)?;
         neighbors(py, &answer, &measured)
     }
 
@@ -431,15 +432,16 @@ impl PyLibrary {
         let wanted = SeedArgument::all(seeds)?;
         let played = played.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
-        let (answer, measured) = self.with(py, |library| {
+        let (answer, measured, notes) = self.with(py, |library| {
             let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
             let played = SeedArgument::seeds(&played, library, embedder)?;
             library.fetch_filters(&mix.filters)?;
             mix.filters.check_folders(library.engine())?;
             let answer = library.mix(&mix, &seeds, played, &Mixing::default())?;
             let measured = measured(library.engine(), &answer)?;
-            Ok((answer, measured))
+            Ok((answer, measured, sound_notes(&seeds)))
         })?;
+        tell(py, &notes)?;
         neighbors(py, &answer, &measured)
     }
 
@@ -476,11 +478,12 @@ impl PyLibrary {
             let (collection, list) = found.answer;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
-            let json = PlaylistJson::new(library.engine(), &tracks, list.standing.as_ref())?;
-            Ok((json, list, found.sample))
+            let standing = list.standing.as_ref();
+            let json = PlaylistJson::new(library.engine(), &seeds, &tracks, standing)?;
+            Ok((json, list, found.sample, sound_notes(&seeds)))
         })?;
-        let (json, list, sample) = found;
-        let mut news = Vec::from_iter(of_sample("a playlist", sample));
+        let (json, list, sample, mut news) = found;
+        news.extend(of_sample("a playlist", sample));
         if list.is_short {
             let tracks = list.rows.len();
             news.push(format!(
@@ -513,7 +516,7 @@ impl PyLibrary {
         stops.extend(via.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?);
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let found = self.with_fresh(py, |library| {
-            let stops = SeedArgument::seeds(&stops, library, embedder)?;
+            let stops = SeedArgument::tracks(&stops, library, embedder)?;
             let found = library.path(&path, &stops)?;
             let (collection, walk) = found.answer;
             let json = WalkJson::new(library.engine(), &collection, &walk)?;
@@ -617,7 +620,7 @@ impl PyLibrary {
         let embedder = embedder.map(|embedder| Arc::clone(embedder.inner()));
         let (found, reports) = self.with_fresh(py, |library| {
             at_least_one("tracks", wanted.len())?;
-            let tracks = SeedArgument::seeds(&wanted, library, embedder.as_deref())?;
+            let tracks = SeedArgument::tracks(&wanted, library, embedder.as_deref())?;
             let why = "too few tracks have a genre for an answer by labels";
             let ready = || embedder.ok_or_else(|| no_embedder(why));
             let mut reports = Vec::new();

@@ -10,7 +10,7 @@ use pyo3::types::{PyList, PyTuple};
 use serde_json::{Value, json};
 
 use voisin_base::track::TrackId;
-use voisin_engine::{Embedder, Engine, EngineError, Seed};
+use voisin_engine::{Embedder, Engine, EngineError, Seed, SeedName};
 use voisin_library::LibraryError;
 use voisin_questions::{LibrarySource, Named, QuestionError};
 
@@ -76,12 +76,45 @@ impl SeedArgument {
         }
     }
 
-    /// The tracks and vectors that these stand for.
+    /// The tracks and vectors that these stand for; a phrase for its sound stands for several.
     pub(super) fn seeds(
         all: &[Self],
         library: &mut LibrarySource,
         embedder: Option<&Embedder>,
     ) -> Result<Vec<Seed>, QuestionError> {
+        Self::fetch(all, library)?;
+        let is_local = !library.is_remote();
+        let engine = &*library.engine();
+        let mut seeds = Vec::new();
+        for one in all {
+            if let Some(phrase) = one.phrase() {
+                seeds.extend(engine.words().seeds(phrase, false)?);
+                continue;
+            }
+            match one.seed(engine, embedder) {
+                Err(EngineError::NoSuchTrack { text, candidates }) if is_local => {
+                    let found = engine.words().seeds_of_unknown(&text)?;
+                    seeds.extend(found.ok_or(EngineError::NoSuchTrack { text, candidates })?);
+                }
+                found => seeds.push(found?),
+            }
+        }
+        Ok(seeds)
+    }
+
+    /// As [`seeds`](Self::seeds), for answers about these very tracks: each stands for one.
+    pub(super) fn tracks(
+        all: &[Self],
+        library: &mut LibrarySource,
+        embedder: Option<&Embedder>,
+    ) -> Result<Vec<Seed>, QuestionError> {
+        Self::fetch(all, library)?;
+        let engine = library.engine();
+        let seeds = all.iter().map(|one| one.seed(engine, embedder));
+        Ok(seeds.collect::<Result<_, EngineError>>()?)
+    }
+
+    fn fetch(all: &[Self], library: &mut LibrarySource) -> Result<(), QuestionError> {
         for one in all {
             match one {
                 Self::Id(id) => library.fetch(Named::Id(*id))?,
@@ -89,12 +122,24 @@ impl SeedArgument {
                 Self::Vector(_) => {}
             }
         }
-        let engine = library.engine();
-        let seeds = all.iter().map(|one| one.seed(engine, embedder));
-        Ok(seeds.collect::<Result<_, EngineError>>()?)
+        Ok(())
+    }
+
+    /// The words of `sounds:WORDS`.
+    fn phrase(&self) -> Option<&str> {
+        match self {
+            Self::Named(name) => match SeedName::parse(name) {
+                SeedName::Sounds(phrase) => Some(phrase),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     fn seed(&self, engine: &Engine, embedder: Option<&Embedder>) -> Result<Seed, EngineError> {
+        if let Some(phrase) = self.phrase() {
+            return engine.words().seed(phrase);
+        }
         match self {
             Self::Id(id) => engine.seed_of(*id),
             Self::Named(name) => engine.seed(name, || {

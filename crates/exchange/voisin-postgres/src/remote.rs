@@ -251,6 +251,7 @@ impl Remote {
             }
             SeedName::Named(NameOf::Artist, artist) => self.fetch_artist(artist),
             SeedName::Named(NameOf::Composer, _) => Err(LocalOnly::Composer.into()),
+            SeedName::Sounds(_) => Err(LocalOnly::Find.into()),
             SeedName::Id(id) => self.fetch_local(&[id]),
             SeedName::PathOrWords(text) => self.fetch_path_or_words(text),
         }

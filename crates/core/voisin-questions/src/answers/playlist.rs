@@ -10,7 +10,7 @@ use super::similar::FarJson;
 use super::track::ListedJson;
 use crate::spans::ScaleCurve;
 use voisin_base::track::TrackId;
-use voisin_engine::{Collection, Engine, EngineError, FileListener, GraphUse, Standing};
+use voisin_engine::{Collection, Engine, EngineError, FileListener, GraphUse, Seed, Standing};
 use voisin_explore::duplicates::{DuplicateOptions, PairListener};
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
 use voisin_explore::{Course, KnnGraph, TrackMeta};
@@ -81,14 +81,17 @@ pub struct PlaylistJson {
 
 impl PlaylistJson {
     /// As programs read it.
+    ///
+    /// - `seeds`: of which what phrases stand for is noted
     pub fn new(
         engine: &Engine,
+        seeds: &[Seed],
         tracks: &[&TrackMeta],
         standing: Option<&Standing>,
     ) -> Result<Self, EngineError> {
         Ok(Self {
             items: ListedJson::list(engine, tracks)?,
-            far: FarJson::new(standing),
+            far: FarJson::new(standing).of_seeds(seeds),
         })
     }
 }

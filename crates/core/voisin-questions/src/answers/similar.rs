@@ -10,7 +10,7 @@ use super::lossy;
 use voisin_base::track::TrackId;
 use voisin_engine::{
     Engine, EngineError, Passage, Seed, SimilarPassage, SimilarTrack, Standing, Steered,
-    SteeredWord,
+    SteeredWord, sound_notes,
 };
 use voisin_library::Descriptors;
 
@@ -163,6 +163,14 @@ impl FarJson {
             ..self
         }
     }
+
+    /// With what is worth knowing of seeds that phrases stand for before its own note.
+    pub(crate) fn of_seeds(self, seeds: &[Seed]) -> Self {
+        let mut notes = sound_notes(seeds);
+        notes.extend(self.note);
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
+        Self { note, ..self }
+    }
 }
 
 impl SimilarJson {
@@ -202,7 +210,9 @@ impl SimilarJson {
         });
         Self {
             seeds: seeds.iter().map(SeedJson::new).collect(),
-            far: FarJson::new(standing).or_note(answer.short.as_deref()),
+            far: FarJson::new(standing)
+                .or_note(answer.short.as_deref())
+                .of_seeds(seeds),
             steered,
             neighbours: neighbours.collect(),
         }

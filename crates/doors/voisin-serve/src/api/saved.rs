@@ -90,7 +90,7 @@ fn ask_now(
         ListNowJson {
             name,
             random_seed: random,
-            list: PlaylistJson::new(context.engine, &tracks, None)?,
+            list: PlaylistJson::new(context.engine, &[], &tracks, None)?,
         },
     )
 }

@@ -270,7 +270,10 @@ pub(super) async fn classify(
     let answer = state
         .ask_around(move |state, source| {
             source.index(state)?;
-            let seeds = source.seeds(&request.tracks)?;
+            let tracks = request.tracks.iter();
+            let seeds = tracks
+                .map(|one| source.seed(one))
+                .collect::<Result<_, _>>()?;
             classified(state, source, &request, seeds, None)
         })
         .await?;
@@ -320,7 +323,7 @@ pub(super) async fn path(
     }
     state
         .ask_explored(move |_, context, explored| {
-            let stops = seeds(&request.stops(), context.engine)?;
+            let stops = request.stop_seeds(context.engine)?;
             let walk = request.run(
                 context.engine,
                 &explored.collection,
@@ -351,7 +354,8 @@ pub(super) async fn playlist(
             let (collection, list) = found.answer;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
-            let answer = PlaylistJson::new(source.engine(), &tracks, list.standing.as_ref())?;
+            let answer =
+                PlaylistJson::new(source.engine(), &named, &tracks, list.standing.as_ref())?;
             bytes(generation, Noted::new(answer, found.sample))
         });
         return Ok(written(answer.await?));
@@ -374,7 +378,7 @@ pub(super) async fn playlist(
         let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
         bytes(
             explored.generation,
-            PlaylistJson::new(context.engine, &tracks, list.standing.as_ref())?,
+            PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
         )
     };
     let answer = if is_whole {
