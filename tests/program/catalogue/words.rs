@@ -116,14 +116,6 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
         code(&sandbox.run(["find", "--words", "--format", "m3u8"])),
         2
     );
-    // A copy of a song, by its name and its sound, is answered once.
-    let copy = sandbox.path("music/a/five.wav");
-    let frames = [("TPE1", "Zoe"), ("TIT2", "Sea")];
-    tagged(&copy, noise_wav(16_000, 4.3, 4), &frames);
-    fine(sandbox.run([Path::new("add"), &copy]));
-    let status = fine_json(sandbox.run(["status", "--format", "json"]));
-    assert_eq!(status["tracks"], 5);
-    assert_eq!(top("calm").len(), 4);
 }
 
 /// Noise is no jazz, whichever of it is the most like it; what stands for a word is in the head.

@@ -186,7 +186,7 @@ fn help_completions_and_manual() {
         "{short}"
     );
     let short = text(&sandbox.run(["similar", "-h"]).stdout);
-    assert!(short.lines().count() < 70, "{short}");
+    assert!(short.lines().count() < 85, "{short}");
     assert!(
         short.contains("Filters, as --help explains them: --genre, "),
         "{short}"

@@ -80,7 +80,7 @@ pub use same_recording::{
 pub use scales::{MEASURED_SCALES, MeasuredScale};
 pub use search::{SimilarOptions, SimilarTrack};
 pub use seed::Seed;
-pub use seed::{SeedName, sound_notes, track_number};
+pub use seed::{SeedName, artist_of_all, sound_notes, track_number};
 pub use space::LibrarySpace;
 pub use space::MeanSum;
 pub use steer::{Steered, SteeredWord, Steering};

@@ -754,8 +754,8 @@ mod tests {
     fn a_mix_leaves_out_untagged_copies_of_lower_rates() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
-        // The second is a copy of the seed, the fifth one of the fourth: a cosine of 0.9988.
-        for (i, angle) in [0.0_f32, 0.05, 0.2, 0.4, 0.45, 0.7].into_iter().enumerate() {
+        // The second is a copy of the seed, the fifth one of the fourth.
+        for (i, angle) in [0.0_f32, 0.02, 0.2, 0.4, 0.41, 0.7].into_iter().enumerate() {
             let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
             if i == 1 || i == 4 {
                 new.tags.title = None;

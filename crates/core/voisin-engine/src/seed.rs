@@ -187,7 +187,7 @@ impl Engine {
                     .lookup()
                     .search_words(&text.to_string_lossy(), usize::MAX)?
                     .len(),
-                artist: self.artist_of_all(&text.to_string_lossy())?,
+                artist: artist_of_all(self, &text.to_string_lossy())?,
                 candidates: tracks.iter().map(Self::candidate).collect(),
             }),
             Resolution::Nothing => {
@@ -202,25 +202,6 @@ impl Engine {
                 Err(EngineError::NoSuchTrack { text, candidates })
             }
         }
-    }
-
-    /// The leading artist of all tracks that words fit, where that is one.
-    #[doc(hidden)]
-    pub fn artist_of_all(&self, words: &str) -> Result<Option<String>, EngineError> {
-        let mut artist: Option<String> = None;
-        for id in self.library.lookup().search_words(words, usize::MAX)? {
-            let track = self.library.track(id)?;
-            let names = track.artists();
-            let Some(leading) = names.first() else {
-                return Ok(None);
-            };
-            match &artist {
-                None => artist = Some((*leading).to_owned()),
-                Some(known) if fold(known) == fold(leading) => {}
-                Some(_) => return Ok(None),
-            }
-        }
-        Ok(artist)
     }
 
     /// A track of the library as a seed.
@@ -317,6 +298,25 @@ pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) ->
         seed.track == Some(track)
             || vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, vector)))
     })
+}
+
+/// The leading artist of all tracks that words fit, where that is one.
+#[doc(hidden)]
+pub fn artist_of_all(engine: &Engine, words: &str) -> Result<Option<String>, EngineError> {
+    let mut artist: Option<String> = None;
+    for id in engine.library.lookup().search_words(words, usize::MAX)? {
+        let track = engine.library.track(id)?;
+        let names = track.artists();
+        let Some(leading) = names.first() else {
+            return Ok(None);
+        };
+        match &artist {
+            None => artist = Some((*leading).to_owned()),
+            Some(known) if fold(known) == fold(leading) => {}
+            Some(_) => return Ok(None),
+        }
+    }
+    Ok(artist)
 }
 
 #[cfg(test)]

@@ -172,6 +172,7 @@ impl TrackMeta {
     }
 
     /// The facts that tell copies of it.
+    #[doc(hidden)]
     pub fn recording(&self) -> Recording<'_> {
         Recording {
             title: Some(self.title.as_str()),

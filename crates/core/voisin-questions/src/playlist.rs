@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn a_playlist_leaves_out_untagged_copies_of_lower_rates() {
-        let angles = [0.0, 0.05, 0.2, 0.4, 0.45, 0.7];
+        let angles = [0.0, 0.02, 0.2, 0.4, 0.41, 0.7];
         let untag = |i: usize, new: &mut NewTrack| {
             if i == 1 || i == 4 {
                 new.tags.title = None;

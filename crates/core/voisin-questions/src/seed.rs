@@ -113,7 +113,7 @@ impl NamedSeed {
                         let line =
                             |track: &Track| format!("id:{}  {}", track.id, track.display_name());
                         let candidates = tracks.iter().map(line).collect();
-                        let artist = engine.artist_of_all(&text)?;
+                        let artist = voisin_engine::artist_of_all(engine, &text)?;
                         Err(EngineError::Ambiguous {
                             text,
                             count,
