@@ -193,8 +193,9 @@ for name in a.names:
         least = nearest(changed, queries)
         write(f"{folder}/new", changed, queries)
         _, new = build(f"{folder}/new")
-        recalls = index.recall("auto", vectors, queries, least), new.recall(
-            "auto", changed, queries, least
+        recalls = (
+            index.recall("auto", vectors, queries, least),
+            new.recall("auto", changed, queries, least),
         )
         old_rates, new_rates = index.rates([new])
         ratios = [old_rates["auto", kind] / new_rates["auto", kind] for kind in (0, 1)]
