@@ -227,7 +227,7 @@ pub fn leave_out_gone(groups: &mut Vec<GroupJson>) -> usize {
             left_out += 1;
             group.keep = group.others.remove(0);
             group.keep.exact = false;
-            group.why = "the better one is gone".to_owned();
+            "the better one is gone".clone_into(&mut group.why);
         }
         group.bytes_to_be_won = group.others.iter().map(|file| file.bytes).sum();
         let mut ids: BTreeSet<TrackId> = group.others.iter().map(|file| file.id).collect();
