@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::catalogue::{shelf, sound};
-use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, tagged, text};
+use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, text};
 use serde_json::Value;
 
 fn ids(answer: &Value) -> Vec<u64> {

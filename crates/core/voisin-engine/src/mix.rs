@@ -286,7 +286,8 @@ impl Engine {
         let tracks_of_seeds: HashMap<TrackId, &Track> =
             seed_tracks.iter().map(|track| (track.id, track)).collect();
         let is_copy_of_seed = |track: &Track, vector: Option<&[f32]>| {
-            centred.iter().any(|seed| {
+            let mut named = centred.iter().filter(|seed| seed.found_by_sound.is_none());
+            named.any(|seed| {
                 let known = seed.track.and_then(|id| tracks_of_seeds.get(&id));
                 known.zip(vector).is_some_and(|(known, vector)| {
                     let similarity = dot(&seed.vector, vector);
