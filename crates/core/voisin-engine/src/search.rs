@@ -332,10 +332,10 @@ impl<'a> AnsweredTracks<'a> {
     const REACH: usize = 32;
 
     pub(super) fn beside(seeds: &[Seed], library: &'a Library) -> Self {
-        let tracks = seeds.iter();
+        let named = seeds.iter().filter(|seed| seed.found_by_sound.is_none());
         Self {
             library,
-            seeds: tracks
+            seeds: named
                 .filter_map(|seed| Some((seed.track?, seed.vector.clone())))
                 .collect(),
             last: VecDeque::new(),
