@@ -1,9 +1,9 @@
 //! The server: answers over HTTP, the same as the command line's, for players, scripts and the page.
 //!
-//! For: who may ask ([`guard`]), how a question is read, how long it may wait, and what the answer looks like on the wire.
+//! For: who may ask ([`access`]), how a question is read, how long it may wait, and what the answer looks like on the wire.
 //! Not for: answers themselves (`engine`, `explore`; their JSON is in `answers`), nor for arguments (`cli`).
 //!
-//! A request comes through [`listen`] (connections) and [`guard`] (host, origin, token, sizes, time) to a handler in
+//! A request comes through [`listen`] (connections) and [`middleware`] (host, origin, token, sizes, time) to a handler in
 //! [`api`], which asks an engine behind a permit ([`state`]). A path that a client names is only ever compared with stored
 //! ones; what is read from the disk is a stored file by its id, a picture beside it, or the temporary copy of a body.
 
