@@ -1,20 +1,26 @@
 //! Networks of other programs as ONNX files.
 //!
-//! The manifest says how a file is fed ([`OnnxSettings`]); running it takes the feature `onnx`. They run on a CPU, a
-//! window at a time, whatever device is asked for.
+//! The manifest says how a file is fed ([`OnnxSettings`]). They run on a CPU, a window at a time, whatever device is asked
+//! for, by the runtime that the program installed ([`install_onnx_runtime`]).
 //!
 //! Not here: reading foreign files (`voisin-import`), and running them (`voisin-onnx`).
 
-use std::path::{Path, PathBuf};
+pub(super) mod running;
+mod runtime;
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
-use super::manifest::sha256_hex;
+use super::manifest::map_beside;
 use super::{EncoderError, ModelManifest, ModelRef};
-use voisin_base::regular_file;
 use voisin_features::MelConfig;
-use voisin_kernels::buffer::map_file;
+
+pub use runtime::{
+    ExternalData, OnnxGraph, OnnxInput, OnnxRunner, OnnxRuntime, OnnxValues, install_onnx_runtime,
+    onnx_runtime,
+};
 
 /// How an ONNX network is fed, and the one that reads beside it. Format 5.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +95,6 @@ impl OnnxSettings {
     }
 
     /// Whether a window's frames stand one behind the other, and not its bands.
-    #[cfg(feature = "onnx")]
     fn is_transposed(&self) -> bool {
         let at = |axis| self.axes.iter().position(|found| *found == axis);
         at(OnnxAxis::Mel).is_some_and(|mel| at(OnnxAxis::Time).is_some_and(|time| time < mel))
@@ -132,31 +137,6 @@ pub fn onnx_vector_length(shape: &[usize]) -> Option<usize> {
     (length > 0).then_some(length)
 }
 
-/// The vector of an output; see [`onnx_vector_length`].
-#[cfg(feature = "onnx")]
-fn vector(values: &[f32], shape: &[usize]) -> Vec<f32> {
-    let Some(length) = onnx_vector_length(shape) else {
-        return Vec::new();
-    };
-    let others = values.len() / length;
-    if shape.len() > 3 {
-        let mean = |channel: &[f32]| channel.iter().map(|x| f64::from(*x)).sum::<f64>();
-        return values
-            .chunks_exact(others)
-            .map(|channel| (mean(channel) / others as f64) as f32)
-            .collect();
-    }
-    let mut sums = vec![0_f64; length];
-    for frame in values.chunks_exact(length) {
-        for (sum, x) in sums.iter_mut().zip(frame) {
-            *sum += f64::from(*x);
-        }
-    }
-    sums.into_iter()
-        .map(|sum| (sum / others as f64) as f32)
-        .collect()
-}
-
 /// The files of an ONNX model.
 pub(super) struct OnnxFiles {
     pub(super) manifest: ModelManifest,
@@ -185,224 +165,12 @@ impl OnnxFiles {
         name: &str,
         digest: &str,
     ) -> Result<impl std::ops::Deref<Target = [u8]> + use<>, EncoderError> {
-        let path = self.beside.with_file_name(name);
-        let file = regular_file::open(&path).map_err(EncoderError::io(&path))?;
-        let map = map_file(&file).map_err(EncoderError::io(&path))?;
-        let found = sha256_hex(&map);
-        if found != digest {
-            return Err(EncoderError::WrongDigest {
-                path,
-                expected: digest.to_owned(),
-                found,
-            });
-        }
-        Ok(map)
+        map_beside(&self.beside, name, digest)
     }
 
     /// The network that hears.
     pub(super) fn audio(&self) -> Result<Box<dyn Backend>, EncoderError> {
-        #[cfg(feature = "onnx")]
-        return Ok(Box::new(running::OnnxEncoder::new(self)?));
-        #[cfg(not(feature = "onnx"))]
-        Err(onnx_is_missing(Path::new(&self.manifest.weights)))
-    }
-}
-
-/// A voisin without the feature met an ONNX network.
-pub fn onnx_is_missing(file: &Path) -> EncoderError {
-    EncoderError::BadWeights {
-        origin: file.display().to_string(),
-        reason: "an ONNX network, which this voisin was built without: take a package of a release, or build it with \
-                 `cargo install --path . --features onnx`"
-            .to_owned(),
-    }
-}
-
-#[cfg(feature = "onnx")]
-pub(super) mod running {
-    //! Networks that run.
-
-    use std::path::Path;
-
-    use rayon::iter::ParallelIterator;
-    use rayon::slice::ParallelSlice;
-    use voisin_onnx::{OnnxError, OnnxFile, OnnxNetwork, OnnxValues};
-
-    use super::{OnnxFiles, OnnxText, onnx_vector_length, vector};
-    use crate::backend::{Backend, Pass};
-    use crate::{EncoderError, Precision};
-
-    pub(super) struct OnnxEncoder {
-        network: OnnxNetwork,
-        /// Mel bands, where frames come first.
-        bands: Option<usize>,
-        cells: usize,
-    }
-
-    fn failed(origin: &str) -> impl Fn(OnnxError) -> EncoderError + Sync {
-        move |error| EncoderError::BadWeights {
-            origin: origin.to_owned(),
-            reason: error.to_string(),
-        }
-    }
-
-    fn read(bytes: &[u8], origin: &str) -> Result<OnnxFile, EncoderError> {
-        // An import leaves no data in other files.
-        OnnxFile::read(bytes, |_| {
-            Err("expected all data within the file".to_owned())
-        })
-        .map_err(failed(origin))
-    }
-
-    impl OnnxEncoder {
-        pub(super) fn new(files: &OnnxFiles) -> Result<Self, EncoderError> {
-            let manifest = &files.manifest;
-            let bytes = files.map(&manifest.weights, &manifest.weights_sha256)?;
-            let file = read(&bytes, &manifest.weights)?;
-            let shape = files.settings.shape(&manifest.front_end);
-            let network = OnnxNetwork::new(&file, &[(&files.settings.input, &shape)])
-                .map_err(failed(&manifest.weights))?;
-            let found = onnx_vector_length(network.output_shape());
-            if found != Some(manifest.dimension) {
-                return Err(EncoderError::BadWeights {
-                    origin: manifest.weights.clone(),
-                    reason: format!(
-                        "its output has the shape {:?}, expected {} numbers",
-                        network.output_shape(),
-                        manifest.dimension
-                    ),
-                });
-            }
-            let bands = manifest.front_end.n_mels();
-            Ok(Self {
-                network,
-                bands: files.settings.is_transposed().then_some(bands),
-                cells: manifest.front_end.cells(),
-            })
-        }
-
-        fn window(&self, mel: &[f32]) -> Result<Vec<f32>, EncoderError> {
-            let turned;
-            let values = match self.bands {
-                Some(bands) => {
-                    let frames = mel.len() / bands;
-                    turned = (0..mel.len())
-                        .map(|i| mel[i % bands * frames + i / bands])
-                        .collect::<Vec<f32>>();
-                    &turned
-                }
-                None => mel,
-            };
-            let output = self.network.run(&[OnnxValues::Floats(values)]);
-            let output = output.map_err(failed("the network"))?;
-            Ok(vector(&output, self.network.output_shape()))
-        }
-    }
-
-    impl Backend for OnnxEncoder {
-        fn forward(&self, mels: &[f32], _: usize) -> Result<Pass, EncoderError> {
-            let windows: Result<Vec<Vec<f32>>, EncoderError> = mels
-                .par_chunks(self.cells)
-                .map(|mel| self.window(mel))
-                .collect();
-            Ok(Pass {
-                embeddings: windows?.concat(),
-                logits: Vec::new(),
-            })
-        }
-
-        fn precision(&self) -> Precision {
-            Precision::F32
-        }
-    }
-
-    /// A network that reads.
-    pub(crate) struct OnnxReader {
-        network: OnnxNetwork,
-        tokens: usize,
-        /// For each input, in order.
-        inputs: Vec<TokenInput>,
-    }
-
-    #[derive(Clone, Copy)]
-    enum TokenInput {
-        Ids,
-        Mask,
-        Kinds,
-    }
-
-    impl OnnxReader {
-        /// - `bytes`: of the file of `text`
-        pub(crate) fn new(bytes: &[u8], text: &OnnxText) -> Result<Self, EncoderError> {
-            let file = read(bytes, &text.weights)?;
-            Self::of_file(&file, text.tokens, Path::new(&text.weights))
-        }
-
-        /// - `path`: for messages
-        pub(crate) fn of_file(
-            file: &OnnxFile,
-            tokens: usize,
-            path: &Path,
-        ) -> Result<Self, EncoderError> {
-            let origin = path.display().to_string();
-            let shape = [1, tokens];
-            let mut inputs = Vec::new();
-            let mut shapes: Vec<(&str, &[usize])> = Vec::new();
-            let found = file.inputs();
-            for input in &found {
-                inputs.push(match input.name.as_str() {
-                    "input_ids" => TokenInput::Ids,
-                    "attention_mask" => TokenInput::Mask,
-                    "token_type_ids" => TokenInput::Kinds,
-                    _ => {
-                        return Err(EncoderError::BadWeights {
-                            origin,
-                            reason: "a network that reads has an input beside input_ids, attention_mask and \
-                                     token_type_ids"
-                                .to_owned(),
-                        });
-                    }
-                });
-                shapes.push((&input.name, &shape));
-            }
-            Ok(Self {
-                network: OnnxNetwork::new(file, &shapes).map_err(failed(&origin))?,
-                tokens,
-                inputs,
-            })
-        }
-
-        /// Length of its vectors; `None` where the output is none.
-        pub(crate) fn dimension(&self) -> Option<usize> {
-            match *self.network.output_shape() {
-                [1, d] | [d] => Some(d),
-                _ => None,
-            }
-        }
-
-        /// - `ids`: tokens of a text, of which as many count as it takes
-        /// - `padding`: the token behind them
-        pub(crate) fn vector(&self, ids: &[u32], padding: u32) -> Result<Vec<f32>, EncoderError> {
-            let n = ids.len().min(self.tokens);
-            let padded = |given: &dyn Fn(usize) -> i64, rest: i64| -> Vec<i64> {
-                let rest = std::iter::repeat_n(rest, self.tokens - n);
-                (0..n).map(given).chain(rest).collect()
-            };
-            let values: Vec<Vec<i64>> = self
-                .inputs
-                .iter()
-                .map(|input| match input {
-                    TokenInput::Ids => padded(&|i| i64::from(ids[i]), i64::from(padding)),
-                    TokenInput::Mask => padded(&|_| 1, 0),
-                    TokenInput::Kinds => padded(&|_| 0, 0),
-                })
-                .collect();
-            let values: Vec<OnnxValues<'_>> =
-                values.iter().map(|v| OnnxValues::Wholes(v)).collect();
-            let mut vector = self.network.run(&values).map_err(failed("the network"))?;
-            voisin_base::vector::make_unit(&mut vector);
-            Ok(vector)
-        }
+        Ok(Box::new(running::OnnxEncoder::new(self)?))
     }
 }
 
@@ -427,10 +195,10 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "onnx")]
     #[test]
     fn frames_and_pixels_are_averaged() {
         let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let vector = running::vector;
         assert_eq!(vector(&values, &[1, 3, 2]), [3.0, 4.0]);
         assert_eq!(vector(&values, &[1, 2, 3, 1]), [2.0, 5.0]);
         assert_eq!(vector(&values, &[1, 6]), values);

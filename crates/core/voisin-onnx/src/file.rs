@@ -13,6 +13,8 @@ use tract_onnx::pb::{
     tensor_shape_proto, type_proto,
 };
 
+use voisin_encoder::OnnxInput;
+
 use crate::{OnnxError, short};
 
 /// Most nodes of a graph: tract's time grows with their square.
@@ -20,7 +22,10 @@ const MOST_NODES: usize = 6000;
 /// Most inputs, outputs and attributes of a node.
 const MOST_PARTS: usize = 1024;
 /// Most numbers of one tensor.
+// 4 GB of floats: twice what one message of the format may have, so that no real file is refused.
 const MOST_NUMBERS: usize = 1 << 30;
+/// Most bytes that all tensors take from files beside it: what one message of the format may have, as it is kept.
+const MOST_TAKEN: usize = 1 << 31;
 /// Most axes of a tensor.
 const MOST_AXES: usize = 8;
 
@@ -32,17 +37,6 @@ const RANDOM: [&str; 5] = [
     "RandomUniformLike",
     "Multinomial",
 ];
-
-/// An input of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnnxInput {
-    /// Its name.
-    pub name: String,
-    /// Its axes, `None` where the length may vary.
-    pub axes: Vec<Option<usize>>,
-    /// Whether it takes whole numbers, as tokens are.
-    pub whole: bool,
-}
 
 /// A checked ONNX file, with all its data within.
 #[derive(Debug, Clone)]
@@ -66,6 +60,7 @@ impl OnnxFile {
                 "functions of the file's own: export it again with all of them inlined".to_owned(),
             ));
         }
+        // Kept files hold nothing that running them does not need.
         model.training_info.clear();
         model.metadata_props.clear();
         let graph = model
@@ -77,12 +72,15 @@ impl OnnxFile {
         graph.quantization_annotation.clear();
         check_graph(graph)?;
         let mut files = HashMap::new();
+        let mut left = MOST_TAKEN;
         let nodes = graph.node.iter_mut();
+        // A `Constant` node carries its tensor as an attribute, which may lie beside the file as
+        // well.
         let constants = nodes.flat_map(|node| &mut node.attribute);
         let constants =
             constants.flat_map(|attribute| attribute.t.iter_mut().chain(&mut attribute.tensors));
         for tensor in graph.initializer.iter_mut().chain(constants) {
-            take_in(tensor, &mut files, &mut external)?;
+            take_in(tensor, &mut files, &mut left, &mut external)?;
             check_tensor(tensor)?;
         }
         Ok(Self { model })
@@ -104,6 +102,7 @@ impl OnnxFile {
         let fed = graph
             .input
             .iter()
+            // A default that a caller could override is not an input here.
             .filter(|input| !given.contains(input.name.as_str()));
         fed.map(|input| {
             let tensor = tensor_type(input);
@@ -162,6 +161,8 @@ impl OnnxFile {
                 )));
             }
         };
+        // Walks back from the output and keeps what it meets; a classifier's head behind the vector
+        // goes.
         let maker: HashMap<&str, usize> = graph
             .node
             .iter()
@@ -187,6 +188,7 @@ impl OnnxFile {
                 }
             }
         }
+        // `retain` keeps the order, which `check_graph` found to be one that can be run.
         let mut at = 0;
         graph.node.retain(|_| {
             at += 1;
@@ -196,10 +198,12 @@ impl OnnxFile {
             .initializer
             .retain(|tensor| needed.contains(&tensor.name));
         graph.input.retain(|input| needed.contains(&input.name));
+        // Without a type: that of the old output may not be this one's.
         graph.output = vec![ValueInfoProto {
             name,
             ..ValueInfoProto::default()
         }];
+        // Only now: an operator that is not run is no fault where nothing needs it.
         check_operators(&graph.node)
     }
 
@@ -239,6 +243,7 @@ fn tensor_type(input: &ValueInfoProto) -> Option<&type_proto::Tensor> {
 fn fixed(axis: &tensor_shape_proto::Dimension) -> Option<usize> {
     match axis.value {
         Some(tensor_shape_proto::dimension::Value::DimValue(length)) => {
+            // 0 and -1 are no lengths: such an axis may vary.
             usize::try_from(length).ok().filter(|length| *length > 0)
         }
         _ => None,
@@ -412,6 +417,7 @@ fn check_numbers(node: &NodeProto) -> Result<(), OnnxError> {
             continue;
         }
         let places = attribute.ints.iter().try_fold(1_u64, |all, side| {
+            // A side of 0 must not make the product of huge ones small.
             all.checked_mul(side.unsigned_abs().max(1))
         });
         let is_kernel = attribute.name == "kernel_shape";
@@ -434,6 +440,8 @@ fn check_numbers(node: &NodeProto) -> Result<(), OnnxError> {
 
 /// All operators that are not run, at once.
 fn check_operators(nodes: &[NodeProto]) -> Result<(), OnnxError> {
+    // All that are missing, not the first: whoever exports again wants to know at once whether it
+    // pays.
     let known = tract_onnx::onnx().op_register.0;
     let mut missing = BTreeSet::new();
     for node in nodes {
@@ -443,6 +451,7 @@ fn check_operators(nodes: &[NodeProto]) -> Result<(), OnnxError> {
             .any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty());
         let is_run = known.contains_key(&node.op_type)
             && !holds_graph
+            // The same file must give the same vector each time.
             && !RANDOM.contains(&node.op_type.as_str())
             && node
                 .attribute
@@ -460,9 +469,12 @@ fn check_operators(nodes: &[NodeProto]) -> Result<(), OnnxError> {
 }
 
 /// Data of a file beside this one becomes the tensor's own.
+///
+/// - `left`: bytes that tensors may still take
 fn take_in(
     tensor: &mut TensorProto,
     files: &mut HashMap<String, Vec<u8>>,
+    left: &mut usize,
     external: &mut impl FnMut(&str) -> Result<Vec<u8>, String>,
 ) -> Result<(), OnnxError> {
     if tensor.data_location != Some(DataLocation::External as i32) {
@@ -480,6 +492,8 @@ fn take_in(
             .map(|entry| entry.value.as_str())
     };
     let name = field("location").unwrap_or_default();
+    // Nothing but a name: "../", an absolute path or a drive would read any file of this user into
+    // the model.
     let is_plain = std::path::Path::new(name).file_name() == Some(std::ffi::OsStr::new(name));
     if !is_plain || name.contains(['/', '\\', ':']) {
         return Err(OnnxError::External(format!(
@@ -509,11 +523,15 @@ fn take_in(
         ))
     })?;
     // Before the copy: many tensors may refer to one long file.
+    // Sixteen bytes are twice the widest number that `check_tensor` accepts.
     if number_of(tensor)?.saturating_mul(16) < part.len() {
         return Err(OnnxError::External(
             "a tensor takes more bytes than it has numbers".to_owned(),
         ));
     }
+    *left = left.checked_sub(part.len()).ok_or_else(|| {
+        OnnxError::TooLarge("all tensors take more than 2 GiB of the files beside it".to_owned())
+    })?;
     tensor.raw_data = part.to_vec();
     tensor.external_data.clear();
     tensor.data_location = None;
@@ -556,6 +574,7 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), OnnxError> {
         tensor.double_data.len(),
         tensor.uint64_data.len(),
     ];
+    // Numbers of a tensor lie in one of five lists by their type, or all in `raw_data`.
     let typed = typed.iter().sum::<usize>();
     let raw = tensor.raw_data.len();
     let is_whole = if raw == 0 {
@@ -571,4 +590,33 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), OnnxError> {
         short(&tensor.name, 100),
         short(&format!("{:?}", tensor.dims), 100),
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_onnx::pb::StringStringEntryProto;
+
+    #[test]
+    fn tensors_share_one_budget_of_bytes() {
+        let location = StringStringEntryProto {
+            key: "location".to_owned(),
+            value: "data".to_owned(),
+        };
+        let tensor = TensorProto {
+            dims: vec![4],
+            data_type: DataType::Float as i32,
+            data_location: Some(DataLocation::External as i32),
+            external_data: vec![location],
+            ..TensorProto::default()
+        };
+        let mut files = HashMap::new();
+        let mut left = 40;
+        let mut take = || {
+            let mut beside = |_: &str| Ok(vec![0; 16]);
+            take_in(&mut tensor.clone(), &mut files, &mut left, &mut beside)
+        };
+        assert!(take().is_ok() && take().is_ok());
+        assert!(matches!(take(), Err(OnnxError::TooLarge(_))));
+    }
 }

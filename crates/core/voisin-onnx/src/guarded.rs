@@ -15,6 +15,7 @@ use tract_onnx::tract_hir::internal::{
 };
 
 /// Bytes that all values of a network may have which are there at a time.
+// Keeps a process that reads a hostile file below 600 MB in all, as the tests demand.
 pub(crate) const MOST_LIVE: usize = 384 << 20;
 
 /// An operator whose outputs are bounded.
@@ -31,6 +32,7 @@ struct Guarded {
 pub(crate) fn guard_operators(model: &mut InferenceModel, constants: usize) {
     let left = Arc::new(AtomicUsize::new(constants));
     for node in model.nodes_mut() {
+        // Neither computes anything.
         if InferenceModel::is_source(&node.op) || node.op_is::<Const>() {
             continue;
         }
@@ -42,6 +44,7 @@ pub(crate) fn guard_operators(model: &mut InferenceModel, constants: usize) {
 
 /// Bytes of a value, where its shape is known; of a type that is not known as many as the widest have.
 fn bytes(fact: &InferenceFact) -> TractResult<Option<usize>> {
+    // An open shape is not computed: only what is constant is evaluated early.
     let Some(shape) = fact.shape.concretize() else {
         return Ok(None);
     };
@@ -54,7 +57,9 @@ fn bytes(fact: &InferenceFact) -> TractResult<Option<usize>> {
             return Ok(None);
         };
         let length = usize::try_from(length).ok();
+        // Each axis is compared at once: a product over all of them might pass the largest number.
         size = length
+            // An axis of 0 must not hide the lengths beside it.
             .and_then(|length| size.checked_mul(length.max(1)))
             .filter(|size| *size <= MOST_LIVE)
             .with_context(|| {
@@ -80,6 +85,8 @@ fn check_range(inputs: &[&InferenceFact]) -> TractResult<()> {
     for (end, value) in ends.iter_mut().zip(&values) {
         *end = value.cast_to_scalar::<f64>()?;
     }
+    // In floats: bounds of 64 bits cannot overflow here, and a step of 0 gives infinity or no
+    // number.
     let count = (ends[1] - ends[0]) / ends[2];
     if !count.is_finite() || count * 8.0 > MOST_LIVE as f64 {
         bail!("a range of {count} numbers");
@@ -100,6 +107,7 @@ impl InferenceOp for Guarded {
         outputs: TVec<&InferenceFact>,
         observed: TVec<&InferenceFact>,
     ) -> TractResult<Facts> {
+        // Shapes first, which costs nothing; the values only if the result is small enough.
         let inferred = self.infer_facts(inputs.clone(), outputs.clone(), observed.clone())?;
         let is_constant = |fact: &InferenceFact| fact.value.concretize().is_some();
         if inferred.0.is_empty() || !inferred.0.iter().all(is_constant) {
@@ -113,6 +121,8 @@ impl InferenceOp for Guarded {
                 None => return Ok(inferred),
             }
         }
+        // One budget for the whole graph: two thousand constants that are each small enough are
+        // not.
         let spend = |left: usize| left.checked_sub(size);
         if self
             .left

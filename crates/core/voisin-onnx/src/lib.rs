@@ -1,7 +1,7 @@
 //! Runs ONNX networks of other programs, on a CPU, with tract.
 //!
 //! A file is read and checked ([`OnnxFile`]), cut down to one output, and made a network for inputs of fixed shapes
-//! ([`OnnxNetwork`]).
+//! ([`OnnxNetwork`]). [`install`] lets the encoders of this process run them.
 //!
 //! Not here: what the numbers mean, spectrograms, and the models that files become.
 
@@ -10,9 +10,12 @@
 mod file;
 mod guarded;
 mod network;
+mod runtime;
 
-pub use file::{OnnxFile, OnnxInput};
-pub use network::{OnnxNetwork, OnnxValues};
+pub use file::OnnxFile;
+pub use network::OnnxNetwork;
+pub use runtime::install;
+pub use voisin_encoder::{OnnxInput, OnnxValues};
 
 /// Why a file is no network that can be run.
 #[derive(Debug, thiserror::Error)]

@@ -11,20 +11,13 @@ use tract_onnx::tract_core::ops::konst::Const;
 use crate::guarded::{MOST_LIVE, guard_operators};
 use crate::{OnnxError, OnnxFile, short};
 use voisin_base::guard::guard;
+use voisin_encoder::OnnxValues;
 
 /// Bytes of constants that are computed while a network is made, beside those of its file.
+// A graph of a hundred bytes can ask for any amount of them.
 const MOST_CONSTANTS: usize = 128 << 20;
 /// Multiplications for one window; the largest published encoders take a tenth of that.
 const MOST_WORK: i64 = 4_000_000_000_000;
-
-/// Values of an input, row-major.
-#[derive(Debug, Clone, Copy)]
-pub enum OnnxValues<'a> {
-    /// A spectrogram or samples.
-    Floats(&'a [f32]),
-    /// Tokens, or which of them count.
-    Wholes(&'a [i64]),
-}
 
 /// A network that runs, on the thread that calls it; the same numbers give the same answer to the last bit.
 pub struct OnnxNetwork {
@@ -51,6 +44,7 @@ impl OnnxNetwork {
     /// Shapes that do not fit, operators in a form that is not run, or more memory or work than an encoder takes.
     pub fn new(file: &OnnxFile, shapes: &[(&str, &[usize])]) -> Result<Self, OnnxError> {
         let expected = file.inputs();
+        // Before tract sees the graph: it would make a network whose further input nobody feeds.
         if let Some(other) = expected
             .iter()
             .find(|input| shapes.iter().all(|(name, _)| *name != input.name))
@@ -68,6 +62,7 @@ impl OnnxNetwork {
             .map_err(shortened)?;
         Ok(Self {
             plan,
+            // In the caller's order: `run` pairs values with shapes by place.
             shapes: shapes.iter().map(|(_, shape)| shape.to_vec()).collect(),
             output,
         })
@@ -82,6 +77,7 @@ impl OnnxNetwork {
     pub fn run(&self, values: &[OnnxValues<'_>]) -> Result<Vec<f32>, OnnxError> {
         let run = || -> TractResult<Vec<f32>> {
             let outputs = self.plan.run(self.inputs(values)?)?;
+            // Networks of 16 bits answer in 16 bits; callers know one width only.
             let floats = outputs[0].cast_to::<f32>()?;
             Ok(floats.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
         };
@@ -94,6 +90,7 @@ impl OnnxNetwork {
     /// from those of the file.
     pub fn profile(&self, values: &[OnnxValues<'_>]) -> Result<Vec<(String, Duration)>, OnnxError> {
         let mut times: BTreeMap<String, Duration> = BTreeMap::new();
+        // As `run`, with a clock around each operator.
         let run = || -> TractResult<()> {
             let inputs = self.inputs(values)?;
             let mut state = self.plan.spawn()?;
@@ -120,6 +117,8 @@ impl OnnxNetwork {
                 OnnxValues::Floats(values) => Tensor::from_shape(shape, values)?,
                 OnnxValues::Wholes(values) => Tensor::from_shape(shape, values)?,
             };
+            // Tokens come as 64-bit numbers, spectrograms as 32-bit floats, whatever the file
+            // declares.
             let kind = self.plan.model().outlet_fact(*outlet)?.datum_type;
             inputs.push(tensor.cast_to_dt(kind)?.into_owned().into_tvalue());
         }
@@ -141,19 +140,25 @@ fn prepare(
 ) -> Result<(Arc<TypedSimplePlan>, Vec<usize>), OnnxError> {
     let failed = |error: TractError| OnnxError::Network(format!("{error:#}"));
     let proto = file.shaped(shapes)?;
+    // Grows with the file: what is computed of its weights, such as floats of 8-bit ones, takes
+    // several times their bytes.
     let weights: usize = proto
         .graph
         .iter()
         .flat_map(|g| &g.initializer)
         .map(|t| t.raw_data.len())
         .sum();
+    // Shapes that the file states for values in between are claims; tract infers them itself.
     let framework = tract_onnx::onnx().with_ignore_value_info(true);
     let parsed = framework.parse(&proto, None).map_err(failed)?;
+    // A copy of all weights, which the parsed model no longer needs: they need not lie in memory
+    // twice.
     drop(proto);
     if let Some(name) = parsed.unresolved_inputs.first() {
         return Err(OnnxError::Network(format!("nothing makes \"{name}\"")));
     }
     let mut model = parsed.model;
+    // Before shapes are inferred: that is when tract evaluates constants.
     guard_operators(&mut model, MOST_CONSTANTS + 8 * weights);
     let order: TractResult<Vec<OutletId>> = shapes
         .iter()
@@ -162,6 +167,7 @@ fn prepare(
     model
         .set_input_outlets(&order.map_err(failed)?)
         .map_err(failed)?;
+    // Sizes are checked before and after optimising, which changes the operators.
     let model = model.into_typed().map_err(failed)?;
     check_size(&model)?;
     let model = model.into_optimized().map_err(failed)?;
@@ -172,6 +178,7 @@ fn prepare(
         .first()
         .expect("cut to one output");
     let fact = model.outlet_fact(outlet).map_err(failed)?;
+    // Inputs are fixed by now, so only an operator such as NonZero leaves an axis open.
     let shape = fact.shape.as_concrete().ok_or_else(|| {
         OnnxError::Network(format!(
             "the output's shape depends on what is heard: {:?}",
@@ -197,6 +204,7 @@ fn prepare(
 /// Bytes of the values that are there at a time, and multiplications.
 fn check_size(model: &TypedModel) -> Result<(), OnnxError> {
     let failed = |error: TractError| OnnxError::Network(format!("{error:#}"));
+    // In the order in which the plan runs: a value lives from its node to its last use.
     let order = model.eval_order().map_err(failed)?;
     let mut last_use = vec![0; model.nodes().len()];
     for (at, &node) in order.iter().enumerate() {
@@ -207,6 +215,7 @@ fn check_size(model: &TypedModel) -> Result<(), OnnxError> {
         }
     }
     let bytes = |node: &TypedNode| -> Result<i64, OnnxError> {
+        // Weights were counted with the file.
         if node.op_is::<Const>() {
             return Ok(0);
         }
@@ -222,6 +231,7 @@ fn check_size(model: &TypedModel) -> Result<(), OnnxError> {
         }
         Ok(sum)
     };
+    // By place in the order, so that the walk below need not search for what ends there.
     let mut ends: Vec<Vec<usize>> = vec![Vec::new(); order.len()];
     for &node in &order {
         ends[last_use[node]].push(node);
@@ -240,6 +250,8 @@ fn check_size(model: &TypedModel) -> Result<(), OnnxError> {
             )));
         }
         let inputs = model.node_input_facts(id).map_err(failed)?;
+        // Multiplications stand for the time; operators that only move numbers are bounded by their
+        // memory.
         for (kind, count) in node.op.cost(&inputs).map_err(failed)? {
             if matches!(kind, Cost::FMA(_)) {
                 work = work.saturating_add(count.to_i64().unwrap_or(i64::MAX));

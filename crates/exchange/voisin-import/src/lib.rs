@@ -24,14 +24,12 @@
 mod canonical;
 mod clap;
 mod constant;
-#[cfg(feature = "onnx")]
 mod front_ends;
 mod graph;
 mod keras;
 mod matcher;
 mod model;
 mod onnx;
-#[cfg(feature = "onnx")]
 mod onnx_model;
 mod pickle;
 mod protobuf;
@@ -48,7 +46,6 @@ use voisin_encoder::{EncoderError, ModelManifest, read_safetensors};
 
 pub use clap::{ClapError, import_clap, is_clap_folder};
 pub use model::{accept_foreign_weights, import_model};
-#[cfg(feature = "onnx")]
 pub use onnx_model::OnnxModelError;
 pub use voisin_encoder::WeightTensor;
 
@@ -84,13 +81,12 @@ pub fn is_other_onnx(file: &Path, options: &OnnxOptions) -> bool {
     }
 }
 
-/// Takes any network in ONNX into a folder of models; takes the feature `onnx`.
+/// Takes any network in ONNX into a folder of models; the process must have an ONNX runtime.
 ///
 /// - `progress`: is told how many captions were read, and how many there are
 ///
 /// # Errors
 /// It cannot be read or run, its input fits no front end that was named, its output is no vector.
-#[cfg_attr(not(feature = "onnx"), allow(unused_variables))]
 pub fn import_onnx(
     file: &Path,
     name: &str,
@@ -98,10 +94,7 @@ pub fn import_onnx(
     models: &Path,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<ModelManifest, EncoderError> {
-    #[cfg(feature = "onnx")]
-    return onnx_model::import(file, name, options, models, progress);
-    #[cfg(not(feature = "onnx"))]
-    Err(voisin_encoder::onnx_is_missing(file))
+    onnx_model::import(file, name, options, models, progress)
 }
 
 /// Largest file that is read: the published ones have 18 to 19 MB.
@@ -147,6 +140,7 @@ impl WeightFormat {
                 .get(at..)
                 .is_some_and(|rest| rest.starts_with(b"\x89HDF\r\n\x1a\n"))
         };
+        // Up to 512 KiB: the specification sets no end to the powers, and the search needs one.
         if hdf5(0) || (9..20).any(|power| hdf5(1 << power)) {
             return Some(Self::Keras);
         }
@@ -158,6 +152,7 @@ impl WeightFormat {
         let header = bytes
             .first_chunk::<8>()
             .map(|size| u64::from_le_bytes(*size));
+        // safetensors has no signature either, but a header of JSON whose length comes first.
         if header.is_some_and(|size| size < bytes.len() as u64)
             && bytes[8..].trim_ascii_start().starts_with(b"{")
         {
@@ -337,6 +332,7 @@ pub fn parse(bytes: &[u8]) -> Result<Imported, ImportError> {
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     regular_file::read(path, MAX_FILE).map_err(|source| match source.kind() {
         std::io::ErrorKind::FileTooLarge => {
+            // Only for the message: the reader gave up before it knew the size.
             let found = std::fs::metadata(path).map_or(MAX_FILE + 1, |metadata| metadata.len());
             ImportError::TooLarge {
                 found,

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use voisin_base::{atomic_file, regular_file};
 use voisin_encoder::{
-    Architecture, ClapText, EncoderError, ModelManifest, OnnxSettings, OnnxText, WeightTensor,
-    Weights, check_model_name, digest_of_file, onnx_vector_length,
+    Architecture, ClapText, EncoderError, ModelManifest, OnnxGraph, OnnxSettings, OnnxText,
+    OnnxValues, WeightTensor, Weights, check_model_name, digest_of_file, onnx_runtime,
+    onnx_vector_length,
 };
-use voisin_onnx::{OnnxError, OnnxFile, OnnxNetwork, OnnxValues};
 
 use crate::OnnxOptions;
 use crate::clap::{CARD, LARGEST_TEXT, io, licence_of_card, read_captions};
@@ -33,8 +33,8 @@ fn refused(path: &Path, reason: impl Into<String>) -> EncoderError {
     }))
 }
 
-fn failed(path: &Path) -> impl Fn(OnnxError) -> EncoderError {
-    move |error| refused(path, error.to_string())
+fn failed(path: &Path) -> impl Fn(String) -> EncoderError {
+    move |reason| refused(path, reason)
 }
 
 /// Takes a network in ONNX into a folder of models: `NAME.onnx` and `NAME.json`; with one that reads also
@@ -82,8 +82,10 @@ pub(crate) fn import(
         axes: fitted.axes,
         text: None,
     };
-    let dimension =
-        try_out(&network, &settings, &fitted.config).map_err(|reason| refused(file, reason))?;
+    // One run before anything is kept: a network that tract cannot run is refused here, not at the
+    // first track.
+    let dimension = try_out(network.as_ref(), &settings, &fitted.config)
+        .map_err(|reason| refused(file, reason))?;
     let text = match (&options.text, &options.tokenizer) {
         (Some(text), Some(tokenizer)) => {
             Some(read_text(text, tokenizer, options, dimension, progress)?)
@@ -161,10 +163,12 @@ pub(crate) fn import(
 }
 
 /// A file with all data that lies beside it, cut to one output.
-fn read(path: &Path, output: Option<&str>) -> Result<OnnxFile, EncoderError> {
+fn read(path: &Path, output: Option<&str>) -> Result<Box<dyn OnnxGraph>, EncoderError> {
+    let runtime = onnx_runtime(path)?;
     let bytes = regular_file::read(path, LARGEST).map_err(io(path))?;
+    // One budget for all files beside it: a graph may name any number of them.
     let mut left = LARGEST;
-    let mut network = OnnxFile::read(&bytes, |name| {
+    let mut external = |name: &str| {
         let beside = path.with_file_name(name);
         // A link may lead anywhere, and what it leads to would become part of the model.
         let kind = std::fs::symlink_metadata(&beside).map_err(|error| error.to_string())?;
@@ -174,8 +178,8 @@ fn read(path: &Path, output: Option<&str>) -> Result<OnnxFile, EncoderError> {
         let data = regular_file::read(&beside, left).map_err(|error| error.to_string())?;
         left -= data.len() as u64;
         Ok(data)
-    })
-    .map_err(failed(path))?;
+    };
+    let mut network = runtime.read(&bytes, &mut external).map_err(failed(path))?;
     network.cut(output).map_err(failed(path))?;
     Ok(network)
 }
@@ -184,23 +188,22 @@ fn read(path: &Path, output: Option<&str>) -> Result<OnnxFile, EncoderError> {
 ///
 /// - returns: the length of its vectors
 fn try_out(
-    file: &OnnxFile,
+    file: &dyn OnnxGraph,
     settings: &OnnxSettings,
     front_end: &voisin_features::MelConfig,
 ) -> Result<usize, String> {
     let shape = settings.shape(front_end);
-    let network =
-        OnnxNetwork::new(file, &[(&settings.input, &shape)]).map_err(|error| error.to_string())?;
+    let network = file.compile(&[(&settings.input, &shape)])?;
     let found = network.output_shape();
     let length = onnx_vector_length(found)
         .filter(|length| *length <= 1 << 16)
         .ok_or_else(|| format!("its output has the shape {found:?}, expected a vector for a window: name another with --output"))?;
+    // On silence or a constant a network that normalises its input may divide by zero, and would be
+    // refused for it.
     let ramp: Vec<f32> = (0..front_end.cells())
         .map(|i| (i * 37 % 101) as f32 / 101.0)
         .collect();
-    let output = network
-        .run(&[OnnxValues::Floats(&ramp)])
-        .map_err(|error| error.to_string())?;
+    let output = network.run(&[OnnxValues::Floats(&ramp)])?;
     if output.iter().any(|x| !x.is_finite()) {
         return Err("it gives numbers that are not finite".to_owned());
     }
@@ -227,6 +230,7 @@ fn read_text(
     let ids = inputs.iter().find(|input| input.name == "input_ids");
     let ids =
         ids.ok_or_else(|| refused(path, "expected the input input_ids of a network that reads"))?;
+    // A length that is fixed in the network wins: texts are padded to it.
     let tokens = ids.axes.last().copied().flatten().unwrap_or(TOKENS);
     let bytes = network.to_bytes();
     let tokenizer_bytes = regular_file::read(tokenizer, LARGEST_TEXT).map_err(io(tokenizer))?;

@@ -1,6 +1,5 @@
 //! Networks in ONNX as models, from tests/data/onnx.
 
-#![cfg(feature = "onnx")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -47,6 +46,7 @@ fn import(
     options: &OnnxOptions,
     models: &Path,
 ) -> Result<ModelManifest, EncoderError> {
+    voisin_onnx::install();
     import_onnx(file, "mine", options, models, &mut |_, _| ())
 }
 
