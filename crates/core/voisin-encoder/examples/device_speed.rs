@@ -5,9 +5,16 @@
 //! DEVICE: cpu, cuda or cuda:N (default: auto). VECTORS: only the brute force, of so many vectors.
 //! Its queries come from memory, and its answers are back in memory at the end; the queries of a
 //! graph are the vectors themselves.
+//!
+//!     … --example device_speed -- DEVICE MODEL.json BATCH
+//!
+//! encodes a batch of made windows for each byte of standard input, and answers with a byte:
+//! `research/speed/clap_speed.py` times it beside another program.
 
 #![allow(clippy::print_stdout, reason = "a command-line program")]
 
+use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use ndarray::{Array2, s};
@@ -69,6 +76,33 @@ fn networks(device: &Device) -> Result<(), EncoderError> {
                     Err(error) => println!("{name:24} {precision:>5?} {batch:6} {error}"),
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// A batch for each byte of standard input.
+fn serve(model: PathBuf, batch: usize, device: &Device) -> Result<(), EncoderError> {
+    let options = EncoderOptions {
+        batch: Some(batch),
+        ..EncoderOptions::default()
+    };
+    let encoder = Encoder::load_with(&ModelRef::Manifest(model), device, &options)?;
+    let cells = encoder.manifest().front_end.cells();
+    let mut random = Random::stream(1, 1);
+    let mels: Vec<f32> = (0..batch * cells).map(|_| random.normal() as f32).collect();
+    let mut input = std::io::stdin();
+    let mut byte = [0];
+    while input.read_exact(&mut byte).is_ok() {
+        encoder.encode(&mels, batch)?;
+        let mut output = std::io::stdout();
+        // The reader has gone: nothing is left to time.
+        if output
+            .write_all(b"x")
+            .and_then(|()| output.flush())
+            .is_err()
+        {
+            break;
         }
     }
     Ok(())
@@ -185,6 +219,12 @@ fn main() -> Result<(), EncoderError> {
         .next()
         .map_or(Ok(DeviceChoice::Auto), |text| text.parse())?;
     let device = choice.resolve()?;
+    let rest: Vec<String> = args.collect();
+    let model = rest.first().map(PathBuf::from);
+    if let Some(model) = model.filter(|model| model.extension().is_some_and(|e| e == "json")) {
+        let batch = rest.get(1).and_then(|batch| batch.parse().ok());
+        return serve(model, batch.unwrap_or(1), &device);
+    }
     println!(
         "{}{}",
         device.description(),
@@ -193,7 +233,7 @@ fn main() -> Result<(), EncoderError> {
             .map(|note| format!(" ({note})"))
             .unwrap_or_default()
     );
-    let sizes: Vec<usize> = args.filter_map(|text| text.parse().ok()).collect();
+    let sizes: Vec<usize> = rest.iter().filter_map(|text| text.parse().ok()).collect();
     if sizes.is_empty() {
         networks(&device)?;
         training(&device)?;

@@ -73,6 +73,7 @@ impl Drop for Batcher {
             // The thread is the parent's: here nobody would ever end it.
             std::mem::forget((self.sender.take(), self.thread.take()));
         }
+        // Dropped first: the thread ends once no request can come any more, and is then waited for.
         self.sender = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -153,6 +154,7 @@ fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize
                 embeddings: pass.embeddings[start * width..end * width].to_vec(),
                 logits: pass.logits[start * tags..end * tags].to_vec(),
             };
+            // A caller that is gone needs no answer.
             let _ = request.reply.send(Ok(part));
             start = end;
         }

@@ -143,6 +143,7 @@ impl Parts {
             }
             (rest, rest_of_mean) = (behind, behind_mean);
         }
+        // Only now, since taking the mean off has changed the lengths of the parts.
         self.balance(vector);
         make_unit(vector);
     }

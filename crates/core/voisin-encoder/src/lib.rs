@@ -55,7 +55,10 @@ pub use models::{
     read_foreign_weights_by,
 };
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
-pub use onnx::{OnnxAxis, OnnxSettings, OnnxText, onnx_is_missing, onnx_vector_length};
+pub use onnx::{
+    ExternalData, OnnxAxis, OnnxGraph, OnnxInput, OnnxRunner, OnnxRuntime, OnnxSettings, OnnxText,
+    OnnxValues, install_onnx_runtime, onnx_runtime, onnx_vector_length,
+};
 pub use projection::TagLayer;
 pub use stack::{
     FinishedStack, FirstWeights, Stack, StackLayer, StackShape, StackTensor, StackTrain,

@@ -3,13 +3,16 @@
 mod check;
 
 use std::fmt;
+use std::ops::Deref;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Architecture, ClapTowers, EncoderError, OnnxSettings};
+use voisin_base::regular_file;
 use voisin_features::MelConfig;
+use voisin_kernels::buffer::map_file;
 
 /// The card of a model.
 ///
@@ -311,6 +314,34 @@ impl ModelManifest {
             onnx: None,
         }
     }
+}
+
+/// Maps a file: whoever reads tensors from it needs them once.
+pub(crate) fn map(path: &Path) -> Result<impl Deref<Target = [u8]> + use<>, EncoderError> {
+    let file = regular_file::open(path).map_err(EncoderError::io(path))?;
+    map_file(&file).map_err(EncoderError::io(path))
+}
+
+/// Maps a file of a model, and compares its digest with the manifest's.
+///
+/// - `beside`: the manifest, or another file of its folder
+pub(crate) fn map_beside(
+    beside: &Path,
+    name: &str,
+    digest: &str,
+) -> Result<impl Deref<Target = [u8]> + use<>, EncoderError> {
+    let path = beside.with_file_name(name);
+    let map = map(&path)?;
+    // Hashed through the mapping that the tensors are then read from.
+    let found = sha256_hex(&map);
+    if found != digest {
+        return Err(EncoderError::WrongDigest {
+            path,
+            expected: digest.to_owned(),
+            found,
+        });
+    }
+    Ok(map)
 }
 
 /// SHA-256 of `bytes`, in lower-case hexadecimal digits.

@@ -61,6 +61,7 @@ impl FromStr for ModelRef {
     /// A path if it has a folder or a known extension, else a name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = Path::new(text);
+        // Endings of the weights files that voisin or its import reads.
         let known = [
             "json",
             "safetensors",
@@ -317,13 +318,17 @@ fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
         .into_iter()
         .filter_map(Result::ok)
         .collect();
-    entries
-        .iter()
-        // The user's own models are behind the built-in ones; the last of equal names counts.
-        .rev()
-        .find(|entry| entry.manifest.name == name)
-        .cloned()
-        .ok_or_else(|| missing(name, &entries))
+    // The user's own models are behind the built-in ones; the last of equal names counts.
+    let mut last_first = entries.iter().rev();
+    if let Some(entry) = last_first.find(|entry| entry.manifest.name == name) {
+        return Ok(entry.clone());
+    }
+    // A card that cannot be read has no name but its file's, and says itself what is wrong with it.
+    let card = models_dir().map(|dir| dir.join(format!("{name}.json")));
+    if let Some(card) = card.filter(|card| card.is_file()) {
+        read_manifest(&card)?;
+    }
+    Err(missing(name, &entries))
 }
 
 /// A model of this name is neither built in nor in the folder of models.

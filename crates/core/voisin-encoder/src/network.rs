@@ -132,6 +132,7 @@ impl Encoder {
         for (network, weights) in manifest.networks.iter().zip(others) {
             let dimension = network.dimension();
             let further = Network::new(network.architecture, dimension, weights, device, options)?;
+            // Without the logits that another network of the model gives better.
             networks.push(Network {
                 every: network.every,
                 ..further.without(network.untold)
@@ -410,9 +411,14 @@ impl Network {
             .max(1);
         let shape = Architecture::Clap.input_shape();
         let dimension = files.towers.projection;
-        let files = files.clone();
-        let on = device.candle().clone();
-        let backend = start(device, batch, move || files.audio(&on))?;
+        let backend = match NetworkWay::of(options.engine, device.candle())? {
+            NetworkWay::Kernels(isa) => Box::new(files.compiled_audio(isa)?) as Box<dyn Backend>,
+            NetworkWay::Layers | NetworkWay::Products => {
+                let files = files.clone();
+                let on = device.candle().clone();
+                start(device, batch, move || files.audio(&on))?
+            }
+        };
         Ok(Self::bare(shape, dimension, backend, batch))
     }
 

@@ -363,6 +363,7 @@ impl TagsOfPart {
 
     fn logits(&self, mean: &[f32]) -> Vec<f32> {
         let part = mean.get(self.at..self.at + self.linear.inputs);
+        // A vector of another model may be too short: zeros rather than a panic.
         let mut raw = part.map_or_else(|| vec![0.0; self.linear.inputs], <[f32]>::to_vec);
         // A scale of 0 left nothing of the number; its mean is the best guess.
         if let Some(Standardise { mean, scale }) = &self.standardise {

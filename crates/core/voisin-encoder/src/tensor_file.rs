@@ -58,6 +58,8 @@ pub fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, 
                 .iter()
                 .map(|b| half::bf16::from_le_bytes(*b).to_f32())
                 .collect(),
+            // Whole numbers, such as the count of batches that PyTorch's batch norms keep, are no
+            // weights.
             _ => continue,
         };
         tensors.insert(

@@ -112,6 +112,7 @@ impl VectorsOnDevice {
         };
         // A quarter of the free memory: matrices and answers need room, too.
         let room = self.device.memory().map_or(PRODUCTS, |free| free / 4);
+        // Two bytes for each product.
         let batch = ((room / (2 * n as u64)) as usize).clamp(1, BATCH);
         let mut pairs = Vec::new();
         for part in parts {

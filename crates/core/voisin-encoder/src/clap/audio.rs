@@ -18,27 +18,32 @@ pub(crate) const SHAPE: [usize; 2] = [64, 1001];
 pub(super) const CELLS: usize = SHAPE[0] * SHAPE[1];
 /// Frames after stretching; the square is as high as four pieces of the spectrogram.
 const STRETCHED: usize = 1024;
-const SQUARE: usize = 256;
+pub(super) const SQUARE: usize = 256;
 /// Side of a patch of the square, and patches in a row.
-const PATCH: usize = 4;
-const GRID: usize = SQUARE / PATCH;
+pub(super) const PATCH: usize = 4;
+pub(super) const GRID: usize = SQUARE / PATCH;
 /// Side of a window of attention, in patches.
-const WINDOW: usize = 8;
-const TOKENS: usize = WINDOW * WINDOW;
+pub(super) const WINDOW: usize = 8;
+pub(super) const TOKENS: usize = WINDOW * WINDOW;
 const EPSILON: f64 = 1e-5;
 
 /// The network that hears.
 pub(crate) struct ClapAudio {
     device: Device,
+    pub(super) fold: SpectrogramFold,
+    pub(super) patches: Linear,
+    pub(super) norm_of_patches: LayerNorm,
+    pub(super) stages: Vec<SwinStage>,
+    pub(super) norm: LayerNorm,
+    pub(super) projection: ClapProjection,
+}
+
+/// From a spectrogram to the patches of a square.
+pub(super) struct SpectrogramFold {
     /// Factor and summand of each band: the batch norm.
     scale: Vec<f32>,
     shift: Vec<f32>,
     stretch: Vec<StretchTaps>,
-    patches: Linear,
-    norm_of_patches: LayerNorm,
-    stages: Vec<SwinStage>,
-    norm: LayerNorm,
-    projection: ClapProjection,
 }
 
 /// Where a stretched frame comes from: four frames and the weight of each.
@@ -47,26 +52,26 @@ struct StretchTaps {
     weights: [f32; 4],
 }
 
-struct SwinStage {
+pub(super) struct SwinStage {
     /// Patches in a row.
-    side: usize,
-    blocks: Vec<SwinBlock>,
+    pub(super) side: usize,
+    pub(super) blocks: Vec<SwinBlock>,
     /// To half as many in a row, twice as wide.
-    merging: Option<(LayerNorm, Linear)>,
+    pub(super) merging: Option<(LayerNorm, Linear)>,
 }
 
-struct SwinBlock {
-    shift: usize,
-    heads: usize,
-    norms: [LayerNorm; 2],
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
+pub(super) struct SwinBlock {
+    pub(super) shift: usize,
+    pub(super) heads: usize,
+    pub(super) norms: [LayerNorm; 2],
+    pub(super) query: Linear,
+    pub(super) key: Linear,
+    pub(super) value: Linear,
+    pub(super) output: Linear,
     /// Added to scores, `[windows or 1, heads, 64, 64]`: by relative position, and against
     /// looking over the seam of a shifted grid.
-    bias: Tensor,
-    mlp: [Linear; 2],
+    pub(super) bias: Tensor,
+    pub(super) mlp: [Linear; 2],
 }
 
 /// Frames of bicubic interpolation with aligned corners (kernel of Keys, a = -0.75).
@@ -87,6 +92,26 @@ fn stretching() -> Vec<StretchTaps> {
             }
         })
         .collect()
+}
+
+impl SpectrogramFold {
+    /// The patches of a spectrogram, `[64 · 64][16]`: bands normalised, frames stretched, the four
+    /// quarters of its time laid one below the other.
+    pub(super) fn fold(&self, mel: &[f32], patches: &mut [f32]) {
+        for (band, frames) in mel.chunks_exact(SHAPE[1]).enumerate() {
+            for (i, taps) in self.stretch.iter().enumerate() {
+                let sum: f32 = (0..4)
+                    .map(|k| taps.weights[k] * frames[taps.frames[k]])
+                    .sum();
+                // The weights of a frame add up to 1, so the norm may come behind them.
+                let value = sum * self.scale[band] + self.shift[band];
+                let row = i / SQUARE * SHAPE[0] + band;
+                let column = i % SQUARE;
+                let patch = row / PATCH * GRID + column / PATCH;
+                patches[patch * PATCH * PATCH + row % PATCH * PATCH + column % PATCH] = value;
+            }
+        }
+    }
 }
 
 impl ClapAudio {
@@ -115,6 +140,7 @@ impl ClapAudio {
         let embed = encoder.pp("patch_embed");
         let kernel = embed.get((sizes.channels, 1, PATCH, PATCH), "proj.weight")?;
         let bias = embed.get(sizes.channels, "proj.bias")?;
+        // A convolution whose stride is its own size is a product with each patch.
         let patches = Linear::new(kernel.reshape((sizes.channels, ()))?, Some(bias));
         let stages = (0..4)
             .map(|i| SwinStage::new(towers, i, &encoder.pp(format!("layers.{i}"))))
@@ -122,9 +148,11 @@ impl ClapAudio {
         let widest = sizes.channels << 3;
         Ok(Self {
             device: device.clone(),
-            scale,
-            shift,
-            stretch: stretching(),
+            fold: SpectrogramFold {
+                scale,
+                shift,
+                stretch: stretching(),
+            },
             patches,
             norm_of_patches: layer_norm(sizes.channels, EPSILON, embed.pp("norm"))?,
             stages,
@@ -137,24 +165,6 @@ impl ClapAudio {
         })
     }
 
-    /// The patches of a spectrogram, `[64 · 64][16]`: bands normalised, frames stretched, the four
-    /// quarters of its time laid one below the other.
-    fn fold(&self, mel: &[f32], patches: &mut [f32]) {
-        for (band, frames) in mel.chunks_exact(SHAPE[1]).enumerate() {
-            for (i, taps) in self.stretch.iter().enumerate() {
-                let sum: f32 = (0..4)
-                    .map(|k| taps.weights[k] * frames[taps.frames[k]])
-                    .sum();
-                // The weights of a frame add up to 1, so the norm may come behind them.
-                let value = sum * self.scale[band] + self.shift[band];
-                let row = i / SQUARE * SHAPE[0] + band;
-                let column = i % SQUARE;
-                let patch = row / PATCH * GRID + column / PATCH;
-                patches[patch * PATCH * PATCH + row % PATCH * PATCH + column % PATCH] = value;
-            }
-        }
-    }
-
     /// The output of each stage, the embedded patches first, `[n, patches, channels]`.
     fn stages(&self, mels: &[f32], mut visit: impl FnMut(&Tensor)) -> Result<Tensor> {
         let n = mels.len() / CELLS;
@@ -163,7 +173,7 @@ impl ClapAudio {
             .chunks_exact(CELLS)
             .zip(patches.chunks_exact_mut(SQUARE * SQUARE))
         {
-            self.fold(mel, patches);
+            self.fold.fold(mel, patches);
         }
         let patches = Tensor::from_vec(patches, (n, GRID * GRID, PATCH * PATCH), &self.device)?;
         let mut x = self
@@ -340,6 +350,8 @@ impl SwinBlock {
         let query = (apart(&self.query)? / (size as f64).sqrt())?;
         let scores = query.matmul(&apart(&self.key)?.t()?)?;
         let of_grid = self.bias.dim(0)?;
+        // An unshifted grid has one bias for all windows; of a shifted one each window has its own,
+        // again for every example.
         let repeats = if of_grid == 1 { count } else { n };
         let scores = scores
             .reshape((repeats, of_grid, self.heads, tokens, tokens))?
@@ -384,6 +396,7 @@ fn bias(table: &Tensor, side: usize, shift: usize) -> Result<Tensor> {
         for head in 0..heads {
             for from in 0..TOKENS {
                 for to in 0..TOKENS {
+                    // From -7 to 7 rows apart, counted from 0.
                     let down = from / WINDOW + WINDOW - 1 - to / WINDOW;
                     let along = from % WINDOW + WINDOW - 1 - to % WINDOW;
                     let seam = if place(from) == place(to) { 0.0 } else { SEAM };

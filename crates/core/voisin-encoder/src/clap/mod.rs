@@ -9,6 +9,7 @@
 //! hub's folders (`voisin-import`).
 
 mod audio;
+mod compiled;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -17,12 +18,12 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{Linear, Module, VarBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::manifest::sha256_hex;
+use super::manifest::{map, map_beside, sha256_hex};
 use super::{EncoderError, ModelManifest, ModelRef};
-use voisin_base::regular_file;
-use voisin_kernels::buffer::map_file;
+use voisin_kernels::Isa;
 
 pub(super) use audio::{ClapAudio, SHAPE};
+pub(super) use compiled::CompiledClapAudio;
 pub use text::{ClapText, caption_vectors};
 
 /// The sizes of a CLAP model's two networks, and the files beside its weights. Format 4.
@@ -151,23 +152,18 @@ impl ClapFiles {
         name: &str,
         digest: &str,
     ) -> Result<impl std::ops::Deref<Target = [u8]> + use<>, EncoderError> {
-        let path = self.beside.with_file_name(name);
-        let map = map(&path)?;
-        let found = sha256_hex(&map);
-        if found != digest {
-            return Err(EncoderError::WrongDigest {
-                path,
-                expected: digest.to_owned(),
-                found,
-            });
-        }
-        Ok(map)
+        map_beside(&self.beside, name, digest)
     }
 
-    /// The network that hears.
+    /// The network that hears, in Candle.
     pub(super) fn audio(&self, device: &Device) -> Result<ClapAudio, EncoderError> {
         let bytes = self.map(&self.manifest.weights, &self.manifest.weights_sha256)?;
         clap_audio(&bytes, &self.towers, device).map_err(in_file(&self.manifest.weights))
+    }
+
+    /// The network that hears, compiled for this processor.
+    pub(super) fn compiled_audio(&self, isa: Isa) -> Result<CompiledClapAudio, EncoderError> {
+        CompiledClapAudio::new(self.audio(&Device::Cpu)?, isa)
     }
 }
 
@@ -186,11 +182,6 @@ fn in_file(origin: &str) -> impl FnOnce(EncoderError) -> EncoderError + use<> {
         },
         other => other,
     }
-}
-
-fn map(path: &Path) -> Result<impl std::ops::Deref<Target = [u8]> + use<>, EncoderError> {
-    let file = regular_file::open(path).map_err(EncoderError::io(path))?;
-    map_file(&file).map_err(EncoderError::io(path))
 }
 
 fn variables<'a>(bytes: &'a [u8], device: &Device) -> Result<VarBuilder<'a>, EncoderError> {

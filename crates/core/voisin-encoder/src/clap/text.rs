@@ -11,11 +11,8 @@ use ndarray::Array2;
 use tokenizers::Tokenizer;
 
 use super::{ClapFiles, ClapProjection, ClapTextSizes, ClapTowers};
-use crate::onnx::OnnxFiles;
-#[cfg(feature = "onnx")]
-use crate::onnx::OnnxText;
-#[cfg(feature = "onnx")]
 use crate::onnx::running::OnnxReader;
+use crate::onnx::{OnnxFiles, OnnxText};
 use crate::tensor_file::read_safetensors;
 use crate::{EncoderError, ModelRef};
 
@@ -34,7 +31,6 @@ pub struct ClapText {
 enum TextTower {
     Roberta(Box<Roberta>),
     /// Another program's network, and the token that pads.
-    #[cfg(feature = "onnx")]
     Onnx(OnnxReader, u32),
 }
 
@@ -71,21 +67,15 @@ impl ClapText {
         let Some(text) = &files.settings.text else {
             return Ok(None);
         };
-        #[cfg(not(feature = "onnx"))]
-        return Err(crate::onnx_is_missing(Path::new(&text.weights)));
-        #[cfg(feature = "onnx")]
-        {
-            let bytes = files.map(&text.weights, &text.weights_sha256)?;
-            let tokens = files.map(&text.tokenizer, &text.tokenizer_sha256)?;
-            let reader = OnnxReader::new(&bytes, text)?;
-            Self::reading(reader, text.tokens, &tokens, Path::new(&text.tokenizer)).map(Some)
-        }
+        let bytes = files.map(&text.weights, &text.weights_sha256)?;
+        let tokens = files.map(&text.tokenizer, &text.tokenizer_sha256)?;
+        let reader = OnnxReader::new(&bytes, text)?;
+        Self::reading(reader, text.tokens, &tokens, Path::new(&text.tokenizer)).map(Some)
     }
 
     /// The network that reads, of an import: its file, cut to one output, and its tokenizer.
     ///
     /// - returns: the network, and the length of its vectors
-    #[cfg(feature = "onnx")]
     pub fn open_onnx(
         bytes: &[u8],
         text: &OnnxText,
@@ -101,7 +91,6 @@ impl ClapText {
         Ok((Self::reading(reader, text.tokens, tokenizer, path)?, length))
     }
 
-    #[cfg(feature = "onnx")]
     fn reading(
         reader: OnnxReader,
         longest: usize,
@@ -159,7 +148,6 @@ impl ClapText {
                 let pooled = roberta.pooled(&roberta.hidden(ids)?)?;
                 roberta.projection.vectors(&pooled)?.concat()
             }
-            #[cfg(feature = "onnx")]
             TextTower::Onnx(reader, padding) => reader.vector(&ids, *padding)?,
         };
         if vector.iter().any(|x| !x.is_finite()) {
@@ -169,6 +157,7 @@ impl ClapText {
     }
 
     fn tokens(&self, text: &str) -> Result<Vec<u32>, EncoderError> {
+        // Before the tokenizer, whose time and memory grow with the text.
         let text: String = text.chars().take(LONGEST_TEXT).collect();
         let encoding = self
             .tokenizer
@@ -183,6 +172,7 @@ impl ClapText {
         };
         if ids.len() > self.longest {
             ids.truncate(self.longest - 1);
+            // The token that ends a text stays the last one.
             ids.push(last);
         }
         Ok(ids)
@@ -197,7 +187,6 @@ impl ClapText {
                 let pooled = roberta.pooled(&hidden)?;
                 Ok([hidden, pooled])
             }
-            #[cfg(feature = "onnx")]
             TextTower::Onnx(..) => Err(EncoderError::BadVector("no stages")),
         }
     }
@@ -209,6 +198,7 @@ impl Roberta {
         let n = ids.len();
         let ids = Tensor::from_vec(ids, (1, n), &Device::Cpu)?;
         let all = Tensor::ones((1, n), DType::U32, &Device::Cpu)?;
+        // One sentence: all tokens are of the first kind.
         let kinds = all.zeros_like()?;
         Ok(self.model.forward(&ids, &all, &kinds, None, None, None)?)
     }

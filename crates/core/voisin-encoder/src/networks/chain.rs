@@ -55,6 +55,7 @@ impl HostBlock {
     /// With its batch norm folded into its convolution.
     fn folded(mut self, norm: &BatchNorm) -> Result<Self> {
         let (scale, shift) = scales(norm)?;
+        // Numbers of one output's filter, all of which get its scale.
         let filter = self.weight.len() / self.bias.len();
         for (weight, scale) in self.weight.chunks_exact_mut(filter).zip(&scale) {
             weight.iter_mut().for_each(|weight| *weight *= scale);
@@ -167,6 +168,7 @@ impl BlockRun<'_> {
         let (scale, shift) = self
             .input
             .map_or_else(|| Ok((vec![1.0], vec![0.0])), scales)?;
+        // An image has one channel.
         let input = (scale[0], shift[0]);
         Ok(FastChain::new(plan, input, &tensors, true, isa, precision))
     }

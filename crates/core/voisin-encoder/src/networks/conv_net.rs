@@ -187,6 +187,7 @@ impl Definition for ConvNet {
                 bias: bias.to_vec1()?,
             }));
         }
+        // Their weights are in the chain now, in the order that the kernels read them in.
         self.blocks = Vec::new();
         self.chain = Some(CompiledChain::Cpu(chain));
         Ok((self, precision))
@@ -268,6 +269,7 @@ impl CustomOp1 for FixedOrder {
                         *lane += a * b;
                     }
                 }
+                // Without a rest: the embedding's 256 numbers are a multiple of sixteen.
                 logits.push(bias + lanes.iter().sum::<f32>());
             }
         }

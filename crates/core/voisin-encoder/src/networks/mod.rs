@@ -123,6 +123,7 @@ impl SimpleBackend for TensorRecorder {
     ) -> candle_core::Result<Tensor> {
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         list.push((name.to_owned(), shape.dims().to_vec()));
+        // The definition runs to its end on zeros; only what it asks for is of interest.
         Tensor::zeros(shape, dtype, device)
     }
 
@@ -214,6 +215,7 @@ impl Backend for InCandle {
         let found = self.module.forward(&mels.to_dtype(self.dtype)?)?;
         let width = found.dim(1)?;
         let values: Vec<f32> = found.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        // A network without tags gives the vector alone.
         if width == self.dimension {
             return Ok(Pass {
                 embeddings: values,

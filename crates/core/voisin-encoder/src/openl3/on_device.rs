@@ -86,6 +86,7 @@ impl OpenL3TrainOnDevice {
             }
         }
         let mut tensors = HashMap::new();
+        // Made anew in every step, as the optimiser changes the parameters on the host.
         self.vars.clear();
         for parameter in self.host.layout() {
             let values = &self.host.parameters()[parameter.range.clone()];
@@ -123,6 +124,8 @@ impl OpenL3TrainOnDevice {
             .take()
             .expect("forward comes before backward");
         let gradient = Tensor::from_slice(gradient, embeddings.dims(), &self.device)?;
+        // Candle goes back from a single number: the sum of these products has the given gradient
+        // at the embeddings.
         let gradients = (embeddings * gradient)?.sum_all()?.backward()?;
         let layout = self.host.layout().to_vec();
         let all = self.host.gradients_mut();

@@ -68,6 +68,7 @@ impl OpenL3Train {
                 len = range.end;
                 layout.push(Parameter {
                     name: name.to_owned(),
+                    // Filters alone have four axes.
                     decays: shape.len() == 4,
                     shape,
                     range,

@@ -226,6 +226,7 @@ impl OpenL3Weights {
         let mut convs = Vec::with_capacity(8);
         let mut cin = 1;
         for &cout in widths {
+            // He et al. (2015), for kernels of nine places.
             let bound = (6.0 / (cin * 9) as f32).sqrt();
             let weight = (0..cout * cin * 9).map(|_| bound * uniform()).collect();
             let bias = (0..cout).map(|_| 0.1 * uniform()).collect();

@@ -89,6 +89,8 @@ impl Front {
         plan.blocks.iter_mut().for_each(|block| block.together = 1);
         FastChain::new(
             plan,
+            // The image comes in as it is: a network of layers has no batch norm before its first
+            // convolution.
             (1.0, 0.0),
             &self.tensors(tensors),
             false,

@@ -209,6 +209,7 @@ fn as_keras(layer: StackLayer, plan: &TensorPlan, random: &mut Random) -> Vec<f3
     let count = plan.shape.iter().product::<usize>();
     match (plan.name, layer) {
         ("weight" | "weight_ih", _) => {
+            // Places of a kernel; 1 for a matrix, which has no such axes.
             let places: usize = plan.shape[2..].iter().product();
             let inputs = count / rows;
             let outputs = rows * places;

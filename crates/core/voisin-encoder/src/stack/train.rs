@@ -218,6 +218,7 @@ impl StackTrain {
                 }
                 StackPart::Candle(range) => {
                     let mut input = forward::batch(&x, n, &self.stack.axes(range.start), device)?;
+                    // The first part hears the spectrogram itself, whose gradient nobody wants.
                     let var = (at > 0 || self.front.is_some())
                         .then(|| Var::from_tensor(&input))
                         .transpose()?;
@@ -291,6 +292,7 @@ impl StackTrain {
                     let found = (outputs * gradient)?.sum_all()?.backward()?;
                     let gradient_of = |var: &Var| match found.get(var) {
                         Some(found) => numbers(found),
+                        // Nothing that came out depends on it.
                         None => Ok(vec![0.0; var.elem_count()]),
                     };
                     for (at, var) in &vars {
@@ -323,6 +325,7 @@ impl StackTrain {
 
     /// Moves running statistics by a batch's.
     fn observe(&mut self, seen: &Observed) {
+        // A batch's own variance is biased; the running one is not, as in PyTorch.
         let unbiased = seen.count as f32 / (seen.count as f32 - 1.0).max(1.0);
         for (name, values, factor) in [
             ("running_mean", &seen.mean, 1.0),

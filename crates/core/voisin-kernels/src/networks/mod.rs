@@ -8,3 +8,4 @@ pub mod musicnn;
 pub mod rows;
 pub mod simd;
 mod team;
+pub mod transformer;

@@ -199,6 +199,13 @@ impl Panels {
         }
     }
 
+    /// Starts each row's sums from these, `[outputs]`, in place of zeros.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> Self {
+        self.bias[..bias.len()].copy_from_slice(bias);
+        self
+    }
+
     /// Numbers of a row of products: the outputs, and what fills the last panel.
     pub fn width(&self) -> usize {
         self.outputs
