@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 pub const PREFIX: &str = ".voisin-";
 
 /// Where locks do not tell, a file that nobody has written to for so long has no owner.
+// Longer than any single file is written for without a pause, short enough for a daily run to tidy.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
 /// Temporary files and folders that go where the process is ended at once.
@@ -79,16 +80,19 @@ pub fn files_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
         })
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
         .map(|entry| entry.path())
+        // Journals are locked on every system, other temporary files on Unix only: see the top.
         .filter(|path| is_abandoned(path, prefix != PREFIX || cfg!(unix)))
         .collect()
 }
 
 /// Whether the process that made this file has ended; `is_held` says that it locked the file.
 fn is_abandoned(path: &Path, is_held: bool) -> bool {
+    // Not ours to write, so not ours to remove.
     let Ok(file) = File::options().read(true).write(true).open(path) else {
         return false;
     };
     match file.try_lock() {
+        // The lock that was taken for the test ends with `file`, at the end of this function.
         Ok(()) if is_held => true,
         Err(TryLockError::WouldBlock) => false,
         Ok(()) | Err(TryLockError::Error(_)) => {

@@ -30,15 +30,19 @@ impl AtomicFile {
     /// As [`create`](Self::create); `note` is told the temporary name before there is a file of that name.
     pub fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         refuse_streams(target)?;
+        // Writers that are given the temporary name may choose the format by its ending.
         let extension = target
             .extension()
             .map(|extension| format!(".{}", extension.to_string_lossy()));
         let suffix = extension.unwrap_or_default();
         let path = folder_of(target).join(random_name(PREFIX) + &suffix);
+        // Before the file exists: a process that is killed
+        // between the two must not leave an unknown file.
         note(&path);
         let file = File::options()
             .read(true)
             .write(true)
+            // Never opens what somebody else put there, such as a link to a file of the user's.
             .create_new(true)
             .open(&path)?;
         if cfg!(unix) {
@@ -64,6 +68,8 @@ impl AtomicFile {
 
     /// Flushes the contents, gives the file its name, and flushes the folder. What was there before is replaced.
     pub fn commit(mut self) -> io::Result<()> {
+        // Flushed before the rename: some file systems else write the new name before the contents,
+        // and a power cut leaves an empty file.
         self.file.sync_all()?;
         std::fs::rename(&self.path, &self.target)?;
         // Nothing is left to remove.
@@ -83,6 +89,7 @@ impl Drop for AtomicFile {
 /// `prefix` and 64 random bits.
 fn random_name(prefix: &str) -> String {
     format!(
+        // The keys of a new hasher are random: the standard library has no other source.
         "{prefix}{:016x}",
         RandomState::new().build_hasher().finish()
     )
@@ -98,6 +105,7 @@ pub fn write(target: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
 /// Gives a finished file the name `target`, for what had to be written in a folder of its own.
 pub fn rename(finished: &Path, target: &Path) -> io::Result<()> {
     refuse_streams(target)?;
+    // Whoever wrote the file may have closed it without flushing.
     File::options().write(true).open(finished)?.sync_all()?;
     std::fs::rename(finished, target)?;
     sync_folder(folder_of(target))
@@ -117,6 +125,7 @@ impl StagingFolder {
         #[cfg_attr(not(unix), expect(unused_mut))]
         let mut builder = std::fs::DirBuilder::new();
         #[cfg(unix)]
+        // A copy of a database lies here, whose contents are the owner's alone.
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&path)?;
         Ok(Self {
@@ -147,6 +156,7 @@ pub fn remove_abandoned(target: &Path) {
 /// Refuses a name that leads to something other than a regular file: whoever may write to `/dev` would otherwise make a
 /// regular file of `/dev/null`.
 pub fn refuse_streams(target: &Path) -> io::Result<()> {
+    // Links are followed: one to `/dev/null` counts as that device.
     match std::fs::metadata(target) {
         Ok(metadata) if !metadata.is_file() => {
             let refused = "expected the name of a file, found a folder, a device or a pipe";

@@ -11,6 +11,7 @@ thread_local! {
 ///
 /// Values that `work` changed must not be used after a panic.
 pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    // Put back and not cleared below, as guarded calls may be nested.
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
@@ -18,6 +19,7 @@ pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         payload
             .downcast_ref::<&str>()
             .map(|message| (*message).to_owned())
+            // `panic!` with a literal carries a `&str`, with arguments a `String`.
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "panic without a message".to_owned())
     })

@@ -19,6 +19,8 @@ impl Random {
 
     /// One of 2^64 streams for each seed.
     pub fn stream(seed: u64, stream: u64) -> Self {
+        // Mixed before use: streams of neighbouring numbers
+        // would else begin near each other on one orbit.
         let start = Self(seed ^ stream.wrapping_mul(STEP)).u64();
         Self(start ^ stream)
     }
@@ -31,6 +33,7 @@ impl Random {
 
     /// In [0, 1), a multiple of 2^-24.
     pub fn f32(&mut self) -> f32 {
+        // The upper bits, as many as a mantissa has: more would round up to 1.
         (self.u64() >> 40) as f32 / (1_u32 << 24) as f32
     }
 
@@ -46,11 +49,13 @@ impl Random {
 
     /// In 0..n; 0 if n is 0.
     pub fn below(&mut self, n: usize) -> usize {
+        // The product may round up to n.
         ((self.f64() * n as f64) as usize).min(n.saturating_sub(1))
     }
 
     /// Of mean 0 and variance 1 (Box and Muller, 1958).
     pub fn normal(&mut self) -> f64 {
+        // 1 less the draw is never 0, whose logarithm is infinite.
         let radius = (-2.0 * (1.0 - self.f64()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.f64()).cos()
     }

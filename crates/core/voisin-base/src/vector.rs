@@ -25,6 +25,7 @@ where
         }
     }
     let rest: T = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
+    // The order of the sums is fixed by this code and not by the compiler: hence the same bits.
     lanes.into_iter().sum::<T>() + rest
 }
 
@@ -44,6 +45,7 @@ pub fn norm(vector: &[f32]) -> f64 {
 /// Divides a vector by its norm; false, and nothing is changed, where that is zero or not finite.
 pub fn make_unit(vector: &mut [f32]) -> bool {
     let norm = norm(vector);
+    // Zero, NaN, infinity, and norms so small that dividing by them loses the digits.
     if !norm.is_normal() {
         return false;
     }

@@ -21,6 +21,8 @@ const LARGEST: u64 = 1 << 20;
 const MOST_TRACKS: u32 = 999;
 /// Times are counted in frames, of which a second has so many.
 pub const FRAMES: u64 = 75;
+/// More than this before the first track is music of its own, hidden on the disc; less is a pause, of two seconds mostly.
+const LONGEST_PAUSE: u64 = 10 * FRAMES;
 /// Sheets often name the file as it was before it was encoded: one of these of the same name is meant then.
 const ENDINGS: [&str; 10] = [
     "flac", "wav", "mp3", "m4a", "ogg", "opus", "aiff", "aif", "mka", "aac",
@@ -33,7 +35,7 @@ pub struct CuePart {
     pub sheet: PathBuf,
     /// The file that it is part of.
     pub audio: PathBuf,
-    /// Its number on the sheet.
+    /// Its number on the sheet; 0 of music that is hidden before the first track.
     pub number: u32,
     /// Where it begins, in frames of 1/75 s from the start of the file.
     pub start: u64,
@@ -135,6 +137,8 @@ impl<'a> Place<'a> {
 pub struct Sheet {
     /// Its audio tracks, in the sheet's order.
     pub parts: Vec<CuePart>,
+    /// Its words about files that are one track alone.
+    pub wholes: Vec<CuePart>,
     /// FILE entries that name no file that is there.
     pub missing: Vec<String>,
 }
@@ -182,7 +186,17 @@ pub fn folder(path: &Path) -> Option<&Path> {
     above(path).unwrap_or(path).parent()
 }
 
-/// Reads a sheet. A file that is one track alone is no part of anything and left out.
+/// The words of a sheet beside a file about it, where it is one track alone.
+pub fn of_whole(audio: &Path) -> Option<CuePart> {
+    let entries = std::fs::read_dir(audio.parent()?).ok()?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut sheets: Vec<PathBuf> = paths.filter(|path| is_sheet(path)).collect();
+    sheets.sort();
+    let mut wholes = sheets.iter().filter_map(|sheet| read(sheet).ok());
+    wholes.find_map(|sheet| sheet.wholes.into_iter().find(|part| part.audio == audio))
+}
+
+/// Reads a sheet. A file that is one track alone is no part of anything.
 ///
 /// # Errors
 /// It cannot be read, or makes no sense: one line that says where.
@@ -192,6 +206,7 @@ pub fn read(path: &Path) -> io::Result<Sheet> {
     }
     let bytes = regular_file::read(path, LARGEST)?;
     let sheet = assemble(path, &encoding::decode_file(&bytes))?;
+    // UTF-8 is never a guess: a file that is missing then is missing.
     if sheet.missing.is_empty() || std::str::from_utf8(&bytes).is_ok() {
         return Ok(sheet);
     }
@@ -207,40 +222,46 @@ pub fn read(path: &Path) -> io::Result<Sheet> {
 fn assemble(path: &Path, text: &str) -> io::Result<Sheet> {
     let parsed = parse(text).map_err(fault)?;
     let mut sheet = Sheet::default();
-    for file in parsed.files.iter().filter(|file| file.tracks.len() > 1) {
-        let Some(audio) = find(path.parent().unwrap_or(Path::new("")), &file.name) else {
-            sheet.missing.push(file.name.clone());
-            continue;
-        };
-        sheet.parts.extend(parts(path, &audio, &parsed, file));
+    for file in &parsed.files {
+        let is_whole = file.tracks.len() < 2;
+        match find(path.parent().unwrap_or(Path::new("")), &file.name) {
+            Some(audio) if is_whole => sheet.wholes.extend(parts(path, &audio, &parsed, file)),
+            Some(audio) => sheet.parts.extend(parts(path, &audio, &parsed, file)),
+            // Sheets of rips cut by tracks outlive the renaming
+            // of their files: nothing is lost with their words.
+            None if is_whole => {}
+            None => sheet.missing.push(file.name.clone()),
+        }
     }
     Ok(sheet)
 }
 
-fn parts<'a>(
-    sheet: &'a Path,
-    audio: &'a Path,
-    parsed: &'a Parsed,
-    file: &'a ParsedFile,
-) -> impl Iterator<Item = CuePart> + 'a {
-    file.tracks
-        .iter()
-        .enumerate()
-        .filter(|(_, track)| track.is_audio)
-        .map(move |(i, track)| CuePart {
-            sheet: sheet.to_owned(),
-            audio: audio.to_owned(),
-            number: track.number,
-            start: track.start,
-            end: file.tracks.get(i + 1).map(|next| next.start),
-            title: track.title.clone(),
-            artist: track.artist.clone().or_else(|| parsed.artist.clone()),
-            album: parsed.title.clone(),
-            album_artist: parsed.artist.clone(),
-            genre: parsed.genre.clone(),
-            date: parsed.date.clone(),
-            isrc: track.isrc.clone(),
-        })
+fn parts(sheet: &Path, audio: &Path, parsed: &Parsed, file: &ParsedFile) -> Vec<CuePart> {
+    let part = |track: &ParsedTrack, next: Option<&ParsedTrack>| CuePart {
+        sheet: sheet.to_owned(),
+        audio: audio.to_owned(),
+        number: track.number,
+        start: track.start,
+        end: next.map(|next| next.start),
+        title: track.title.clone(),
+        artist: track.artist.clone().or_else(|| parsed.artist.clone()),
+        album: parsed.title.clone(),
+        album_artist: parsed.artist.clone(),
+        genre: parsed.genre.clone(),
+        date: parsed.date.clone(),
+        isrc: track.isrc.clone(),
+    };
+    let tracks = &file.tracks;
+    let first = tracks.first().filter(|first| {
+        let is_late = first.number == 1 && first.start > LONGEST_PAUSE;
+        first.is_audio && is_late && tracks.len() > 1
+    });
+    let hidden = first.map(|first| part(&ParsedTrack::default(), Some(first)));
+    let others = tracks.iter().enumerate();
+    let others = others.filter(|(_, track)| track.is_audio);
+    // The next of all tracks, be it of data: no audio goes on beyond where that begins.
+    let others = others.map(|(i, track)| part(track, tracks.get(i + 1)));
+    hidden.into_iter().chain(others).collect()
 }
 
 /// The sheet that a FLAC file holds: its comment, else its block, which has no titles. Either is about the file that it lies
@@ -252,11 +273,12 @@ fn held_by(path: &Path) -> io::Result<Sheet> {
         .as_ref()
         .and_then(|bytes| parse(&encoding::decode_file(bytes)).ok());
     for parsed in of_comment.into_iter().chain(of_block(&found)) {
+        // A sheet of several files cannot be about this one alone.
         let mut files = parsed.files.iter().filter(|file| file.tracks.len() > 1);
         if let (Some(file), None) = (files.next(), files.next()) {
             return Ok(Sheet {
-                parts: parts(path, path, &parsed, file).collect(),
-                missing: Vec::new(),
+                parts: parts(path, path, &parsed, file),
+                ..Sheet::default()
             });
         }
     }
@@ -265,6 +287,7 @@ fn held_by(path: &Path) -> io::Result<Sheet> {
 
 /// `None` where the tracks do not follow each other.
 fn of_block(found: &FlacCues) -> Option<Parsed> {
+    // Samples come from the file: the product may overflow, and the rate be 0.
     let frames = |samples: u64| samples.checked_mul(FRAMES)?.checked_div(found.rate.into());
     let mut file = ParsedFile {
         name: String::new(),
@@ -298,11 +321,19 @@ fn of_block(found: &FlacCues) -> Option<Parsed> {
 
 /// The file that a sheet in `folder` names, wherever it lay when the sheet was written: never outside of the folder.
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    // Most sheets were written on Windows.
     let name = name.replace('\\', "/");
     let has_drive = name.as_bytes().get(1) == Some(&b':');
     let leads_out = name.starts_with('/') || has_drive || name.split('/').any(|step| step == "..");
+    // Only the file's name is kept: a sheet must not make voisin read `../../private.wav`.
     let name = if leads_out {
-        name.rsplit('/').next()?
+        let last = name.rsplit('/').next()?;
+        // Windows alone knows drives: `C:x.wav` joined to a folder leads out of it. Elsewhere files are called so.
+        if cfg!(windows) {
+            last.rsplit(':').next()?
+        } else {
+            last
+        }
     } else {
         &name
     };
@@ -313,6 +344,8 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     if exact.is_file() {
         return Some(exact);
     }
+    // No such file: its name may have other case or
+    // accents, or another ending since it was encoded.
     let wanted = folded(exact.file_name()?.to_str()?);
     let stem = Path::new(&wanted).file_stem()?.to_str()?.to_owned();
     let mut alike: Vec<(bool, PathBuf)> = std::fs::read_dir(exact.parent()?)
@@ -322,6 +355,7 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
             let found = folded(entry.file_name().to_str()?);
             let (same_stem, ending) = found.rsplit_once('.')?;
             let other_ending = same_stem == stem && ENDINGS.contains(&ending);
+            // `false` sorts first: the same name before one with another ending.
             (found == wanted || other_ending).then(|| (found != wanted, entry.path()))
         })
         .filter(|(_, path)| path.is_file())
@@ -374,15 +408,23 @@ fn parse(text: &str) -> Result<Parsed, String> {
         match word.to_ascii_uppercase().as_str() {
             "FILE" => {
                 let (name, kind) = rest.rsplit_once(char::is_whitespace).unwrap_or((rest, ""));
+                // The kind (`WAVE`) is left out by some programs; a quoted name may hold blanks.
                 let name = if rest.ends_with('"') { rest } else { name };
                 let Some(name) = unquoted(name) else {
                     return Err(format!(
                         "line {n}: expected FILE \"name\" WAVE, found {line:?}"
                     ));
                 };
+                // The image of a whole disc, sectors of raw bytes: no decoder reads it.
                 if matches!(kind.to_ascii_uppercase().as_str(), "BINARY" | "MOTOROLA") {
                     return Err(format!(
                         "line {n}: expected a file of audio, found a disc's data ({kind})"
+                    ));
+                }
+                // Each is looked for in the folder.
+                if sheet.files.len() >= MOST_TRACKS as usize {
+                    return Err(format!(
+                        "line {n}: expected at most {MOST_TRACKS} FILE lines, found more"
                     ));
                 }
                 sheet.files.push(ParsedFile {
@@ -404,6 +446,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
                         "line {n}: expected TRACK with a number from 1 to {MOST_TRACKS}, found {line:?}"
                     ));
                 };
+                // Numbers become paths, which have to be unique in a sheet.
                 if !numbers.insert(number) {
                     return Err(format!("line {n}: TRACK {number:02} is there twice"));
                 }
@@ -437,6 +480,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
                         "line {n}: expected a FILE before the first TRACK, found none"
                     ));
                 };
+                // Compared within a file: each FILE begins at 0 again.
                 if let Some(last) = file.tracks.last().filter(|last| last.start >= track.start) {
                     return Err(format!(
                         "line {n}: expected TRACK {:02} to begin after TRACK {:02}, found {}",
@@ -464,6 +508,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
                     ("ISRC", Some(track)) => &mut track.isrc,
                     ("TITLE", None) => &mut sheet.title,
                     ("PERFORMER", None) => &mut sheet.artist,
+                    // An ISRC of the album means nothing.
                     _ => continue,
                 };
                 *field = unquoted(rest);
@@ -510,6 +555,7 @@ fn unquoted(text: &str) -> Option<String> {
 fn frames(time: &str) -> Option<u64> {
     let digits = |part: &str, below: u64| {
         let is_number =
+            // Rust would read a sign as well; six digits keep the product far from an overflow.
             (1..=6).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
         part.parse::<u64>()
             .ok()

@@ -23,6 +23,7 @@ pub fn config() -> Option<PathBuf> {
 
 /// The user's home.
 pub fn home() -> Option<PathBuf> {
+    // `home_dir` knows Windows' profile, and Unix's database of users where HOME is not set.
     from_variable("HOME").or_else(std::env::home_dir)
 }
 

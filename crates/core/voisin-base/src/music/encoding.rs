@@ -45,8 +45,14 @@ impl OldEncoding {
         Encoding::for_label(label.trim().as_bytes()).map(Self)
     }
 
+    /// A name that [`named`](Self::named) reads, such as `windows-1251`.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+
     /// The encoding that these texts together are most likely in; Windows-1252 where they do not say.
     pub fn detect<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        // UTF-8 and ASCII say nothing of the encoding of the others.
         let mut old: Vec<&[u8]> = texts
             .into_iter()
             .filter(|text| utf8(text).is_none())
@@ -56,6 +62,7 @@ impl OldEncoding {
         if high_bytes(&whole) >= ENOUGH || guess.is_sure_of(&whole) {
             return guess;
         }
+        // Texts of one file may be in several encodings: those that say most are asked one by one.
         old.sort_by_key(|text| std::cmp::Reverse(high_bytes(text)));
         let sure = old
             .iter()
@@ -74,6 +81,7 @@ impl OldEncoding {
     }
 
     fn guess(bytes: &[u8]) -> Self {
+        // ISO-2022-JP consists of ASCII bytes, and what is ASCII is never asked about.
         let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
         detector.feed(bytes, true);
         Self(detector.guess(None, Utf8Detection::Deny))
@@ -87,6 +95,7 @@ impl OldEncoding {
             return false;
         }
         let (text, is_damaged) = self.0.decode_without_bom_handling(bytes);
+        // Latin letters and their accents end before Greek.
         let is_latin = |c: char| c.is_alphabetic() && c < '\u{370}';
         let mut words = text.split(|c: char| !c.is_alphanumeric());
         !is_damaged && words.all(|word| word.is_ascii() || !word.chars().any(is_latin))
@@ -140,6 +149,7 @@ pub fn utf16(bytes: &[u8], order: Utf16) -> String {
         },
     };
     let units = &bytes[mark..];
+    // Without the odd byte at the end, which would become a replacement character.
     let whole = &units[..units.len() & !1];
     encoding.decode_without_bom_handling(whole).0.into_owned()
 }
@@ -149,6 +159,8 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).map_or_else(
         |error| {
             let whole = std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?;
+            // `error_len` is `None` only where the text ends too early. If all before is ASCII, the
+            // one odd byte may as well be a letter of another encoding.
             (error.error_len().is_none() && !whole.is_ascii()).then_some(whole)
         },
         Some,

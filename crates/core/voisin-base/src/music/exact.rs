@@ -5,6 +5,8 @@ use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
 /// Writes a number as text.
 pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+    // Rust writes the shortest digits that read back as the same
+    // bits, and "NaN" and "inf", which JSON has no numbers for.
     value.to_string().serialize(to)
 }
 

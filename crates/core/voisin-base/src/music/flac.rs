@@ -57,6 +57,8 @@ fn read_from(mut file: impl Read + Seek) -> io::Result<FlacCues> {
     let mut at = 0;
     let mut head = [0; 4];
     file.read_exact(&mut head)?;
+    // Some taggers put ID3 before FLAC. Its size has 7
+    // bits a byte, without the 10 bytes of its head.
     if head.starts_with(b"ID3") {
         let mut rest = [0; 6];
         file.read_exact(&mut rest)?;
@@ -84,10 +86,12 @@ fn read_from(mut file: impl Read + Seek) -> io::Result<FlacCues> {
             file.by_ref().take(size).read_to_end(&mut block)?;
             match kind & 0x7f {
                 STREAMINFO => found.rate = rate(&block).unwrap_or(0),
+                // A file has one block of comments; of several the first counts.
                 VORBIS_COMMENT => found.text = found.text.or_else(|| sheet_among(&block)),
                 _ => found.tracks = tracks(&block).unwrap_or_default(),
             }
         }
+        // The highest bit marks the last block; audio follows.
         if kind & 0x80 != 0 {
             break;
         }
@@ -98,6 +102,7 @@ fn read_from(mut file: impl Read + Seek) -> io::Result<FlacCues> {
 
 fn rate(block: &[u8]) -> Option<u32> {
     let bytes = block.get(10..13)?;
+    // 20 bits, behind sizes of blocks and frames (10 bytes).
     Some(u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) >> 4)
 }
 
@@ -105,12 +110,14 @@ fn rate(block: &[u8]) -> Option<u32> {
 fn sheet_among(block: &[u8]) -> Option<Vec<u8>> {
     const NAME: &[u8] = b"CUESHEET=";
     let sized = |bytes: &mut &[u8]| -> Option<Vec<u8>> {
+        // Comments count little-endian, unlike all else in FLAC: the block is Vorbis' own.
         let (size, rest) = bytes.split_first_chunk::<4>()?;
         let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*size) as usize)?;
         *bytes = rest;
         Some(value.to_vec())
     };
     let mut rest = block;
+    // The name of the program that wrote it.
     sized(&mut rest)?;
     // The number of comments; the block ends where it ends.
     rest = rest.get(4..)?;
@@ -134,6 +141,7 @@ fn tracks(block: &[u8]) -> Option<Vec<FlacCue>> {
     let (&count, mut rest) = block.get(HEAD..)?.split_first()?;
     let mut tracks = Vec::new();
     for _ in 0..count {
+        // Offset (8 bytes), number (1), ISRC (12), flags and room (14), number of indices (1).
         let (head, after) = rest.split_at_checked(36)?;
         let (indices, after) = after.split_at_checked(12 * usize::from(head[35]))?;
         rest = after;
@@ -142,6 +150,7 @@ fn tracks(block: &[u8]) -> Option<Vec<FlacCue>> {
         }
         let first = indices
             .chunks_exact(12)
+            // INDEX 01 is where the music begins; its offset counts from that of the track.
             .find(|index| index[8] == 1)
             .and_then(number)
             .unwrap_or(0);

@@ -76,6 +76,7 @@ impl MusicalKey {
 
     /// Keys that it mixes with: itself, its neighbours on the wheel (a fifth up and down), and its relative key.
     pub fn compatible(self) -> [Self; 4] {
+        // A fifth is 7 semitones up; down it is 5 up, an octave lower. `new` takes them modulo 12.
         let fifth = |by: u8| Self::new(self.tonic() + by, self.is_minor());
         let relative = Self::new(
             self.tonic() + if self.is_minor() { 3 } else { 9 },
@@ -91,6 +92,7 @@ impl MusicalKey {
         } else {
             self.tonic()
         };
+        // C major is 8 on the wheel, and each fifth upwards one more.
         (major * 7 + 7) % 12 + 1
     }
 }
@@ -118,6 +120,7 @@ impl FromStr for MusicalKey {
             .unwrap_or(plain.len());
         if split > 0 {
             let hour: u8 = plain[..split].parse().map_err(|_| wrong())?;
+            // Open Key has C major at 1 and Camelot at 8: the same wheel, turned by seven hours.
             let (minor, turned) = match &plain[split..] {
                 "A" | "a" => (true, 0),
                 "B" | "b" => (false, 0),
@@ -145,6 +148,7 @@ impl FromStr for MusicalKey {
             'B' => 11,
             _ => return Err(wrong()),
         };
+        // A flat is one semitone down, that is 11 up: `new` takes it modulo 12.
         let (tonic, mode) = match (
             rest.as_str().strip_prefix('#'),
             rest.as_str().strip_prefix('b'),

@@ -17,5 +17,6 @@ pub mod regular_file;
 pub mod remedy;
 pub mod song;
 pub mod system_folders;
+pub mod table;
 pub mod tags;
 pub mod text;

@@ -22,6 +22,7 @@ const LARGEST: u64 = 1 << 30;
 /// A mark is within so many bytes of the beginning of a text.
 const BEGINNING: usize = 4096;
 /// Hexadecimal digits of a mark's digest.
+// 64 bits: against accidents, as nobody gains by forging a mark.
 const DIGITS: usize = 16;
 /// Links that are followed one after the other, as many as Linux follows.
 const LINKS: usize = 40;
@@ -161,6 +162,8 @@ impl OutputTarget {
             contents,
             replaces,
         };
+        // Refused before the work begins, which may take
+        // hours, and looked at again when it is written.
         output.state()?;
         Ok(output)
     }
@@ -190,6 +193,7 @@ impl OutputTarget {
         let metadata = match std::fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let target = behind_links(path).map_err(OutputError::io(path))?;
+                // `out/` means a folder, which a file of that name would not be.
                 if target.as_os_str().as_encoded_bytes().ends_with(b"/") {
                     return Err(OutputError::Folder(path.clone()));
                 }
@@ -212,6 +216,7 @@ impl OutputTarget {
                 _ => Ok(TargetState::Stream),
             };
         }
+        // Data carry no mark: whether anybody changed them cannot be told.
         if !self.replaces && self.contents != Contents::Page {
             return Err(OutputError::Taken(path.clone()));
         }
@@ -249,6 +254,7 @@ impl OutputTarget {
             TargetState::File(target, metadata) => (target, Some(metadata)),
             TargetState::Free(target) => (target, None),
         };
+        // The link's target, or the rename would put a file in the place of the link.
         let mut file = AtomicFile::create(&target).map_err(&failed)?;
         if let Some(before) = before {
             // Who could read it may go on reading it, and nobody else. Some file systems know no permissions.
@@ -357,7 +363,9 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..LINKS {
         match std::fs::read_link(&target) {
+            // A relative link starts at its own folder; `join` takes an absolute one as it is.
             Ok(next) => target = folder_of(&target).join(next),
+            // Not a link, or not there: the end of the chain.
             Err(_) => return Ok(target),
         }
     }
@@ -372,6 +380,7 @@ pub fn marked(bytes: &[u8]) -> Vec<u8> {
     let digest = digest(&[bytes]);
     if bytes.starts_with(PNG) && bytes.len() >= PNG_HEADER {
         let chunk = [PNG_MARK.0, digest.as_bytes()].concat();
+        // The length of a chunk does not count its four letters of a name, the checksum does.
         let length = chunk.len() as u32 - 4;
         let checksum = crc32fast::hash(&chunk);
         let chunk = [&length.to_be_bytes()[..], &chunk, &checksum.to_be_bytes()].concat();
@@ -381,6 +390,7 @@ pub fn marked(bytes: &[u8]) -> Vec<u8> {
     let (at, (before, after)) = match (behind(b"<head>"), behind(b">")) {
         (Some(at), _) => (at, HTML_MARK),
         (None, Some(at)) if bytes.starts_with(b"<svg") => (at, COMMENT),
+        // Manual pages begin with a macro, whose line begins with a dot.
         _ if bytes.starts_with(b".") => (0, ROFF_MARK),
         _ => (0, COMMENT),
     };
@@ -428,6 +438,7 @@ fn digest(parts: &[&[u8]]) -> String {
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes
         .windows(wanted.len())
+        // Bounded: the mark of a large picture or table is not looked for in all of it.
         .take(BEGINNING)
         .position(|window| window == wanted)
 }

@@ -39,6 +39,7 @@ fn composed(name: &str) -> String {
 
 /// A name without case, its accents put together: names that file systems take for one.
 pub fn folded(name: &str) -> String {
+    // Composed again: lower case of some letters (İ) is a letter and an accent apart.
     composed(&composed(name).to_lowercase())
 }
 
@@ -60,6 +61,7 @@ impl MeantFiles {
             let start = match form.root {
                 NameRoot::List => self.base.clone(),
                 NameRoot::System => PathBuf::from("/"),
+                // A drive or machine that is not here: only the end of the name may be.
                 NameRoot::Elsewhere => return None,
             };
             self.file(start, &form.steps)
@@ -72,6 +74,7 @@ impl MeantFiles {
         let mut path = start;
         for step in steps {
             let next = path.join(step);
+            // As it is written, if that is there: then nothing is listed.
             path = if step == ".." || next.symlink_metadata().is_ok() {
                 next
             } else {
@@ -88,6 +91,7 @@ impl MeantFiles {
             .entry(folder.to_owned())
             .or_insert_with(|| listing(folder));
         let wanted = composed(name);
+        // Where two names differ in case alone, the one that is written so is meant.
         let letters = names.iter().find(|listed| listed.composed == wanted);
         let wanted = folded(name);
         let found = letters.or_else(|| names.iter().find(|listed| listed.folded == wanted));
@@ -103,6 +107,7 @@ impl MeantFiles {
             .take(1 + ABOVE)
             .map(Path::to_owned)
             .collect();
+        // Longest end first: `Album/01.flac` says more than `01.flac`.
         for first in 0..steps.len() {
             for (above, folder) in folders.iter().enumerate() {
                 let end = &steps[first..];
@@ -162,6 +167,8 @@ impl<T: Copy> KnownFiles<T> {
     fn best(&self, steps: &[String]) -> Vec<T> {
         let known = steps.first().and_then(|name| self.by_name.get(name));
         let mut best = Vec::new();
+        // A name with folders has to agree in the last of
+        // them, too: "01.mp3" alone is in every album.
         let mut most = steps.len().min(2);
         for (path, known) in known.into_iter().flatten() {
             let pairs = path.iter().zip(steps);
@@ -180,6 +187,7 @@ impl<T: Copy> KnownFiles<T> {
 
 /// The steps behind the last that leads upwards, as many as are looked for.
 fn last_steps(steps: &[String]) -> &[String] {
+    // Steps before it lead somewhere else than they say.
     let behind = steps.iter().rposition(|step| step == "..");
     let first = behind.map_or(0, |at| at + 1);
     &steps[first.max(steps.len().saturating_sub(DEEPEST))..]
@@ -203,6 +211,7 @@ fn listing(folder: &Path) -> Vec<ListedName> {
             }
         })
         .collect();
+    // Folders have no order of their own: the first of several that fit must always be the same.
     names.sort_by(|a, b| a.name.cmp(&b.name));
     names
 }
@@ -229,9 +238,11 @@ impl NameForm {
     /// - `encoding`: that of names that are not UTF-8, where it is known
     fn all(name: &[u8], encoding: Option<OldEncoding>) -> Vec<Self> {
         let mut texts: Vec<String> = Vec::new();
+        // As it stands before decoded: a file may be called `100%25.mp3`.
         for bytes in [name.to_vec(), percent_decoded(name)] {
             for encoding in encoding.into_iter().chain(OldEncoding::COMMON) {
                 let text = encoding.decode(&bytes);
+                // A NUL ends a path for the system: such a reading cannot be right.
                 if !texts.contains(&text) && !text.contains('\0') {
                     texts.push(text);
                 }

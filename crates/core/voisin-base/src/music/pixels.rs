@@ -40,6 +40,7 @@ fn shrink(fine: &[u8], width: u32, height: u32) -> Vec<u8> {
                 let sum: usize = (0..n * n)
                     .map(|i| usize::from(fine[at(i % n, i / n)]))
                     .sum();
+                // Half of the divisor is added to round; a mean of bytes is a byte.
                 out.push(((sum + n * n / 2) / (n * n)) as u8);
             }
         }

@@ -40,6 +40,7 @@ impl Recording<'_> {
             return self.has_name_of(other, APART + SHARE_APART * self.seconds);
         }
         // Two without titles may be cut to one length, as samples are.
+        // One title of two: a tagged file and an untagged copy of it.
         titles.iter().any(Option::is_some)
             && similarity >= NEAR_WITHOUT_NAME
             && self.seconds.min(other.seconds) > 0.0

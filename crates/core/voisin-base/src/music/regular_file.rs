@@ -36,6 +36,7 @@ fn open_with(path: &Path, follows: bool) -> io::Result<File> {
         std::fs::symlink_metadata(path)
     }?)?;
     let file = open_at_once(path, follows)?;
+    // Looked at again: somebody may have put a pipe there between the look and the opening.
     check(file.metadata()?)?;
     Ok(file)
 }
@@ -47,6 +48,7 @@ fn open_at_once(path: &Path, follows: bool) -> io::Result<File> {
     let start = Instant::now();
     let mut options = OpenOptions::new();
     let flags = if follows {
+        // Opening a pipe that nobody writes to would wait for ever.
         OFlags::NONBLOCK
     } else {
         OFlags::NONBLOCK | OFlags::NOFOLLOW
@@ -133,6 +135,7 @@ fn read_from(file: File, limit: u64) -> io::Result<Vec<u8>> {
     if metadata.len() > limit {
         return Err(too_large(metadata.len()));
     }
+    // Not more than `limit`, which was checked.
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
     // The file may grow while it is read.
     file.take(limit + 1).read_to_end(&mut bytes)?;

@@ -116,6 +116,7 @@ impl Tidiness {
                 .to_lowercase();
             DOWNLOADS.contains(&name.as_str())
         };
+        // The file itself may be called so.
         if path.ancestors().skip(1).any(is_download) {
             return Self::Download;
         }
@@ -144,6 +145,7 @@ impl Tidiness {
 
 /// Whether a file's name in lower case, without its ending, is that of a copy.
 fn is_copy(name: &str) -> bool {
+    // At most two digits: "Song (1999)" is a year.
     let number = |text: &str| {
         !text.is_empty() && text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit())
     };
@@ -152,8 +154,13 @@ fn is_copy(name: &str) -> bool {
     let inside = name
         .strip_suffix(')')
         .and_then(|rest| rest.rsplit_once(" ("));
+    // "(3rd copy)", but not "(photocopy)".
+    let ends_so = |inside: &str| {
+        let before = COPY_ENDS.iter().find_map(|word| inside.strip_suffix(word));
+        before.is_some_and(|before| !before.ends_with(char::is_alphabetic))
+    };
     if let Some((_, inside)) = inside.filter(|(song, _)| !song.is_empty())
-        && (number(inside) || COPY_ENDS.iter().any(|word| inside.ends_with(word)))
+        && (number(inside) || ends_so(inside))
     {
         return true;
     }
@@ -161,6 +168,7 @@ fn is_copy(name: &str) -> bool {
         return true;
     }
     // "song - copy", "song - copy (2)", "song copy 2"
+    // Without a number at the end, in brackets or not.
     let bare = inside
         .filter(|(_, inside)| number(inside))
         .map_or(name, |(rest, _)| rest);
@@ -193,6 +201,7 @@ pub fn system_folder(path: &Path) -> Option<PathBuf> {
     let mut above: Option<String> = None;
     for component in path.parent()?.components() {
         folder.push(component);
+        // Roots and drives are no folders with a name.
         let Component::Normal(name) = component else {
             continue;
         };
@@ -277,6 +286,7 @@ mod tests {
             "Copy",
             "Copycat",
             "Xerocopy",
+            "Song (Photocopy)",
             "01 Song 2",
         ] {
             let path = Path::new("/m/a").join(format!("{name}.mp3"));

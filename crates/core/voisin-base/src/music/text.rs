@@ -1,4 +1,4 @@
-//! Text as it is compared, without case, accents and punctuation, as errors are said, and as XML has it; bytes as text.
+//! Text as it is compared, without case, accents and punctuation, as errors are said, and as XML has it.
 //!
 //! Both forms of folded text are stored, the words in the catalogue and the keys in genre models: they must not change.
 
@@ -21,6 +21,7 @@ pub fn fold(text: &str) -> String {
         match plain(c).or_else(|| plain_of_names(c)) {
             Some(letters) => folded.push_str(letters),
             None if c.is_alphanumeric() => folded.push(c),
+            // Anything else is one blank, however long the run.
             None if !folded.is_empty() && !folded.ends_with(' ') => folded.push(' '),
             None => {}
         }
@@ -29,6 +30,7 @@ pub fn fold(text: &str) -> String {
         // Most names: nothing to take apart.
         text.chars().for_each(|c| add(c.to_ascii_lowercase()));
     } else {
+        // Takes letters and accents apart, and full-width letters to usual ones; the accents go.
         text.nfkd()
             .filter(|&c| !is_combining_mark(c))
             .flat_map(char::to_lowercase)
@@ -88,6 +90,11 @@ pub fn meant<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<
 /// Those of `names` that are spelt much like `asked`, which may be misspelt: the most alike first, three at most.
 pub fn spelt_alike<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     const ALIKE: f64 = 0.8;
+    /// Bytes: longer texts are not compared, which takes time as the product of two lengths.
+    const LONGEST: usize = 1000;
+    if wanted.len() > LONGEST {
+        return Vec::new();
+    }
     let wanted = fold(wanted);
     let likeness = |name: &str| {
         let name = fold(name);
@@ -100,10 +107,12 @@ pub fn spelt_alike<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -
     };
     let mut near: Vec<(f64, &str)> = names
         .into_iter()
+        .filter(|name| name.len() <= LONGEST)
         .map(|name| (likeness(name), name))
         .collect();
     near.retain(|(likeness, _)| *likeness >= ALIKE);
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    // Equal names are neighbours: they have the same likeness, and the sort then goes by name.
     near.dedup_by_key(|(_, name)| *name);
     near.into_iter().take(3).map(|(_, name)| name).collect()
 }
@@ -175,6 +184,7 @@ pub fn without_error_numbers(text: &str) -> String {
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         match part.split_once(')') {
+            // Only a number in the system's own form: a file's name may have brackets, too.
             Some((number, rest)) if number.parse::<i32>().is_ok() => plain.push_str(rest),
             _ => plain.extend([" (os error ", part]),
         }
@@ -201,18 +211,6 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 /// Base64 (RFC 4648, with padding).
 pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
-}
-
-/// Text in UTF-8, with or without its mark, else in Windows-1252; and whether it was the latter.
-pub fn decode(bytes: &[u8]) -> (String, bool) {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return (text.to_owned(), false);
-    }
-    let text = encoding_rs::WINDOWS_1252
-        .decode_without_bom_handling(bytes)
-        .0;
-    (text.into_owned(), true)
 }
 
 /// Latin letters that Unicode does not take apart.
@@ -248,9 +246,11 @@ pub fn xml(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
+            // In attributes parsers turn white space as such into blanks; as references it stays.
             '\t' | '\n' | '\r' | '\u{7f}'..='\u{9f}' => {
                 escaped.push_str(&format!("&#{};", u32::from(c)));
             }
+            // XML 1.0 forbids these even as references.
             '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
             c => escaped.push(c),
         }
@@ -262,15 +262,6 @@ pub fn xml(text: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn text_that_is_not_utf_8_is_windows_1252() {
-        assert_eq!(decode(b"\xef\xbb\xbftitre"), ("titre".to_owned(), false));
-        assert_eq!(
-            decode(b"caf\xe9 \x80\x9c\x81"),
-            ("café €œ\u{81}".to_owned(), true)
-        );
-    }
 
     #[test]
     fn sizes_have_the_unit_that_fits() {

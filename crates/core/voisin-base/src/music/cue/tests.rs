@@ -171,10 +171,30 @@ fn several_files_and_those_of_one_track_alone() {
         .map(|part| (part.number, part.start, part.end))
         .collect();
     assert_eq!(parts, [(2, 0, Some(9000)), (3, 9000, None)]);
-    assert_eq!(
-        (&read.parts[0].audio, read.missing.len()),
-        (&folder.path().join("b.wav"), 0)
-    );
+    let [a, b] = ["a.wav", "b.wav"].map(|name| folder.path().join(name));
+    assert_eq!((&read.parts[0].audio, read.missing.len()), (&b, 0));
+    assert_eq!(of_whole(&a), read.wholes.first().cloned());
+    assert_eq!(of_whole(&a).map(|part| part.number), Some(1));
+    assert_eq!(of_whole(&b), None);
+}
+
+#[test]
+fn music_before_the_first_track_is_a_part() {
+    let ranges = |start: &str| {
+        let text = format!(
+            "PERFORMER X\nFILE a.wav WAVE\nTRACK 01 AUDIO\nINDEX 00 00:00:00\nINDEX 01 {start}\n\
+             TRACK 02 AUDIO\nINDEX 01 05:00:00\n"
+        );
+        let (_folder, path) = folder_with(text.as_bytes(), &["a.wav"]);
+        let parts = read(&path).unwrap().parts;
+        assert!(parts.iter().all(|part| part.artist.as_deref() == Some("X")));
+        assert!(parts.iter().all(|part| Place::exists(&part.path())));
+        let range = |part: &CuePart| (part.number, part.start, part.end);
+        parts.iter().map(range).collect::<Vec<_>>()
+    };
+    let hidden = [(0, 0, Some(4500)), (1, 4500, Some(22500)), (2, 22500, None)];
+    assert_eq!(ranges("01:00:00"), hidden);
+    assert_eq!(ranges("00:02:00"), [(1, 150, Some(22500)), hidden[2]]);
 }
 
 #[test]
@@ -218,6 +238,10 @@ fn a_senseless_sheet_is_described_in_one_line() {
             "line 1: expected a file of audio",
         ),
         ("FILE\n".into(), "line 1: expected FILE"),
+        (
+            "FILE a.wav WAVE\n".repeat(1000),
+            "line 1000: expected at most 999 FILE lines",
+        ),
         (
             "TRACK 0 AUDIO".into(),
             "line 1: expected TRACK with a number from 1 to 999",
