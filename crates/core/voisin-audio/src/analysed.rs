@@ -128,6 +128,8 @@ impl AnalysedFile {
             Some(sheet) => mtime.wrapping_add(sheet) == self.mtime_ns,
             None => (metadata.len(), mtime) == (self.size, self.mtime_ns),
         };
+        // With the time of the last change, which no program can set: a file rewritten with its old
+        // size and modification time is looked at again.
         let (ids, changed) = identity(metadata);
         let version = (
             self.path.clone(),
@@ -148,6 +150,8 @@ impl AnalysedFile {
     /// - `is_any`: whether any audio is the right one
     /// - `audio`: the file whose bytes hold the audio
     fn is_it(&self, is_any: bool, version: StateKey, audio: &Path) -> Result<bool, AudioError> {
+        // The lock is not held while a file is read, which may take seconds; two threads may both
+        // look.
         let known = {
             let findings = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
             findings
@@ -157,6 +161,7 @@ impl AnalysedFile {
         let finding = match known {
             Some(HeardContents::Stranger) => HeardContents::Stranger,
             Some(finding) if is_any => finding,
+            // A digest of the other kind cannot be compared with this one.
             Some(HeardContents::Recording(kind, content)) if kind == self.kind => {
                 HeardContents::Recording(kind, content)
             }
@@ -168,6 +173,8 @@ impl AnalysedFile {
                 };
                 let mut findings = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
                 let findings = findings.get_or_insert_default();
+                // All at once, without order of use: each finding comes back at the price of one
+                // look.
                 if findings.len() >= KEPT {
                     findings.clear();
                 }
@@ -209,20 +216,11 @@ fn identity(metadata: &Metadata) -> ([u64; 2], i64) {
     }
 }
 
-/// Whether an error says what the file is, and not that it could not be read.
-fn is_of_the_contents(error: &AudioError) -> bool {
-    use AudioError as E;
-    !matches!(
-        error,
-        E::NotFound { .. } | E::PermissionDenied { .. } | E::NotAFile { .. } | E::Io { .. }
-    )
-}
-
 /// Which recording a file is.
 fn whole(path: &Path, kind: ContentKind) -> Result<HeardContents, AudioError> {
     match probe_as(path, kind) {
         Ok(info) => Ok(HeardContents::Recording(kind, info.content)),
-        Err(error) if is_of_the_contents(&error) => Ok(HeardContents::Stranger),
+        Err(error) if error.is_of_contents() => Ok(HeardContents::Stranger),
         Err(error) => Err(error),
     }
 }
@@ -235,7 +233,7 @@ fn beginning(path: &Path) -> Result<HeardContents, AudioError> {
             HeardContents::Recording(..) => HeardContents::Audio,
             other => other,
         }),
-        Err(error) if is_of_the_contents(&error) => Ok(HeardContents::Stranger),
+        Err(error) if error.is_of_contents() => Ok(HeardContents::Stranger),
         Err(error) => Err(error),
     }
 }
@@ -248,6 +246,7 @@ fn is_audio(path: &Path) -> Result<bool, AudioError> {
         return Ok(true);
     }
     let mut first = MediaBytes::open(path)?;
+    // Only the share of packets at the beginning, as the whole stream may be hours long.
     first.cut(LOOKED_AT);
     let Ok(mut demuxer) = Demuxer::of_bytes(path, first) else {
         return Ok(false);

@@ -2,7 +2,6 @@
 //! to; of a file that is held, that very file.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::marker::PhantomData;
@@ -13,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::regular_file;
 
-/// The files that stand for addresses now.
-static COPIES: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
+/// Addresses and the files that stand for them now: a handful, and of one address the newest counts.
+static COPIES: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
 
 /// Brings what is at an address here, as a file that is never given a name.
 pub type Fetch = fn(&Path) -> io::Result<AtomicFile>;
@@ -22,20 +21,15 @@ pub type Fetch = fn(&Path) -> io::Result<AtomicFile>;
 /// A copy of what is at an address, for whoever opens that address until this is dropped.
 #[derive(Debug)]
 pub struct LocalCopy {
-    address: PathBuf,
-    _file: AtomicFile,
+    file: AtomicFile,
 }
 
 impl LocalCopy {
     /// Lets `file` stand for `address`.
     pub fn new(address: &Path, file: AtomicFile) -> Self {
-        let address = address.to_owned();
         let mut copies = COPIES.lock().unwrap_or_else(PoisonError::into_inner);
-        copies.insert(address.clone(), file.path().to_owned());
-        Self {
-            address,
-            _file: file,
-        }
+        copies.push((address.to_owned(), file.path().to_owned()));
+        Self { file }
     }
 }
 
@@ -44,7 +38,8 @@ impl Drop for LocalCopy {
         COPIES
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.address);
+            // By its own name: another copy of the same address may be there.
+            .retain(|(_, file)| file != self.file.path());
     }
 }
 
@@ -87,6 +82,8 @@ impl Drop for Hold {
     fn drop(&mut self) {
         HELD.with_borrow_mut(|held| {
             for path in &self.paths {
+                // The newest of this name: holds of one path may be nested, and each lets go of
+                // one.
                 if let Some(last) = held.iter().rposition(|(name, _)| name == path) {
                     held.remove(last);
                 }
@@ -100,11 +97,14 @@ impl Drop for Hold {
 /// # Errors
 /// `StaleNetworkFileHandle`: another file took the place of the one that is held.
 pub(super) fn open(path: &Path) -> io::Result<File> {
+    // The lock is let go before the file is opened, which may wait for a network.
     let copy = COPIES
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .get(path)
-        .cloned();
+        .iter()
+        .rev()
+        .find(|(address, _)| address == path)
+        .map(|(_, file)| file.clone());
     let file = regular_file::open(copy.as_deref().unwrap_or(path))?;
     let found = file.metadata()?;
     let is_other = HELD.with_borrow(|held| {
@@ -136,5 +136,31 @@ mod tests {
         drop(copy);
         assert_eq!(open(address).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_copy_outlives_another_of_its_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = Path::new("s3://bucket/twice.wav");
+        let copy = |text: &str| {
+            let mut file = AtomicFile::create(&folder.path().join(text)).unwrap();
+            file.file().write_all(text.as_bytes()).unwrap();
+            LocalCopy::new(address, file)
+        };
+        let first = copy("first");
+        let second = copy("second");
+        drop(first);
+        assert_eq!(
+            io::read_to_string(open(address).unwrap()).unwrap(),
+            "second"
+        );
+        let third = copy("third");
+        drop(third);
+        assert_eq!(
+            io::read_to_string(open(address).unwrap()).unwrap(),
+            "second"
+        );
+        drop(second);
+        assert_eq!(open(address).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

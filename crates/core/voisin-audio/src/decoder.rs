@@ -42,6 +42,7 @@ impl Decoder {
         // Trimming is done by position, in one place for all formats.
         let options = AudioDecoderOptions::default().gapless(false);
         let registry = symphonia::default::get_codecs();
+        // The stream as it is first: only what Symphonia refuses is tried as the core of HE-AAC.
         let first = match registry.make_audio_decoder(params, &options) {
             Ok(decoder) => return Ok(Self::Symphonia(decoder)),
             Err(error) => plain(&error),
@@ -69,6 +70,7 @@ impl Decoder {
         mono: &mut Vec<f32>,
         mut planes: Option<&mut Planes>,
     ) -> Result<PacketFormat, String> {
+        // Before decoding, so that an error leaves nothing of the packet before.
         mono.clear();
         if let Some(planes) = &mut planes {
             planes.clear();
@@ -90,6 +92,7 @@ impl Decoder {
             Self::Opus(opus) => {
                 opus.decode(&packet.data, mono, planes)?;
                 Ok(PacketFormat {
+                    // Opus decodes to this rate, whatever rate its header names as the original.
                     rate: 48_000,
                     channels: opus.channels(),
                 })
@@ -127,6 +130,7 @@ struct AacConfig {
 impl AacConfig {
     fn parse(params: &AudioCodecParameters) -> Option<Self> {
         let config = params.extra_data.as_deref()?;
+        // Escape codes (type 31, rate index 15) need no handling: no caller accepts these values.
         let bits = |at: usize, n: usize| -> Option<u32> {
             (at..at + n).try_fold(0, |value, bit| {
                 Some(value << 1 | u32::from(config.get(bit / 8)? >> (7 - bit % 8) & 1))
@@ -187,6 +191,8 @@ fn aac_core(params: &AudioCodecParameters) -> Option<AudioCodecParameters> {
         return None;
     }
     let rate = *RATES.get(index as usize)?;
+    // LC in five bits, the rate in four, the channels in four; three zeros for the usual frame
+    // length.
     let config = (2u16 << 11) | ((index as u16) << 7) | ((channels as u16) << 3);
     let mut core = params.clone();
     core.with_extra_data(Box::new(config.to_be_bytes()));
@@ -205,6 +211,7 @@ fn downmix(decoded: &GenericAudioBufferRef<'_>, mono: &mut Vec<f32>) {
         GenericAudioBufferRef::S16(buffer) => mix(buffer, mono),
         GenericAudioBufferRef::S24(buffer) => mix(buffer, mono),
         GenericAudioBufferRef::S32(buffer) => mix(buffer, mono),
+        // Integers are finite and within full scale by their nature; only floats can be anything.
         GenericAudioBufferRef::F32(buffer) => {
             mix(buffer, mono);
             sanitise(mono);
@@ -234,7 +241,8 @@ fn kinds(channels: &Channels) -> Vec<Channel> {
     };
     (0..channels.count())
         .map(|i| match positions.get(i) {
-            _ if lfe >> i & 1 == 1 => Channel::Unused,
+            _ if is_lfe(lfe, i) => Channel::Unused,
+            // Left and right weigh the same in the standard, so one name stands for both.
             Some(position) if around.contains(*position) => Channel::LeftSurround,
             _ => Channel::Left,
         })
@@ -248,10 +256,11 @@ fn mix<S: Sample + IntoSample<f32>>(buffer: &AudioBuffer<S>, mono: &mut Vec<f32>
         buffer
             .iter_planes()
             .enumerate()
-            .filter(|(i, _)| lfe >> i & 1 == 0)
+            .filter(|&(i, _)| !is_lfe(lfe, i))
             .map(|(_, plane)| plane)
     };
     let mut rest = planes();
+    // One and two channels, which nearly all music has, in one pass without sums in memory.
     match (rest.next(), rest.next(), rest.next()) {
         (None, ..) => mono.resize(frames, 0.0),
         (Some(only), None, _) => {
@@ -298,12 +307,20 @@ fn lfe_planes(channels: &Channels) -> u64 {
             .fold(0, |mask, (i, _)| mask | 1u64 << i),
         _ => 0,
     };
-    // A file of nothing but effects is still a file.
-    if mask.count_ones() as usize >= channels.count() {
+    // A file of nothing but effects is still a file. Of two channels in all none is for effects: their mask named one alone,
+    // and the other was taken for the next.
+    if channels.count() < 3 || mask.count_ones() as usize >= channels.count() {
         0
     } else {
         mask
     }
+}
+
+/// Whether plane `i` is one of those; none behind the 64th is.
+fn is_lfe(planes: u64, i: usize) -> bool {
+    planes
+        .checked_shr(i as u32)
+        .is_some_and(|planes| planes & 1 == 1)
 }
 
 fn sanitise(mono: &mut [f32]) {
@@ -378,8 +395,16 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_bass_channel_is_heard() {
+    fn seventy_channels_are_averaged() {
+        assert_eq!(mixed(Channels::Discrete(70), &[0.5; 70]), 0.5);
+        assert_eq!(kinds(&Channels::Discrete(70)), vec![Channel::Left; 70]);
+    }
+
+    #[test]
+    fn bass_channels_of_one_or_two_are_heard() {
         assert_eq!(mixed(Channels::Positioned(Position::LFE1), &[0.5]), 0.5);
+        let centre = Position::FRONT_CENTER | Position::LFE1;
+        assert_eq!(mixed(Channels::Positioned(centre), &[0.0, 0.5]), 0.25);
     }
 
     #[test]

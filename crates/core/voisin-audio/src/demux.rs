@@ -110,6 +110,8 @@ impl Demuxer {
         let head = source
             .head()
             .map_err(|error| AudioError::from_io(path, error))?;
+        // Before the probe, which scans for a frame's sync word: bytes of a picture or an archive
+        // hold some by chance.
         if let Some(what) = known_stranger(&head) {
             return Err(AudioError::NotAudio {
                 path: path.to_owned(),
@@ -129,6 +131,7 @@ impl Demuxer {
         })?
         .map_err(|error| unreadable(path, error))?;
         let (track, params) = choose(path, format.as_ref())?;
+        // The header's claims, until `look_ahead` has decoded a packet.
         let actual = PacketFormat {
             rate: params.sample_rate.unwrap_or(0),
             channels: 0,
@@ -155,6 +158,8 @@ impl Demuxer {
         };
         demuxer.look_ahead()?;
         demuxer.counting = demuxer.choose_counting();
+        // Only these two write frame numbers of their own; elsewhere timestamps are rounded to
+        // ticks, or counted up by the reader itself.
         demuxer.timed =
             matches!(demuxer.container(), "flac" | "ogg") && demuxer.counting != Counting::Decoding;
         Ok(demuxer)
@@ -169,6 +174,7 @@ impl Demuxer {
                 break;
             };
             let decoded = guard(&self.path, || decoder.decode(&packet, &mut mono, None))?;
+            // Kept, damaged or not: these are the first packets that `next` hands out.
             self.ahead.push_back(packet);
             if let Ok(format) = decoded {
                 if !RATES.contains(&format.rate) {
@@ -201,9 +207,12 @@ impl Demuxer {
             .map(|bytes| bytes * u64::from(self.actual.channels.max(1)));
         match (self.container(), self.params.codec) {
             (_, codec::CODEC_ID_OPUS) => Counting::Opus,
+            // At the core's rate: for HE-AAC, containers give durations at twice that rate.
             (_, codec::CODEC_ID_AAC) => Counting::Constant(1024),
             // FFmpeg's packet tables count the last, shorter packet as a whole one.
             ("caf", codec::CODEC_ID_ALAC) => Counting::Decoding,
+            // Matroska's timestamps are milliseconds by default, which is no whole number of
+            // frames.
             ("mkv" | "matroska" | "webm", _) if bytes.is_none() => Counting::Decoding,
             (_, codec::CODEC_ID_MP3 | codec::CODEC_ID_VORBIS) if self.container() == "isomp4" => {
                 Counting::Decoding
@@ -314,6 +323,7 @@ impl Demuxer {
             },
         };
         let frames = self.frames(&packet);
+        // Less than a frame is left, as where a file is cut off.
         if matches!(self.counting, Counting::Pcm(_)) && frames == Some(0) {
             self.ended = true;
             return Ok(None);
@@ -328,6 +338,8 @@ impl Demuxer {
         let index = totals.packets;
         totals.packets += 1;
         let trim = packet.trim_end.get();
+        // A packet that is not trimmed follows: what was to be cut before it is not the end of the
+        // track.
         totals.trailing_trim = if trim > 0 {
             totals.trailing_trim.saturating_add(trim)
         } else {
@@ -361,6 +373,8 @@ impl Demuxer {
             .map_err(|error| unreadable(&self.path, error))?;
         self.ahead.clear();
         self.ended = false;
+        // The reader lands on the packet that holds the frame, and the count goes on from its
+        // start.
         self.totals.frames = seeked.actual_ts.get().saturating_sub(offset).max(0) as u64;
         Ok(())
     }
@@ -404,6 +418,8 @@ impl Demuxer {
         if hole == 0 {
             return Ok(0);
         }
+        // One contradiction is enough: a seek by timestamp could land elsewhere than the count
+        // says.
         self.totals.regular = false;
         if (SHORTEST_HOLE..=LONGEST_HOLE_SECONDS * i64::from(self.actual.rate)).contains(&hole) {
             return Ok(if self.is_taken_back(packet, hole)? {
@@ -412,6 +428,8 @@ impl Demuxer {
                 hole as u64
             });
         }
+        // The timestamps begin anew here, while the sound goes on: from now on they are read from
+        // the new start.
         self.offset = self.offset.saturating_add(hole);
         Ok(0)
     }
@@ -447,6 +465,7 @@ impl Demuxer {
             let format = &mut self.format;
             match guard(&self.path, || format.next_packet())? {
                 Ok(Some(packet)) if packet.track_id != self.track => {}
+                // Bounded, as an empty packet need not bring the reader any further.
                 Ok(Some(packet)) if packet.data.is_empty() => {
                     empty += 1;
                     self.ended = empty > PATIENCE;
@@ -463,6 +482,8 @@ impl Demuxer {
                 Err(error @ Error::IoError(_)) => return Err(unreadable(&self.path, error)),
                 Err(_) => {
                     self.faults += 1;
+                    // The reader has moved on, and the next packet may be sound, but its place is
+                    // uncertain.
                     self.totals.regular = false;
                     self.ended = self.faults > PATIENCE;
                 }
@@ -487,6 +508,7 @@ fn choose(
             Err(why) => {
                 refused.get_or_insert_with(|| match codec_name(params.codec) {
                     Some(name) if why.starts_with(name) => why,
+                    // Symphonia has no decoder for it, and its message says nothing else.
                     Some(name) if why.starts_with("core") => name.to_owned(),
                     Some(name) => format!("{name}: {why}"),
                     None => why,

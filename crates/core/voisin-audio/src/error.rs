@@ -142,11 +142,13 @@ impl AudioError {
     pub(crate) fn is_of_contents(&self) -> bool {
         matches!(
             self,
-            Self::NotAudio { .. }
+            Self::Empty { .. }
+                | Self::NotAudio { .. }
                 | Self::UnsupportedCodec { .. }
                 | Self::NoFrames { .. }
                 | Self::MostlyDamaged { .. }
                 | Self::Panicked { .. }
+                | Self::Sheet { .. }
         )
     }
 

@@ -1,6 +1,13 @@
-//! Reading as much as there is.
+//! Reading as much as there is, and numbers whose first byte is the highest.
 
 use std::io::{self, Read};
+
+/// A number whose first byte is the highest; of more than eight bytes the last eight count.
+pub(super) fn big(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
 
 /// Reads until the buffer is full or the file ends.
 pub(super) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {

@@ -133,8 +133,8 @@ pub(crate) struct Link {
     pub(crate) skip: u64,
     /// Timestamps of the container agree with the running count of frames, so that one may seek.
     pub(crate) regular: bool,
-    /// Its two channels cancel each other: the first is heard in place of their mean.
-    pub(crate) cancels: bool,
+    /// Channels that others cancel, one bit each: the mean that is heard leaves them out.
+    pub(crate) left_out: u8,
 }
 
 impl Link {

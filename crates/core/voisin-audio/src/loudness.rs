@@ -14,6 +14,9 @@ const STRETCHES: u64 = 24;
 /// More pieces are not measured: each takes some 300 kB, and a chain of streams that all differ has one of each.
 const MOST_PIECES: usize = 128;
 
+/// Channels among which those are found that cancel others: 7.1.
+pub(super) const MOST_CHANNELS: usize = 8;
+
 /// Channels as they were decoded, before they are mixed.
 #[derive(Debug, Default)]
 pub(super) struct Planes {
@@ -32,11 +35,43 @@ impl Planes {
     /// Silence of so many frames.
     pub(super) fn fill(&mut self, kinds: &[Channel], frames: usize) {
         self.kinds = kinds.to_vec();
+        // Planes of a packet with more channels stay, with their memory: `kinds` says how many
+        // count.
         self.samples
             .resize_with(kinds.len().max(self.samples.len()), Vec::new);
         for plane in &mut self.samples {
             plane.clear();
             plane.resize(frames, 0.0);
+        }
+    }
+
+    /// Each channel of music, bass effects left out, by its number among the first [`MOST_CHANNELS`].
+    pub(super) fn audible(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        let all = self.kinds.iter().zip(&self.samples).enumerate();
+        all.take(MOST_CHANNELS)
+            .filter(|(_, (kind, _))| **kind != Channel::Unused)
+            .map(|(i, (_, plane))| (i, plane.as_slice()))
+    }
+
+    /// Replaces a mean of all channels, which is kept where no other channel has its length.
+    ///
+    /// - `left_out`: one bit for each channel that does not count
+    pub(super) fn mean(&self, left_out: u8, mono: &mut [f32]) {
+        let frames = mono.len();
+        let kept: Vec<&[f32]> = self
+            .audible()
+            .filter(|&(i, plane)| left_out >> i & 1 == 0 && plane.len() == frames)
+            .map(|(_, plane)| plane)
+            .collect();
+        if kept.is_empty() {
+            return;
+        }
+        let share = 1.0 / kept.len() as f32;
+        mono.fill(0.0);
+        for plane in kept {
+            for (sum, sample) in mono.iter_mut().zip(plane) {
+                *sum += share * sample;
+            }
         }
     }
 
@@ -81,6 +116,7 @@ impl LoudnessMeter {
             piece,
             apart,
             pieces: Vec::new(),
+            // No stretch goes on at this frame, so that the first push begins a piece.
             next: u64::MAX,
             due: 0,
             heard: 0,
@@ -93,6 +129,7 @@ impl LoudnessMeter {
             return;
         }
         self.rate = rate;
+        // A meter has one rate, so that the next push must begin a new one.
         self.next = u64::MAX;
         if !self.whole {
             self.piece = piece(rate);
@@ -124,6 +161,7 @@ impl LoudnessMeter {
             self.due = start.saturating_add(self.apart);
         }
         self.next = start + (to - from) as u64;
+        // Behind the end of a piece frames are passed over until the next one is due.
         let taken = (self.piece - self.heard).min((to - from) as u64) as usize;
         self.heard += taken as u64;
         if let Some(meter) = self.pieces.last_mut()
@@ -192,6 +230,7 @@ impl ShortTermMeter {
             piece = &self.halved;
         }
         meter.reset();
+        // Below 3 s there is no short-term loudness.
         meter.add_frames_f32(piece.get(..self.block)?).ok()?;
         let loudness = meter.loudness_shortterm().ok()?;
         loudness.is_finite().then_some(loudness)
@@ -211,6 +250,7 @@ pub fn loudness_range(blocks: &[f64]) -> Option<f64> {
     loud.retain(|lufs| *lufs >= 10.0 * mean.log10() - 20.0);
     loud.sort_unstable_by(f64::total_cmp);
     let last = loud.len().checked_sub(1).filter(|last| *last >= 2)?;
+    // The nearest rank, as the reference code of Tech 3342 takes it.
     let percentile = |share: f64| loud[(share * last as f64 + 0.5) as usize];
     Some(percentile(0.95) - percentile(0.10))
 }

@@ -3,9 +3,10 @@
 //!
 //! RFC 9559 for the elements; matroska.org's "Matroska Tag Specifications" for the tags.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::fill::read_up_to;
+use super::fill::{big, read_up_to};
 use voisin_base::text::LONGEST_TEXT;
 
 /// Nanoseconds to cut from one track.
@@ -65,6 +66,8 @@ pub(super) struct ElementHead {
 impl ElementHead {
     /// - `bytes`: twelve, or as many as there are
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        // Leading zeros of the first byte tell the width (RFC 8794, section 4). An id keeps the bit
+        // behind them, a size does not.
         let id_width = bytes.first()?.leading_zeros() as usize + 1;
         if id_width > 4 {
             return None;
@@ -74,10 +77,11 @@ impl ElementHead {
             return None;
         }
         let size = bytes.get(id_width..id_width + size_width)?;
+        // All bits set: the writer did not know the size, as in a live stream.
         let unknown = (1u64 << (7 * size_width)) - 1;
-        let size = number(size) & unknown;
+        let size = big(size) & unknown;
         Some(Self {
-            id: number(&bytes[..id_width]) as u32,
+            id: big(&bytes[..id_width]) as u32,
             id_width,
             size_width,
             size: (size != unknown).then_some(size),
@@ -129,7 +133,10 @@ pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
     let is_about_album = |tag: &MkvTag| tag.level.is_some_and(|level| level >= ALBUM);
     let has_album = tags.iter().any(|tag| tag.name == "ALBUM");
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut known = HashSet::new();
     for tag in &tags {
+        // At the level of an album, TITLE is the album's name by the specification, unless ALBUM is
+        // there.
         let name = match tag.name.as_str() {
             "TITLE" if is_about_album(tag) && has_album => continue,
             "TITLE" if is_about_album(tag) => "ALBUM",
@@ -145,7 +152,7 @@ pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
             name => name,
         };
         let text = (name.to_owned(), tag.text.clone());
-        if !texts.contains(&text) {
+        if known.insert(text.clone()) {
             texts.push(text);
         }
     }
@@ -200,7 +207,7 @@ impl<R: Read + Seek> Walker<'_, R> {
         self.children(tag.body, tag.end, &mut |walker, element| {
             match element.id {
                 TARGETS => walker.children(element.body, element.end, &mut |walker, target| {
-                    let value = number(&walker.bytes(target, 8)?);
+                    let value = big(&walker.bytes(target, 8)?);
                     is_of_part |= OTHER_TARGETS.contains(&target.id) && value != 0;
                     if target.id == TARGET_TYPE_VALUE {
                         level = Some(value);
@@ -247,6 +254,8 @@ impl<R: Read + Seek> Walker<'_, R> {
             walker.children(top.body, top.end, &mut |walker, element| {
                 match element.id {
                     TRACKS => walker.tracks(element, track, found)?,
+                    // Padding is discarded from the end of a track, so only the last cluster is
+                    // looked through.
                     CLUSTER => last_cluster = Some((element.body, element.end)),
                     _ => {}
                 }
@@ -268,17 +277,21 @@ impl<R: Read + Seek> Walker<'_, R> {
                         ours = walker
                             .bytes(element, 8)?
                             .first()
+                            // Numbers above 127 take more bytes; such tracks, which music does not
+                            // have, keep their padding.
                             .is_some_and(|&byte| u64::from(byte & 0x7f) == track);
                     }
                     DISCARD_PADDING => {
                         let bytes = walker.bytes(element, 8)?;
                         let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
-                        padding = if negative { 0 } else { number(&bytes) };
+                        // A negative one would cut from the start of its block.
+                        padding = if negative { 0 } else { big(&bytes) };
                     }
                     _ => {}
                 }
                 Ok(())
             })?;
+            // The last group of the track decides: earlier ones have sound behind them.
             if ours {
                 found.discard_padding = padding;
             }
@@ -295,8 +308,8 @@ impl<R: Read + Seek> Walker<'_, R> {
             let mut delay = 0;
             walker.children(entry.body, entry.end, &mut |walker, element| {
                 match element.id {
-                    TRACK_NUMBER => track = number(&walker.bytes(element, 8)?),
-                    CODEC_DELAY => delay = number(&walker.bytes(element, 8)?),
+                    TRACK_NUMBER => track = big(&walker.bytes(element, 8)?),
+                    CODEC_DELAY => delay = big(&walker.bytes(element, 8)?),
                     _ => {}
                 }
                 Ok(())
@@ -315,6 +328,7 @@ impl<R: Read + Seek> Walker<'_, R> {
         visit: &mut dyn FnMut(&mut Self, &Element) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut position = start;
+        // One budget for all levels: nested elements cannot multiply the work.
         while position < end && self.budget > 0 {
             self.budget -= 1;
             let Some(element) = self.element(position, end)? else {
@@ -337,7 +351,8 @@ impl<R: Read + Seek> Walker<'_, R> {
         let stop = head
             .size
             .map_or(end, |size| body.saturating_add(size).min(end));
-        Ok((stop > position).then_some(Element {
+        // A header that reaches beyond its parent has no body: its length would be below zero.
+        Ok((stop >= body).then_some(Element {
             id: head.id,
             body,
             end: stop,
@@ -352,12 +367,6 @@ impl<R: Read + Seek> Walker<'_, R> {
         bytes.truncate(n);
         Ok(bytes)
     }
-}
-
-fn number(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
 #[cfg(test)]
@@ -509,6 +518,18 @@ mod tests {
         assert_eq!(values(&file, "ALBUM"), ["An album"]);
         assert_eq!(values(&file, "ARTIST"), ["One"]);
         assert_eq!(values(&file, "ALBUMARTIST"), ["Everybody"]);
+    }
+
+    #[test]
+    fn a_header_that_leaves_its_parent_ends_the_walk() {
+        // The id of a delay, whose size lies behind the track's entry.
+        let entry = element(&[0xae], &[0x56, 0xaa]);
+        let tracks = element(
+            &[0x16, 0x54, 0xae, 0x6b],
+            &[&entry[..], &[0x81, 7]].concat(),
+        );
+        let file = element(&[0x18, 0x53, 0x80, 0x67], &tracks);
+        assert_eq!(gapless(&mut Cursor::new(file), 0), MkvGapless::default());
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub(super) fn gapless(file: &mut (impl Read + Seek), id: u32) -> Mp4Gapless {
     if let Some(track) = track {
         // Leading empty edits (media time -1) shift a track against others; alone they mean nothing here.
         let edits: Vec<_> = track.edits.iter().filter(|&&(_, time)| time >= 0).collect();
+        // An edit from 0 on cuts nothing at the start, where `iTunSMPB` may know of a delay.
         if let [&(duration, time)] = edits[..]
             && (time > 0 || found.smpb.is_none())
             && track.scale > 0
@@ -93,6 +94,7 @@ fn walk(
         ]));
         let kind = [header[4], header[5], header[6], header[7]];
         let mut body = position + 8;
+        // 1: the size has 64 bits and follows the kind. 0: the box goes on to the end.
         if size == 1 {
             let mut long = [0; 8];
             file.read_exact(&mut long)?;
@@ -101,6 +103,8 @@ fn walk(
         } else if size == 0 {
             size = end - position;
         }
+        // A box shorter than its own header would never be passed; one that leaves its parent is
+        // damage.
         let Some(next) = position
             .checked_add(size)
             .filter(|&next| next >= body && next <= end)
@@ -133,6 +137,7 @@ fn walk(
 fn take(kind: [u8; 4], bytes: &[u8], found: &mut BoxFacts) {
     let version = bytes.first().copied().unwrap_or(0);
     match &kind {
+        // Here and below: version 1 has times of 64 bits before the field.
         b"mvhd" => {
             found.movie_scale = be(bytes, if version == 1 { 20 } else { 12 }, 4).unwrap_or(0);
         }
@@ -151,6 +156,7 @@ fn take(kind: [u8; 4], bytes: &[u8], found: &mut BoxFacts) {
                 return;
             };
             let (wide, size) = if version == 1 { (8, 20) } else { (4, 12) };
+            // More entries than music has; the loop ends with the bytes in any case.
             let count = be(bytes, 4, 4).unwrap_or(0).min(1024) as usize;
             for entry in bytes
                 .get(8..)

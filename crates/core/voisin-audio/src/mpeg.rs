@@ -41,6 +41,7 @@ pub(super) fn frame(header: &[u8]) -> Option<(FrameKind, u64)> {
     }
     // MPEG-1 is 3, MPEG-2 is 2, and 0 is the unofficial 2.5.
     let is_low = version != 3;
+    // 0 is free format, whose length no header tells, and 15 is forbidden.
     let kbits = KBITS[usize::from(is_low)].get(usize::from(third >> 4).checked_sub(1)?)?;
     let rate = third >> 2 & 3;
     let divisor = match version {
@@ -49,6 +50,7 @@ pub(super) fn frame(header: &[u8]) -> Option<(FrameKind, u64)> {
         _ => 4,
     };
     let hertz = RATES.get(usize::from(rate))? / divisor;
+    // Samples of a frame (1152, or 576) over the 8 bits of a byte, times 1000 for kbit/s.
     let slots = if is_low { 72_000 } else { 144_000 };
     let length = slots * kbits / hertz + u64::from(third >> 1 & 1);
     let kind = FrameKind {
@@ -73,12 +75,15 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
             break;
         }
         let Some((kind, length)) = frame(&header) else {
+            // No frame: the search goes on at the next byte.
             file.seek_relative(1 - n as i64)?;
             at += 1;
             continue;
         };
         let end = at + length;
         match (&mut others, links.last_mut()) {
+            // Back to the kind of before: what lay between was damage, and stays within the
+            // stretch.
             (_, Some((last, range))) if *last == kind => {
                 range.end = end;
                 others = None;

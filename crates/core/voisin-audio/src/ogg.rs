@@ -10,12 +10,12 @@ use super::fill::read_up_to;
 use super::source::WHOLE;
 
 /// Bytes of a page before its table of segments.
-const HEADER: usize = 27;
+pub(super) const HEADER: usize = 27;
 /// Where in a page its flags and its checksum lie.
-const FLAGS: usize = 5;
-const CHECKSUM: Range<usize> = 22..26;
+pub(super) const FLAGS: usize = 5;
+pub(super) const CHECKSUM: Range<usize> = 22..26;
 /// The flag of a page that begins a stream.
-const BEGINS: u8 = 2;
+pub(super) const FIRST: u8 = 2;
 const CAPTURE: [u8; 4] = *b"OggS";
 /// Bytes read at a time: two of the longest pages, so that stepping back within one reads nothing again.
 const BUFFER: usize = 1 << 17;
@@ -43,7 +43,7 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
     let mut after_first = false;
     loop {
         if read_page(&mut file, &mut page)? == PageState::Sound {
-            let is_first = page[FLAGS] & BEGINS != 0;
+            let is_first = page[FLAGS] & FIRST != 0;
             if is_first && !after_first {
                 starts.push(at);
             }
@@ -51,16 +51,19 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
             at += page.len() as u64;
             continue;
         }
+        // The file does not begin with a sound page, so it is left to the reader as a whole.
         if starts.is_empty() {
             return Ok(vec![WHOLE]);
         }
         after_first = false;
+        // On from the second byte of what was read: a page may begin within it.
         file.seek_relative(1 - page.len() as i64)?;
         let Some(passed) = next_capture(&mut file)? else {
             break;
         };
         at += 1 + passed;
     }
+    // The last link takes whatever comes behind its pages.
     let ends = starts.iter().skip(1).copied().chain([WHOLE.end]);
     Ok(starts
         .iter()
@@ -82,11 +85,7 @@ fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<PageState> 
     let mut whole = read_more(file, page, segments)?;
     let body = page[HEADER..].iter().map(|&size| usize::from(size)).sum();
     whole &= read_more(file, page, body)?;
-    let mut found = Crc32::new(0);
-    found.process_buf_bytes(&page[..CHECKSUM.start]);
-    found.process_buf_bytes(&[0; 4]);
-    found.process_buf_bytes(&page[CHECKSUM.end..]);
-    let is_sound = whole && found.crc().to_le_bytes()[..] == page[CHECKSUM];
+    let is_sound = whole && checksum(page)[..] == page[CHECKSUM];
     Ok(if is_sound {
         PageState::Sound
     } else {
@@ -94,8 +93,21 @@ fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<PageState> 
     })
 }
 
+/// The checksum of a page, which is made with zeros in its own place (RFC 3533, section 6).
+pub(super) fn checksum(page: &[u8]) -> [u8; 4] {
+    let mut found = Crc32::new(0);
+    found.process_buf_bytes(&page[..CHECKSUM.start]);
+    found.process_buf_bytes(&[0; 4]);
+    found.process_buf_bytes(&page[CHECKSUM.end..]);
+    found.crc().to_le_bytes()
+}
+
 /// Appends so many bytes; tells whether all were there.
-fn read_more(file: &mut impl Read, page: &mut Vec<u8>, wanted: usize) -> io::Result<bool> {
+pub(super) fn read_more(
+    file: &mut impl Read,
+    page: &mut Vec<u8>,
+    wanted: usize,
+) -> io::Result<bool> {
     Ok(file.take(wanted as u64).read_to_end(page)? == wanted)
 }
 
@@ -108,6 +120,7 @@ fn next_capture<R: Read + Seek>(file: &mut BufReader<R>) -> io::Result<Option<u6
         if bytes.is_empty() {
             return Ok(None);
         }
+        // `last` goes on from buffer to buffer, since the mark may lie across an end.
         let ends = bytes.iter().position(|&byte| {
             last = last << 8 | u32::from(byte);
             last.to_be_bytes() == CAPTURE

@@ -35,6 +35,8 @@ impl OpusHead {
         let body = bytes
             .strip_prefix(b"OpusHead")
             .ok_or("opus: no identification header")?;
+        // Version, channels, pre-skip (2), original rate (4), gain (2), mapping family: RFC 7845,
+        // 5.1.
         let fixed: &[u8; 11] = body.first_chunk().ok_or_else(short)?;
         let word = |at: usize| {
             let pair = [fixed[at], fixed[at + 1]];
@@ -45,6 +47,7 @@ impl OpusHead {
             }
         };
         let channels = fixed[1];
+        // In 1/256 dB, signed.
         let gain = 10f32.powf(f32::from(word(8) as i16) / (20.0 * 256.0));
         let layout = match fixed[10] {
             0 if matches!(channels, 1 | 2) => None,
@@ -75,6 +78,7 @@ impl OpusHead {
 pub(super) fn packet_samples(packet: &[u8]) -> u64 {
     let Some(&toc) = packet.first() else { return 0 };
     let config = toc >> 3;
+    // SILK has frames of 10 to 60 ms, the hybrid of 10 and 20 ms, CELT of 2.5 to 20 ms.
     let frame = match config {
         0..12 => [480, 960, 1920, 2880][usize::from(config & 3)],
         12..16 => [480, 960][usize::from(config & 1)],
@@ -104,6 +108,7 @@ fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
             if count & 0x40 != 0 {
                 loop {
                     let more = usize::from(byte(&mut rest)?);
+                    // 255 stands for 254 bytes and another count behind it.
                     padding += if more == 255 { 254 } else { more };
                     if more != 255 {
                         break;
@@ -117,6 +122,7 @@ fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
             if count & 0x80 == 0 {
                 vec![None; n]
             } else {
+                // All frames but the last state their sizes.
                 let mut sizes = (1..n)
                     .map(|_| size(&mut rest).map(Some))
                     .collect::<Option<Vec<_>>>()?;
@@ -143,6 +149,7 @@ fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
         frames.push(frame);
         rest = after;
     }
+    // The padding lies behind the last frame, and belongs to the packet.
     let used = packet.len() - rest.len().checked_sub(padding)?;
     Some((frames, used))
 }
@@ -203,6 +210,7 @@ impl Opus {
         if streams == 0 || coupled > streams {
             return Err(format!("opus: {coupled} coupled of {streams} streams"));
         }
+        // The bass channel is left out of the mono mix, as with all other codecs.
         let audible = &mapping[..channels - usize::from(bass)];
         let weight = head.gain / audible.len() as f32;
         // 255 stands for a silent channel.
@@ -223,6 +231,8 @@ impl Opus {
         let streams = (0..streams)
             .map(|i| {
                 let channels = 1 + usize::from(i < coupled);
+                // Slots number decoded channels: two for each coupled stream, then one for each of
+                // the others.
                 let first = if i < coupled { 2 * i } else { coupled + i };
                 let decoder =
                     OpusDecoder::new(48_000, channels).map_err(|error| format!("opus: {error}"))?;
@@ -289,15 +299,19 @@ impl Opus {
         let gain = self.gain;
         let last = self.streams.len() - 1;
         for (i, stream) in self.streams.iter_mut().enumerate() {
+            // All streams of a packet must be of one length, or they could not be mixed.
             if packet_samples(packet) as usize != samples {
                 return Err(broken());
             }
+            // A single stream is decoded as it is, whatever its framing.
             if last == 0 {
                 stream.add(packet, mono, 0)?;
                 stream.keep(planes.as_deref_mut(), gain, 0, samples);
                 continue;
             }
+            // Code 0, one frame to a packet; not empty, as `packet_samples` was above 0.
             let toc = packet[0] & !3;
+            // All streams but the last say where they end (RFC 7845, section 3).
             let (frames, used) = frames(packet, i < last).ok_or_else(broken)?;
             let mut at = 0;
             for frame in frames {

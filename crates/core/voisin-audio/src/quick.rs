@@ -4,7 +4,7 @@ use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::demux::{Demuxer, codec_name};
-use super::fill::read_up_to;
+use super::fill::{big, read_up_to};
 use super::source::{MediaBytes, WHOLE};
 use super::{AudioError, AudioInfo, Link, Timeline};
 use voisin_base::track::ContentId;
@@ -31,6 +31,7 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
     let mut demuxer = Demuxer::open(path, &WHOLE)?;
     let actual = demuxer.actual();
     let container = demuxer.container();
+    // Only these have their length in a header and a last frame that a seek finds exactly.
     if !matches!(container, "flac" | "wave") || !demuxer.countable() {
         return Ok(None);
     }
@@ -62,7 +63,7 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
         n_frames,
         skip: 0,
         regular: true,
-        cancels: super::probe::cancels(path, &WHOLE, actual),
+        left_out: super::probe::cancelled_channels(path, &WHOLE, actual),
     };
     Ok(Some(AudioInfo {
         content: ContentId([0; 32]),
@@ -94,6 +95,7 @@ fn content(path: &Path, info: &AudioInfo) -> Result<ContentId, AudioError> {
         )
         .as_bytes(),
     );
+    // Large enough for every piece: an end is longer than a sample.
     let mut bytes = vec![0; END as usize];
     let mut take = |from: u64, n: u64| -> std::io::Result<()> {
         source.seek(SeekFrom::Start(begin + from))?;
@@ -102,6 +104,7 @@ fn content(path: &Path, info: &AudioInfo) -> Result<ContentId, AudioError> {
         Ok(())
     };
     let between = length.saturating_sub(2 * END);
+    // The samples would cover all of the middle, so the file is read as a whole.
     if between <= SAMPLES * SAMPLE {
         for from in (0..length).step_by(END as usize) {
             take(from, END.min(length - from)).map_err(failed)?;
@@ -131,13 +134,9 @@ fn audio_begins(source: &mut MediaBytes, container: &str) -> std::io::Result<u64
         if read_up_to(source, &mut head)? < 8 {
             return Ok(0);
         }
-        let word = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte))
-        };
         if container == "flac" {
-            at += 4 + word(&head[1..4]);
+            at += 4 + big(&head[1..4]);
+            // The last block of metadata.
             if head[0] & 0x80 != 0 {
                 return Ok(at.min(source.len()));
             }

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::fill::read_up_to;
+use super::fill::{big, read_up_to};
 use super::mkv::{self, CLUSTER, SEEK_HEAD, SEGMENT, VOID};
 
 /// Chunks, boxes and clusters that are followed.
@@ -64,12 +64,6 @@ fn bytes(file: &mut (impl Read + Seek), at: u64, size: usize) -> io::Result<Vec<
     Ok(bytes)
 }
 
-fn big(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0, |number, &byte| number << 8 | u64::from(byte))
-}
-
 /// The outer size is always taken from the file, and that of the sound where it leads out of it.
 fn aiff(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     const HEADER: u64 = 8;
@@ -83,11 +77,13 @@ fn aiff(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
         let size = big(&head[4..]);
         let there = length.saturating_sub(at + HEADER);
         let is_name = head[..4].iter().all(|byte| matches!(byte, b' '..=b'~'));
+        // 0 is left behind by writers that never came back to fill it in.
         if is_name && head.starts_with(b"SSND") && (size > there || size == 0) {
             let size = u32::try_from(there).unwrap_or(u32::MAX);
             found.patches.push((at + 4, size.to_be_bytes().to_vec()));
             break;
         }
+        // Rubbish, or a chunk that is cut off: the file is shown up to here.
         if !is_name || size > there {
             found.end = Some(at);
             break;
@@ -145,11 +141,14 @@ fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
                 let patch = if header == 16 {
                     (at + 8, there.to_be_bytes().to_vec())
                 } else {
+                    // 0 means up to the end of the file.
                     let size = u32::try_from(there).unwrap_or(0);
                     (at, size.to_be_bytes().to_vec())
                 };
                 found.patches.push(patch);
             } else if kind != b"moov" && at > 0 {
+                // Not a movie that is cut off: without it nothing could be played, and the reader
+                // says so.
                 found.end = Some(at);
             }
             break;
@@ -172,6 +171,7 @@ fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
         let there = length.saturating_sub(body);
         if head.id == SEGMENT && segment.is_none() {
             let is_cut = head.size.is_some_and(|size| size > there);
+            // Whole, or of a size that was never known: nothing to mend.
             if !is_cut {
                 break;
             }
@@ -189,7 +189,10 @@ fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
             }
             break;
         }
-        if head.id == SEEK_HEAD && head.size_width <= 5 {
+        // The void's id has one byte instead of four, and its size, of eight bytes at most, takes
+        // up the other three.
+        // A file has two of them at most (RFC 9559, section 5.1.1), and each patch costs every read time.
+        if head.id == SEEK_HEAD && head.size_width <= 5 && found.patches.len() < 2 {
             // It leads to the index behind what is there, and readers go to it: as many bytes of nothing instead.
             let void = [&[VOID], &mkv::sized(size, head.size_width + 3)[..]].concat();
             found.patches.push((at, void));

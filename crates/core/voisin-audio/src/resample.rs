@@ -39,6 +39,7 @@ impl Resampler {
         }
         let from = from as usize;
         let to = to as usize;
+        // Blocks are multiples of the reduced ratio, so that each is whole at both rates.
         let gcd = gcd(from, to);
         let unit_in = from / gcd;
         let unit_out = to / gcd;

@@ -66,11 +66,13 @@ impl MediaBytes {
             position: 0,
             patches: Vec::new(),
         };
+        // WAV first: `repair` leaves it alone, and its end must be known before anything reads on.
         source.repair_riff().map_err(error)?;
         let length = source.length;
         let repairs = repair::repairs(&mut source, length).map_err(error)?;
         source.patches.extend(repairs.patches);
         source.length = repairs.end.unwrap_or(length);
+        // Last, since it reads up to the end that the repairs found.
         source.hide_aiff_tags().map_err(error)?;
         source.seek(SeekFrom::Start(0)).map_err(error)?;
         Ok(source)
@@ -120,6 +122,7 @@ impl MediaBytes {
         if !long && &head[0..4] != b"RIFF" {
             return Ok(());
         }
+        // RF64 becomes RIFF of unknown size, which Symphonia reads to the end that it is shown.
         let mut patches = vec![(0, b"RIFF".to_vec()), (4, vec![0xff; 4])];
         let mut data64 = None;
         let mut short_format = None;
@@ -135,11 +138,13 @@ impl MediaBytes {
             if long && &chunk[0..4] == b"ds64" {
                 let mut sizes = [0; 16];
                 if read_up_to(self, &mut sizes)? == 16 {
+                    // The size of the file comes first, that of the data second.
                     data64 = sizes[8..16].try_into().ok().map(u64::from_le_bytes);
                 }
             }
             if &chunk[0..4] == b"fmt " && size == 16 {
                 let mut format = [0; 16];
+                // 6 is A-law, 7 mu-law.
                 if read_up_to(self, &mut format)? == 16 && matches!(format[..2], [6 | 7, 0]) {
                     short_format = Some(format);
                 }
@@ -165,6 +170,7 @@ impl MediaBytes {
                 self.patches = patches;
                 return Ok(());
             }
+            // Chunks begin at even places.
             position += 8 + size + (size & 1);
         }
         Ok(())
@@ -176,6 +182,8 @@ impl MediaBytes {
     /// found by their first bytes wherever they are, since readers differ in where a chunk ends.
     fn hide_aiff_tags(&mut self) -> io::Result<()> {
         const CHUNK: usize = 12;
+        // Each read looks at all of them, and a file has one.
+        const MOST: usize = 1 << 10;
         let mut bytes = vec![0; 1 << 16];
         self.seek(SeekFrom::Start(0))?;
         let mut held = read_up_to(self, &mut bytes)?;
@@ -187,6 +195,14 @@ impl MediaBytes {
         while held >= CHUNK {
             for (i, head) in bytes[..held].windows(CHUNK).enumerate() {
                 if head.starts_with(b"ID3 ") && &head[8..11] == b"ID3" {
+                    if patches.len() == MOST {
+                        return Err(io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            format!(
+                                "damaged: expected at most {MOST} ID3v2 tags in an AIFF file, found more"
+                            ),
+                        ));
+                    }
                     patches.push((start + i as u64, b"JUNK".to_vec()));
                 }
             }
@@ -226,6 +242,7 @@ impl MediaBytes {
 
 impl Read for MediaBytes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // The bytes that stand in for a header come first; the file's own follow from `start` on.
         let head = usize::try_from(self.position)
             .ok()
             .and_then(|position| self.head.get(position..));
@@ -239,6 +256,7 @@ impl Read for MediaBytes {
         let left = self.length.saturating_sub(self.position);
         let wanted = left.min(buffer.len() as u64) as usize;
         let n = self.file.read(&mut buffer[..wanted])?;
+        // A patch may begin before this read or end behind it, so it goes in byte by byte.
         for (at, bytes) in &self.patches {
             for (i, &byte) in bytes.iter().enumerate() {
                 if let Some(offset) = (at + i as u64).checked_sub(self.position)
@@ -262,6 +280,7 @@ impl Seek for MediaBytes {
         };
         let target =
             target.ok_or_else(|| self.nowhere("one before its first or behind any file's last"))?;
+        // Within the head the file itself waits at `start`.
         let behind = target.saturating_sub(self.head.len() as u64);
         let found = || self.nowhere(&format!("byte {target}"));
         let absolute = self.start.checked_add(behind).ok_or_else(found)?;
@@ -305,6 +324,7 @@ fn leading_tags(file: &mut File, length: u64) -> io::Result<u64> {
             .fold(0, |size, &byte| size << 7 | u64::from(byte));
         let footer = if header[5] & 0x10 != 0 { 10 } else { 0 };
         let end = start + 10 + size + footer;
+        // A tag that claims the whole file or more is taken for audio: there would be nothing else.
         if end >= length {
             return Ok(start);
         }
@@ -329,6 +349,7 @@ fn trailing_tags(file: &mut File, start: u64, length: u64) -> io::Result<u64> {
                 let size = u64::from(u32::from_le_bytes([
                     footer[12], footer[13], footer[14], footer[15],
                 ]));
+                // The size that a footer gives covers the items and the footer, but not the header.
                 let header = if footer[23] & 0x80 != 0 { 32 } else { 0 };
                 if let Some(at) = end.checked_sub(size + header).filter(|&at| at > start) {
                     end = at;
@@ -337,6 +358,7 @@ fn trailing_tags(file: &mut File, start: u64, length: u64) -> io::Result<u64> {
         }
         if let Some(candidate) = end.checked_sub(15).filter(|&at| at > start) {
             let trailer = read_at(file, candidate, 15)?;
+            // The six digits before the mark count everything before themselves.
             if trailer.ends_with(b"LYRICS200") {
                 let digits = std::str::from_utf8(&trailer[0..6])
                     .ok()
@@ -407,6 +429,8 @@ pub(super) fn known_stranger(head: &[u8]) -> Option<String> {
         (b"riff\x2e\x91\xcf\x11", "Wave64"),
         (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
     ];
+    // The first page holds one short packet: 27 bytes of header, one of the segment table, then the
+    // packet.
     let of_ogg = head.get(28..).filter(|_| head.starts_with(b"OggS"));
     let format = match (of_ogg.unwrap_or_default(), head) {
         (packet, _) if packet.starts_with(b"Speex   ") => Some("Speex"),
@@ -458,6 +482,25 @@ mod tests {
         assert_eq!(known_stranger(b"\xff\xf1\x50\x80"), None);
         assert_eq!(known_stranger(b"\xff\xfb\x10\x80"), None);
         assert_eq!(known_stranger(b"fLaC\0\0\0\x22"), None);
+    }
+
+    #[test]
+    fn an_aiff_file_of_nothing_but_tags_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.aiff");
+        let opened = |n: usize| {
+            let tags = b"ID3 \0\0\0\x04ID3\x04".repeat(n);
+            let size = (4 + tags.len() as u32).to_be_bytes();
+            std::fs::write(&path, [b"FORM", &size[..], b"AIFF", &tags].concat()).unwrap();
+            MediaBytes::open(&path)
+        };
+        assert!(opened(1024).is_ok());
+        match opened(1025) {
+            Err(AudioError::Io { source, .. }) => {
+                assert_eq!(source.kind(), io::ErrorKind::InvalidData);
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -24,6 +24,9 @@ const MP3_PACKETS: usize = 6;
 const MP3_RESERVOIRS: usize = 3;
 /// Packets of AAC decoded by one decoder: 0.7 s. One packet in 33 is decoded twice for it.
 const AAC_SEGMENT: u64 = 32;
+// Frames of a packet that are held: FLAC's longest has 65 535, while the table of a hostile MP4 may
+// give 2^32 - 1, which would take 16 GiB.
+const LONGEST_PACKET: u64 = 1 << 24;
 
 /// The history that a decoder needs before a packet so that the packet decodes as in a full run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,13 +44,6 @@ enum Memory {
     Segment(u64),
     /// Everything: nothing may be left out.
     All,
-}
-
-/// The way several channels are heard as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ChannelMix {
-    Mean,
-    First,
 }
 
 /// A stretch of consecutive frames; silence where a packet was damaged or lost.
@@ -75,7 +71,8 @@ pub(super) struct Stream {
     before: Option<Packet>,
     mono: Vec<f32>,
     planes: Option<Planes>,
-    mix: ChannelMix,
+    /// Channels that the mean leaves out, one bit each.
+    left_out: u8,
     last_frames: u64,
     counts: DecodeCounts,
 }
@@ -116,7 +113,9 @@ impl Stream {
         let decoder = demuxer.decoder()?;
         let memory = memory_of(&demuxer);
         let sparse = sparse && demuxer.countable() && memory != Memory::All;
+        // Their readers find a frame by its number, so that a seek is exact.
         let in_frames = matches!(demuxer.container(), "wave" | "aiff" | "flac");
+        // A decoder that remembers needs the packets before, which a seek to the frame would skip.
         let seekable = sparse && regular && in_frames && memory == Memory::None;
         Ok(Self {
             path: path.to_owned(),
@@ -131,7 +130,7 @@ impl Stream {
             before: None,
             mono: Vec::new(),
             planes: None,
-            mix: ChannelMix::Mean,
+            left_out: 0,
             last_frames: 0,
             counts: DecodeCounts::default(),
         })
@@ -146,9 +145,11 @@ impl Stream {
         self.planes = Some(Planes::default());
     }
 
-    /// From now on the first channel alone is heard.
-    pub(super) fn hear_first_channel(&mut self) {
-        self.mix = ChannelMix::First;
+    /// From now on the mean of the other channels is heard.
+    ///
+    /// - `channels`: one bit for each that is left out
+    pub(super) fn leave_out(&mut self, channels: u8) {
+        self.left_out = channels;
         self.keep_channels();
     }
 
@@ -176,6 +177,7 @@ impl Stream {
                 piece
             };
             if piece.hole > 0 {
+                // The hole is a chunk of its own, and its packet waits for the next call.
                 return Ok(Some(self.silence_before(piece)));
             }
             if self.may_pass(&piece, from) {
@@ -208,6 +210,7 @@ impl Stream {
         let hole = std::mem::take(&mut piece.hole);
         let start = piece.start - hole;
         self.held = Some(piece);
+        // A hole is counted as one damaged packet, however many were lost.
         self.counts.damaged += 1;
         self.counts.lost_frames += hole;
         self.mono.clear();
@@ -244,6 +247,8 @@ impl Stream {
             Memory::Segment(size) => self
                 .passed
                 .back()
+                // The packets of the segment so far, and the one before it, which its first
+                // overlaps with.
                 .map_or(0, |last| ((last.index + 1) % size) as usize + 1),
             Memory::Mp3 => {
                 // The newest packet must decode right itself, for its overlap: the reservoir is that of the others.
@@ -280,6 +285,7 @@ impl Stream {
             return self.run(&piece.packet);
         };
         if piece.index.is_multiple_of(size) {
+            // A new decoder rather than a reset one: only that starts the noise generator anew.
             self.decoder = self.demuxer.decoder()?;
             if let Some(before) = self.before.take() {
                 let _ = self.run(&before)?;
@@ -296,14 +302,8 @@ impl Stream {
         let planes = self.planes.as_mut();
         let _span = tracing::trace_span!("decode").entered();
         let decoded = guard(&self.path, || decoder.decode(packet, mono, planes))?;
-        let first = self
-            .planes
-            .as_ref()
-            .and_then(|planes| planes.samples.first());
-        if let Some(first) =
-            first.filter(|first| self.mix == ChannelMix::First && first.len() == mono.len())
-        {
-            mono.copy_from_slice(first);
+        if let Some(planes) = self.planes.as_ref().filter(|_| self.left_out != 0) {
+            planes.mean(self.left_out, mono);
         }
         Ok(decoded.ok().map(|format| format.rate))
     }
@@ -311,8 +311,11 @@ impl Stream {
     /// Decodes a packet, or leaves silence of its length; whether it was sound.
     fn decode(&mut self, piece: Piece) -> Result<bool, AudioError> {
         let counted = piece.frames;
+        // A packet at another rate counts as damaged: its frames are of another length.
         let good = self.feed(piece)? == Some(self.demuxer.actual().rate);
         self.counts.packets += 1;
+        // Where only decoding counts frames, a damaged packet is taken to be as long as the last
+        // sound one.
         let frames = counted.unwrap_or(if good {
             self.mono.len() as u64
         } else {
@@ -326,7 +329,8 @@ impl Stream {
             self.counts.damaged += 1;
             self.counts.lost_frames += frames;
         }
-        self.mono.resize(frames as usize, 0.0);
+        // Everything behind it stays silent all the same: whoever reads starts from zeros.
+        self.mono.resize(frames.min(LONGEST_PACKET) as usize, 0.0);
         self.demuxer.count_decoded(frames);
         Ok(good)
     }
@@ -346,5 +350,26 @@ fn memory_of(demuxer: &Demuxer) -> Memory {
         _ if demuxer.is_pcm() => Memory::None,
         // Opus, whose predictions fade but never end, and whatever else may come.
         _ => Memory::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::WHOLE;
+
+    #[test]
+    fn a_packet_is_held_up_to_a_bound() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        let mut bytes = std::fs::read(root.join("tests/data/audio/alac.m4a")).unwrap();
+        let table = bytes.windows(4).position(|name| name == b"stts").unwrap();
+        // The length of the first packets, behind a version and two numbers of entries.
+        bytes[table + 16..table + 20].fill(0xff);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hostile.m4a");
+        std::fs::write(&path, bytes).unwrap();
+        let mut stream = Stream::open(&path, &WHOLE, false, false).unwrap();
+        let first = stream.next(0).unwrap().unwrap();
+        assert_eq!(first.samples.len() as u64, LONGEST_PACKET);
     }
 }

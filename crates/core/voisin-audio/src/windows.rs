@@ -76,6 +76,7 @@ pub(super) fn read(
         good += part.counts.good_frames;
         lost += part.counts.lost_frames;
     }
+    // All windows lie outside the track: nothing was asked of the decoder, so nothing failed.
     report.decoded_share = if good + lost == 0 {
         1.0
     } else {
@@ -124,6 +125,7 @@ impl<'a> FilePass<'a> {
         let resampler = Resampler::new(info.sample_rate, request.rate)?;
         let total = resampled(info.n_frames, info.sample_rate, request.rate);
         let mut spans = spans(&resampler, request, total);
+        // Each span costs the blocks that warm up the resampler, too.
         let blocks = |spans: &[BlockSpan]| {
             spans
                 .iter()
@@ -138,6 +140,8 @@ impl<'a> FilePass<'a> {
             DecodePath::Auto => DecodePath::Windows,
             how => how,
         };
+        // From the first block on in one go: what lies between the windows is resampled and thrown
+        // away.
         if how == DecodePath::Full
             && let Some(last) = spans.last()
         {
@@ -189,9 +193,12 @@ impl<'a> FilePass<'a> {
         for block in span.first.saturating_sub(self.resampler.warm_up())..span.end {
             read(block * size_in, &mut input)?;
             let output = self.resampler.block(&input);
+            // Warm-up: the resampler needs its overlap, and its samples are not yet right.
             if block < span.first {
                 continue;
             }
+            // The output lags by half a block; positions are those of the sound, so the first ones
+            // are negative.
             let start = (block * size_out) as i64 - delay;
             let from = start.max(0);
             let to = (start + size_out as i64).min(self.total as i64);
@@ -217,6 +224,7 @@ fn spans(resampler: &Resampler, request: WindowRequest<'_>, total: u64) -> Vec<B
         let to = start
             .saturating_add(request.length as i64)
             .clamp(0, total as i64) as u64;
+        // Wholly before the track or behind it: zeros, for which nothing is decoded.
         if from >= to {
             continue;
         }
@@ -225,6 +233,7 @@ fn spans(resampler: &Resampler, request: WindowRequest<'_>, total: u64) -> Vec<B
             end: (to - 1 + delay) / size + 1,
         };
         match spans.last_mut() {
+            // The blocks between would be fed as warm-up anyway.
             Some(last) if span.first <= last.end + resampler.warm_up() => {
                 last.end = last.end.max(span.end);
             }
@@ -271,6 +280,7 @@ impl<'a> Frames<'a> {
             whole: !sparse,
             meter: None,
         };
+        // Only a single link can tell beforehand that its stream leaves nothing out.
         if info.timeline.links.len() == 1 {
             frames.reach(info.timeline.start)?;
             frames.whole |= frames
@@ -300,6 +310,7 @@ impl<'a> Frames<'a> {
                     let starts_late = from > LATE_SECONDS * u64::from(info.sample_rate);
                     let sparse = self.sparse || starts_late;
                     let mut stream = Stream::open(self.path, &link.bytes, sparse, link.regular)?;
+                    // The probe found another rate here: the file was replaced since.
                     if stream.demuxer().actual().rate != link.sample_rate {
                         return Err(AudioError::Changed {
                             path: self.path.to_owned(),
@@ -308,13 +319,14 @@ impl<'a> Frames<'a> {
                     if self.measured {
                         stream.keep_channels();
                     }
-                    if link.cancels {
-                        stream.hear_first_channel();
+                    if link.left_out != 0 {
+                        stream.leave_out(link.left_out);
                     }
                     self.reader = Some(LinkFrames::new(stream, info, link, self.begins)?);
                 }
                 return Ok(Some(end));
             }
+            // In this order: the sum includes the reader that goes now.
             self.counts = self.counts();
             self.reader = None;
             self.link += 1;
@@ -449,6 +461,8 @@ impl<'a> LinkFrames<'a> {
             let end = (self.start + self.chunk.len() as i64).min(self.measured.end as i64);
             if first < end {
                 meter.set_rate(self.link.sample_rate);
+                // At the link's own rate, even if that is not the file's: to the meter it matters
+                // that a stretch goes on where the last one ended.
                 let at = self.begins + first as u64;
                 meter.push(
                     at,
@@ -505,6 +519,7 @@ impl<'a> LinkFrames<'a> {
         if conversion.made == Some(block) {
             return Ok(());
         }
+        // Right behind the last block, the resampler still has the overlap that it needs.
         let first = if conversion.made.is_some_and(|made| made + 1 == block) {
             block
         } else {
@@ -585,6 +600,7 @@ impl<'a> Cutter<'a> {
 
     /// Takes the samples from position `from` on.
     fn push(&mut self, from: i64, samples: &[f32], sink: Sink<'_>) {
+        // Another span begins. No window lies in two, so nothing of the last one is needed.
         if self.start + self.buffer.len() as i64 != from {
             self.buffer.clear();
             self.start = from;
@@ -592,6 +608,8 @@ impl<'a> Cutter<'a> {
         self.buffer.extend_from_slice(samples);
         let end = self.start + self.buffer.len() as i64;
         while let Some(&start) = self.request.starts.get(self.next) {
+            // A window that runs past the end is complete with the last sample; zeros fill the
+            // rest.
             let needed = start
                 .saturating_add(self.request.length as i64)
                 .min(self.total as i64);
@@ -623,6 +641,7 @@ impl<'a> Cutter<'a> {
         let present = (from < to)
             .then(|| &self.buffer[(from - self.start) as usize..(to - self.start) as usize]);
         let window = match present {
+            // The usual case is handed out without a copy.
             Some(whole) if from == start && to == end => whole,
             part => {
                 self.window.fill(0.0);

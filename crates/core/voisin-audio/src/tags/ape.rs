@@ -9,6 +9,7 @@ use std::ops::Range;
 use lofty::id3::v1::GENRES;
 
 use super::patch::{Splice, TagItem, growth, replace};
+use super::values::MOST_TEXTS;
 use super::{TagEdit, TagField, id3};
 
 /// Bytes of a header or footer.
@@ -25,16 +26,20 @@ pub(super) struct Trailing {
     pub(super) ape: Vec<(u64, Vec<u8>)>,
     /// The `ID3v1` tag.
     pub(super) v1: Option<Vec<u8>>,
+    /// There is an APE tag that was too large to be read, or one before too many others.
+    pub(super) is_too_large: bool,
     /// Where the audio ends.
     pub(super) audio: u64,
 }
 
-/// Finds the tags at a file's end: `ID3v1`, APE and `Lyrics3v2`, in any order.
+/// Finds the tags at a file's end: `ID3v1`, APE and `Lyrics3v2`, in any order. What lies before an APE tag that is not read,
+/// as the file has more than [`id3::MOST`] bytes or [`id3::TAGS`] of them, counts as audio, and so does that tag.
 pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
     let mut found = Trailing {
         audio: file.metadata()?.len(),
         ..Trailing::default()
     };
+    let mut left = id3::MOST as u64;
     loop {
         let end = found.audio;
         let room = end.saturating_sub(audio);
@@ -48,6 +53,7 @@ pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
                 found.audio -= V1;
             }
         }
+        // Its own end, as an `ID3v1` tag may just have been taken off.
         let footer = read(file, found.audio.saturating_sub(MARK as u64), MARK as u64)?;
         if footer.starts_with(b"APETAGEX") && footer.len() == MARK {
             let header = if footer[23] & 0x80 != 0 {
@@ -56,10 +62,11 @@ pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
                 0
             };
             let size = u64::from(little(&footer[12..])) + header;
-            if size <= found.audio.saturating_sub(audio)
-                && size <= id3::MOST as u64
-                && size >= MARK as u64
-            {
+            let is_there = size <= found.audio.saturating_sub(audio) && size >= MARK as u64;
+            let is_read = size <= left && found.ape.len() < id3::TAGS;
+            found.is_too_large |= is_there && !is_read;
+            if is_there && is_read {
+                left -= size;
                 found.audio -= size;
                 let tag = read(file, found.audio, size)?;
                 found.ape.push((found.audio, tag));
@@ -100,10 +107,14 @@ pub(super) fn little(bytes: &[u8]) -> u32 {
 /// The tag is damaged; in words.
 pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let found = follow(tag).filter(|(items, end)| items.len() as u32 == little(&tag[end + 16..]));
-    found.ok_or_else(|| "its APE tag is damaged: mend it with a tag editor first".to_owned())
+    found.ok_or_else(|| {
+        format!(
+            "its APE tag is damaged or has more than {MOST_TEXTS} items: mend it with a tag editor first"
+        )
+    })
 }
 
-/// The items up to one that makes no sense, and where they should end.
+/// The items up to one that makes no sense, [`MOST_TEXTS`] at most, and where they should end.
 fn follow(tag: &[u8]) -> Option<(Vec<TagItem>, usize)> {
     let end = tag.len().checked_sub(MARK)?;
     let mut at = if tag.starts_with(b"APETAGEX") && end >= MARK {
@@ -112,7 +123,7 @@ fn follow(tag: &[u8]) -> Option<(Vec<TagItem>, usize)> {
         0
     };
     let mut items = Vec::new();
-    while at < end {
+    while at < end && items.len() < MOST_TEXTS {
         let size = little(&tag[at..]) as usize;
         let key = tag.get(at + 8..end).unwrap_or_default();
         let Some(length) = key.iter().position(|&byte| byte == 0) else {
@@ -154,6 +165,7 @@ pub(super) fn v1_texts(tag: &[u8]) -> Vec<(String, Vec<u8>)> {
         let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
         text.trim_ascii().to_vec()
     };
+    // ID3v1.1: behind a zero, the last byte of the comment is the track's number.
     let number = match tag.get(125..127) {
         Some(&[0, number]) if number > 0 => number.to_string(),
         _ => String::new(),
@@ -225,6 +237,7 @@ pub(super) fn edit(tag: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String
     let added = edits.iter().filter(|edit| !edit.values.is_empty()).count();
     let size = i64::from(little(&tag[end + 12..])) + growth(&splices);
     let size = u32::try_from(size).map_err(|_| "its APE tag would be larger than any may be")?;
+    // Size and number of items lie side by side, in the header as in the footer.
     let numbers = [size, (items.len() - removed + added) as u32]
         .map(u32::to_le_bytes)
         .concat();

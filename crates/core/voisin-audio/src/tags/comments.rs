@@ -4,7 +4,7 @@
 
 use super::ape::little;
 use super::patch::{Splice, TagItem, replace};
-use super::values::{R128_OFFSET, decibels};
+use super::values::{MOST_TEXTS, R128_OFFSET, decibels};
 use super::{TagEdit, TagField};
 
 /// Comments, how many are announced, and where that is said.
@@ -22,11 +22,14 @@ pub(super) struct Comments {
 /// The list is cut off; in words.
 pub(super) fn parse(list: &[u8]) -> Result<Comments, String> {
     let found = follow(list).filter(|(_, is_whole)| *is_whole);
-    let cut = "its list of comments is cut off: mend it with a tag editor first";
-    found.map(|(comments, _)| comments).ok_or(cut.to_owned())
+    found.map(|(comments, _)| comments).ok_or_else(|| {
+        format!(
+            "its list of comments is cut off or has more than {MOST_TEXTS}: mend it with a tag editor first"
+        )
+    })
 }
 
-/// The comments up to one that is cut off, and whether they are all that are announced.
+/// The comments up to one that is cut off, [`MOST_TEXTS`] at most, and whether they are all that are announced.
 fn follow(list: &[u8]) -> Option<(Comments, bool)> {
     let sized = |at: usize| -> Option<usize> {
         let size = list.get(at..at + 4)?;
@@ -37,7 +40,9 @@ fn follow(list: &[u8]) -> Option<(Comments, bool)> {
     let count = little(list.get(count_at..count_at + 4)?);
     let mut end = count_at + 4;
     let mut items = Vec::new();
-    for _ in 0..count {
+    // The number is a claim of the file, so nothing is allocated by it, and the list's end ends the
+    // loop.
+    for _ in 0..count.min(MOST_TEXTS as u32) {
         let start = end;
         let Some(next) = sized(start) else { break };
         end = next;
@@ -46,6 +51,7 @@ fn follow(list: &[u8]) -> Option<(Comments, bool)> {
             .split(|&byte| byte == b'=')
             .next()
             .unwrap_or_default();
+        // A comment without "=" is no field, whatever it says.
         let field = if name.len() < comment.len() {
             field(name)
         } else {
@@ -79,7 +85,7 @@ pub(super) fn texts(list: &[u8]) -> Vec<(String, &[u8])> {
     named.collect()
 }
 
-/// How many comments have no name, or are announced and not there.
+/// How many comments have no name, or are announced and not there; those behind [`MOST_TEXTS`] others do not count.
 pub(super) fn unread(list: &[u8]) -> u32 {
     let Some((comments, is_whole)) = follow(list) else {
         return u32::from(!list.is_empty());
@@ -88,7 +94,7 @@ pub(super) fn unread(list: &[u8]) -> u32 {
         .items
         .iter()
         .filter(|item| !list[item.start + 4..item.end].contains(&b'='));
-    nameless.count() as u32 + u32::from(!is_whole)
+    nameless.count() as u32 + u32::from(!is_whole && comments.items.len() < MOST_TEXTS)
 }
 
 const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";

@@ -5,7 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 
 use super::patch::{Splice, growth};
 use super::{TagEdit, TrackTags, carried, comments};
-use crate::fill::read_up_to;
+use crate::fill::{big, read_up_to};
 
 pub(super) const STREAMINFO: u8 = 0;
 pub(super) const PADDING: u8 = 1;
@@ -14,6 +14,8 @@ pub(super) const COMMENTS: u8 = 4;
 const INVALID: u8 = 127;
 /// In the byte of the type: no block follows.
 const LAST: u8 = 0x80;
+/// Blocks that are followed; files have a handful, and one without content takes four bytes.
+pub(super) const BLOCKS: usize = 1 << 10;
 /// Bytes before what a block holds.
 pub(super) const HEADER: u64 = 4;
 
@@ -54,7 +56,7 @@ pub(super) fn blocks(file: &mut File, start: u64) -> Result<Vec<MetadataBlock>, 
     let (blocks, damaged) = follow(file, start)?;
     if let Some(at) = damaged {
         return Err(format!(
-            "its FLAC metadata block at byte {at} is damaged or cut off"
+            "its FLAC metadata block at byte {at} is damaged, cut off, or behind {BLOCKS} others"
         ));
     }
     if blocks.first().is_none_or(|block| block.kind != STREAMINFO) {
@@ -63,7 +65,7 @@ pub(super) fn blocks(file: &mut File, start: u64) -> Result<Vec<MetadataBlock>, 
     Ok(blocks)
 }
 
-/// The blocks up to one that makes no sense, and where that is.
+/// The blocks up to one that makes no sense, or is behind [`BLOCKS`] others, and where that is.
 ///
 /// # Errors
 /// There is no FLAC stream; in words.
@@ -88,16 +90,14 @@ pub(super) fn follow(
         file.seek(SeekFrom::Start(at)).map_err(text)?;
         let n = read_up_to(file, &mut header).map_err(text)?;
         let [kind, size @ ..] = header;
-        let size = size
-            .iter()
-            .fold(0, |size, &byte| size << 8 | u64::from(byte));
         let block = MetadataBlock {
             at,
             kind: kind & !LAST,
             is_last: kind & LAST != 0,
-            size,
+            size: big(&size),
         };
-        if n < header.len() || block.end() > length || block.kind == INVALID {
+        let is_cut = n < header.len() || block.end() > length;
+        if is_cut || block.kind == INVALID || blocks.len() == BLOCKS {
             return Ok((blocks, Some(at)));
         }
         at = block.end();
@@ -125,6 +125,7 @@ pub(super) fn edit(
         let changes = comments::edit(&block.read(file)?, edits, false)?;
         let size = size(block.size.saturating_add_signed(growth(&changes)))?;
         splices.push(Splice {
+            // The three bytes of the size, behind the type.
             at: block.at + 1,
             removed: 3,
             put: size,
@@ -142,6 +143,7 @@ pub(super) fn edit(
             .map(|(_, name, value)| (name, value))
             .collect();
         let list = comments::new_list(edits, &others);
+        // Behind STREAMINFO, which must stay the first and is no longer the last.
         let last = if first.is_last { LAST } else { 0 };
         let header = [vec![COMMENTS | last], size(list.len() as u64)?].concat();
         splices.push(Splice {

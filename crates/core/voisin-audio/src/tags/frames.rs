@@ -55,6 +55,7 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let mut end = places.raw_of(extended);
     while let Some(frame) = Frame::split(version, &mut rest) {
         let start = end;
+        // Frames are split in the plain body, but changed where they lie in the file.
         end = places.raw_of(plain.len() - rest.len());
         let id = &frame.header[..if version == 2 { 3 } else { 4 }];
         // Names of version 2.2 in a tag of 2.3 have a zero or a space behind them.
@@ -92,6 +93,7 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
             name: format!("frame {name}"),
         });
     }
+    // Only padding may follow: anything else would be read otherwise once the tag has changed.
     if let Some(odd) = rest.iter().position(|&byte| byte != 0) {
         return Err(damaged(
             HEADER + end,
@@ -165,6 +167,8 @@ fn field(version: u8, flags: u8, name: &str, frame: &Frame<'_>) -> Option<TagFie
                     .collect()
             };
             let description: Vec<u16> = match (encoding, text) {
+                // Encoding 1 has a byte order mark and 2 has none; without a mark the order is
+                // taken for big-endian.
                 (1, [0xff, 0xfe, text @ ..]) => wide(u16::from_le_bytes, text),
                 (1, [0xfe, 0xff, text @ ..]) | (1 | 2, text) => wide(u16::from_be_bytes, text),
                 _ => text
@@ -201,6 +205,7 @@ pub(super) fn edit(tag: &[u8], behind: &[u8], edits: &[&TagEdit]) -> Result<Vec<
         return Err("its ID3v2 tag says that it has a footer, and has none".to_owned());
     }
     let mut splices = replace(&items, end, edits, |edit| frame(tag[3], tag[5], edit));
+    // Not even the size is written then, so that the file stays as it is.
     if splices.is_empty() {
         return Ok(splices);
     }

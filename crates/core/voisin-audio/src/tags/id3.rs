@@ -7,16 +7,20 @@
 //!
 //! Follows the structure documents of ID3 2.2, 2.3 and 2.4 (id3.org).
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::values::{REPLACEMENT, year};
+use super::values::{MOST_TEXTS, REPLACEMENT, year};
 use crate::fill::read_up_to;
 use voisin_base::encoding::{self, OldEncoding, Utf16};
 use voisin_base::text::LONGEST_TEXT;
 
 /// All tags of a file together, as they lie in it and as they are read (bytes).
 pub(super) const MOST: usize = 64 << 20;
+/// Tags of one kind that are read of a file, which has one, or two where a program did not find the first.
+pub(super) const TAGS: usize = 64;
 /// One picture as it is read (bytes).
 const MOST_OF_A_PICTURE: usize = 12 << 20;
 /// Chunks of a WAV or AIFF file that are looked at.
@@ -55,7 +59,7 @@ pub(super) struct Id3Tags {
     pub(super) tags: Vec<Vec<u8>>,
     /// Where each of them begins.
     pub(super) starts: Vec<u64>,
-    /// There is a tag that was too large to be read.
+    /// There is a tag that was too large to be read, or one behind too many others.
     pub(super) is_too_large: bool,
     /// Where the audio begins after the tags at the start of the file.
     pub(super) audio: u64,
@@ -75,7 +79,7 @@ impl Id3Tags {
     }
 }
 
-/// Finds a file's tags and reads them, up to [`MOST`] bytes; what is larger counts as no tag.
+/// Finds a file's tags and reads them, up to [`MOST`] bytes and [`TAGS`] tags; what is beyond counts as no tag.
 pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
     let length = file.metadata()?.len();
     let mut found = Id3Tags::none();
@@ -90,6 +94,7 @@ pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
         }
         _ => {
             let mut at = first_tag(file)?;
+            // Tags may follow each other; all are read, and the audio begins behind the last.
             while let Some(start) = at {
                 let Some(end) = read_tag(file, start, length, &mut room, &mut found)? else {
                     break;
@@ -138,8 +143,9 @@ fn read_tag(
     let there = length
         .saturating_sub(start + HEADER as u64)
         .min(body as u64) as usize;
-    if there <= *room {
-        *room -= there;
+    // Empty tags take room, too: a file could hold millions of them.
+    if HEADER + there <= *room && found.tags.len() < TAGS {
+        *room -= HEADER + there;
         let mut tag = header.to_vec();
         file.take(there as u64).read_to_end(&mut tag)?;
         found.tags.push(tag);
@@ -147,6 +153,7 @@ fn read_tag(
     } else {
         found.is_too_large = true;
     }
+    // A tag that reaches the end of the file has no audio behind it to go on with.
     Ok((end < length).then_some(end))
 }
 
@@ -171,6 +178,7 @@ fn in_chunks(
         } else {
             u32::from_le_bytes(size)
         });
+        // Programs write the name either way.
         if matches!(&chunk[..4], b"ID3 " | b"id3 ") {
             found.chunks.push(position);
             read_tag(
@@ -206,8 +214,11 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
         (0 | 3, text) => Some(text.split(|&byte| byte == 0)),
         _ => None,
     });
+    // From all texts together, as one title is too short to tell an encoding by.
     let old = OldEncoding::detect(unmarked.flatten());
     let mut texts: Vec<PlainText> = Vec::new();
+    // By name, as a search for each among all before it takes minutes in a tag of many.
+    let mut places = HashMap::new();
     let mut others = Vec::new();
     for (id, content) in &frames {
         match id[0] {
@@ -217,12 +228,17 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
                 let Some(text) = text.filter(PlainText::is_wanted) else {
                     continue;
                 };
-                let same = texts.iter_mut().find(|other| other.is_of_one_kind(&text));
-                match same {
+                match places.entry(text.name()) {
                     // A date has no list of values.
-                    Some(first) if YEARS.contains(&first.id.as_slice()) => {}
-                    Some(first) => first.values.extend(text.values),
-                    None => texts.push(text),
+                    Entry::Occupied(_) if YEARS.contains(&text.id.as_slice()) => {}
+                    Entry::Occupied(place) => {
+                        let first: &mut PlainText = &mut texts[*place.get()];
+                        first.values.extend(text.values);
+                    }
+                    Entry::Vacant(place) => {
+                        place.insert(texts.len());
+                        texts.push(text);
+                    }
                 }
             }
             b'W' => {
@@ -270,6 +286,8 @@ impl PlainText {
     fn read(version: u8, id: &[u8], content: &[u8], old: OldEncoding) -> Option<Self> {
         let (&encoding, text) = content.split_first()?;
         let decode = |bytes: &[u8]| match encoding {
+            // 0 is Latin-1 and 3 is UTF-8 by the standard, but programs write other encodings under
+            // both.
             0 | 3 => Some(old.decode(bytes)),
             1 => Some(encoding::utf16(bytes, Utf16::Little)),
             2 => Some(encoding::utf16(bytes, Utf16::Big)),
@@ -305,6 +323,7 @@ impl PlainText {
             values = year.map(|year| format!("{year:04}")).into_iter().collect();
         }
         let id = match (version, id) {
+            // Frames of 2.3 in a tag of 2.4, in which a reader does not look for them.
             (4, b"TYER") => b"TDRC",
             (4, b"TORY") => b"TDOR",
             _ => id,
@@ -330,9 +349,10 @@ impl PlainText {
         texts.any(|text| text.contains(REPLACEMENT))
     }
 
-    fn is_of_one_kind(&self, other: &Self) -> bool {
-        let name = |text: &Self| text.description.as_ref().map(|name| name.to_lowercase());
-        self.id == other.id && name(self) == name(other)
+    /// Frames of one name belong together.
+    fn name(&self) -> (Vec<u8>, Option<String>) {
+        let description = self.description.as_ref().map(|name| name.to_lowercase());
+        (self.id.clone(), description)
     }
 
     /// The frame's content anew.
@@ -367,7 +387,7 @@ fn address(content: &[u8]) -> Option<Vec<u8>> {
 
 /// The tag's version, and the content of those of its frames for whose name `wanted` gives how long they may be (bytes).
 ///
-/// - `unread`: how many of those are cut off, too long, damaged or encrypted, counted on
+/// - `unread`: how many of those are cut off, too long, damaged or encrypted, or behind [`MOST_TEXTS`] others, counted on
 #[expect(clippy::type_complexity, reason = "a name and a content, twice")]
 fn contents(
     tag: &[u8],
@@ -384,9 +404,14 @@ fn contents(
     while let Some(frame) = Frame::split(version, &mut rest) {
         let id = &frame.header[..if version == 2 { 3 } else { 4 }];
         let is_name = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        // `wanted` need not look at all letters, so names of other bytes are left out here.
         let Some(longest) = wanted(id).filter(|_| id.iter().all(is_name)) else {
             continue;
         };
+        if frames.len() == MOST_TEXTS {
+            *unread += 1;
+            continue;
+        }
         let most = longest.min(*room);
         let content = frame.content(version, flags & 0x80 != 0, most);
         let content = content.filter(|content| content.len() <= most);
@@ -394,6 +419,7 @@ fn contents(
         let Some(content) = content.filter(|content| !content.is_empty()) else {
             continue;
         };
+        // As inflated: compressed frames could otherwise take any amount of memory.
         *room -= content.len();
         frames.push((id.to_vec(), content));
     }
@@ -432,6 +458,7 @@ fn frames_of(version: u8, flags: u8, body: &[u8]) -> Vec<u8> {
     };
     if flags & 0x40 != 0 && version > 2 {
         let extended = body.get(..4).map_or(0, |size| match version {
+            // In 2.3 the size leaves out its own four bytes, in 2.4 it has them.
             3 => 4 + eight_bits(size),
             _ => seven_bits(size),
         });
@@ -544,6 +571,8 @@ impl<'a> Frame<'a> {
             _ => (
                 flags & 0x04 != 0,
                 flags & 0x40 != 0,
+                // The length may be given (0x01) without compression (0x08), which cannot do
+                // without it.
                 flags & 0x09 != 0,
                 unsynchronised || flags & 0x02 != 0,
             ),
@@ -568,6 +597,7 @@ impl<'a> Frame<'a> {
             return Some(body);
         }
         let mut inflated = Vec::new();
+        // One byte more than may be, to tell a text that just fits from one that was cut.
         let mut reader = flate2::read::ZlibDecoder::new(&body[..]).take(most as u64 + 1);
         reader.read_to_end(&mut inflated).ok()?;
         (inflated.len() <= most).then_some(inflated)
@@ -606,6 +636,8 @@ impl Read for Masked {
         for at in 0..n.saturating_sub(3) {
             // Some readers do not mind a size that cannot be one.
             if matches!(wide[at..at + 4], [b'I', b'D', b'3', 2..=4]) {
+                // Sound with these bytes changes, too; nothing that reads through this mask reads
+                // sound.
                 wide[at..at + 3].fill(0);
             }
         }

@@ -11,7 +11,9 @@ use voisin_base::encoding::{self, Utf16};
 use voisin_base::text::LONGEST_TEXT;
 
 use super::patch::{Splice, TagItem, growth, replace, without_values};
+use super::values::MOST_TEXTS;
 use super::{TagEdit, TagField, id3};
+use crate::fill::big;
 
 /// A box of a file, or of another one.
 #[derive(Debug, Clone)]
@@ -39,6 +41,7 @@ impl Atom {
         let size = (self.end - self.start).saturating_add_signed(growth);
         let start = self.start as usize;
         match big(&movie[start..start + 4]) {
+            // Up to the end of the file, whatever that is.
             0 => Ok(Splice::new(start, 0, Vec::new())),
             1 => Ok(Splice::new(start + 8, 8, size.to_be_bytes().to_vec())),
             _ => {
@@ -48,12 +51,6 @@ impl Atom {
             }
         }
     }
-}
-
-fn big(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 /// The box that begins with `head`, at `at` of what ends at `end`.
@@ -155,7 +152,8 @@ pub(super) fn texts(file: &mut File) -> Vec<(String, Vec<u8>)> {
             }
             for list in movie.readable(&meta, b"ilst") {
                 let (items, _) = follow(&movie.bytes, list.within());
-                texts.extend(items.iter().flat_map(|item| movie.texts_of(item)));
+                let found = items.iter().flat_map(|item| movie.texts_of(item));
+                texts.extend(found.take(MOST_TEXTS.saturating_sub(texts.len())));
             }
         }
     }
@@ -279,7 +277,10 @@ impl Movie {
             (text.len() <= LONGEST_TEXT).then(|| (name.clone(), text))
         };
         let data = self.readable(item, b"data");
-        data.into_iter().filter_map(value).collect()
+        data.into_iter()
+            .filter_map(value)
+            .take(MOST_TEXTS)
+            .collect()
     }
 
     /// Whether a `meta` holds items as iTunes has them.
@@ -289,6 +290,7 @@ impl Movie {
             .into_iter()
             .find(|child| child.kind == *b"hdlr");
         let kind = handler.and_then(|handler| self.bytes[handler.within()].get(8..12));
+        // Items by number and key as QuickTime has them, and an ID3v2 tag in a box.
         Ok(!kind.is_some_and(|kind| kind == b"mdta" || kind == b"ID32"))
     }
 
@@ -448,6 +450,7 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit]) -> Result<Vec<Splice>, S
     }
     let grown = growth(&changes.splices);
     let movie_end = movie.at + movie.bytes.len() as u64;
+    // Padding may move; everything else behind the movie has places that something may know.
     let is_followed = all
         .iter()
         .any(|atom| atom.start >= movie_end && atom.kind != *b"free");
@@ -537,7 +540,9 @@ impl MovieChanges<'_> {
         if parents.windows(2).any(|pair| pair[1].end > pair[0].end) {
             return Ok(false);
         }
+        // The innermost first: the fewest boxes then change their sizes.
         for (depth, parent) in parents.iter().enumerate().rev() {
+            // Padding of other atoms would be an item here.
             if parent.kind == *b"ilst" {
                 continue;
             }
@@ -638,6 +643,7 @@ fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Sp
             }
         }
     }
+    // Wherever these letters are: a false alarm costs a refusal, an overlooked table the sound.
     for kind in [b"saio", b"iloc", b"cmov"] {
         if movie.bytes.windows(4).any(|four| four == kind) {
             return Err(unknown(kind));
@@ -674,6 +680,7 @@ fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Sp
                         .ok_or("its box tfra is cut off")?;
                     let wide = if head[0] == 1 { 8 } else { 4 };
                     let sizes = usize::from(head[11]);
+                    // Time and place, then three numbers of one to four bytes, as the header says.
                     let entry = 2 * wide
                         + [4, 2, 0]
                             .map(|bit| (sizes >> bit & 3) + 1)

@@ -5,23 +5,16 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use symphonia::core::checksum::Crc32;
-use symphonia::core::io::Monitor as _;
-
 use super::patch::{Splice, spliced};
 use super::{TagEdit, comments, id3};
 use crate::fill::read_up_to;
+use crate::ogg::{CHECKSUM, FIRST, FLAGS, HEADER, checksum, read_more};
 
-/// Bytes of a page before its table of segments.
-const HEADER: usize = 27;
-/// Where in a page its serial number, its own number and its checksum lie.
+/// Where in a page its serial number and its own number lie.
 const SERIAL: std::ops::Range<usize> = 14..18;
 const NUMBER: std::ops::Range<usize> = 18..22;
-const CHECKSUM: std::ops::Range<usize> = 22..26;
-/// Where in a page its flags lie, and what they say.
-const FLAGS: usize = 5;
+/// Flags of a page that goes on with a packet, and of one that ends a stream.
 const CONTINUED: u8 = 1;
-const FIRST: u8 = 2;
 const LAST: u8 = 4;
 /// Segments that a page may have, and bytes of each.
 const SEGMENTS: usize = 255;
@@ -69,19 +62,6 @@ impl OggPage {
     pub(super) fn without_number(&self) -> [&[u8]; 2] {
         [&self.bytes[..NUMBER.start], &self.bytes[CHECKSUM.end..]]
     }
-}
-
-/// Appends so many bytes; tells whether all were there.
-fn read_more(file: &mut impl Read, page: &mut Vec<u8>, wanted: usize) -> io::Result<bool> {
-    Ok(file.take(wanted as u64).read_to_end(page)? == wanted)
-}
-
-fn checksum(page: &[u8]) -> [u8; 4] {
-    let mut found = Crc32::new(0);
-    found.process_buf_bytes(&page[..CHECKSUM.start]);
-    found.process_buf_bytes(&[0; 4]);
-    found.process_buf_bytes(&page[CHECKSUM.end..]);
-    found.crc().to_le_bytes()
 }
 
 /// Pages from the start of a file up to what is none.
@@ -145,6 +125,7 @@ pub(super) fn mark(opus: bool) -> &'static [u8] {
 pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
     let text = |error: io::Error| error.to_string();
     let odd = |what: &str| format!("the packets at the start of its Ogg stream are odd: {what}");
+    // The comments, and in Vorbis the setup packet, which may begin on the comments' last page.
     let wanted = if opus { 1 } else { 2 };
     let mut pages = OggPages::new(&mut *file).map_err(text)?;
     let first = pages
@@ -171,6 +152,7 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
             return Err(odd("pages of another stream lie between theirs"));
         }
         let is_continued = page.bytes[FLAGS] & CONTINUED != 0;
+        // A page goes on with a packet if and only if the one before left it open.
         if page.bytes[FLAGS] & (FIRST | LAST) != 0 || is_continued == packet.is_empty() {
             return Err(odd("a packet ends within another"));
         }
@@ -180,6 +162,7 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
         let mut body = page.body();
         for &size in page.segments() {
             if head.packets.len() == wanted {
+                // Both specifications let the sound begin on a page of its own.
                 return Err(odd("the sound begins on a page of theirs"));
             }
             packet.extend_from_slice(
@@ -221,6 +204,7 @@ pub(super) fn comments_packet(file: &mut File, start: u64) -> io::Result<(Vec<u8
         for &size in page.segments() {
             let size = usize::from(size);
             packet.extend(body.split_off(..size.min(body.len())).unwrap_or_default());
+            // A segment that is not full ends the packet (RFC 3533, section 5).
             if size < SEGMENT || packet.len() > id3::MOST {
                 return Ok((packet, is_opus));
             }
@@ -256,10 +240,12 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Ve
         removed: end - old[0].at,
         put,
     }];
+    // As many pages as before: those of the sound keep their numbers, and stay as they are.
     if new.len() == old.len() {
         return Ok(splices);
     }
     let shift = new.len() as u32;
+    // Numbers wrap, so that fewer pages are a shift, too.
     let shift = shift.wrapping_sub(old.len() as u32);
     let length = file.metadata().map_err(text)?.len();
     let mut pages = OggPages::new(&mut *file).map_err(text)?;
@@ -301,10 +287,12 @@ fn paged(model: &OggPage, wanted: usize, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut segments: Vec<u8> = Vec::new();
     for packet in packets {
         segments.resize(segments.len() + packet.len() / SEGMENT, SEGMENT as u8);
+        // Also where that is 0: only a segment that is not full ends a packet.
         segments.push((packet.len() % SEGMENT) as u8);
     }
     let body = packets.concat();
     let least = segments.len().div_ceil(SEGMENTS);
+    // Each page needs a segment at least.
     let count = wanted.max(least).min(segments.len());
     let mut rest = &body[..];
     let mut left = &segments[..];

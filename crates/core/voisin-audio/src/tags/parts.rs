@@ -31,6 +31,7 @@ pub(super) fn missing<'a>(
     let mut there = after.iter().filter(is_kept);
     let mut kept = before.iter().filter(is_kept);
     // New parts may lie between.
+    // `any` goes on where it stopped, so that a part in another order counts as missing.
     kept.find(|part| !there.any(|other| other.digest == part.digest))
         .map(|part| part.name.as_str())
 }
@@ -47,6 +48,7 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
             let found = leading(file, &mut all)?;
             let trailing = ape::find(file, found.audio).map_err(text)?;
             all.range(file, "the sound", found.audio..trailing.audio)?;
+            // They were found from the end of the file on.
             for (_, tag) in trailing.ape.iter().rev() {
                 all.items(tag, ape::parse(tag)?.0);
             }
@@ -72,6 +74,7 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
         }
         FileType::Vorbis | FileType::Opus => {
             let is_opus = kind == FileType::Opus;
+            // The pages of the comments are compared by their packets, as they may be cut anew.
             let head = ogg::head(file, is_opus)?;
             let prefix = ogg::mark(is_opus);
             all.comments(&head.packets[0][prefix.len()..])?;
@@ -91,7 +94,8 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
             all.add("the sound".to_owned(), None, hasher.finalize());
         }
         FileType::Mp4 => {
-            for atom in mp4::atoms_of_file(file)? {
+            let atoms = mp4::atoms_of_file(file)?;
+            for atom in &atoms {
                 match &atom.kind {
                     // Fragments are compared as sound; where they say that it lies may change.
                     b"moov" | b"moof" | b"mfra" | b"free" | b"skip" => {}
@@ -101,7 +105,6 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
                     }
                 }
             }
-            let atoms = mp4::atoms_of_file(file)?;
             let movie = mp4::movie(file, &atoms)?;
             all.boxes(&movie, &movie.root, DEEPEST)?;
         }
@@ -183,6 +186,7 @@ impl FileParts {
         );
         self.items(tag, items);
         let behind = &tag[size..];
+        // It repeats the header, whose size may change.
         let footer = if frames::has_footer(tag) {
             behind.len().min(id3::HEADER)
         } else {

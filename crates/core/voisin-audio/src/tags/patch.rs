@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use super::TagEdit;
+use crate::fill::read_up_to;
 
 /// Bytes of a file that others take the place of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +174,8 @@ impl<R: Read> Read for Patched<R> {
                 if n == 0 && self.next.is_some() {
                     return Err(is_cut());
                 }
+                // Behind the last splice `before` stays as large as it can be: all that is left is
+                // passed on.
                 if self.next.is_some() {
                     self.before -= n as u64;
                 }
@@ -182,14 +185,19 @@ impl<R: Read> Read for Patched<R> {
             let Some(splice) = self.next.take() else {
                 return Ok(0);
             };
-            let skipped = io::copy(
-                &mut self.inner.by_ref().take(splice.removed),
-                &mut io::sink(),
-            )?;
-            if skipped < splice.removed {
-                return Err(is_cut());
+            let mut left = splice.removed;
+            while left > 0 {
+                let most = buffer
+                    .len()
+                    .min(usize::try_from(left).unwrap_or(usize::MAX));
+                // Over what the caller gets next: `io::copy` has 8 KB on the stack, and readers lie
+                // within readers.
+                if read_up_to(&mut self.inner, &mut buffer[..most])? < most {
+                    return Err(is_cut());
+                }
+                left -= most as u64;
             }
-            self.at += skipped;
+            self.at += splice.removed;
             self.put = io::Cursor::new(splice.put);
             self.advance();
         }
@@ -230,6 +238,8 @@ impl ReversePatch {
     /// Bytes that a patch may have, as it is stored: tags of a common size fit a hundred times, and a thousand files
     /// take no more room than one long recording.
     pub const MOST: usize = 1 << 20;
+    /// Layers that a patch may have: each is a reader within another, and takes some of the stack.
+    const LAYERS: usize = 256;
     const VERSION: u8 = 1;
 
     /// The reverse of `splices`; `None` where that is more than [`MOST`](Self::MOST).
@@ -242,6 +252,7 @@ impl ReversePatch {
         after: FileDigest,
     ) -> io::Result<Option<Self>> {
         let mut splices = splices.to_vec();
+        // As `Patched` makes them, or the shifts would be wrong.
         splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
         if splices.iter().map(|splice| splice.removed).sum::<u64>() > Self::MOST as u64 {
             return Ok(None);
@@ -269,7 +280,7 @@ impl ReversePatch {
     }
 
     /// The reverse of this writing and the one after it; `None` where the file changed between the two, or that is more
-    /// than [`MOST`](Self::MOST).
+    /// than [`MOST`](Self::MOST), or than 256 writings.
     pub fn followed_by(&self, later: &Self) -> Option<Self> {
         let layers = later.layers.iter().chain(&self.layers).cloned().collect();
         let both = Self {
@@ -277,7 +288,8 @@ impl ReversePatch {
             before: self.before,
             layers,
         };
-        (self.after == later.before && both.to_bytes().len() <= Self::MOST).then_some(both)
+        let is_kept = both.layers.len() <= Self::LAYERS && both.to_bytes().len() <= Self::MOST;
+        (self.after == later.before && is_kept).then_some(both)
     }
 
     /// A reader of the file as it was.
@@ -324,13 +336,18 @@ impl ReversePatch {
         let after = take_state(&mut rest)?;
         let before = take_state(&mut rest)?;
         let mut layers = Vec::new();
-        for _ in 0..take_number(&mut rest)? {
+        let count = take_number(&mut rest)?;
+        if count > Self::LAYERS as u64 {
+            return None;
+        }
+        for _ in 0..count {
             let mut layer = Vec::new();
             let mut at = 0_u64;
             for _ in 0..take_number(&mut rest)? {
                 at = at.checked_add(take_number(&mut rest)?)?;
                 let removed = take_number(&mut rest)?;
                 let length = usize::try_from(take_number(&mut rest)?).ok()?;
+                // A length beyond the bytes there are ends here, before anything is allocated.
                 let put = rest.split_off(..length)?.to_vec();
                 at.checked_add(removed)?;
                 layer.push(Splice { at, removed, put });
@@ -438,6 +455,21 @@ mod tests {
         let patch =
             ReversePatch::new(io::Cursor::new(&long), &splices, state(&long), state(b"")).unwrap();
         assert_eq!(patch, None);
+    }
+
+    #[test]
+    fn a_patch_of_more_layers_than_its_bound_is_refused() {
+        let (_, one) = reverse(b"abc", &[Splice::new(0, 1, b"a".to_vec())]);
+        let mut many = one.clone();
+        many.layers = vec![one.layers[0].clone(); ReversePatch::LAYERS];
+        assert_eq!(undone(&many, b"abc"), b"abc");
+        assert_eq!(
+            ReversePatch::from_bytes(&many.to_bytes()),
+            Some(many.clone())
+        );
+        assert_eq!(many.followed_by(&one), None);
+        many.layers.push(Vec::new());
+        assert_eq!(ReversePatch::from_bytes(&many.to_bytes()), None);
     }
 
     proptest! {

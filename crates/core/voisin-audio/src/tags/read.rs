@@ -17,7 +17,7 @@ use super::{FileTags, TrackTags, id3, texts};
 use crate::AudioError;
 use crate::guard::guard;
 use crate::source::open;
-use voisin_base::cue::{CuePart, Place};
+use voisin_base::cue::{self, CuePart, Place};
 
 pub(super) fn options() -> ParseOptions {
     let mut options = ParseOptions::new();
@@ -34,8 +34,9 @@ pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
 pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
     let io = |error| AudioError::from_io(path, error);
     if let Place::Part(part) = Place::of(path).map_err(io)? {
+        let whole = read_tags(&part.audio).unwrap_or_default();
         return Ok(FileTags {
-            tags: of_part(*part),
+            tags: of_part(*part, whole),
             ..FileTags::default()
         });
     }
@@ -48,6 +49,8 @@ pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
             is_opus,
             mut unread,
         } = texts::read(&mut file, found.audio)?;
+        // The richest first, since the first that has a value counts: the format's own, ID3v2, all
+        // others.
         let rest = all.split_off(rank_of_id3(&all));
         all.extend(id3_tags(&found, &mut unread));
         all.extend(rest);
@@ -57,13 +60,19 @@ pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
             ..from_all(&all, is_opus)
         })
     });
-    read.unwrap_or_else(|_| {
+    let read = read.unwrap_or_else(|_| {
         Ok(FileTags {
             unread: 1,
             ..FileTags::default()
         })
-    })
-    .map_err(io)
+    });
+    let mut read = read.map_err(io)?;
+    if read.tags == TrackTags::default()
+        && let Some(part) = cue::of_whole(path)
+    {
+        read.tags = of_part(part, TrackTags::default());
+    }
+    Ok(read)
 }
 
 /// How many of a file's other tags are richer than its `ID3v2` tags, which are foreign to their formats.
@@ -86,10 +95,10 @@ fn id3_tags(found: &id3::Id3Tags, unread: &mut u32) -> Vec<Tag> {
 }
 
 /// A CUE part's tags: the sheet's, and the file's where the sheet is silent.
-fn of_part(part: CuePart) -> TrackTags {
-    let whole = read_tags(&part.audio).unwrap_or_default();
+fn of_part(part: CuePart, whole: TrackTags) -> TrackTags {
     let genres: Vec<String> = part.genre.into_iter().collect();
     TrackTags {
+        // The file's title, number and ISRC are those of the whole, and never of a part.
         title: part.title,
         artist: part.artist.or(whole.artist),
         album: part.album.or(whole.album),
@@ -170,6 +179,7 @@ pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioEr
                     Frame::UserText(text) if text.description.eq_ignore_ascii_case(name) => {
                         texts.push(text.content.to_string());
                     }
+                    // Version 2.4 has a frame of its own for moods.
                     Frame::Text(text)
                         if frame.id_str() == "TMOO" && name.eq_ignore_ascii_case("mood") =>
                     {
@@ -185,7 +195,7 @@ pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioEr
 }
 
 /// The pictures of a file. Those of `ID3v2` tags are read from a copy of each, everything else from the file without them.
-fn pictures(mut file: File, found: &id3::Id3Tags) -> Vec<Picture> {
+fn pictures(file: File, found: &id3::Id3Tags) -> Vec<Picture> {
     let options = options().read_cover_art(true);
     let mut room = id3::MOST;
     let mut plain: Vec<u8> = found
@@ -200,7 +210,6 @@ fn pictures(mut file: File, found: &id3::Id3Tags) -> Vec<Picture> {
         let probe = Probe::with_file_type(Cursor::new(plain), FileType::Mpeg).options(options);
         all.extend(probe.read().ok());
     }
-    let _ = file.seek(SeekFrom::Start(0));
     let rest = Bounded {
         inner: BufReader::new(id3::Masked::new(file, found)),
         left: id3::MOST,
@@ -222,6 +231,8 @@ pub(super) struct Bounded<R> {
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 && !buffer.is_empty() {
+            // An error and not the end, or a parser would take a tag that is cut here for a whole
+            // one.
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
                 "tags larger than any that are read",
@@ -269,6 +280,7 @@ fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
         merged.bpm = merged.bpm.or(tags.bpm);
         merged.musical_key = merged.musical_key.or(tags.musical_key);
         merged.replay_gain = merged.replay_gain.or(tags.replay_gain);
+        // From one kind alone: kinds repeat each other, often in other spellings.
         if merged.genres.is_empty() {
             merged.genres = tags.genres;
         }
@@ -321,6 +333,7 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
             .get_strings(ItemKey::MusicBrainzRecordingId)
             .find_map(mbid),
         isrc: tag.get_strings(ItemKey::Isrc).find_map(isrc),
+        // Fields that are meant for a licence first; a copyright notice only where it names one.
         licence: [ItemKey::License, ItemKey::CopyrightUrl]
             .into_iter()
             .find_map(|key| {
@@ -353,9 +366,19 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
 /// `ID3v2` puts a NUL between the values of one frame; padding with NULs gives empty ones.
 fn values(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split('\0')
-        .map(str::trim)
-        .filter(|value| !value.is_empty())
+        .map(|value| value.trim_matches(|c: char| c.is_whitespace() || is_mark(c)))
+        .filter(|value| {
+            !value
+                .chars()
+                .all(|c| c.is_control() || c.is_whitespace() || is_mark(c))
+        })
         .map(str::to_owned)
+}
+
+/// Whether a character only steers how others are shown: byte-order marks and marks of direction.
+/// iTunes writes them before titles.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A UUID.
@@ -406,6 +429,7 @@ fn leading_number(text: &str) -> Option<u32> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
+    // Programs write 0 where they know no number.
     text[..digits].parse().ok().filter(|&number| number > 0)
 }
 
@@ -435,6 +459,28 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, bytes).unwrap();
         read_file_tags(&path).unwrap()
+    }
+
+    #[test]
+    fn an_untagged_file_has_the_words_of_its_sheet() {
+        let folder = tempfile::tempdir().unwrap();
+        let sheet = "PERFORMER X\nTITLE Album\nFILE a.mp3 MP3\nTRACK 01 AUDIO\nTITLE One\nINDEX 01 00:00:00\n\
+                     FILE b.mp3 MP3\nTRACK 02 AUDIO\nTITLE Two\nINDEX 01 00:00:00\n";
+        std::fs::write(folder.path().join("x.cue"), sheet).unwrap();
+        let read = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let tags = read_file_tags(&path).unwrap().tags;
+            (tags.title, tags.artist, tags.track_number)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let tagged = file(4, &[frame(4, "TIT2", &text("Title"))]);
+        assert_eq!(
+            read("b.mp3", &file(4, &[])),
+            (some("Two"), some("X"), Some(2))
+        );
+        assert_eq!(read("a.mp3", &tagged), (some("Title"), None, None));
+        assert_eq!(read("c.mp3", &file(4, &[])), (None, None, None));
     }
 
     #[test]
@@ -601,6 +647,23 @@ mod tests {
             tags_of(&file(4, &frames)).artist.as_deref(),
             Some("Anna Test")
         );
+    }
+
+    #[test]
+    fn a_text_that_shows_nothing_is_no_title() {
+        let title = |title: &str| tags_of(&file(4, &[frame(4, "TIT2", &text(title))])).title;
+        for unseen in ["\u{200b}", "\u{7f}", " \r\n\u{2028}", "\u{202e}\u{202c}"] {
+            assert_eq!(title(unseen), None, "{unseen:?}");
+        }
+        for (written, read) in [
+            ("\u{200e}\u{feff}Title\u{200f}", "Title"),
+            ("\u{202b}مرحبا\u{202c}", "مرحبا"),
+            ("a\u{200d}b", "a\u{200d}b"),
+            ("❤\u{fe0f}", "❤\u{fe0f}"),
+            ("?", "?"),
+        ] {
+            assert_eq!(title(written).as_deref(), Some(read), "{written:?}");
+        }
     }
 
     #[test]
@@ -856,6 +919,40 @@ mod tests {
         assert_eq!(tags.artist.as_deref(), Some("Кино"));
         assert_eq!((tags.year, tags.track_number), (Some(1987), Some(5)));
         assert_eq!(tags.genres, ["Rock"]);
+    }
+
+    #[test]
+    fn tags_beyond_their_bounds_are_counted() {
+        let read = |bytes: &[u8]| {
+            let read = file_tags_of(bytes);
+            assert_eq!(read.tags.title.as_deref(), Some("Title"));
+            read.unread
+        };
+        let title = frame(4, "TIT2", &text("Title"));
+        let more = (0..5000).map(|i| frame(4, "TXXX", format!("\x03k{i}\0v").as_bytes()));
+        let frames: Vec<Vec<u8>> = std::iter::once(title.clone()).chain(more).collect();
+        assert_eq!(read(&file(4, &frames)), 905);
+        let one = file(4, &[title]);
+        let (tag, sound) = one.split_at(one.len() - 4096);
+        let empty = b"ID3\x04\0\0\0\0\0\0".repeat(70);
+        assert_eq!(read(&[tag, &empty, sound].concat()), 1);
+        let mut comments = vec![&b"A=b"[..]; 5000];
+        comments[0] = b"TITLE=Title";
+        assert_eq!(read(&flac_of(&comment_list(&comments))), 1);
+        let mut flac = flac_of(&comment_list(&comments[..2]));
+        // The comments behind the mark and STREAMINFO are no longer the last block.
+        flac[42] = 4;
+        flac.extend([1_u8, 0, 0, 0].repeat(1100));
+        flac.extend([0x81, 0, 0, 0]);
+        assert_eq!(read(&flac), 1);
+        let ape = |items: &[u8]| {
+            let size = (32 + items.len() as u32).to_le_bytes();
+            let count = [u8::from(!items.is_empty()), 0, 0, 0];
+            let footer = [b"APETAGEX\xd0\x07\0\0", &size[..], &count, &[0; 12]].concat();
+            [items, &footer].concat()
+        };
+        let last = ape(b"\x05\0\0\0\0\0\0\0Title\0Title");
+        assert_eq!(read(&[sound, &ape(b"").repeat(70), &last].concat()), 1);
     }
 
     #[test]

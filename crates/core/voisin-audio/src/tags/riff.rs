@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use super::ape::little;
 use super::patch::{Splice, TagItem, growth, replace, without_values};
+use super::values::MOST_TEXTS;
 use super::{TagEdit, TagField, TrackTags, frames, id3};
 use crate::fill::read_up_to;
 
@@ -131,7 +132,7 @@ pub(super) fn texts(list: &[u8]) -> Result<Vec<TagItem>, String> {
     }
 }
 
-/// The texts up to one that makes no sense, and where that is.
+/// The texts up to one that makes no sense, or is behind [`MOST_TEXTS`] others, and where that is.
 pub(super) fn follow(list: &[u8]) -> (Vec<TagItem>, Option<usize>) {
     let mut items = Vec::new();
     let mut start = 4;
@@ -139,7 +140,8 @@ pub(super) fn follow(list: &[u8]) -> (Vec<TagItem>, Option<usize>) {
         let end = list
             .get(start..start + 8)
             .map(|head| start + 8 + little(&head[4..]) as usize);
-        let Some(end) = end.filter(|end| *end <= list.len()) else {
+        let is_read = |end: &usize| *end <= list.len() && items.len() < MOST_TEXTS;
+        let Some(end) = end.filter(is_read) else {
             return (items, Some(start));
         };
         let name = &list[start..start + 4];
@@ -216,6 +218,8 @@ pub(super) fn edit(
     let is_followed =
         chunks.iter().all(|chunk| chunk.is_whole) && (end == length || end == length + 1);
     if !has_tag {
+        // At the end of the file, or where the form ends by its header if something else is behind
+        // that.
         let at = if is_followed { length } else { HEADER + stated };
         if !is_followed && !chunks.iter().any(|chunk| chunk.at == at) {
             return Err("its chunks do not end where it ends or where its header says, so that a new one would not be found".to_owned());
@@ -223,6 +227,7 @@ pub(super) fn edit(
         let tag = frames::new_tag(edits, present, None)?;
         let mut chunk = [b"ID3 ", &(tag.len() as u32).to_le_bytes()[..], &tag].concat();
         chunk.resize(chunk.len() + (tag.len() & 1), 0);
+        // The last chunk has an odd size and lacks the byte that makes it even.
         if is_followed && end > length {
             chunk.insert(0, 0);
         }

@@ -10,9 +10,9 @@ use lofty::tag::{ItemKey, ItemValue, Tag, TagItem, TagType};
 use voisin_base::encoding::OldEncoding;
 use voisin_base::text::LONGEST_TEXT;
 
-use super::values::REPLACEMENT;
+use super::values::{MOST_TEXTS, REPLACEMENT};
 use super::{ape, comments, flac, id3, mp4, ogg, riff};
-use crate::fill::read_up_to;
+use crate::fill::{big, read_up_to};
 use crate::mkv;
 
 /// Names and values as they lie in a file.
@@ -82,9 +82,11 @@ fn raw(
             Ok((vec![(TagType::VorbisComments, texts)], is_opus))
         }
         [b'R', b'I', b'F', b'F', ..] | [b'R', b'F', b'6', b'4', ..] => {
-            one(TagType::RiffInfo, of_riff(file)?)
+            one(TagType::RiffInfo, of_riff(file, unread)?)
         }
         [b'F', b'O', b'R', b'M', ..] => one(TagType::AiffText, of_aiff(file)?),
+        // CAF and Matroska have names of their own, which their readers turn into those of Vorbis
+        // comments.
         [b'c', b'a', b'f', b'f', ..] => one(TagType::VorbisComments, of_caf(file)?),
         [0x1a, 0x45, 0xdf, 0xa3, ..] => one(TagType::VorbisComments, mkv::texts(file)),
         [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b'm', b'o', b'o', b'v', ..] => {
@@ -92,6 +94,7 @@ fn raw(
         }
         _ => {
             let trailing = ape::find(file, start)?;
+            *unread += u32::from(trailing.is_too_large);
             let ape = trailing
                 .ape
                 .iter()
@@ -109,6 +112,8 @@ fn raw(
 fn tag(kind: TagType, texts: &[(String, Vec<u8>)], unread: &mut u32) -> Tag {
     let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
     let mut tag = Tag::new(kind);
+    // Whoever made the list stopped there.
+    *unread += u32::from(texts.len() >= MOST_TEXTS);
     for (name, text) in texts {
         if let Some(key) = key(name).or_else(|| ItemKey::from_key(kind, name)) {
             if text.len() > LONGEST_TEXT {
@@ -146,14 +151,27 @@ fn owned(texts: Vec<(String, &[u8])>) -> NamedTexts {
 fn of_flac(file: &mut File, start: u64, unread: &mut u32) -> NamedTexts {
     // Of blocks that cannot be followed to the last, those before are still true.
     let blocks = flac::follow(file, start).map_or(Vec::new(), |(blocks, _)| blocks);
+    *unread += u32::from(blocks.len() == flac::BLOCKS);
     let comments = blocks.iter().filter(|block| block.kind == flac::COMMENTS);
     let mut all: NamedTexts = Vec::new();
-    for list in comments.filter_map(|block| block.read(file).ok()) {
-        // Programs that write into each of several lists mean one comment.
-        let earlier: HashSet<_> = all.iter().cloned().collect();
+    let mut earlier = HashSet::new();
+    let mut left = id3::MOST as u64;
+    for block in comments {
+        let Some(rest) = left.checked_sub(block.size) else {
+            *unread += 1;
+            continue;
+        };
+        if all.len() >= MOST_TEXTS {
+            break;
+        }
+        left = rest;
+        let Ok(list) = block.read(file) else { continue };
         *unread += comments::unread(&list);
-        let texts = owned(comments::texts(&list)).into_iter();
-        all.extend(texts.filter(|text| !earlier.contains(text)));
+        let mut texts = owned(comments::texts(&list));
+        // Programs that write into each of several lists mean one comment.
+        texts.retain(|text| !earlier.contains(text));
+        earlier.extend(texts.iter().cloned());
+        all.extend(texts);
     }
     all
 }
@@ -172,8 +190,9 @@ fn of_ogg(packet: &[u8], unread: &mut u32) -> NamedTexts {
     owned(comments::texts(list))
 }
 
-fn of_riff(file: &mut File) -> io::Result<NamedTexts> {
+fn of_riff(file: &mut File, unread: &mut u32) -> io::Result<NamedTexts> {
     let mut texts = Vec::new();
+    let mut left = id3::MOST;
     for chunk in riff::chunks(file).unwrap_or_default() {
         if chunk.name != *b"LIST" {
             continue;
@@ -182,6 +201,15 @@ fn of_riff(file: &mut File) -> io::Result<NamedTexts> {
         if !list.starts_with(b"INFO") {
             continue;
         }
+        // As large as all tags together may be, or as many.
+        let Some(rest) = left
+            .checked_sub(list.len())
+            .filter(|_| texts.len() < MOST_TEXTS)
+        else {
+            *unread += 1;
+            continue;
+        };
+        left = rest;
         let (items, _) = riff::follow(&list);
         texts.extend(items.iter().map(|item| {
             let name = String::from_utf8_lossy(&list[item.start..item.start + 4]);
@@ -205,7 +233,8 @@ fn of_aiff(file: &mut File) -> io::Result<NamedTexts> {
     let mut texts = Vec::new();
     for (name, at, size) in chunks {
         if TEXTS.contains(&&name) {
-            let text = bytes(file, at, size)?;
+            // One byte more than is read, to tell a text that is too long.
+            let text = bytes(file, at, size.min(LONGEST_TEXT as u64 + 1))?;
             texts.push((
                 String::from_utf8_lossy(&name).into_owned(),
                 until_nul(&text),
@@ -223,8 +252,11 @@ fn of_caf(file: &mut File) -> io::Result<NamedTexts> {
             continue;
         }
         let info = bytes(file, at, size)?;
+        // Behind the number of pairs, which is not needed: they end with the chunk.
         let mut words = info.get(4..).unwrap_or_default().split(|&byte| byte == 0);
-        while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        while texts.len() < MOST_TEXTS
+            && let (Some(name), Some(value)) = (words.next(), words.next())
+        {
             let name = String::from_utf8_lossy(name).to_lowercase();
             let name = match name.as_str() {
                 "recorded date" | "date" | "year" => "DATE",
@@ -255,12 +287,12 @@ fn chunks(file: &mut File, start: u64, width: usize) -> io::Result<Vec<([u8; 4],
         let Some((name, size)) = head.split_first_chunk() else {
             break;
         };
-        let size = size
-            .iter()
-            .fold(0, |size, &byte| size << 8 | u64::from(byte));
+        let size = big(size);
         let body = at + head.len() as u64;
         found.push((*name, body, size));
         let padding = if width == 4 { size & 1 } else { 0 };
+        // A size of -1 in a CAF, to the end of the file, reads as the largest number and ends the
+        // walk.
         at = body.saturating_add(size).saturating_add(padding);
     }
     Ok(found)

@@ -75,6 +75,8 @@ pub(super) fn prepare(
             "it is a part of a longer file, as a CUE sheet describes it: give the track a label by hand instead".to_owned(),
         ));
     }
+    // Held until the new version is in its place: what takes its name meanwhile is not written
+    // over.
     let held = HeldFile::open(path)?;
     let present = read_tags(path)?;
     let mut wanted = Vec::new();
@@ -110,6 +112,7 @@ pub(super) fn prepare(
             "its Ogg page at byte {at} is damaged (its checksum differs) or cut off, and new tags would hide that: get a sound copy first"
         )));
     }
+    // All that must still be there afterwards.
     let there = parts::parts(&mut file, kind).map_err(unwritable)?;
     let splices = edit(kind, &mut file, &wanted, &present).map_err(unwritable)?;
     if options.dry_run {
@@ -119,6 +122,8 @@ pub(super) fn prepare(
     let before = FileDigest::read(&mut rewound(&mut file).map_err(io)?).map_err(io)?;
     let contents = Patched::new(rewound(&mut file).map_err(io)?, splices.clone());
     copy.fill(&mut contents.map_err(io)?).map_err(io)?;
+    // The new version must prove itself before it replaces anything: tags, other parts, sound, and
+    // the way back.
     let mut new = open(copy.path())?;
     let written = read_tags(copy.path())?;
     let is_there = |edit: &&&TagEdit| {
@@ -211,6 +216,7 @@ impl WriteTarget {
     /// It may not be replaced, or not without a loss.
     fn of(path: &Path, mut held: HeldFile) -> Result<Self, AudioError> {
         let target =
+            // A rename over a link would replace the link, and leave the file with its old tags.
             std::fs::canonicalize(path).map_err(|error| AudioError::from_io(path, error))?;
         held.also_known_as(&target);
         let before = held.metadata();
