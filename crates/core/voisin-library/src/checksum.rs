@@ -6,6 +6,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Transaction};
 
 /// Bytes of a checksum.
+// Half of a BLAKE3 digest: it has to reveal accidents of a disk, not to withstand a forger.
 const LENGTH: usize = 16;
 
 /// A table each row of which has the checksum of its own columns.
@@ -112,6 +113,8 @@ impl SealedTable {
 
 /// Gives a connection the SQL function `row_checksum`: that of its arguments, in their order and with their types.
 pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
+    // It reads nothing but its arguments, so that the schema of a file from elsewhere, which is not
+    // trusted (see `open::prepare`), may call it.
     let flags = FunctionFlags::SQLITE_UTF8
         | FunctionFlags::SQLITE_DETERMINISTIC
         | FunctionFlags::SQLITE_INNOCUOUS;
@@ -153,6 +156,8 @@ pub(super) fn seal_what_is_written(connection: &Connection) -> rusqlite::Result<
             .map(|key| format!("{key} = new.{key}"))
             .collect::<Vec<_>>()
             .join(" AND ");
+        // The trigger writes `checksum`, which is in no list of columns, so it cannot set itself
+        // off.
         for (event, trigger) in [("INSERT", "added"), ("UPDATE OF", "changed")] {
             let watched = if trigger == "added" { "" } else { columns };
             connection.execute_batch(&format!(
@@ -169,6 +174,8 @@ pub(super) fn seal_what_is_written(connection: &Connection) -> rusqlite::Result<
 pub(super) fn seal_all(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     register(tx)?;
     // Tables of later schemas are not there yet.
+    // This runs in the middle of the migrations, with the list of sealed tables of the newest
+    // schema.
     let there = |name: &str| tx.table_exists(None, name);
     for SealedTable { name, columns, .. } in &SEALED {
         if !there(name)? {
@@ -192,6 +199,7 @@ pub(super) fn of(track: i64, parts: &[&[u8]]) -> [u8; LENGTH] {
     cut(&hasher)
 }
 
+// Shared by vectors, windows and rows: their checksums have one length in the schema.
 fn cut(hasher: &blake3::Hasher) -> [u8; LENGTH] {
     let mut checksum = [0; LENGTH];
     checksum.copy_from_slice(&hasher.finalize().as_bytes()[..LENGTH]);
@@ -210,6 +218,8 @@ pub(super) fn fill(tx: &Transaction<'_>) -> rusqlite::Result<()> {
             "SELECT track, {starts}, {column} FROM {table} WHERE id = ?1"
         ))?;
         let mut update = tx.prepare(&format!("UPDATE {table} SET checksum = ?2 WHERE id = ?1"))?;
+        // The ids are collected first, since a table must not change under the statement that reads
+        // it.
         let ids: Vec<i64> = tx
             .prepare(&format!("SELECT id FROM {table}"))?
             .query_map([], |row| row.get(0))?

@@ -22,6 +22,8 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_map([list], descriptors)?.collect());
         let mut found: HashMap<TrackId, Descriptors> = self.sql(found)?;
+        // Values of scales may be all that is known of a track, as where its owner gave one by
+        // hand.
         for (track, scales) in self.scales().values(ids)? {
             found.entry(track).or_default().scales = scales;
         }
@@ -35,6 +37,19 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     pub fn set_descriptors(&mut self, track: TrackId, measured: &Descriptors) -> Result<()> {
         self.write(|tx| Ok(put(tx, track, measured)?))
     }
+
+    /// Stores how many packets of a track could not be decoded when it was analysed last.
+    #[doc(hidden)]
+    pub fn set_damaged_packets(&mut self, track: TrackId, packets: u64) -> Result<()> {
+        self.write(|tx| {
+            // A row that says so already is not written again.
+            tx.prepare_cached(
+                "UPDATE audio SET damaged_packets = ?2 WHERE id = ?1 AND damaged_packets IS NOT ?2",
+            )?
+            .execute((track.0, packets as i64))?;
+            Ok(())
+        })
+    }
 }
 
 fn descriptors(row: &Row<'_>) -> rusqlite::Result<(TrackId, Descriptors)> {
@@ -45,6 +60,7 @@ fn descriptors(row: &Row<'_>) -> rusqlite::Result<(TrackId, Descriptors)> {
             tempo: row.get(2)?,
             key: row
                 .get::<_, Option<u8>>(3)?
+                // The schema bounds the number; of a damaged row no key is better than a wrong one.
                 .and_then(MusicalKey::from_number),
             loudness: row.get(4)?,
             loudness_is_exact: row.get::<_, Option<bool>>(5)?.unwrap_or(false),
@@ -76,6 +92,7 @@ pub(super) fn put(
         measured.tempo,
         measured.key.map(MusicalKey::number),
         measured.loudness,
+        // Of a loudness that is not there nothing is exact: null, as the loudness itself.
         measured.loudness.map(|_| measured.loudness_is_exact)
     ])
     .map(drop)

@@ -222,6 +222,16 @@ pub enum LibraryError {
         /// Bytes that one may have.
         most: usize,
     },
+    /// A number that no track has, of a record from elsewhere.
+    #[error("its {what} is {found}, expected {expected}")]
+    BadNumber {
+        /// The fact or the scale.
+        what: String,
+        /// Numbers that it may be.
+        expected: &'static str,
+        /// The number found.
+        found: f64,
+    },
     /// Stored data of a track differs from what was written, so it is not served.
     #[error("the {what} of track {track} is damaged (its checksum differs)")]
     DamagedTrack {
@@ -303,7 +313,9 @@ impl LibraryError {
             Self::OtherModel { .. } => Remedy::OtherModel,
             Self::OtherUpgrade { next, .. } => Remedy::EndUpgrade(next.clone()),
             Self::OtherIdentity { held, .. } => Remedy::OtherIdentity(held.to_string()),
-            Self::BadVector { .. } | Self::TooLong { .. } => Remedy::ListenAgain,
+            Self::BadVector { .. } | Self::TooLong { .. } | Self::BadNumber { .. } => {
+                Remedy::ListenAgain
+            }
             Self::DamagedTrack { .. } => Remedy::RepairAndAdd,
             Self::UnknownName { remedy, .. } => remedy.clone(),
             Self::NoPath { .. } => Remedy::AddFile,
@@ -324,6 +336,7 @@ impl LibraryError {
         match code {
             Code::DiskFull => Self::DiskFull { path },
             Code::ReadOnly => Self::ReadOnly { path },
+            // Only after the busy timeout: until then SQLite itself tries again.
             Code::DatabaseBusy | Code::DatabaseLocked => Self::Locked { path },
             Code::DatabaseCorrupt => Self::Damaged {
                 path,
@@ -334,6 +347,8 @@ impl LibraryError {
                 found: error.to_string(),
             },
             Code::SystemIoFailure | Code::CannotOpen if is_no_space() => Self::DiskFull { path },
+            // Any other read error may be of the disk or the network: repairing the library would
+            // not help.
             Code::SystemIoFailure if is_short_read(&error) => Self::Damaged {
                 path,
                 detail: error.to_string(),

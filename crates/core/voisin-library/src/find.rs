@@ -47,6 +47,8 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     #[doc(hidden)]
     pub fn names_meant(&self, kind: NameOf, name: &str) -> Result<Vec<String>> {
         let all = self.names(kind)?;
+        // Texts that name more than one person: `Alpha feat. Beta` must be found under "Beta" too,
+        // which no tag may have by itself.
         let several: Vec<(&str, Vec<&str>)> = all
             .iter()
             .map(|text| (text.as_str(), parts(kind, text)))
@@ -61,6 +63,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
             .into_iter()
             .map(str::to_owned)
             .collect();
+        // Compared folded: one tag writes "BETA" alone and another "Alpha & Beta" with it.
         let named: HashSet<String> = found.iter().map(|name| fold(name)).collect();
         let names_one = |parts: &[&str]| parts.iter().any(|part| named.contains(&fold(part)));
         found.extend(
@@ -70,6 +73,8 @@ impl<L: Deref<Target = Library>> Lookup<L> {
                 .map(|(text, _)| (*text).to_owned()),
         );
         if found.is_empty() {
+            // Nothing is called so. The list of artists is an answer of its own; composers and
+            // albums are not.
             let (what, remedy) = match kind {
                 NameOf::Artist => ("artist", Remedy::SeeArtists),
                 NameOf::Composer => ("composer", "see the tags of your files".into()),
@@ -118,6 +123,8 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     #[doc(hidden)]
     pub fn resolve(&self, text: &OsStr, limit: usize) -> Result<Resolution> {
         if let Some(text) = text.to_str() {
+            // The order matters: an id, then a path, then words. Whoever means a title that is a
+            // number adds a word of its artist.
             let digits = text.strip_prefix('#').unwrap_or(text);
             if !digits.is_empty()
                 && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -264,7 +271,14 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     /// Tracks whose words are spelt much like those of `text`, which may be misspelt: the most alike first.
     #[doc(hidden)]
     pub fn spelt_alike(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
+        // Stricter than for names (0.8 in `text::spelt_alike`): here each word has all words of a
+        // track to match.
         const ALIKE: f64 = 0.88;
+        // Bytes; the time goes with the product of both lengths.
+        const LONGEST: usize = 1000;
+        if text.len() > LONGEST {
+            return Ok(Vec::new());
+        }
         let query = fold(text);
         let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();
         // every word is compared with every word of every file
@@ -296,6 +310,8 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         let mut found = self.sql(found)?;
         found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut tracks: Vec<TrackId> = Vec::new();
+        // A track with several files comes once for each; the list is short, so looking through it
+        // is cheap.
         for (_, track) in found {
             if !tracks.contains(&track) && tracks.len() < limit {
                 tracks.push(track);
@@ -339,6 +355,8 @@ impl Library {
             Ok(found)
         });
         let mut found = self.sql(found)?;
+        // Two sorts: by track, best file first, to keep that one; then by score, as the answer is
+        // read.
         found.sort_unstable_by_key(|&(score, id)| (id, std::cmp::Reverse(score)));
         // the best file of a track counts
         found.dedup_by_key(|(_, id)| *id);
@@ -370,11 +388,15 @@ impl SearchTexts {
         for word in words {
             let mut line = 0;
             let mut has_it = vec![false; self.lines.len()];
+            // Folded words have no line end, so a match never spans two lines. Matches come in
+            // order: the line is only ever moved forward.
             for (at, _) in self.text.match_indices(word) {
                 line += self.lines[line..]
                     .iter()
                     .take_while(|(end, _)| *end <= at)
                     .count();
+                // In bounds: every line ends with '\n' and the last end is the length of the text,
+                // beyond any match.
                 has_it[line] = true;
             }
             has_all
@@ -392,12 +414,15 @@ impl SearchTexts {
 }
 
 /// Most words of a query.
+// Each is one more step of a condition, and SQLite parses none that is deeper than 1000.
 const MOST_WORDS: usize = 64;
 
 /// From this score on, the words are a title, not only in it.
 const EXACT: u8 = 3;
 
 fn score(query: &str, words: &[&str], title: &str, artist: &str, search: &str) -> u8 {
+    // "artist title" in either order without building the text: this runs for every file that
+    // matches.
     let joined = |a: &str, b: &str| {
         query.len() == a.len() + 1 + b.len()
             && query.starts_with(a)
@@ -410,6 +435,7 @@ fn score(query: &str, words: &[&str], title: &str, artist: &str, search: &str) -
         EXACT
     } else if words
         .iter()
+        // `instr` found the words anywhere, "art" in "party" too: whole words are worth more.
         .all(|word| search.split(' ').any(|known| known == *word))
     {
         2

@@ -152,6 +152,7 @@ pub struct RepairReport {
     pub remaining: Vec<LibraryFault>,
 }
 
+// Triggers keep these in `state`, so that `status` costs the same in a library of any size.
 const COUNTERS: [(&str, &str); 5] = [
     ("tracks", "SELECT count(*) FROM audio"),
     ("files", "SELECT count(*) FROM files"),
@@ -167,7 +168,7 @@ const COUNTERS: [(&str, &str); 5] = [
 ];
 
 /// Tables whose rows belong to a row of another, children first.
-const CHILDREN: [(&str, &str); 8] = [
+const CHILDREN: [(&str, &str); 13] = [
     ("genres", "file NOT IN (SELECT id FROM files)"),
     ("credits", "file NOT IN (SELECT id FROM files)"),
     ("tags", "file NOT IN (SELECT id FROM files)"),
@@ -178,6 +179,17 @@ const CHILDREN: [(&str, &str); 8] = [
     (
         "vectors",
         "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)",
+    ),
+    (
+        "logits",
+        "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)",
+    ),
+    ("descriptors", "track NOT IN (SELECT id FROM audio)"),
+    ("songs", "track NOT IN (SELECT id FROM audio)"),
+    ("links", "track NOT IN (SELECT id FROM audio)"),
+    (
+        "duplicate_verdicts",
+        "first NOT IN (SELECT id FROM audio) OR second NOT IN (SELECT id FROM audio)",
     ),
     ("files", "track NOT IN (SELECT id FROM audio)"),
     ("space_changes", "space NOT IN (SELECT model FROM spaces)"),
@@ -247,6 +259,7 @@ fn definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
 fn damaged_definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
     // the migrations themselves say how a sound library is defined
     let mut new = Connection::open_in_memory()?;
+    // Where even a new library cannot be made, nothing is known of how this one should be.
     if Migrations::from_slice(&migrations())
         .to_latest(&mut new)
         .is_err()
@@ -267,13 +280,15 @@ fn mend_definitions(connection: &Connection) -> rusqlite::Result<u64> {
     }
     // the only way to mend a definition without copying the rows below it
     connection.execute_batch("PRAGMA writable_schema = ON")?;
-    let mut mended = 0;
-    for ((kind, name), sql) in &damaged {
-        let update = "UPDATE sqlite_schema SET sql = ?3 WHERE type = ?1 AND name = ?2";
-        mended += connection.execute(update, [kind, name, sql])? as u64;
-    }
+    let update = "UPDATE sqlite_schema SET sql = ?3 WHERE type = ?1 AND name = ?2";
+    let mended: rusqlite::Result<usize> = damaged
+        .iter()
+        .map(|((kind, name), sql)| connection.execute(update, [kind, name, sql]))
+        .sum();
+    // RESET also makes this connection read the schema again; its cached one is the damaged one.
+    // After an error, too: the schema of a connection that goes on must not stay writable.
     connection.execute_batch("PRAGMA writable_schema = RESET")?;
-    Ok(mended)
+    Ok(mended? as u64)
 }
 
 fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
@@ -284,6 +299,7 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
             .into_keys()
             .map(|(kind, name)| LibraryFault::Definition(format!("{kind} {name}"))),
     );
+    // Twenty messages tell a broken file from a sound one; a list of thousands helps nobody.
     let pragma = if thorough {
         "PRAGMA integrity_check(20)"
     } else {
@@ -332,6 +348,7 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
         });
     }
 
+    // Vectors of every model are checked, those of other spaces and of an upgrade under way too.
     let dimensions: HashMap<i64, usize> = connection
         .prepare("SELECT id, dimension FROM models")?
         .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?
@@ -344,6 +361,8 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
         let track = TrackId(row.get(0)?);
         let dimension = dimensions.get(&row.get(1)?).copied();
         let vector = row.get_ref(2)?.as_blob()?;
+        // A checksum that holds says that a wrong norm was written so; else the disk changed the
+        // bytes. The two are mended in different ways, so only the first fault is reported.
         if row.get_ref(3)?.as_blob()? == checksum::of(track.0, &[vector]) {
             health
                 .findings
@@ -421,10 +440,13 @@ fn window_mean(
     if row.get_ref(4)?.as_blob()? != checksum::of(row.get(0)?, &[starts, vectors]) {
         return Ok(None);
     }
+    // The model's row is lost: windows of an unknown size cannot be cut apart, but none need not
+    // be.
     let Some(dimension) = dimension else {
         return Ok((count == 0).then(Vec::new));
     };
     if count < 0
+        // 4 bytes for each start (f32), 2 for each number of a vector (f16).
         || starts.len() as i64 != count * 4
         || vectors.len() as i64 != count * dimension as i64 * 2
     {
@@ -433,6 +455,7 @@ fn window_mean(
     if count == 0 {
         return Ok(Some(Vec::new()));
     }
+    // In double precision: half-precision sums would lose digits with each window.
     let mut sum = vec![0.0_f64; dimension];
     for window in vectors.chunks_exact(dimension * 2) {
         for (sum, bytes) in sum.iter_mut().zip(window.as_chunks::<2>().0) {
@@ -481,6 +504,7 @@ fn repair(tx: &Transaction<'_>, on_disk: &HashSet<TrackId>) -> rusqlite::Result<
         tx.execute_batch("REINDEX")?;
         report.reindexed = true;
     }
+    // Parents before children, the reverse of the list's order.
     // Files first: their tags and genres become dangling with them.
     for (table, condition) in CHILDREN.iter().rev() {
         report.dangling_rows +=
@@ -490,6 +514,8 @@ fn repair(tx: &Transaction<'_>, on_disk: &HashSet<TrackId>) -> rusqlite::Result<
         match *finding {
             // Where the file is there, what it gives is better than anything made of what is left.
             LibraryFault::Checksum(track) => {
+                // A fault names a track but not the model; the second of two faults of one track
+                // finds nothing left.
                 for model in faulty_vectors(tx, track, true)? {
                     if on_disk.contains(&track) {
                         take_vector(tx, track, model, &mut report)?;
@@ -505,6 +531,8 @@ fn repair(tx: &Transaction<'_>, on_disk: &HashSet<TrackId>) -> rusqlite::Result<
                     mend_vector(tx, track, model, on_disk.contains(&track), &mut report)?;
                 }
             }
+            // Without the file damaged windows stay where they are: they cannot be made again, and
+            // are not served.
             LibraryFault::BadWindows(track) if on_disk.contains(&track) => {
                 for model in faulty_windows(tx, track)? {
                     let sql = "DELETE FROM windows WHERE track = ?1 AND model = ?2";

@@ -31,12 +31,15 @@ pub struct Listened {
 
 /// Plays after which an unrated track has the highest opinion that plays alone can give, and that
 /// opinion.
+// Chosen by hand. Plays say less than a like (1.0), since players also play what nobody chose; a
+// like or stars, where there are any, stand in their place.
 const OFTEN: f32 = 20.0;
 const LIKED_BY_PLAYS: f32 = 0.5;
 
 impl Listened {
     /// The opinion of an unrated track with so many plays.
     pub fn of_plays(plays: u64) -> Self {
+        // Logarithmic: the second play says more than the twentieth.
         let often = (plays as f32).ln_1p() / OFTEN.ln_1p();
         Self {
             last: None,
@@ -50,6 +53,8 @@ impl<L: DerefMut<Target = Library>> HistoryTable<L> {
     #[doc(hidden)]
     pub fn note_listening(&mut self, listener: &str, events: &[(TrackId, Told)]) -> Result<()> {
         self.write(|tx| {
+            // By content, which the track's row knows: a track that is unknown or gone inserts
+            // nothing.
             let mut heard = tx.prepare_cached(
                 "INSERT OR IGNORE INTO heard (content, listener, at) SELECT content, ?2, ?3 FROM audio WHERE id = ?1",
             )?;
@@ -63,6 +68,7 @@ impl<L: DerefMut<Target = Library>> HistoryTable<L> {
             )?;
             for (track, what) in events {
                 match what {
+                    // A player that got no answer sends its plays again, hence OR IGNORE.
                     Told::Heard(at) => heard.execute((track.0, listener, at))?,
                     Told::Liked(how) => {
                         liked.execute((track.0, listener, how.map(|likes| if likes { 1 } else { -1 })))?
@@ -100,6 +106,7 @@ impl<L: Deref<Target = Library>> HistoryTable<L> {
         tracks: &[TrackId],
     ) -> Result<HashMap<TrackId, Listened>> {
         let list = serde_json::json!(tracks).to_string();
+        // All tracks in one statement: a mix asks this of hundreds.
         let sql = "SELECT a.id, max(h.at), count(*) FROM audio a JOIN heard h USING (content)
                    WHERE a.id IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR h.listener = ?2) GROUP BY a.id";
         let heard: rusqlite::Result<Vec<(i64, i64, i64)>> = self

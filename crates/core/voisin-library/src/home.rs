@@ -23,6 +23,7 @@ struct Home {
 
 impl Home {
     fn of(database: &Path) -> Option<Self> {
+        // Two names of one place, such as a link to the folder, must not make a copy of a library.
         let path = std::fs::canonicalize(database).ok()?;
         #[cfg(unix)]
         let file = {
@@ -41,6 +42,7 @@ impl Library {
         Ok(self
             .settings()
             .setting(HOME)?
+            // A setting that cannot be read counts as none: the next note writes it again.
             .and_then(|text| serde_json::from_str(&text).ok()))
     }
 
@@ -72,6 +74,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
         let Some(dir) = home.path.parent().filter(|_| !is_own) else {
             return Ok(None);
         };
+        // An identity decides, not a name: another library may have been put into the old place.
         let other =
             Library::open(dir, OpenMode::ReadOnly).and_then(|other| other.transfer().identity());
         let is_there =

@@ -16,6 +16,7 @@ use super::{Library, OpenMode, paths};
 use voisin_base::abandoned::{self, PREFIX};
 
 /// Bytes of a journal for each file in hand: the length of its path in two bytes, then the path.
+// Twice Linux's PATH_MAX. A longer path is not noted: a crash on its file is then not traced.
 const SLOT: usize = 8192;
 
 /// The operation on the files of a journal.
@@ -70,6 +71,8 @@ impl Journal {
             .and_then(|path| paths::to_bytes(path).ok())
             .filter(|path| path.len() <= SLOT - 2);
         let path = path.unwrap_or_default();
+        // The length in front makes a short path over a longer one valid without clearing the slot.
+        // The cast holds: paths that do not fit the slot were left out.
         let entry = [&(path.len() as u16).to_le_bytes()[..], path].concat();
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = file
@@ -81,6 +84,7 @@ impl Journal {
 
 /// The files that a journal names.
 fn read(journal: &Path) -> Vec<PathBuf> {
+    // Slots that were never used are holes of zeros, that is paths of no length.
     let bytes = std::fs::read(journal).unwrap_or_default();
     let entry = |slot: &[u8]| {
         let length = u16::from_le_bytes([*slot.first()?, *slot.get(1)?]);
@@ -116,12 +120,15 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     /// The leftovers of killed processes. Nothing is changed.
     #[doc(hidden)]
     pub fn leftovers(&self) -> Leftovers {
+        // Journals of processes that still run are locked, and not among these.
         let files = |prefix| abandoned::files_in(&self.dir, prefix);
         let named = |kind: JournalKind| {
             files(kind.prefix())
                 .into_iter()
                 .flat_map(|path| read(&path))
         };
+        // A journal is a file that anybody with access could have written: its paths are not
+        // trusted.
         let copies = named(JournalKind::Writing).filter(|copy| is_copy(copy));
         Leftovers {
             temporary: files(PREFIX).into_iter().chain(copies).collect(),
@@ -159,6 +166,8 @@ impl Library {
     /// lock makes them.
     pub(super) fn remove_staging(&self) {
         for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            // Folders cannot be locked, so nothing shows whether their owner lives; the writer's
+            // lock does.
             let is_ours = entry
                 .file_name()
                 .as_encoded_bytes()

@@ -41,6 +41,8 @@ impl LabelTotals {
                 .map(|(key, count)| count.saturating_sub(count_of(b, key)))
                 .sum()
         };
+        // Each alone counts too few: a label that was given and taken again leaves the count as it
+        // was, and an undone change takes the number of the last one back.
         let by_hand = self
             .by_hand
             .0
@@ -104,6 +106,8 @@ impl<L: DerefMut<Target = Library>> LabelTable<L> {
         self.write(|tx| {
             let mut changed = 0;
             for content in contents {
+                // Read inside the transaction: two writers must not both note the same label as the
+                // one before.
                 let before = label(tx, *content)?;
                 // setting the same label again is no change to undo
                 if before.as_deref() != genre {
@@ -141,6 +145,7 @@ impl<L: DerefMut<Target = Library>> LabelTable<L> {
                 return Ok(None);
             };
             put(tx, change.content, change.before.as_deref())?;
+            // The change is gone, so the next call undoes the one before it.
             tx.execute("DELETE FROM label_changes WHERE id = ?1", [id])?;
             Ok(Some(change))
         })

@@ -135,6 +135,7 @@ pub struct Library {
     dir: PathBuf,
     path: PathBuf,
     mode: OpenMode,
+    // Filled by methods that only read, and so take `&self`.
     names: Mutex<find::KnownNames>,
     /// The model and the name of the space that this connection entered.
     entered: Option<(i64, String)>,
@@ -175,6 +176,7 @@ impl Library {
     /// changes to a file, in case the statement fails, which costs forty writes for each track. For
     /// transactions whose statements each change a few pages.
     fn keep_statements_in_memory(&self) -> Result<()> {
+        // SQLite's number for `PRAGMA temp_store = MEMORY`.
         const IN_MEMORY: i64 = 2;
         if self.pragma("temp_store")? == IN_MEMORY {
             return Ok(());
@@ -187,6 +189,7 @@ impl Library {
 
     /// Counts, at a cost that does not grow with the library.
     pub fn status(&self) -> Result<Status> {
+        // Model, upgrade and counts are read by several statements and have to agree.
         let snapshot = self.snapshot()?;
         let status = self.sql(self.connection.query_row(
             "SELECT tracks, files, vectors, windows, failures, generation FROM state",
@@ -233,6 +236,7 @@ impl Library {
     /// [`LibraryError::OtherModel`] while the library has tracks: vectors of two models never mix.
     #[doc(hidden)]
     pub fn set_model(&mut self, model: &StoredModel) -> Result<()> {
+        // The usual case, each run of `add`: nothing to write, so no write lock is taken.
         let held = self.model()?;
         if held.as_ref() == Some(model) {
             return Ok(());
@@ -275,6 +279,8 @@ impl Library {
     /// left behind are removed.
     #[doc(hidden)]
     pub fn lock_for_writing(&self) -> Result<WriterLock> {
+        // Under the lock nobody else makes staging folders;
+        // other temporary files are locked by who writes them.
         let lock = WriterLock::try_take(&self.dir)?;
         self.files().remove_leftovers();
         self.remove_staging();
@@ -376,6 +382,7 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
 
     /// Two numbers of which one changes whenever this connection or another committed a change.
     #[doc(hidden)]
+    // `data_version` does not change with this connection's own commits; `total_changes` does.
     pub fn state(&self) -> Result<(i64, u64)> {
         Ok((self.data_version()?, self.connection.total_changes()))
     }
@@ -385,12 +392,15 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
     /// How the content ids of this library are made.
     #[doc(hidden)]
     pub fn content_kind(&self) -> Result<ContentKind> {
+        // The tracks themselves decide: the setting only says how the first ones are to be made.
         let held: Option<i64> = self.sql(
             self.connection
                 .query_row("SELECT identity FROM audio LIMIT 1", [], |row| row.get(0))
                 .optional(),
         )?;
         Ok(match held {
+            // As the column `identity` of the schema has
+            // it: 0 for all packets, 1 for samples of them.
             Some(0) => ContentKind::Full,
             Some(_) => ContentKind::Quick,
             None => self

@@ -11,6 +11,7 @@ pub fn licence_id(text: &str) -> String {
 /// Whether a licence as a file spells it is the one that `wanted` names; see
 /// [`TrackFilter::licences`](super::TrackFilter::licences).
 pub fn licence_fits(text: &str, wanted: &str) -> bool {
+    // Other licences have no short names: a part of their text will do.
     let (Some(wanted), Some(id)) = (wished_id(wanted), creative_commons(text)) else {
         return fold(text).contains(&fold(wanted));
     };
@@ -34,6 +35,7 @@ pub fn licences_named(text: &str) -> impl Iterator<Item = &str> {
     };
     text.split(',').flat_map(move |name| {
         let name = name.trim();
+        // "public domain" and "cc by" are one name each, although each has a blank.
         let has_several = name.split_whitespace().all(is_whole);
         let blank = move |c: char| has_several && c.is_whitespace();
         name.split(blank).filter(|part| !part.is_empty())
@@ -44,6 +46,7 @@ pub fn licences_named(text: &str) -> impl Iterator<Item = &str> {
 /// stands beside the name.
 fn wished_id(wanted: &str) -> Option<String> {
     let wanted = wanted.trim().to_lowercase();
+    // An address in the middle of a sentence is a notice, and not a wish for that licence.
     let is_address = wanted.contains("creativecommons.org/") && !wanted.contains([' ', ',']);
     let is_part = |part: &str| {
         matches!(
@@ -57,11 +60,14 @@ fn wished_id(wanted: &str) -> Option<String> {
 
 fn creative_commons(text: &str) -> Option<String> {
     let text = text.to_lowercase();
+    // Words alone tell licences: files write "CC BY-SA 4.0", "by-sa/4.0/" and
+    // "Attribution-ShareAlike".
     let parts: Vec<&str> = text
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|part| !part.is_empty())
         .collect();
     let is = |at: usize, word: &str| parts.get(at) == Some(&word);
+    // CC0 first: its notices also say "public domain", and some of them "creative commons".
     if let Some(at) = parts
         .iter()
         .position(|&part| part == "cc0")
@@ -79,9 +85,12 @@ fn creative_commons(text: &str) -> Option<String> {
         let mut nc = false;
         let mut nd = false;
         let mut sa = false;
+        let mut end = parts.len();
         for (at, &part) in parts.iter().enumerate().skip(start) {
             match part {
                 "by" | "attribution" => by = true,
+                // "non commercial", "no derivatives" and "share alike" come as two words: the
+                // second one decides.
                 "nc" | "noncommercial" | "commercial" => nc = true,
                 "nd" | "noderivatives" | "noderivs" | "derivatives" | "derivs" | "derivative"
                 | "works" => {
@@ -92,8 +101,13 @@ fn creative_commons(text: &str) -> Option<String> {
                 "mark" => return Some("public-domain".to_owned()),
                 "org" | "licenses" | "license" | "licence" | "publicdomain" | "public"
                 | "domain" | "non" | "no" | "share" | "unported" | "international" | "the"
-                | "www" | "legalcode" => {}
-                _ if by => break,
+                | "www" | "legalcode" | "version" => {}
+                // Behind the name other words begin a sentence of which "by" or "works" mean
+                // nothing.
+                _ if by => {
+                    end = at;
+                    break;
+                }
                 _ => {}
             }
         }
@@ -104,7 +118,12 @@ fn creative_commons(text: &str) -> Option<String> {
                 id.push_str(if is_in { code } else { "" });
             }
             let version = (start..parts.len())
-                .find(|&at| parts[at].parse::<u8>().is_ok_and(|n| (1..=4).contains(&n)));
+                // Creative Commons has had the versions 1.0 to 4.0; a larger number is something
+                // else, and so is a whole one behind other words: `CC BY, track 3`.
+                .find(|&at| {
+                    parts[at].parse::<u8>().is_ok_and(|n| (1..=4).contains(&n))
+                        && (at <= end || is(at + 1, "0") || is(at + 1, "5"))
+                });
             return Some(versioned(&id, version.map_or(&[][..], |at| &parts[at..])));
         }
     }
@@ -144,6 +163,10 @@ mod tests {
             ("CC BY-SA 4.0", "cc-by-sa-4.0"),
             ("cc-by", "cc-by"),
             ("2019 Someone. Licensed under CC BY 4.0", "cc-by-4.0"),
+            ("CC BY, track 3", "cc-by"),
+            ("CC BY 3", "cc-by-3.0"),
+            ("CC BY version 4", "cc-by-4.0"),
+            ("Creative Commons Attribution Germany 3.0", "cc-by-3.0"),
             (
                 "Creative Commons Attribution-NonCommercial-ShareAlike 2.5 Generic",
                 "cc-by-nc-sa-2.5",

@@ -20,6 +20,7 @@ impl<L: DerefMut<Target = Library>> LinkTable<L> {
         links: &[(String, TrackId)],
         artists: &BTreeMap<String, String>,
     ) -> Result<()> {
+        // All or none: a server whose links are half there would play the wrong half of a list.
         self.write(|tx| {
             tx.execute("DELETE FROM links WHERE server = ?1", [server])?;
             tx.execute("DELETE FROM linked_artists WHERE server = ?1", [server])?;
@@ -29,6 +30,8 @@ impl<L: DerefMut<Target = Library>> LinkTable<L> {
                 insert.execute((server, item, name))?;
             }
             let mut insert = tx.prepare(
+                // Selected from `audio`, so that a track that was removed meanwhile is left out,
+                // not an error.
                 "INSERT INTO links (server, item, track) SELECT ?1, ?2, id FROM audio WHERE id = ?3
                  ON CONFLICT (server, item) DO UPDATE SET track = excluded.track",
             )?;
@@ -156,6 +159,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     #[doc(hidden)]
     pub fn find_by_path_end(&self, end: &Path) -> Result<Vec<(PathBuf, TrackId)>> {
         let bytes = paths::to_bytes(end)?;
+        // With a slash before it, "1.ogg" does not match "11.ogg": an end is made of whole names.
         let name = bytes.strip_prefix(b"/").unwrap_or(bytes);
         if name.is_empty() {
             return Ok(Vec::new());
@@ -207,6 +211,7 @@ impl<'a> PathLookup<'a> {
         }
         let meant = self.meant(path)?;
         let track = meant.first().map(|(_, track)| *track);
+        // Several files of one track, as exact copies are, mean the same.
         Ok(track.filter(|track| meant.iter().all(|(_, other)| other == track)))
     }
 
@@ -223,6 +228,8 @@ impl<'a> PathLookup<'a> {
     }
 
     fn meant(&mut self, path: &Path) -> Result<Vec<(PathBuf, TrackId)>> {
+        // Most lists have paths that are there as they stand, and never pay for reading all of
+        // them.
         if self.files.is_none() {
             let files = self.library.files().paths_of_tracks()?;
             let paths = files.iter().map(|(path, _)| path.as_path());

@@ -142,6 +142,7 @@ impl Key {
             ValueRef::Null => Self::Missing,
             ValueRef::Integer(number) => Self::Number(number as f64),
             ValueRef::Real(number) => Self::Number(number),
+            // Columns such as `artist_key` are folded already; folding them again changes nothing.
             ValueRef::Text(text) => Self::Text(fold(&String::from_utf8_lossy(text)).into_bytes()),
             ValueRef::Blob(bytes) => Self::Text(bytes.to_vec()),
         })
@@ -152,6 +153,8 @@ impl Key {
         let turned = |order: Ordering| if descending { order.reverse() } else { order };
         match (self, other) {
             (Self::Missing, Self::Missing) => Ordering::Equal,
+            // Numbers and texts never meet in one column of a
+            // STRICT table; the order only has to be total.
             (Self::Missing, _) | (Self::Text(_), Self::Number(_)) => Ordering::Greater,
             (_, Self::Missing) | (Self::Number(_), Self::Text(_)) => Ordering::Less,
             (Self::Number(a), Self::Number(b)) => turned(a.total_cmp(b)),
@@ -173,6 +176,7 @@ struct Sortable {
 
 impl Sortable {
     fn read(row: &Row<'_>, by: SortBy) -> rusqlite::Result<Self> {
+        // Column 0 is the track's id.
         let keys = (1..=by.columns().len()).map(|at| Key::read(row, at));
         Ok(Self {
             id: TrackId(row.get(0)?),
@@ -186,6 +190,7 @@ impl Sortable {
             .iter()
             .zip(&other.keys)
             .map(|(a, b)| a.compare(b, descending));
+        // Ties go by id, which makes the order total: pages neither overlap nor leave out tracks.
         let ids = self.id.cmp(&other.id);
         let ids = if by == SortBy::Id && descending {
             ids.reverse()
@@ -237,6 +242,8 @@ impl Library {
         count: usize,
         fits: impl Fn(TrackId) -> bool,
     ) -> Result<Option<Vec<TrackId>>> {
+        // Only this order, the one of a list that nobody sorted, has an index: the first page of a
+        // million tracks must not wait for all of them.
         if by != SortBy::Artist {
             return Ok(None);
         }
@@ -250,6 +257,8 @@ impl Library {
             .query_row(&sql, [id.0], |row| Sortable::read(row, by))
             .optional();
         match self.sql(last)? {
+            // A track without an artist is not in the index:
+            // behind it everything is sorted as a whole.
             Some(last) if !matches!(last.keys[0], Key::Missing) => {
                 self.sql(self.along_artists(descending, Some(&last), count, fits))
             }
@@ -268,6 +277,8 @@ impl Library {
         let mut statement = self
             .connection
             .prepare(&by_artist(descending, after.is_some()))?;
+        // The walk begins at the artist of the last track,
+        // not behind it: some of that artist may remain.
         let start = after.and_then(|after| match &after.keys[0] {
             Key::Text(text) => Some(String::from_utf8_lossy(text)),
             Key::Missing | Key::Number(_) => None,
@@ -294,6 +305,8 @@ impl Library {
                 found.truncate(count);
                 return Ok(Some(found));
             }
+            // The index ended before the page was full: those
+            // without an artist come now, which it lacks.
             let Some(next) = next else { return Ok(None) };
             let is_after = after.is_none_or(|after| after.compare(&next, by, descending).is_lt());
             if is_after && fits(next.id) {

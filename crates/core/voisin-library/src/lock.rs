@@ -29,10 +29,14 @@ impl WriterLock {
     /// Takes the lock of `dir`; the error names the process that has it.
     pub(super) fn try_take(dir: &Path) -> Result<Self, LibraryError> {
         let path = dir.join(LOCK_FILE);
+        // The file is never removed: a lock on a removed
+        // file would be of nothing that others can open.
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
+            // Its contents are the holder's process id, which
+            // is not ours to clear before the lock is had.
             .truncate(false)
             .open(&path);
         let mut file = opened.map_err(|source| match source.kind() {
@@ -58,6 +62,8 @@ impl WriterLock {
                 Ok(Self { file: Some(file) })
             }
             Err(TryLockError::WouldBlock) => {
+                // Best effort: on Windows the holder's lock
+                // also keeps others from reading the number.
                 let mut text = String::new();
                 let _ = file
                     .rewind()
@@ -85,6 +91,7 @@ impl WriterLock {
         loop {
             match Self::try_take(dir) {
                 Err(LibraryError::WriterBusy { .. }) if start.elapsed() < patience => {
+                    // The standard library has no lock that waits up to a limit.
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 result => return result,

@@ -42,6 +42,8 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     pub fn set_logits(&mut self, all: &[(TrackId, Vec<f32>)]) -> Result<()> {
         self.write(|tx| {
             let mut insert = tx.prepare_cached(
+                // From `audio` and `state`, so that a removed track
+                // or a library without a model stores nothing.
                 "INSERT INTO logits (track, model, logits) SELECT a.id, s.model, ?2 FROM audio a, state s
                  WHERE a.id = ?1 AND s.model IS NOT NULL
                  ON CONFLICT (track, model) DO UPDATE SET logits = excluded.logits",

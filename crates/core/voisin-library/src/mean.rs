@@ -60,6 +60,7 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
             });
         }
         let name = format!("{PREFIX}{}", model.fingerprint);
+        // Numbers alone are always serialised; an empty text would be read as no mean.
         let text = serde_json::to_string(mean).unwrap_or_default();
         self.write(|tx| {
             let held: Option<String> = tx
@@ -74,8 +75,11 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
                  ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 (&name, &text),
             )?;
+            // Read before the counter grows, to see whether
+            // vectors changed since the mean was computed.
             let before: i64 = tx.query_row("SELECT generation FROM state", [], |row| row.get(0))?;
             let held = held.and_then(|held| read(&held, model.dimension));
+            // The same values under a new count of tracks: no index has to be made again for that.
             if held.is_some_and(|held| held.values == mean.values) {
                 return Ok(mean.generation);
             }
@@ -98,6 +102,7 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
 /// Deletes the means of models that are no longer known, and the distances of their neighbours.
 pub(super) fn forget_unknown(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
     tx.execute(
+        // Both names end with the model's fingerprint.
         "DELETE FROM settings WHERE (name GLOB 'mean.*' OR name GLOB 'nearness.*')
          AND substr(name, instr(name, '.') + 1) NOT IN (SELECT fingerprint FROM models)",
         [],
@@ -106,6 +111,7 @@ pub(super) fn forget_unknown(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
 
 fn read(text: &str, dimension: usize) -> Option<StoredMean> {
     let mean: StoredMean = serde_json::from_str(text).ok()?;
+    // A damaged mean would spoil every comparison; without one it is computed again.
     (mean.values.len() == dimension && mean.values.iter().all(|value| value.is_finite()))
         .then_some(mean)
 }

@@ -46,6 +46,7 @@ pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
 /// make a transaction write more: measured, 8 kB inserts as fast as 4 kB and reads as fast as 16 kB.
 pub(super) const PAGE_SIZE: i64 = 8_192;
 
+// Long enough for a writer in the middle of a transaction; after it the user is told to wait.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Library {
@@ -71,6 +72,8 @@ impl Library {
     /// Opens a library for reading; one of an older schema is first brought up to date, where it can be written.
     pub fn open_to_read(dir: &Path) -> Result<Self> {
         match Self::open(dir, OpenMode::ReadOnly) {
+            // Closed before the reading one opens: the last
+            // connection to close merges the log into the file.
             Err(LibraryError::NeedsMigration { .. }) => {
                 drop(Self::open(dir, OpenMode::ReadWrite)?);
                 Self::open(dir, OpenMode::ReadOnly)
@@ -85,6 +88,8 @@ impl Library {
         migrations: &[M<'_>],
         page_size: i64,
     ) -> Result<Self> {
+        // Looked at first, since SQLite's own message for
+        // a file in the folder's place tells nothing.
         if std::fs::metadata(dir).is_ok_and(|metadata| !metadata.is_dir()) {
             let found = "not a folder".into();
             return Err(LibraryError::NotALibrary {
@@ -118,6 +123,7 @@ impl Library {
                     found: "not a regular file".into(),
                 });
             }
+            // Told apart here: SQLite only says that it cannot open the file.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if mode != OpenMode::Create {
                     return Err(LibraryError::NotFound {
@@ -185,6 +191,7 @@ impl Library {
 
     /// SQLite notices missing pages, but takes the rest of a page that was cut for zeros.
     fn refuse_cut_file(&self) -> Result<()> {
+        // As SQLite counts them: a file of fewer bytes was cut within a page.
         let expected = self.pragma("page_count")? * self.pragma("page_size")?;
         // pages in the log need not be in the file yet
         if !log_is_empty(&self.path) {
@@ -204,6 +211,7 @@ impl Library {
     fn migrate(&mut self, migrations: &[M<'_>], page_size: i64) -> Result<()> {
         // two processes may find the old schema at the same time
         let lock = WriterLock::take(&self.dir, BUSY_TIMEOUT)?;
+        // 0: a new file. Page size and write-ahead mode are settled before its first table is made.
         let from = self.pragma("user_version")?;
         let mut backup = None;
         if from == 0 {
@@ -228,6 +236,8 @@ impl Library {
         let migrated = Migrations::from_slice(migrations).to_latest(&mut self.connection).map_err(|error| {
             match error {
                 rusqlite_migration::Error::RusqliteError { err, .. }
+                    // A full disk or a lock says nothing of the
+                    // migration; a wrong statement or row does.
                     if matches!(err.sqlite_error_code(), Some(code) if code != ErrorCode::Unknown && code != ErrorCode::ConstraintViolation) =>
                 {
                     LibraryError::from_sql(&self.path, err)
@@ -247,6 +257,7 @@ impl Library {
         ) = (&migrated, backup)
             && self
                 .pragma("user_version")
+                // Only if nothing was changed is the copy worthless.
                 .is_ok_and(|version| version == from)
         {
             let _ = std::fs::remove_file(backup);
@@ -261,6 +272,7 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
+    // Folders above are made with the usual rights: only the library itself is private.
     if let Some(parent) = dir.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -279,6 +291,7 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
 
 /// Whether more lies in a library's folder than a killed first run leaves: then there was a library.
 fn has_other_files(dir: &Path) -> bool {
+    // A first run makes these before the database has a table, and may be killed right then.
     let of_the_first_moment = |name: &std::ffi::OsStr| {
         let name = name.to_string_lossy();
         name == DATABASE
@@ -294,6 +307,8 @@ fn has_other_files(dir: &Path) -> bool {
 /// Opens a connection and reads the schema version, which is 0 for an empty file.
 fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
     let fault = |error| LibraryError::from_sql(path, error);
+    // No mutex: a connection is never shared by threads.
+    // Extended codes tell a short read from others.
     let base = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let flags = base
         | match mode {
@@ -337,6 +352,7 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
     let application: i32 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(fault)?;
+    // A new, empty file has no application id yet, and is ours to mark.
     if application != APPLICATION_ID {
         let tables: i64 = connection
             .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
@@ -350,6 +366,7 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
             });
         }
     }
+    // SQLite opens a file without write permission for reading and says so only here.
     if mode != OpenMode::ReadOnly && connection.is_readonly("main").map_err(fault)? {
         return Err(LibraryError::ReadOnly {
             path: path.to_path_buf(),
@@ -360,8 +377,10 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // More than the 16 of rusqlite: adding one track alone runs some twenty cached statements.
     connection.set_prepared_statement_cache_capacity(64);
     checksum::register(connection)?;
+    // 32 MiB of pages for each connection; a log that grew beyond 64 MiB is cut at a checkpoint.
     // A database comes from disk and may be hostile: its schema may call nothing but plain functions,
     // and ill-formed cells are found when a page is read.
     connection.execute_batch(
@@ -397,12 +416,14 @@ fn immutable_uri(path: &Path) -> Result<String> {
     })?;
     let mut uri = String::from("file:");
     for &byte in paths::to_bytes(&absolute)? {
+        // The unreserved characters of RFC 3986 and the separator: `?` and `#` would end the path.
         if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
             uri.push(char::from(byte));
         } else {
             let _ = write!(uri, "%{byte:02X}");
         }
     }
+    // SQLite then takes no lock and looks for no log: only safe since nobody can write there.
     uri.push_str("?immutable=1");
     Ok(uri)
 }
@@ -429,6 +450,7 @@ pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Re
             source,
         },
     };
+    // VACUUM INTO refuses only non-empty files, and the rename would replace whatever is there.
     if target.exists() {
         return Err(io(
             "write",

@@ -17,6 +17,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 pub fn free_name(path: &Path, suffix: &str) -> PathBuf {
     let mut name = with_suffix(path, suffix);
     let mut n = 1_u64;
+    // Whoever names a backup holds the writer's lock, so nobody takes the name in between.
     while name.exists() {
         n += 1;
         name = with_suffix(path, &format!("{suffix}-{n}"));
@@ -66,6 +67,8 @@ pub fn stored_path(path: &Path) -> PathBuf {
     if address::scheme(path).is_some() {
         return path.to_owned();
     }
+    // It fails only for an empty path or without a current
+    // folder: then the path stays as it was given.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     if let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name())
         // only the folder is resolved: a link to a file keeps the name that its owner gave it
@@ -73,6 +76,8 @@ pub fn stored_path(path: &Path) -> PathBuf {
     {
         return folder.join(name);
     }
+    // A path without a name of its own, such as `/` or
+    // one that ends in `..`, or whose folder is gone.
     dunce::canonicalize(&absolute).unwrap_or_else(|_| clean(&absolute))
 }
 
@@ -80,6 +85,7 @@ pub fn stored_path(path: &Path) -> PathBuf {
 /// system has. Line ends are legal in names. Paths of other systems are absolute in their own way.
 pub(super) fn check(path: &Path) -> Result<(), LibraryError> {
     let bytes = to_bytes(path)?;
+    // Records come from libraries on other systems: `C:\Music` has to pass on Linux, too.
     let (is_absolute, is_split): (bool, fn(&u8) -> bool) = match bytes {
         [b'/', ..] => (true, |byte| *byte == b'/'),
         _ if address::scheme(path).is_some() => (true, |byte| *byte == b'/'),
@@ -96,6 +102,7 @@ pub(super) fn check(path: &Path) -> Result<(), LibraryError> {
     {
         return Ok(());
     }
+    // Cut, because the path is untrusted and ends up on a terminal.
     let shown = path.to_string_lossy().chars().take(100).collect();
     Err(LibraryError::NoPath { shown })
 }

@@ -5,6 +5,7 @@ use regex::bytes::{Regex, RegexBuilder};
 /// The fields that a pattern can name.
 const FIELDS: [&str; 4] = ["artist", "title", "album", "path"];
 /// Bytes that a compiled pattern takes at most.
+// A short expression with counted repetitions can compile to gigabytes, and a server takes them.
 const MOST_BYTES: usize = 1 << 20;
 
 /// A regular expression that one field of a track must fit, or any of artist, title, album and path.
@@ -29,6 +30,8 @@ impl TagPattern {
     /// The form expected, in words: the expression cannot be read or would take more than a
     /// megabyte, or there is no such field.
     pub fn new(text: &str) -> Result<Self, String> {
+        // Only a plain word before the first colon is a
+        // field: `(?i:x)` and `[[:alpha:]]` stay expressions.
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         };
@@ -63,6 +66,7 @@ impl TagPattern {
     /// - `artists`: artist and album artist
     pub(super) fn fits(&self, artists: [&str; 2], title: &str, album: &str, path: &[u8]) -> bool {
         let fields: [&[&[u8]]; FIELDS.len()] = [
+            // As `&[u8]`: paths need not be UTF-8.
             &artists.map(str::as_bytes),
             &[title.as_bytes()],
             &[album.as_bytes()],

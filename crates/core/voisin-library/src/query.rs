@@ -40,6 +40,8 @@ impl ToSql for FilterValue {
             Self::Real(number) => number.to_sql(),
             Self::Text(text) => text.to_sql(),
             Self::Path(bytes) => bytes.to_sql(),
+            // Never bound: for SQLite each of a list's texts
+            // becomes a value of its own (see `texts`).
             Self::Texts(_) | Self::Keys(_) => Err(rusqlite::Error::ToSqlConversionFailure(
                 "SQLite has no lists".into(),
             )),
@@ -103,6 +105,7 @@ impl FilterSql {
     pub fn new(dialect: FilterDialect, first: usize) -> Self {
         Self {
             dialect,
+            // So that every condition can be put behind it with "and".
             sql: "true".to_owned(),
             values: Vec::new(),
             first,
@@ -135,6 +138,7 @@ impl FilterSql {
     fn names(&mut self, names: &[String], sqlite: &str, postgres: &str) {
         let folded = names.iter().map(|name| fold(name));
         match self.dialect {
+            // "in ()" would hold for no track, and an empty filter holds for all.
             _ if names.is_empty() => {}
             FilterDialect::Sqlite => self.texts(folded.collect(), sqlite),
             FilterDialect::Postgres { key } => {
@@ -149,6 +153,8 @@ impl FilterSql {
     fn texts(&mut self, texts: Vec<String>, condition: &str) {
         let named: Vec<String> = texts
             .into_iter()
+            // Bound once each, even where a condition names
+            // the list twice: its numbers can be repeated.
             .map(|text| self.bind(FilterValue::Text(text)))
             .collect();
         self.also(&condition.replace("{}", &named.join(", ")));
@@ -165,11 +171,14 @@ impl FilterSql {
         );
         self.names(
             &filter.exclude_genres,
+            // Of any file of the track: a copy with other
+            // tags must not bring back what is left out.
             "f.track not in (select x.track from genres y join files x on x.id = y.file where y.genre_key in ({}))",
             "not genre_keys && {}",
         );
         self.names(
             &filter.artists,
+            // A subquery, so that artists alone need no join.
             "f.id in (select y.file from tags y where y.artist_key in ({}) or y.album_artist_key in ({}))",
             "artist_keys && {}",
         );
@@ -185,6 +194,8 @@ impl FilterSql {
             "not artist_keys && {}",
         );
         let is_sqlite = matches!(self.dialect, FilterDialect::Sqlite);
+        // Whether a spelling means the licence is decided
+        // in Rust beforehand; SQL compares whole texts.
         match (filter.licences.is_empty(), is_sqlite) {
             (true, _) => {}
             (_, true) => {
@@ -200,6 +211,8 @@ impl FilterSql {
         let loudness = column("d.loudness", "loudness");
         let tempo = column("d.tempo", "tempo");
         let key = column("d.key", "key");
+        // A server's row is of a whole track, whose files may say different years: the latest of
+        // them has to reach the first year that is wanted, and the earliest the last.
         let year_least = column("t.year", "year_max");
         let year_most = column("t.year", "year_min");
         let years = [filter.year_from, filter.year_to].map(|year| year.map(FilterValue::Year));
@@ -235,6 +248,7 @@ impl FilterSql {
             } else {
                 format!("(facts->'descriptors'->'scales'->'{scale}'->>'value')::float8")
             };
+            // "between" is null, and so false, for a track without a value.
             let [from, to] = [from.unwrap_or(0.0), to.unwrap_or(100.0)]
                 .map(|bound| self.bind(FilterValue::Real(bound)));
             self.also(&format!("{value} between {from} and {to}"));
@@ -251,6 +265,7 @@ impl FilterSql {
             };
             let spans = octaves.iter().map(|octave| {
                 let [from, to] = [from, to]
+                    // The open end is the largest number already: twice that would be infinite.
                     .map(|bound| self.bind(FilterValue::Real((bound * octave).min(f64::MAX))));
                 format!("{tempo} between {from} and {to}")
             });
@@ -262,11 +277,13 @@ impl FilterSql {
             let keys: Vec<String> = filter
                 .keys
                 .iter()
+                // Numbers from 0 to 23 of a type of ours, which are safe in the text.
                 .map(|key| key.number().to_string())
                 .collect();
             self.also(&format!("{key} in ({})", keys.join(", ")));
         }
         let below = "(f.path = {} or (f.path >= {} and f.path < {}))";
+        // One value, named twice.
         let paths = "(folders && {} or paths && {})";
         self.folders(&filter.folders, ("", below, ""), paths)?;
         self.folders(
@@ -294,6 +311,8 @@ impl FilterSql {
         for folder in folders {
             match self.dialect {
                 FilterDialect::Sqlite => {
+                    // A range of bytes, which the index of paths
+                    // serves, as LIKE could not: it folds ASCII case.
                     let (exact, from, to) = store::below(folder)?;
                     let bound = [exact, from, to].map(|path| self.bind(FilterValue::Path(path)));
                     let each = bound.iter().fold(sqlite.1.to_owned(), |text, name| {
@@ -332,6 +351,7 @@ fn fits_patterns(row: &rusqlite::Row<'_>, patterns: &[TagPattern]) -> rusqlite::
     let artists = [text(1)?, text(2)?];
     let title = text(3)?;
     let album = text(4)?;
+    // As bytes: a path that is not UTF-8 is matched all the same.
     let path = row.get_ref(5)?.as_bytes()?;
     Ok(patterns
         .iter()
@@ -374,6 +394,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     /// The tracks whose tags, those of their first file, have one of these genres as it is written.
     #[doc(hidden)]
     pub fn tracks_with_genres(&self, texts: &[&str]) -> Result<TrackSet> {
+        // The key finds them by the index; the text itself then tells spellings of one key apart.
         let keys: BTreeSet<String> = texts.iter().map(|text| fold(text)).collect();
         let sql = "SELECT f.track FROM genres g JOIN files f ON f.id = g.file
              WHERE g.genre_key IN (SELECT value FROM json_each(?1)) AND g.genre IN (SELECT value FROM json_each(?2))
@@ -404,6 +425,7 @@ impl Library {
 
     /// The tracks that fit a filter.
     pub fn matching(&self, filter: &TrackFilter) -> Result<TrackSet> {
+        // SQLite numbers values from 1.
         let mut fitting = FilterSql::new(FilterDialect::Sqlite, 1);
         fitting.add(filter, self.licences_like(&filter.licences)?)?;
         let columns = if filter.patterns.is_empty() {
@@ -422,6 +444,8 @@ impl Library {
             let mut rows = statement.query(rusqlite::params_from_iter(fitting.values))?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
+                // Patterns come last, on the rows that SQL left:
+                // an expression costs more than any condition.
                 if filter.patterns.is_empty() || fits_patterns(row, &filter.patterns)? {
                     found.push(TrackId(row.get(0)?));
                 }

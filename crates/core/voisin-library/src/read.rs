@@ -47,6 +47,7 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
             path: paths::from_bytes(row.get_ref(at)?.as_blob()?),
             size: row.get::<_, i64>(at + 1)? as u64,
             mtime_ns: row.get(at + 2)?,
+            // Not stored: it is only of use against a file that is on the disk now.
             changed_at: 0,
         },
         track: TrackId(row.get(at + 3)?),
@@ -55,6 +56,7 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
 }
 
 /// Columns of a file's tags, as [`tags_at`] reads them.
+// A macro, so that `concat!` can build the queries below at compile time.
 macro_rules! tag_columns {
     () => {
         "t.title, t.artist, t.album, t.album_artist, t.year, t.track_number, t.disc_number, t.mbid, t.isrc, t.licence,
@@ -62,6 +64,8 @@ macro_rules! tag_columns {
     };
 }
 
+// Column numbers in `new_track` and `read_tracks` follow this order: 11 is the file's path, 16 its
+// number, 17 the first of its tags, 31 the composer who counts as the track's person.
 const TRACK_QUERY: &str = concat!(
     "SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
      a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.seen_at, f.id, ",
@@ -79,6 +83,8 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         let path = paths::to_bytes(&file.path)?;
         // Objects, which have to be fetched as a whole, are not read again for their tags.
         let is_elsewhere = address::scheme(&file.path).is_some();
+        // A closure, so that `?` works on SQLite's errors,
+        // which get the path of the database at its end.
         let state = (|| -> rusqlite::Result<_> {
             let known = self
                 .connection
@@ -94,6 +100,8 @@ impl<L: Deref<Target = Library>> FileTable<L> {
                     let track = TrackId(row.get(0)?);
                     let same =
                         row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;
+                    // A change of the file outweighs a missing
+                    // vector: it may be other music by now.
                     Ok(match (same, row.get(3)?, row.get(4)?) {
                         (false, ..) => FileState::Changed(track),
                         (true, true, true) => FileState::Unchanged(track),
@@ -225,6 +233,7 @@ impl Library {
 
     /// These tracks, in this order, in one read; each must be there.
     pub fn tracks_by_id(&self, ids: &[TrackId]) -> Result<Vec<Track>> {
+        // One JSON text for all ids: their number is not bound by SQLite's limit of values.
         let list = serde_json::json!(ids).to_string();
         let mut found = HashMap::with_capacity(ids.len());
         let sql = format!(
@@ -293,12 +302,14 @@ impl Library {
         let mut current: Option<Track> = None;
         while let Some(row) = self.sql(rows.next())? {
             let id = TrackId(self.sql(row.get(0))?);
+            // Rows come by track and file; a track is complete when the next one begins.
             if current.as_ref().is_none_or(|track| track.id != id) {
                 if let Some(done) = current.take() {
                     visit(done)?;
                 }
                 current = Some(self.sql(new_track(&self.connection, row))?);
             }
+            // A track without a file, as in the middle of a run, has one row with no file in it.
             if let Some(track) = &mut current
                 && !matches!(self.sql(row.get_ref(11))?, ValueRef::Null)
             {
@@ -319,6 +330,7 @@ impl Library {
             .and_then(|mut statement| {
                 let checked = |row: &Row<'_>| {
                     let blob = row.get_ref(0)?.as_blob()?;
+                    // Checked on every read: a damaged vector must not rank anything.
                     let whole = row.get_ref(1)?.as_blob()? == checksum::of(id.0, &[blob]);
                     Ok(whole.then(|| f32_values(blob)))
                 };
@@ -354,8 +366,9 @@ impl Library {
                 .query_row("SELECT vectors FROM state", [], |row| row.get(0))?;
             // The counter is only a hint here: a damaged one must not ask for all the memory.
             let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
-            ids.reserve(count);
-            values.reserve(count * dimension);
+            // Where it cannot be had the rows make room as they come, and the program does not end.
+            let _ = ids.try_reserve(count);
+            let _ = values.try_reserve(count.saturating_mul(dimension));
             let mut statement = self.connection.prepare(
                 "SELECT track, vector, checksum FROM vectors WHERE model = (SELECT model FROM state) ORDER BY track",
             )?;
@@ -390,6 +403,7 @@ impl Library {
             return Err(error);
         }
         let shape = (ids.len(), dimension);
+        // The shape always fits: each row was checked above. `map_err` is there instead of a panic.
         let values =
             Array2::from_shape_vec(shape, values).map_err(|_| LibraryError::Dimension {
                 expected: dimension,
@@ -443,6 +457,7 @@ impl Library {
             return Ok(None);
         };
         let rows = starts.len();
+        // The dimension is not asked of the model: a track may have no windows at all.
         let columns = values.len().checked_div(rows).unwrap_or(0);
         let found = values.len();
         let vectors = Array2::from_shape_vec((rows, columns), values).map_err(|_| {
@@ -484,6 +499,8 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
     pub fn changes_since(&self, generation: u64) -> Result<Option<Changes>> {
         let _snapshot = self.snapshot()?;
         let now = self.generation()?;
+        // Below zero: the index is of a later state than
+        // this library, which was put back from a backup.
         let Some(expected) = now.checked_sub(generation) else {
             return Ok(None);
         };
@@ -509,6 +526,8 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
             .into_iter()
             .filter(|(_, change)| *change != mean::CHANGE)
         {
+            // The first change of a track says whether it had a
+            // vector before, the last whether it has one now.
             let entry = tracks.entry(track).or_insert((change != 0, false));
             // change: 0 added, 1 replaced, 2 removed
             entry.1 = change != 2;
@@ -529,6 +548,7 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
 }
 
 fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> {
+    // The schema has 32 bytes; a damaged database may not keep to it.
     let content = row.get_ref(1)?.as_blob()?.try_into().map_err(|_| {
         rusqlite::Error::InvalidColumnType(1, "content".into(), rusqlite::types::Type::Blob)
     })?;

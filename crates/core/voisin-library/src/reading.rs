@@ -60,6 +60,7 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
     pub fn year_of(&self) -> Result<YearOf> {
         let rules = self.setting(RULES)?.unwrap_or_default();
         let year = rules
+            // "2 recording": the version, then the year that counts.
             .split_once(' ')
             .and_then(|(_, year)| year.parse().ok());
         Ok(year.unwrap_or_default())
@@ -81,7 +82,10 @@ impl<L: DerefMut<Target = Library>> SettingTable<L> {
         if self.setting(RULES)?.as_ref() == Some(&rules) {
             return Ok(());
         }
+        // A new library has nothing to read again.
         if self.status()?.files > 0 {
+            // Written before the rules: if the process ends
+            // between the two, files are only read once more.
             self.set_setting(READ_AGAIN, Some(&now().to_string()))?;
         }
         self.set_setting(RULES, Some(&rules))
@@ -92,6 +96,7 @@ impl<L: DerefMut<Target = Library>> TagTable<L> {
     /// Notes that a file has these tags still, if they are those that are known; returns whether they are.
     #[doc(hidden)]
     pub fn confirm_tags(&mut self, file: &Path, tags: &TrackTags) -> Result<bool> {
+        // Compared outside of the transaction: nearly all files have the tags that they had.
         if self.tags_of_file(file)? != *tags {
             return Ok(false);
         }
@@ -111,12 +116,14 @@ impl<L: DerefMut<Target = Library>> TagTable<L> {
     /// Notes how many tags of a file could not be read.
     #[doc(hidden)]
     pub fn set_unread_tags(&mut self, file: &Path, parts: u32) -> Result<()> {
+        // Nearly all files have none, and cause no write.
         let known = self.unread_tags_of(file)?;
         if known == parts {
             return Ok(());
         }
         let path = paths::to_bytes(file)?;
         self.write(|tx| {
+            // The setting names a file by its number in `files`, which is no AUTOINCREMENT.
             // Numbers of files that are gone are given to others.
             tx.execute(
                 "DELETE FROM settings WHERE name GLOB ?1 || '*'
@@ -184,6 +191,8 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             |one: &SystemFolder| roots.iter().any(|root| one.folder.starts_with(root));
         let mut all: Vec<SystemFolder> = before
             .iter()
+            // Below the roots of this run only what it found
+            // holds; elsewhere what earlier runs found.
             .filter(|one| !is_gone_over(one) && !left_out.contains(one))
             .cloned()
             .collect();

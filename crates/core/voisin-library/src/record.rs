@@ -61,7 +61,8 @@ pub struct MergeOutcome {
     pub unchanged: u64,
     /// Recordings left out, because other audio is known under each of their paths.
     pub conflicts: u64,
-    /// Recordings left out, because their vectors are damaged or their texts too long; their files are failures.
+    /// Recordings left out, because their vectors are damaged, their texts too long or their numbers those of no track; their
+    /// files are failures.
     pub refused: u64,
     /// Why the first of those was.
     pub refusal: Option<String>,
@@ -86,6 +87,7 @@ impl std::ops::AddAssign for MergeOutcome {
         self.unchanged += other.unchanged;
         self.conflicts += other.conflicts;
         self.refused += other.refused;
+        // The first reason stands for all: one is shown, with the number of the others.
         self.refusal = self.refusal.take().or(other.refusal);
         self.scales.extend(other.scales);
         self.space_vectors += other.space_vectors;
@@ -94,6 +96,7 @@ impl std::ops::AddAssign for MergeOutcome {
 
 /// A path as text where it is UTF-8, else as its bytes.
 #[derive(Serialize, Deserialize)]
+// Most paths are UTF-8 and stay readable in the JSON; serde tells a string from a list by itself.
 #[serde(untagged)]
 enum PathForm {
     Text(String),
@@ -156,6 +159,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
             ..
         } = track;
         let mut tagged = Vec::with_capacity(files.len().max(1));
+        // A track has its first file's tags with it already.
         for (i, file) in files.into_iter().enumerate() {
             let tags = if i == 0 {
                 tags.clone()
@@ -167,6 +171,8 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
                 tags,
             });
         }
+        // A track in the middle of a run still has the path that it had last; a record without any
+        // file would be new to no library.
         if tagged.is_empty() {
             let record = FileRecord {
                 path,
@@ -221,6 +227,8 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
                 let checked = record.check().map_err(WorkError::Refused);
                 match checked.and_then(|()| take_in(tx, *id, record, &sheets)) {
                     Ok(counted) => taken += counted,
+                    // SQLite's own errors and a library without a model are faults of the library
+                    // here, and end it all; anything else is a fault of this one record.
                     Err(
                         error @ (WorkError::Sql(_) | WorkError::Refused(LibraryError::NoModel)),
                     ) => {
@@ -252,11 +260,13 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
         let Some(model) = other.model()? else {
             return Ok(MergeOutcome::default());
         };
+        // Refuses another model unless this library is empty, before anything is taken in.
         self.set_model(&model)?;
         if other.status()?.tracks > 0 {
             self.settings_mut()
                 .set_content_kind(other.settings().content_kind()?)?;
         }
+        // Definitions first: values of a scale that is defined otherwise here must not come in.
         let mut intake = Intake::new(self)?;
         intake.define_scales(&other.scales().scale_definitions()?)?;
         for id in other.track_ids()? {
@@ -319,7 +329,8 @@ fn put_failures(tx: &Transaction<'_>, failures: &[Failure]) -> rusqlite::Result<
 }
 
 impl TrackRecord {
-    /// Refuses what no file's tags can hold, which would only fill the library, and paths of no file.
+    /// Refuses what no file's tags can hold, which would only fill the library, paths of no file, and numbers that the schema
+    /// refuses, which would undo the transaction of all records.
     fn check(&self) -> Result<()> {
         let facts = &self.facts;
         facts
@@ -337,8 +348,32 @@ impl TrackRecord {
                 found,
                 most: LONGEST_TEXT,
             }),
-            _ => Ok(()),
+            _ => self.check_numbers(),
         }
+    }
+
+    fn check_numbers(&self) -> Result<()> {
+        let bad = |what: String, expected: &'static str, found: f64| {
+            Err(LibraryError::BadNumber {
+                what,
+                expected,
+                found,
+            })
+        };
+        let seconds = self.facts.audio.seconds;
+        if !seconds.is_finite() {
+            return bad("length in seconds".to_owned(), "a number", seconds);
+        }
+        let measured = self.facts.descriptors.iter();
+        for (scale, value) in measured.flat_map(|measured| &measured.scales) {
+            if !(0.0..=100.0).contains(&value.value) {
+                return bad(format!("value of {scale}"), "0 to 100", value.value);
+            }
+            if let Some(error) = value.error.filter(|error| *error < 0.0) {
+                return bad(format!("error of {scale}"), "0 or more", error);
+            }
+        }
+        Ok(())
     }
 
     /// Why it is not here, for people.
@@ -366,6 +401,7 @@ impl TrackRecord {
     /// Its size in memory, about (bytes).
     fn size(&self) -> usize {
         let texts: usize = self.facts.files.iter().flat_map(TaggedFile::texts).sum();
+        // f32, f16, and a guess at what the structures themselves take.
         4 * self.vector.len() + 2 * self.windows.vectors.len() + texts + 1000
     }
 }
@@ -447,6 +483,7 @@ impl<'a> Intake<'a> {
         }
         self.bytes += record.size();
         self.waiting.push((None, record));
+        // By bytes and not by tracks: with windows one track takes many times as much.
         if self.bytes >= Self::TRANSACTION {
             self.write()
         } else {
@@ -497,6 +534,7 @@ fn take_in(
         let taken: bool = tx
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM files WHERE path = ?1)")?
             .query_row([path], |row| row.get(0))?;
+        // A record may name a path twice, which the database would refuse.
         if !taken && seen.insert(path) {
             new_files.push((path, file));
         }
@@ -514,6 +552,7 @@ fn take_in(
         }
         track
     } else {
+        // Every path of an unknown recording holds other audio here: there is no place to put it.
         let Some((path, _)) = new_files.first() else {
             return Ok(MergeOutcome {
                 conflicts: 1,
@@ -540,6 +579,7 @@ fn take_in(
             Some(ScaleOrigin::Own) => false,
             Some(_) => value.origin == ScaleOrigin::Own,
         });
+        // Version 0 stores the scales alone: what was measured here stays.
         if is_measured {
             new.version = 0;
         }
@@ -549,6 +589,7 @@ fn take_in(
         }
     }
     if let Some(label) = label {
+        // IGNORE: a label that was given here by hand is not overwritten by one from elsewhere.
         let added = tx
             .prepare_cached(
                 "INSERT OR IGNORE INTO labels (content, genre, set_at) VALUES (?1, ?2, ?3)",
@@ -563,4 +604,69 @@ fn take_in(
         unchanged: count(known.is_some() && !changed),
         ..MergeOutcome::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NewTrack, ScaleValue, Scales, testing};
+
+    fn record(seed: u64, seconds: f64, scale: Option<(f64, f64)>) -> TrackRecord {
+        let NewTrack {
+            mut audio,
+            file,
+            tags,
+            vector,
+            windows,
+            ..
+        } = testing::track(seed, vec![0.6, 0.8], 0);
+        audio.seconds = seconds;
+        let descriptors = scale.map(|(value, error)| Descriptors {
+            scales: Scales::from([(
+                "energy".parse().unwrap(),
+                ScaleValue {
+                    value,
+                    error: Some(error),
+                    origin: ScaleOrigin::Own,
+                },
+            )]),
+            ..Descriptors::default()
+        });
+        let files = vec![TaggedFile { record: file, tags }];
+        let facts = TrackFacts {
+            audio,
+            added_at: 0,
+            files,
+            descriptors,
+            label: None,
+        };
+        TrackRecord {
+            facts,
+            vector,
+            windows,
+        }
+    }
+
+    #[test]
+    fn numbers_of_no_track_refuse_their_record_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = testing::library(dir.path(), 2);
+        let records = [
+            record(1, 100.0, Some((100.0, 0.0))),
+            record(2, f64::NAN, None),
+            record(3, f64::INFINITY, None),
+            record(4, 100.0, Some((f64::NAN, 0.0))),
+            record(5, 100.0, Some((100.5, 0.0))),
+            record(6, 100.0, Some((50.0, -1.0))),
+            record(7, 100.0, None),
+        ];
+        let records = records.map(|record| (None, record));
+        let taken = library.transfer_mut().take_in(&records).unwrap();
+        assert_eq!((taken.added, taken.refused), (2, 5));
+        assert_eq!(
+            taken.refusal.as_deref(),
+            Some("/m/2.ogg: its length in seconds is NaN, expected a number")
+        );
+        assert_eq!(library.files().failures().unwrap().len(), 5);
+    }
 }

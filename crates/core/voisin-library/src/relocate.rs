@@ -30,6 +30,8 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         let new = stored_path(new);
         let (_, first, last) = below(&old)?;
         let moved = |path: PathBuf| {
+            // All are below `old`, as the query had it; only
+            // `old` itself, a single file, has no rest.
             let rest = path.strip_prefix(&old).unwrap_or(Path::new(""));
             let target = if rest.as_os_str().is_empty() {
                 new.clone()
@@ -51,6 +53,8 @@ impl<L: Deref<Target = Library>> FileTable<L> {
                 moved_before,
             });
         }
+        // Every file is looked at before any row changes,
+        // so that the answer can name the one in the way.
         for (_, target) in &files {
             let bytes = paths::to_bytes(target)?;
             // a target below the old folder is moved itself, so it is free
@@ -63,6 +67,8 @@ impl<L: Deref<Target = Library>> FileTable<L> {
                 });
             }
         }
+        // One file there shows that the folder is the right
+        // one; those that are not count as missing later.
         let found = files
             .iter()
             .filter(|(_, target)| Place::exists(target))
@@ -114,14 +120,20 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         let (exact, from, to) = below(&old)?;
         // The root ends in a separator, which the rest of a path begins with.
         let separator = [std::path::MAIN_SEPARATOR as u8];
+        // Bytes to cut from the front of each path; `substr` counts from 1.
         let length = exact.strip_suffix(&separator).unwrap_or(&exact).len() as i64;
         let target = paths::to_bytes(&new)?;
-        let target = target.strip_suffix(&separator).unwrap_or(target).to_vec();
+        let target = target.strip_suffix(&separator).unwrap_or(target);
+        // By way of a byte that no path has: rows change one by one, and of a folder that moves into itself
+        // one would get a path that another has until its turn.
+        let staged = [&b"\0"[..], target].concat();
         self.write(|tx| {
-            for (table, column) in [
-                ("files", "path"),
-                ("failures", "path"),
-                ("audio", "last_path"),
+            // Failures too, or the files would be tried again;
+            // and the last paths of tracks without a file.
+            for (table, column, or) in [
+                ("files", "path", ""),
+                ("failures", "path", "OR IGNORE"),
+                ("audio", "last_path", ""),
             ] {
                 // Text functions would take bytes for characters: concatenated blobs are cast back to blobs.
                 tx.execute(
@@ -129,12 +141,75 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                         "UPDATE {table} SET {column} = CAST(?1 || substr({column}, ?2 + 1) AS BLOB)
                          WHERE {column} = ?3 OR ({column} >= ?4 AND {column} < ?5)"
                     ),
-                    (&target, length, &exact, &from, &to),
+                    (&staged, length, &exact, &from, &to),
+                )?;
+                tx.execute(
+                    &format!(
+                        "UPDATE {or} {table} SET {column} = substr({column}, 2)
+                         WHERE {column} >= x'00' AND {column} < x'01'"
+                    ),
+                    [],
                 )?;
             }
+            // Of files that failed at their new place as well: that is the later word on them.
+            let sql = "DELETE FROM failures WHERE path >= x'00' AND path < x'01'";
+            tx.execute(sql, [])?;
             Ok(())
         })?;
+        // A setting of its own, outside of the transaction:
+        // if it fails, the owner is asked about links anew.
         self.relocate_linked_folders(&old, &new)?;
         Ok(plan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Failure, testing};
+    use std::fs;
+
+    #[test]
+    fn a_folder_moves_into_itself_and_onto_failures() {
+        let dir = tempfile::tempdir().unwrap();
+        let music = stored_path(&dir.path().join("music"));
+        let mut library = testing::library(&dir.path().join("library"), 2);
+        let put = |path: &Path| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "audio").unwrap();
+        };
+        for (seed, name) in [(1, "x.ogg"), (2, "old/x.ogg")] {
+            let mut new = testing::track(seed, vec![0.6, 0.8], 0);
+            new.file.path = music.join(name);
+            library.insert_track(&new).unwrap();
+            put(&music.join("old").join(name));
+        }
+        let failed = |name: &str| Failure::refused(music.join(name), "noise".to_owned());
+        let failures = [
+            failed("b.ogg"),
+            failed("old/b.ogg"),
+            failed("new/old/b.ogg"),
+        ];
+        library.transfer_mut().take_in_failures(&failures).unwrap();
+        let paths = |library: &Library| library.paths_below(&music).unwrap();
+        let old = music.join("old");
+        let plan = library.files_mut().relocate(&music, &old).unwrap();
+        assert_eq!(plan.files.len(), 2);
+        assert_eq!(paths(&library), [old.join("old/x.ogg"), old.join("x.ogg")]);
+        assert_eq!(library.status().unwrap().failures, 3);
+
+        // And out of it, where one failure has the new path of another.
+        let back = music.join("new");
+        put(&back.join("x.ogg"));
+        let again = [Failure::refused(back.join("b.ogg"), "noise".to_owned())];
+        library.transfer_mut().take_in_failures(&again).unwrap();
+        library.files_mut().relocate(&old, &back).unwrap();
+        assert_eq!(
+            paths(&library),
+            [back.join("old/x.ogg"), back.join("x.ogg")]
+        );
+        let left = library.files().failures().unwrap();
+        assert_eq!(left.len(), 3);
+        assert!(left.iter().all(|failure| failure.path.starts_with(&back)));
     }
 }

@@ -26,6 +26,8 @@ pub struct SalvageReport {
 
 /// Tables of all schemas, parents first, but for the genres. Those with an integer key have it as their first column, which
 /// `true` says: around damage they are read row by row.
+// Not among them: `state`, which triggers fill as rows come in, and the logs of changes, which
+// belong to indexes of the damaged library.
 const TABLES: [(&str, bool); 23] = [
     ("model", true),
     ("models", true),
@@ -53,6 +55,7 @@ const TABLES: [(&str, bool); 23] = [
 ];
 
 /// Greatest key that is tried row by row, where no better limit is known.
+// Each key costs a look-up, so there has to be a bound; a larger library has its sequence.
 const UNKNOWN_LIMIT: i64 = 1_000_000;
 
 /// Makes a new database from what can be read of a damaged one, which is kept beside it.
@@ -62,6 +65,7 @@ const UNKNOWN_LIMIT: i64 = 1_000_000;
 /// file stays. Fails, and changes nothing, if not even the schema can be read.
 pub fn salvage(dir: &Path) -> Result<SalvageReport> {
     let path = dir.join(DATABASE);
+    // No lock keeps readers away, so the caller closes its own library first.
     let _lock = WriterLock::try_take(dir)?;
     let io = |action, at: &Path, source| LibraryError::Io {
         action,
@@ -105,6 +109,8 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
                 "its schema is {version}, only 1 to {newest} can be salvaged"
             )));
         };
+        // The old schema's columns are then those of the
+        // new tables, and rows can be copied as they are.
         let new = Library::open_with(staging.path(), OpenMode::Create, migrations, PAGE_SIZE)?;
         copy(&old, &new, &mut report)?;
     }
@@ -130,6 +136,7 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
             .map(|n| format!("?{n}"))
             .collect::<Vec<_>>()
             .join(", ");
+        // By name: migrations add columns at the end, wherever a newer schema would have put them.
         let all = columns.join(", ");
         let mut insert = new
             .prepare(&format!(
@@ -147,6 +154,7 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
         // a row that the schema refuses was read, but is not the one that was written
         report.note(table, rows, whole && rows == read);
     }
+    // Last, as they are read by the files that are there now.
     let (rows, whole) = copy_genres(old, new).map_err(fail)?;
     report.note("genres", rows, whole);
 
@@ -163,6 +171,8 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
     };
     let generation = match old_state("generation") {
         Some(Value::Integer(generation)) if (0..i64::MAX / 2).contains(&generation) => generation,
+        // Beyond what any library reaches: an index of before
+        // is then of an earlier state, never a later one.
         _ => 1 << 32,
     };
     if !columns_of(new, "models").map_err(fail)?.is_empty() {
@@ -171,6 +181,16 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
         let sql = "UPDATE state SET model = coalesce((SELECT id FROM models WHERE id = ?1),
             (SELECT model FROM vectors GROUP BY model ORDER BY count(*) DESC LIMIT 1), (SELECT min(id) FROM models))";
         new.execute(sql, [model]).map_err(fail)?;
+    }
+    // Ids of lost tracks do not come back either: servers and lists outside know tracks by them.
+    if let Some(newest) = newest_track(old) {
+        for sql in [
+            "DELETE FROM sqlite_sequence WHERE name = 'audio' AND seq < ?1",
+            "INSERT INTO sqlite_sequence (name, seq) SELECT 'audio', ?1
+             WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'audio')",
+        ] {
+            new.execute(sql, [newest]).map_err(fail)?;
+        }
     }
     new.execute(
         "UPDATE state SET generation = generation + ?1 + 1",
@@ -183,6 +203,7 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
         )
         .map_err(fail)?;
     }
+    // The one file is renamed, without a log: all has to be in it.
     new.execute_batch("DELETE FROM changes; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
         .map_err(fail)
 }
@@ -221,6 +242,7 @@ fn read_table(
     columns: &str,
     mut put: impl FnMut(Vec<Value>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<bool> {
+    // Indexes may be what is damaged, and the table sound.
     let select = format!("SELECT {columns} FROM {table} NOT INDEXED");
     // a table that the damaged schema lacks; trying a million keys of it would find nothing
     if old.prepare(&select).is_err() {
@@ -241,6 +263,7 @@ fn read_table(
         return Ok(false);
     }
     let from = forwards.last.map_or(1, |last| last.saturating_add(1));
+    // Between the last row from the front and the last from behind; either end may have had none.
     let to = backwards.last.unwrap_or(i64::MAX).min(greatest_key(old));
     let single = format!("{select} WHERE {key} = ?1");
     // what is left between two damaged pages can only be reached by its key
@@ -250,17 +273,23 @@ fn read_table(
     Ok(false)
 }
 
-/// A key that no row is likely to be above: tracks are numbered on, and have few files each.
-fn greatest_key(old: &Connection) -> i64 {
+/// The greatest id that a track had, where that can be read.
+fn newest_track(old: &Connection) -> Option<i64> {
     let newest = old.query_row(
         "SELECT seq FROM sqlite_sequence WHERE name = 'audio'",
         [],
-        |row| row.get(0),
+        |row| row.get::<_, i64>(0),
     );
-    newest.map_or(UNKNOWN_LIMIT, |newest: i64| {
-        // clamped, as the sequence may be damaged as well
-        newest.clamp(0, UNKNOWN_LIMIT * 10) * 2 + 1000
-    })
+    // clamped, as the sequence may be damaged as well
+    newest
+        .ok()
+        .map(|newest| newest.clamp(0, UNKNOWN_LIMIT * 10))
+}
+
+/// A key that no row is likely to be above: tracks are numbered on, and have few files each.
+fn greatest_key(old: &Connection) -> i64 {
+    // Keys of files are not those of tracks: twice as many and some leaves room for copies.
+    newest_track(old).map_or(UNKNOWN_LIMIT, |newest| newest * 2 + 1000)
 }
 
 struct RowProgress {
@@ -298,13 +327,7 @@ fn read_rows(
                     progress.last = Some(*id);
                 }
                 match put(values) {
-                    // A row that the schema refuses is as lost as one that cannot be read.
-                    Err(error)
-                        if error.sqlite_error_code()
-                            != Some(rusqlite::ErrorCode::ConstraintViolation) =>
-                    {
-                        return Err(error);
-                    }
+                    Err(error) if !is_refusal(&error) => return Err(error),
                     _ => {}
                 }
             }
@@ -315,6 +338,11 @@ fn read_rows(
             Err(_) => return Ok(progress),
         }
     }
+}
+
+/// A row that the schema refuses is as lost as one that cannot be read. `OR IGNORE` does not pass over a wrong type.
+fn is_refusal(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }
 
 /// Genres have no integer key of their own: they are read by file.
@@ -349,7 +377,12 @@ fn copy_genres(old: &Connection, new: &Connection) -> rusqlite::Result<(u64, boo
         match read {
             Ok(found) => {
                 for values in found {
-                    count += insert.execute(rusqlite::params_from_iter(values))? as u64;
+                    let rows = match insert.execute(rusqlite::params_from_iter(values)) {
+                        Err(error) if is_refusal(&error) => 0,
+                        inserted => inserted?,
+                    };
+                    whole &= rows > 0;
+                    count += rows as u64;
                 }
             }
             Err(_) => whole = false,
@@ -381,4 +414,73 @@ fn put_in_place(path: &Path, new: &Path, damaged: &Path) -> std::io::Result<()> 
     }
     let _ = fs::remove_file(paths::with_suffix(path, "-shm"));
     atomic_file::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use voisin_base::track::TrackId;
+
+    /// A library of two tracks with two genres each, changed by this SQL.
+    fn damaged_by(dir: &Path, sql: &str) {
+        let mut library = testing::library(dir, 2);
+        for seed in 1..=2 {
+            let mut new = testing::track(seed, vec![0.6, 0.8], 1);
+            new.tags.genres = vec!["Dub".to_owned(), "Ska".to_owned()];
+            library.insert_track(&new).unwrap();
+        }
+        drop(library);
+        let raw = Connection::open(dir.join(DATABASE)).unwrap();
+        raw.execute_batch(sql).unwrap();
+    }
+
+    #[test]
+    fn links_of_a_lost_track_go_to_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        damaged_by(
+            dir.path(),
+            "PRAGMA foreign_keys = OFF;
+             INSERT INTO links (server, item, track) VALUES ('server', 'item', 2);
+             INSERT INTO songs (track, song) VALUES (2, 1);
+             INSERT INTO duplicate_verdicts (first, second, version, is_duplicate) VALUES (1, 2, 1, 1);
+             INSERT INTO descriptors (track, version, tempo) VALUES (2, 1, 99.0);
+             INSERT INTO logits (track, model, logits) VALUES (2, 1, x'00000000');
+             DELETE FROM audio WHERE id = 2",
+        );
+        salvage(dir.path()).unwrap();
+        let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
+        assert_eq!(library.repair().unwrap().remaining, vec![]);
+        for table in [
+            "links",
+            "songs",
+            "duplicate_verdicts",
+            "descriptors",
+            "logits",
+        ] {
+            let sql = format!("SELECT count(*) FROM {table}");
+            let rows: i64 = library
+                .connection
+                .query_row(&sql, [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(rows, 0, "{table}");
+        }
+        let new = testing::track(3, vec![0.6, 0.8], 0);
+        assert_eq!(library.insert_track(&new).unwrap(), TrackId(3));
+    }
+
+    #[test]
+    fn a_genre_of_a_wrong_type_is_lost_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        damaged_by(
+            dir.path(),
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, 'STRICT, ', '') WHERE name = 'genres';
+             PRAGMA writable_schema = RESET;
+             UPDATE genres SET genre = x'00' WHERE position = 0 AND file = 1",
+        );
+        let report = salvage(dir.path()).unwrap();
+        assert_eq!(report.incomplete, ["genres"]);
+        assert_eq!((report.rows_of("genres"), report.rows_of("audio")), (3, 2));
+    }
 }

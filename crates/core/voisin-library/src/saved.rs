@@ -12,6 +12,8 @@ impl<L: Deref<Target = Library>> ListTable<L> {
     #[doc(hidden)]
     pub fn saved_lists(&self) -> Result<Vec<(String, String)>> {
         let sql =
+            // `substr` counts from 1: behind the five bytes
+            // of the prefix. GLOB can use the table's key.
             "SELECT substr(name, 6), value FROM settings WHERE name GLOB 'list.*' ORDER BY name";
         let found = self
             .connection

@@ -21,12 +21,14 @@ const DEFINITION: &str = "scale.";
 
 /// The name of a scale: up to 24 letters a to z, digits and hyphens, a letter first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// Of a fixed size and so `Copy`: filters and orders hold names by value.
 pub struct ScaleName([u8; LONGEST]);
 
 impl ScaleName {
     /// As it is written.
     pub fn as_str(&self) -> &str {
         let length = self.0.iter().position(|byte| *byte == 0);
+        // Always ASCII: the only way to a name is `from_str`.
         std::str::from_utf8(&self.0[..length.unwrap_or(LONGEST)]).unwrap_or_default()
     }
 }
@@ -36,6 +38,8 @@ impl FromStr for ScaleName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let name = text.trim().to_ascii_lowercase();
+        // Names go into SQL texts and names of settings
+        // as they are: no quote, blank or dot may pass.
         let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
             && name
                 .bytes()
@@ -125,6 +129,7 @@ impl ScaleValue {
     pub fn new(value: f64, error: Option<f64>, origin: ScaleOrigin) -> Option<Self> {
         let hundredths = |number: f64| (number * 100.0).round() / 100.0;
         value.is_finite().then(|| Self {
+            // The schema refuses other values, which would undo the whole transaction.
             value: hundredths(value.clamp(0.0, 100.0)),
             error: error.filter(|error| *error >= 0.0).map(hundredths),
             origin,
@@ -217,6 +222,7 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
     /// The names of the learned scales.
     #[doc(hidden)]
     pub fn learned_scales(&self) -> Result<Vec<ScaleName>> {
+        // `substr` counts from 1: behind the six bytes of the prefix.
         let sql = "SELECT substr(name, 7) FROM settings WHERE name GLOB 'scale.*' ORDER BY name";
         let found = self.connection.prepare_cached(sql).and_then(|mut select| {
             let names = select.query_map([], |row| row.get(0))?;
@@ -250,6 +256,7 @@ impl<L: DerefMut<Target = Library>> ScaleTable<L> {
         self.write(|tx| {
             let name = format!("{DEFINITION}{scale}");
             tx.execute("DELETE FROM settings WHERE name = ?1", [name])?;
+            // Origins are 0 measured, 1 learned, 2 the owner's own.
             let least = if with_own { 3 } else { 2 };
             let gone = tx.execute(
                 "DELETE FROM scales WHERE scale = ?1 AND origin < ?2",
@@ -263,6 +270,7 @@ impl<L: DerefMut<Target = Library>> ScaleTable<L> {
     #[doc(hidden)]
     pub fn rename_scale(&mut self, from: ScaleName, to: ScaleName) -> Result<()> {
         self.write(|tx| {
+            // Values and definition in one transaction: a scale must never be half renamed.
             let names = params![from.as_str(), to.as_str()];
             tx.execute("UPDATE scales SET scale = ?2 WHERE scale = ?1", names)?;
             let names = [from, to].map(|name| format!("{DEFINITION}{name}"));
@@ -291,6 +299,8 @@ impl<L: DerefMut<Target = Library>> ScaleTable<L> {
                 Some(_) => {
                     others.insert(*name);
                 }
+                // Defined there and only measured here, if at all:
+                // the definition says how all values are made.
                 None => {
                     self.define_scale(*name, definition)?;
                     let measured = "DELETE FROM scales WHERE scale = ?1 AND origin = 0";
@@ -314,6 +324,7 @@ pub(super) fn put(
 ) -> rusqlite::Result<u64> {
     let stored = tx
         .prepare_cached(
+            // The condition at the end is what protects the owner's own values, whoever stores.
             "INSERT INTO scales (content, scale, value, error, origin) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (content, scale) DO UPDATE SET value = excluded.value, error = excluded.error, origin = excluded.origin
              WHERE excluded.origin = 2 OR scales.origin < 2",
@@ -334,6 +345,7 @@ pub(super) fn put_all(
     track: TrackId,
     scales: &Scales,
 ) -> rusqlite::Result<u64> {
+    // `query_map` and `next`, since the track may be gone by now, which is no error.
     let content = tx
         .prepare_cached("SELECT content FROM audio WHERE id = ?1")?
         .query_map([track.0], |row| row.get(0).map(ContentId))?

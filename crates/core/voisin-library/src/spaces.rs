@@ -30,10 +30,42 @@ pub struct VectorSpace {
 /// Letters of a name, at most.
 const LONGEST_NAME: usize = 40;
 
+/// The name becomes part of a file's name, that of the space's index.
+fn is_plain(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+/// A name that a space may have and none of these has, as near to `name` as can be: models may be called anything.
+fn free_name(name: &str, model: &StoredModel, others: &[VectorSpace]) -> String {
+    let with_end = |end: &str| -> String {
+        let room = LONGEST_NAME - end.chars().count();
+        let letters = name.chars().take(room).chain(end.chars()).enumerate();
+        letters
+            // A dash in front would be read as an option on the command line.
+            .map(|(at, c)| {
+                if is_plain(c) && (at, c) != (0, '-') {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .collect()
+    };
+    let plain = with_end("");
+    if plain.is_empty() || others.iter().any(|other| are_alike(&other.name, &plain)) {
+        let short: String = model.fingerprint.chars().take(8).collect();
+        with_end(&format!("-{short}"))
+    } else {
+        plain
+    }
+}
+
 impl<L: Deref<Target = Library>> SpaceTable<L> {
     /// All spaces, the default one first, the others by name; none before the library has a model.
     #[doc(hidden)]
     pub fn all(&self) -> Result<Vec<VectorSpace>> {
+        // `main.state`, as an entered space hides the library's own under that name. Models that are
+        // in neither are of an upgrade under way.
         let spaces = self.connection.prepare(
             "SELECT m.name, m.fingerprint, m.dimension, m.manifest, coalesce(s.name, m.name), coalesce(s.vectors, t.vectors),
              coalesce(s.windows, t.windows), m.id IS t.model
@@ -100,6 +132,8 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
     #[doc(hidden)]
     pub fn enter_space(&mut self, name: &str) -> Result<()> {
         let space = self.space_named(name)?;
+        // The default needs no views. A connection enters
+        // once: it is opened for the space that it answers.
         if !space.is_default && self.entered.is_none() {
             let id = self.row(
                 "SELECT id FROM models WHERE fingerprint = ?1",
@@ -115,12 +149,12 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
     /// Begins a space of a model's vectors, or goes on with it.
     ///
     /// # Errors
-    /// [`LibraryError::SpaceName`] where the name is none; [`LibraryError::SpaceTaken`] where a space has this name and another
-    /// model, or this model and another name; [`LibraryError::NoModel`] where the library has no vectors yet.
+    /// [`LibraryError::SpaceName`] where the name is none; [`LibraryError::SpaceTaken`] where a space has this name, in
+    /// whatever case, and another model, or this model and another name; [`LibraryError::NoModel`] where the library has no vectors yet.
     #[doc(hidden)]
     pub fn begin_space(&mut self, name: &str, model: &StoredModel) -> Result<()> {
-        let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty()
+            // It would be read as an option on the command line.
             || name.starts_with('-')
             || name.chars().count() > LONGEST_NAME
             || !name.chars().all(is_plain)
@@ -133,11 +167,17 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
         if spaces.is_empty() {
             return Err(LibraryError::NoModel);
         }
-        let taken = spaces.iter().find(|space| {
-            (space.name == name) != (space.model.fingerprint == model.fingerprint)
-                || space.is_default && space.name == name
-        });
-        if let Some(space) = taken {
+        // Name and model belong together: both the same is the space to go on with, one alone a
+        // conflict.
+        let is_same_model = |space: &VectorSpace| space.model.fingerprint == model.fingerprint;
+        let is_this = |space: &VectorSpace| space.name == name && is_same_model(space);
+        let goes_on = spaces
+            .iter()
+            .any(|space| is_this(space) && !space.is_default);
+        let taken = spaces
+            .iter()
+            .find(|space| is_same_model(space) || are_alike(&space.name, name));
+        if let Some(space) = taken.filter(|_| !goes_on) {
             return Err(LibraryError::SpaceTaken {
                 name: space.name.clone(),
                 model: space.model.name.clone(),
@@ -175,6 +215,7 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
                 .query_row([fingerprint], ModelRow::read)
                 .optional()?
                 .ok_or(LibraryError::NoUpgrade)?;
+            // Checked before the track is looked for: a bad vector is a fault in any case.
             store::check_vectors(Some(model), vector, windows)?;
             let known: bool = tx
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")?
@@ -192,19 +233,15 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
     pub fn take_in_spaces(&mut self, other: &Library) -> Result<u64> {
         let mut taken = 0;
         for space in other.spaces().all()? {
+            // The default's vectors come with the tracks themselves.
             if space.is_default || space.vectors == 0 {
                 continue;
             }
+            // Spaces meet by model: the name is each owner's choice.
             let fingerprint = &space.model.fingerprint;
             let ours = self.all()?;
             if !ours.iter().any(|one| one.model.fingerprint == *fingerprint) {
-                let is_taken = ours.iter().any(|one| one.name == space.name);
-                let short: String = fingerprint.chars().take(8).collect();
-                let name = if is_taken {
-                    format!("{}-{short}", space.name)
-                } else {
-                    space.name.clone()
-                };
+                let name = free_name(&space.name, &space.model, &ours);
                 self.begin_space(&name, &space.model)?;
             }
             let lacking = self.tracks_without_vector(fingerprint)?;
@@ -246,24 +283,30 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
     pub fn set_default_space(&mut self, name: &str, leave_out: bool) -> Result<u64> {
         let space = self.space_named(name)?;
         let fingerprint = space.model.fingerprint;
+        // Outside of the transaction: the writer's lock keeps tracks from being added meanwhile.
         let missing = self.tracks_without_vector(&fingerprint)?.len() as u64;
         if space.is_default || missing > 0 && !leave_out {
             return Ok(missing);
         }
+        let (former, others): (Vec<_>, Vec<_>) =
+            self.all()?.into_iter().partition(|one| one.is_default);
         self.write(|tx| {
+            for space in &former {
+                tx.execute(
+                    // One that was a space before has its name already.
+                    "INSERT INTO spaces (model, name, created_at, generation)
+                     SELECT t.model, ?1, ?2, t.generation FROM state t WHERE t.model NOT IN (SELECT model FROM spaces)",
+                    (free_name(&space.name, &space.model, &others), now()),
+                )?;
+            }
             tx.execute(
-                // its model's name may be that of another space
-                "INSERT INTO spaces (model, name, created_at, generation)
-                 SELECT m.id, CASE WHEN m.name IN (SELECT name FROM spaces) THEN m.name || '-' || substr(m.fingerprint, 1, 8)
-                 ELSE m.name END, ?1, t.generation FROM state t JOIN models m ON m.id = t.model WHERE true
-                 ON CONFLICT (model) DO NOTHING",
-                [now()],
-            )?;
-            tx.execute(
+                // A trigger of the schema brings generation and
+                // counts over to the other model's vectors.
                 "UPDATE state SET model = (SELECT id FROM models WHERE fingerprint = ?1)",
                 [&fingerprint],
             )?;
             tx.execute(
+                // An upgrade to this model has reached its end by another way.
                 "DELETE FROM settings WHERE name = 'upgrade' AND value = ?1",
                 [&fingerprint],
             )?;
@@ -303,6 +346,7 @@ impl Library {
         let Some((model, _)) = self.entered else {
             return Ok(());
         };
+        // The model's number is an integer from the database, so nothing needs to be quoted.
         self.connection.execute_batch(&format!(
             "CREATE TEMP VIEW state AS SELECT t.id, t.library_id, s.generation, t.tracks, t.files, s.vectors, s.windows,
                  t.failures, s.model, t.metadata FROM main.state t, main.spaces s WHERE s.model = {model};
@@ -324,6 +368,7 @@ impl Library {
     #[doc(hidden)]
     pub fn open_to_write_if_possible(dir: &std::path::Path, space: Option<&str>) -> Result<Self> {
         match Self::open_in_space(dir, OpenMode::ReadWrite, space) {
+            // Answers need no write; an index that is made then is kept in memory alone.
             Err(LibraryError::ReadOnly { .. }) => {
                 Self::open_in_space(dir, OpenMode::ReadOnly, space)
             }
@@ -344,6 +389,11 @@ impl Library {
         }
         Ok(library)
     }
+}
+
+/// Whether two names are one on file systems that ignore case: the index of each space is a file of its name.
+fn are_alike(a: &str, b: &str) -> bool {
+    a.to_lowercase() == b.to_lowercase()
 }
 
 /// Counters of spaces that differ from what they count: name, number stored, number counted.
@@ -588,6 +638,8 @@ mod tests {
             ("m", model("other")),
             ("more", testing::model(4)),
             ("m", testing::model(4)),
+            ("Words", model("other")),
+            ("Words", model("clap")),
         ] {
             let refused = library.spaces_mut().begin_space(name, &other);
             assert!(
@@ -692,6 +744,66 @@ mod tests {
         );
         let last = library.spaces().all().unwrap().pop().unwrap();
         assert_eq!((last.name.as_str(), last.vectors), ("words-fingerpr", 1));
+    }
+
+    #[test]
+    fn models_of_any_name_get_the_name_of_a_space() {
+        let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let long = "w".repeat(LONGEST_NAME);
+        let odd = StoredModel {
+            name: "-a b/c".into(),
+            ..testing::model(4)
+        };
+        let mut other = Library::open(there.path(), OpenMode::Create).unwrap();
+        other.set_model(&odd).unwrap();
+        let id = other.insert_track(&track(1, vec![0.5; 4], 0)).unwrap();
+        for (name, new) in [("clap", model("clap")), (long.as_str(), model("other"))] {
+            other.spaces_mut().begin_space(name, &new).unwrap();
+            let none = TrackWindows::none(2);
+            other
+                .spaces_mut()
+                .put_other_vectors(&new.fingerprint, id, &[0.6, 0.8], &none)
+                .unwrap();
+        }
+        other.spaces_mut().set_default_space("clap", false).unwrap();
+        let former = ("_a_b_c".to_owned(), 1, false);
+        assert!(names(&other).contains(&former));
+        // As older versions named it.
+        let sql = "UPDATE spaces SET name = '-a b/c' WHERE name = '_a_b_c'";
+        assert_eq!(other.connection.execute(sql, []).unwrap(), 1);
+
+        let mut library = Library::open(here.path(), OpenMode::Create).unwrap();
+        library.set_model(&model("clap")).unwrap();
+        library.insert_track(&track(1, vec![0.6, 0.8], 0)).unwrap();
+        library
+            .spaces_mut()
+            .begin_space(&long, &model("third"))
+            .unwrap();
+        let taken = library.transfer_mut().merge(&other).unwrap();
+        assert_eq!(taken.space_vectors, 2);
+        let cut = format!("{}-fingerpr", &long[9..]);
+        let expected = [
+            ("clap".to_owned(), 1, true),
+            former,
+            (cut, 1, false),
+            (long, 0, false),
+        ];
+        assert_eq!(names(&library), expected);
+    }
+
+    #[test]
+    fn an_entered_space_leaves_the_default_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (library, ids) = two_spaces(dir.path());
+        let mut inside =
+            Library::open_in_space(dir.path(), OpenMode::ReadWrite, Some("words")).unwrap();
+        inside.upgrades_mut().forget_other_models().unwrap();
+        assert!(!inside.upgrades_mut().abandon_upgrade().unwrap());
+        assert_eq!(library.vector(ids[0]).unwrap().unwrap(), vec![0.5; 4]);
+        assert_eq!(
+            names(&library),
+            [("m".into(), 3, true), ("words".into(), 2, false)]
+        );
     }
 
     #[test]

@@ -34,6 +34,7 @@ impl Library {
     #[doc(hidden)]
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
+        // The sheet's file is read before the transaction, in which nothing on the disk is touched.
         let sheet = sheet_of(&new.file.path).filter(|sheet| is_whole(sheet));
         self.write(|tx| {
             let model = current_model(tx, &new.vector, &new.windows)?;
@@ -42,6 +43,8 @@ impl Library {
                 .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
                 .query_row([&audio.content.0[..]], |row| row.get(0).map(TrackId))
                 .optional()?;
+            // Looked for inside the transaction: another
+            // process may just have added the same audio.
             if let Some(track) = same {
                 return Err(LibraryError::DuplicateContent { track }.into());
             }
@@ -83,6 +86,8 @@ impl Library {
         self.write(|tx| {
             let mut removed = Removed::default();
             for track in tracks {
+                // Files first, so that they can be counted:
+                // with the track they would go by themselves.
                 removed.files += tx
                     .prepare_cached("DELETE FROM files WHERE track = ?1")?
                     .execute([track.0])? as u64;
@@ -108,6 +113,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         // The disk is read before the transaction, in which others wait: it may be slow to answer.
         let sheet = sheet_of(&file.path).filter(|sheet| is_whole(sheet));
         let mut gone = self.sql(files_of(&self.connection, track))?;
+        // The track is known under this very path: tags changed, and nothing was moved.
         if gone.iter().any(|(_, other)| other == path) {
             gone.clear();
         }
@@ -122,7 +128,9 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             }
             let attached = if others.iter().any(|(_, other)| other == path) {
                 AttachOutcome::Retagged
+            // Only files that were looked at: one that came in meanwhile is not known to be gone.
             } else if let Some((id, from)) = others.iter().find(|other| gone.contains(other)) {
+                // The new path may have held other audio before, whose row would be in the way.
                 tx.prepare_cached("DELETE FROM files WHERE path = ?1")?
                     .execute([path])?;
                 tx.prepare_cached("UPDATE files SET path = ?2 WHERE id = ?1")?
@@ -221,6 +229,8 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// disk again.
     #[doc(hidden)]
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
+        // Looked at again, since a disk may have been
+        // mounted between the list and the answer to it.
         let paths = missing
             .iter()
             .map(|entry| &*entry.file.record.path)
@@ -250,6 +260,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         for MissingFile { file, .. } in missing {
             let path = paths::to_bytes(&file.record.path)?;
             let all = self.sql(files_of(&self.connection, file.track))?;
+            // Nothing to do where a file that is there comes first already.
             let mut before = all.iter().take_while(|(_, other)| other != path);
             let is_there = |other: &[u8]| !is_gone(&paths::from_bytes(other));
             if all.len() > 1
@@ -267,6 +278,8 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                 let deleted = tx
                     .prepare_cached("DELETE FROM files WHERE path = ?1 AND track = ?2")?
                     .execute((path, file.track.0))?;
+                // A row that is written again comes last, as
+                // rows are in the order of their numbers.
                 if deleted > 0 {
                     put_file(tx, file.track, path, &file.record, tags, None)?;
                     tx.prepare_cached("UPDATE files SET seen_at = ?2 WHERE path = ?1")?
@@ -281,6 +294,8 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// [`FileTable::attach_file`](crate::FileTable::attach_file). Returns how many.
     #[doc(hidden)]
     pub fn remove_orphans(&mut self) -> Result<u64> {
+        // Mostly there are none, and no writer has to be
+        // waited for. Read-only falls through to its error.
         if self.mode != OpenMode::ReadOnly && !self.sql(has_orphans(&self.connection))? {
             return Ok(0);
         }
@@ -293,6 +308,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     /// at for another reason, such as missing rights, is not missing.
     #[doc(hidden)]
     pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
+        // Files of one folder share its fate: on a network share each look costs a round trip.
         let mut looked_at: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
         let mut missing = |file: StoredFile| {
             let path = &file.record.path;
@@ -312,6 +328,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         };
         let (exact, from, to) = match folder {
             Some(folder) => below(folder)?,
+            // Any range: `?4` takes all files.
             None => (Vec::new(), Vec::new(), vec![0xff; 1]),
         };
         let sql = format!(
@@ -341,6 +358,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
 
 /// The path itself, and the half-open range of the paths below it.
 pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+    // As paths are stored, or a folder that was named by way of a link would hold nothing.
     let stored = super::stored_path(path);
     let exact = paths::to_bytes(&stored)?.to_vec();
     let separator = std::path::MAIN_SEPARATOR as u8;
@@ -363,6 +381,8 @@ pub(super) fn is_gone(path: &Path) -> bool {
     if address::scheme(path).is_some() {
         return false;
     }
+    // Any other error, such as missing rights or a server
+    // that is away, does not show that it is gone.
     let place = Place::of(path).and_then(|place| std::fs::metadata(place.audio()));
     place.is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }
@@ -371,9 +391,12 @@ pub(super) fn is_gone(path: &Path) -> bool {
 fn absent(folder: &Path) -> Option<PathBuf> {
     let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
     let mut absent = None;
+    // Upwards to the first folder that is there. If that is empty, it may be a mount point without
+    // its disk, and all that is missing below may come back.
     for above in folder.ancestors() {
         match std::fs::read_dir(above) {
             Ok(entries) => {
+                // Systems leave hidden files of their own in mount points.
                 let is_empty = entries.flatten().all(|entry| is_hidden(&entry.file_name()));
                 return if is_empty {
                     Some(above.to_owned())
@@ -409,6 +432,7 @@ fn has_orphans(connection: &rusqlite::Connection) -> rusqlite::Result<bool> {
 }
 
 fn delete_orphans(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
+    // Collected first: a table must not change under the statement that reads it.
     let orphans: Vec<i64> = tx
         .prepare(ORPHANS)?
         .query_map([], |row| row.get(0))?
@@ -459,6 +483,7 @@ pub(super) fn put_file(
 ) -> rusqlite::Result<()> {
     let id: i64 = tx
         .prepare_cached(
+            // An update keeps the row's number, which tags, genres and credits refer to.
             "INSERT INTO files (track, path, size, mtime_ns, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (path) DO UPDATE SET track = excluded.track, size = excluded.size,
              mtime_ns = excluded.mtime_ns, seen_at = excluded.seen_at RETURNING id",
@@ -478,6 +503,7 @@ pub(super) fn put_file(
 
     let key = |text: &Option<String>| text.as_deref().map(fold);
     let stem = file.path.file_stem().map(|stem| stem.to_string_lossy());
+    // Blanks at both ends and between: whole words can be told from parts of words.
     let mut search = String::from(" ");
     for text in [
         &tags.artist,
@@ -531,6 +557,7 @@ pub(super) fn put_file(
          ON CONFLICT (file) DO UPDATE SET composer = excluded.composer, composer_key = excluded.composer_key",
     )?
     .execute((id, &tags.composer, key(&tags.composer)))?;
+    // Written anew: positions shift when a genre in the middle goes.
     tx.prepare_cached("DELETE FROM genres WHERE file = ?1")?
         .execute([id])?;
     let mut insert = tx.prepare_cached(
@@ -691,6 +718,7 @@ pub(super) fn check_vectors(
         });
     }
     let norm = norm(vector);
+    // NaN compares false with everything, and would pass the first test.
     if (norm - 1.0).abs() > NORM_TOLERANCE || norm.is_nan() {
         return refused(format!("norm {norm}, expected 1"));
     }
@@ -701,6 +729,7 @@ pub(super) fn check_vectors(
             windows.starts.len()
         ));
     }
+    // Without rows the width of the array says nothing.
     if rows > 0 && columns != expected {
         return Err(LibraryError::Dimension {
             expected,

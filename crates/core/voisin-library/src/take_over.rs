@@ -45,12 +45,16 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                     return Err(LibraryError::UnknownTrack(track).into());
                 }
             }
+            // Another run may have found the track again since the disk was read.
             let files = files_of(tx, gone)?;
             if let Some((_, path)) = files.iter().find(|file| !lost.contains(file)) {
                 return Err(LibraryError::StillThere { path: paths::from_bytes(path) }.into());
             }
+            // The order matters: rows move while both tracks are there, and `audio`, whose deletion
+            // takes all that is left of the other along, comes last.
             move_vectors(tx, gone, by)?;
             let ids = (gone.0, by.0);
+            // Of the former audio's windows, which were replaced above.
             tx.execute("DELETE FROM logits WHERE track = ?1", [gone.0])?;
             tx.execute("UPDATE logits SET track = ?1 WHERE track = ?2", ids)?;
             tx.execute(
@@ -60,6 +64,8 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             tx.execute("UPDATE descriptors SET track = ?1 WHERE track = ?2", ids)?;
             tx.execute("DELETE FROM files WHERE track = ?1", [gone.0])?;
             tx.execute("UPDATE files SET track = ?1 WHERE track = ?2", ids)?;
+            // A server may know both files, each by an id of
+            // its own: then both mean the track that stays.
             tx.execute("UPDATE OR IGNORE links SET track = ?1 WHERE track = ?2", ids)?;
             // A label that stays behind is undone of the former audio.
             tx.execute(

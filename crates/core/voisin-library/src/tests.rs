@@ -558,3 +558,13 @@ fn names_are_those_of_now_whoever_changed_them() {
             .is_err()
     );
 }
+
+#[test]
+fn a_damaged_counter_asks_for_no_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    // A vector of this model alone is more than a machine has.
+    let library = open(dir.path(), 1 << 40);
+    let sql = "UPDATE state SET vectors = 9223372036854775807";
+    library.connection.execute(sql, []).unwrap();
+    assert!(library.vectors().unwrap().ids.is_empty());
+}

@@ -19,6 +19,7 @@ impl TrackSet {
     /// Whether `track` is in the set.
     pub fn contains(&self, track: TrackId) -> bool {
         match &self.form {
+            // Ids below 1 stand for files that are not in the library.
             SetForm::Bits(bits) => usize::try_from(track.0).is_ok_and(|id| {
                 bits.get(id / 64)
                     .is_some_and(|word| word >> (id % 64) & 1 == 1)
@@ -46,6 +47,7 @@ impl TrackSet {
                     let mut left = word;
                     while left != 0 {
                         tracks.push(TrackId(at as i64 * 64 + i64::from(left.trailing_zeros())));
+                        // Clears the lowest bit that is set.
                         left &= left - 1;
                     }
                 }
@@ -64,11 +66,14 @@ impl FromIterator<TrackId> for TrackSet {
         let len = ids.len();
         let dense = match (ids.first(), ids.last()) {
             (Some(first), Some(last)) => {
+                // At most 64 bytes for each track of the set, or 128 KiB in all: a list takes 8
+                // bytes for each, but every look-up in it a search.
                 first.0 >= 0 && last.0 as u64 <= (len as u64 * 512).max(1 << 20)
             }
             _ => true,
         };
         let form = if dense {
+            // The last id is the greatest, as they are sorted, so every index below is within.
             let mut bits = vec![0; ids.last().map_or(0, |last| last.0 as usize / 64 + 1)];
             for id in ids {
                 bits[id.0 as usize / 64] |= 1 << (id.0 % 64);

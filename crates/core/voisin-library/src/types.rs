@@ -87,6 +87,7 @@ impl FileRecord {
 
     pub(super) fn of_part(part: &CuePart) -> std::io::Result<Self> {
         let (sheet, audio) = part.metadata()?;
+        // One number that changes with either; it is compared for equality only, so it may wrap.
         let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
         let changed_at = changed_at(&audio).max(changed_at(&sheet));
         // a part has no bytes of its own: deleting it frees none
@@ -180,6 +181,7 @@ impl Track {
     ///
     /// None where only a placeholder such as `Unknown Artist` is named.
     pub fn main_artist(&self) -> Option<&str> {
+        // "Unknown Artist" beside an album by somebody: whoever is named counts.
         let named = [&self.tags.artist, &self.tags.album_artist];
         named
             .into_iter()
@@ -224,11 +226,17 @@ impl Track {
         SongTitle::new(self.main_artist(), self.tags.title.as_deref())
     }
 
-    /// `artist: title`, or what there is of it, or the file's name.
+    /// `artist – title`, or what there is of it, or the file's name; of very long names the beginning.
     pub fn display_name(&self) -> String {
+        /// Characters of a name that a sentence has room for; some programs write a page into a tag.
+        const MOST: usize = 200;
+        let shown = |name: &str| match name.char_indices().nth(MOST) {
+            Some((end, _)) => format!("{}…", &name[..end]),
+            None => name.to_owned(),
+        };
         match (self.main_artist(), self.tags.title.as_deref()) {
-            (Some(artist), Some(title)) => format!("{artist} – {title}"),
-            (None, Some(title)) => title.to_owned(),
+            (Some(artist), Some(title)) => format!("{} – {}", shown(artist), shown(title)),
+            (None, Some(title)) => shown(title),
             _ => self
                 .path
                 .file_name()
@@ -346,6 +354,7 @@ impl Failure {
             size: None,
             mtime_ns: None,
             reason,
+            // Without a size it matches no file on the disk, so that the next `add` tries it.
             transient: false,
             attempts: 0,
             failed_at: 0,
@@ -524,4 +533,23 @@ pub enum Resolution {
     Ambiguous(Vec<Track>),
     /// None.
     Nothing,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{library, track};
+
+    #[test]
+    fn a_page_in_a_tag_is_cut_where_it_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        let mut new = track(1, vec![1.0, 0.0], 0);
+        new.tags.artist = Some("Alpha".into());
+        new.tags.title = Some("é".repeat(5000));
+        library.insert_track(&new).unwrap();
+        let tracks = library.tracks().unwrap();
+        let expected = format!("Alpha – {}…", "é".repeat(200));
+        assert_eq!(tracks[0].display_name(), expected);
+        assert_eq!(tracks[0].tags.title, new.tags.title, "it is kept whole");
+    }
 }

@@ -48,6 +48,7 @@ impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
     /// are those that the library has; [`LibraryError::NoModel`] where there are none.
     #[doc(hidden)]
     pub fn begin_upgrade(&mut self, model: &StoredModel) -> Result<()> {
+        // A library without vectors needs no upgrade: the next `add` makes those of any model.
         let current = self.model()?.ok_or(LibraryError::NoModel)?;
         if current.fingerprint == model.fingerprint {
             return Err(LibraryError::SameModel { name: current.name });
@@ -81,6 +82,7 @@ impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
     #[doc(hidden)]
     pub fn finish_upgrade(&mut self, leave_out: bool) -> Result<u64> {
         self.write(|tx| {
+            // Counted and switched in one transaction, so that no track is added between the two.
             let model = next(tx)?.ok_or(LibraryError::NoUpgrade)?;
             let missing: i64 = tx.query_row(
                 "SELECT count(*) FROM audio
@@ -94,6 +96,7 @@ impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
                     "DELETE FROM spaces WHERE model = (SELECT model FROM state)",
                     [],
                 )?;
+                // The trigger `model_chosen` counts the new vectors and clears the log of changes.
                 tx.execute("UPDATE state SET model = ?1", [model.id])?;
                 put_setting(tx, None)?;
             }
@@ -133,7 +136,8 @@ impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
 }
 
 /// Models that are neither current nor to come nor of a space, where one is current.
-const OTHERS: &str = "SELECT id FROM models WHERE id <> (SELECT model FROM state)
+// `main.state`, as an entered space hides the library's own: the default's vectors would go.
+const OTHERS: &str = "SELECT id FROM models WHERE id <> (SELECT model FROM main.state)
     AND id NOT IN (SELECT model FROM spaces) AND fingerprint NOT IN (SELECT value FROM settings WHERE name = 'upgrade')";
 
 fn has_others(connection: &Connection) -> rusqlite::Result<bool> {

@@ -34,11 +34,14 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     ) -> Result<()> {
         self.write(|tx| {
             tx.prepare_cached(
+                // Only if both are still there: listening
+                // takes seconds, in which one may be removed.
                 "INSERT INTO duplicate_verdicts (first, second, version, is_duplicate)
                  SELECT ?1, ?2, ?3, ?4 WHERE (SELECT count(*) FROM audio WHERE id IN (?1, ?2)) = 2
                  ON CONFLICT (first, second) DO UPDATE SET version = excluded.version,
                  is_duplicate = excluded.is_duplicate",
             )?
+            // The schema has each pair once, the smaller id first.
             .execute((a.min(b).0, a.max(b).0, version, same))?;
             Ok(())
         })

@@ -31,6 +31,7 @@ pub struct WrittenTags {
 /// A list of genres, or all values by name where there are others.
 fn to_json(values: &TagValues) -> String {
     match (values.get(GENRE), values.len()) {
+        // A list where genres are all there is: the form that rows of older libraries have.
         (Some(genres), 1) => serde_json::json!(genres).to_string(),
         _ => serde_json::json!(values).to_string(),
     }

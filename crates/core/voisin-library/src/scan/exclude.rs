@@ -8,6 +8,7 @@ use voisin_base::regular_file;
 pub const IGNORE_FILE: &str = ".voisinignore";
 
 /// A longer file of patterns is refused.
+// Each pattern is compared with every file below.
 const LARGEST: u64 = 1 << 20;
 
 /// Patterns that a user gave: `*.wav`, `Podcasts/`, `/incoming`, `!keep.wav`.
@@ -56,6 +57,8 @@ impl Pattern {
             .map_or((false, line), |rest| (true, rest));
         let glob = match line.strip_prefix('/') {
             Some(anchored) => anchored.to_owned(),
+            // As git has it: a slash at the beginning or
+            // in the middle ties a pattern to its folder.
             None if line.contains('/') => line.to_owned(),
             None => format!("**/{line}"),
         };
@@ -78,6 +81,7 @@ fn verdict(patterns: &[Pattern], root: &Path, path: &Path, is_folder: bool) -> O
         .strip_prefix(root)
         .ok()?
         .to_string_lossy()
+        // Patterns have slashes on every system.
         .replace(std::path::MAIN_SEPARATOR, "/");
     patterns
         .iter()
@@ -99,6 +103,7 @@ impl Exclusions {
 }
 
 /// Whether a comment is rather a folder's name, such as `#recycle/`.
+// Synology's bin `#recycle` is the name that people trip over: `#` begins a comment.
 fn looks_like_folder(line: &str) -> bool {
     let name = line
         .strip_prefix('#')
@@ -131,6 +136,8 @@ impl<'a> Ignored<'a> {
         match regular_file::read(&folder.join(IGNORE_FILE), LARGEST) {
             Ok(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
+                // Windows' Notepad begins a file with a byte order
+                // mark, which would be part of the first pattern.
                 let lines = text.trim_start_matches('\u{feff}').lines();
                 let patterns = lines.clone().filter_map(Pattern::of_line).collect();
                 self.files.push((depth, folder.to_owned(), patterns));
@@ -148,6 +155,7 @@ impl<'a> Ignored<'a> {
     /// Whether something at `depth` is left out: the patterns that were given decide, then those nearest to it.
     pub(super) fn has(&mut self, depth: usize, path: &Path, is_folder: bool) -> bool {
         self.files.retain(|(above, ..)| *above < depth);
+        // An option is said for this one run, and stands above files that lie around.
         let given = verdict(&self.given.patterns, &self.root, path, is_folder);
         let found = self
             .files

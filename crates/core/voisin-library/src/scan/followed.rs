@@ -42,6 +42,7 @@ impl Library {
         let before = known.clone();
         for folder in &mut known {
             if let Ok(rest) = folder.path.strip_prefix(old) {
+                // By components: `join` with an empty rest would add a separator at the end.
                 folder.path = new.components().chain(rest.components()).collect();
             }
         }
@@ -77,6 +78,8 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         let mut new = Vec::new();
         for folder in folders {
             if let Some(known) = known.iter_mut().find(|known| known.path == *folder) {
+                // Only ever turned on: a run without the option
+                // must not lose what the owner allowed before.
                 known.is_followed |= is_followed;
             } else {
                 known.push(LinkedFolder {

@@ -132,6 +132,7 @@ impl Scan {
                 .flat_map(|sheet| &sheet.parts)
                 .flat_map(FileRecord::of_part)
                 .collect();
+            // A sheet that cannot be read, or has a single track, leaves the file as it is.
             if parts.is_empty() {
                 self.files.push(file);
             } else {
@@ -189,6 +190,7 @@ pub fn scan_without(
 
 /// Splits a list of paths, as from standard input: at NULs if there is any, else at line ends (`\n` or `\r\n`). Empty ones go.
 pub fn split_list(bytes: &[u8]) -> Vec<PathBuf> {
+    // `find -print0` and `ls` write these; no path has a NUL, so one tells which it is.
     let separator = if bytes.contains(&0) { 0 } else { b'\n' };
     bytes
         .split(|&byte| byte == separator)
@@ -221,6 +223,8 @@ impl Scanner<'_> {
             Ok(metadata) if metadata.is_dir() => self.folder(path),
             Ok(metadata) if metadata.is_file() => match PlaylistKind::of(path) {
                 Some(kind) => self.playlist(path, kind),
+                // A sheet that was named stands for its parts, and
+                // does not leave out files that were named, too.
                 None if cue::is_sheet(path) => drop(self.sheet(path, None)),
                 None => self.file(path, &metadata),
             },
@@ -275,17 +279,22 @@ impl Scanner<'_> {
     /// - `root`: the folder that is walked; `None` where the sheet was named
     fn sheet(&mut self, path: &Path, root: Option<&Path>) -> HashSet<PathBuf> {
         let is_named = root.is_none();
+        // Parts have paths below the sheet's: two names of one sheet would give each part twice.
         let path = dunce::canonicalize(path).unwrap_or_else(|_| stored_path(path));
         let sheet = cue::read(&path);
         let is_sound = sheet
             .as_ref()
             .is_ok_and(|sheet| sheet.missing.is_empty() && !(is_named && sheet.parts.is_empty()));
+        // Taken as if it were audio: it then fails with
+        // the sheet's fault, which the user gets to see.
         if !is_sound && let Ok(metadata) = std::fs::metadata(&path) {
             self.take(path, false, &metadata);
         }
         let mut whole = HashSet::new();
         for part in sheet.unwrap_or_default().parts {
             let leads_out = root.is_some_and(|root| {
+                // The sheet chooses which file is read, so it
+                // must not reach what the walk itself would not.
                 part.audio.is_symlink() && !self.links.follow(&part.audio, root)
             });
             if leads_out {
@@ -298,6 +307,7 @@ impl Scanner<'_> {
                     Err(error) => self.problem(&part.path(), &error),
                 }
             }
+            // Also of parts that were left out: the file as a whole is not meant either way.
             whole.insert(part.audio);
         }
         whole
@@ -317,6 +327,7 @@ impl Scanner<'_> {
         let mut visited = std::mem::take(&mut self.folders);
         let mut skipped = Vec::new();
         let mut sheets = Vec::new();
+        // Files from here on are of this folder, and can still give way to parts of them.
         let first = self.scan.files.len();
         let mut ignored = Ignored::below(&root, self.exclusions);
         let mut walk = WalkDir::new(&root)
@@ -325,6 +336,7 @@ impl Scanner<'_> {
             // directories have no order of their own
             .sort_by_file_name()
             .into_iter();
+        // The folder of the last file, as it was walked and free of links.
         let mut parent = (PathBuf::new(), PathBuf::new());
         while let Some(entry) = walk.next() {
             let entry = match entry {
@@ -341,6 +353,7 @@ impl Scanner<'_> {
                     continue;
                 }
             };
+            // Before hidden folders: most bins are hidden, but what they hold is to be counted.
             if is_of_system(&entry) {
                 walk.skip_current_dir();
                 self.leave_to_system(entry.path());
@@ -359,6 +372,7 @@ impl Scanner<'_> {
                 }
             } else if entry.depth() > 0
                 && entry.path_is_symlink()
+                // A link to a picture would be reported to the owner for nothing.
                 && self.is_of_interest(&entry)
                 && !self.links.follow(entry.path(), &root)
             {
@@ -368,6 +382,8 @@ impl Scanner<'_> {
                 self.scan.leading_out.push(entry.into_path());
             } else if entry.file_type().is_dir() {
                 let file = entry.path().join(IGNORE_FILE);
+                // A folder's own patterns hold for what it
+                // contains, so they are read as the walk goes in.
                 match ignored.enter(entry.depth(), entry.path()) {
                     Ok(idle) => {
                         self.scan
@@ -383,16 +399,20 @@ impl Scanner<'_> {
                 }
                 if MARKERS
                     .iter()
+                    // Not followed: a marker that is a dangling link is a marker all the same.
                     .any(|marker| entry.path().join(marker).symlink_metadata().is_ok())
                 {
                     skipped.push(entry.into_path());
                     walk.skip_current_dir();
+                // Walked before, by another argument or link. One
+                // that cannot be resolved is walked all the same.
                 } else if dunce::canonicalize(entry.path())
                     .is_ok_and(|folder| !visited.insert(folder))
                 {
                     walk.skip_current_dir();
                 }
             } else if entry.file_type().is_file() && cue::is_sheet(entry.path()) {
+                // Read when the walk is over: only then is known which of its files were excluded.
                 sheets.push(entry.into_path());
             } else if entry.file_type().is_file() && (self.is_audio)(entry.path()) {
                 match entry.metadata() {
@@ -433,6 +453,7 @@ impl Scanner<'_> {
                     .extract_if(.., |file| whole.contains(&file.path))
                     .map(|file| file.path),
             );
+            // Parts were taken after the walk and go where their sheet lies.
             found.sort_by(|a, b| a.path.cmp(&b.path));
             self.scan.files.append(&mut found);
         }
@@ -469,11 +490,13 @@ impl Scanner<'_> {
         if let Err(error) = read {
             return self.problem(path, &error);
         }
+        // One byte more than allowed was asked for above, which shows that there is more.
         if bytes.len() as u64 > LARGEST_PLAYLIST {
             return self.problem(path, &"playlist is larger than 64 MiB");
         }
         let base = path.parent().unwrap_or(Path::new(""));
         let base = dunce::canonicalize(base).unwrap_or_else(|_| base.to_path_buf());
+        // One for the whole list, so that a folder is read once and not for each of its entries.
         let mut meant = MeantFiles::new(&base, playlist::encoding(&bytes));
         let mut parts = HashMap::new();
         for (entry, start) in playlist::parse_with_starts(&bytes, kind) {
@@ -484,6 +507,7 @@ impl Scanner<'_> {
             });
             match file {
                 Ok(file) => match std::fs::metadata(&file) {
+                    // Lists that name each other would never end.
                     Ok(_) if PlaylistKind::of(&file).is_some() => {
                         self.problem(&file, &"playlists inside playlists are not followed");
                     }
@@ -491,6 +515,8 @@ impl Scanner<'_> {
                         let part = start.and_then(|start| part_at(&file, start, &mut parts));
                         match part.map(|part| FileRecord::of_part(&part)) {
                             Some(Ok(record)) => self.take_part(record),
+                            // No part begins there, or it cannot be
+                            // read: then the whole file is meant.
                             _ => self.file(&file, &metadata),
                         }
                     }
@@ -521,12 +547,14 @@ fn part_at(file: &Path, start: f64, known: &mut HashMap<PathBuf, Vec<CuePart>>) 
 
 /// The parts of a file by the sheets beside it or its own.
 fn parts_of(file: &Path) -> Vec<CuePart> {
+    // Parts name their file free of links, so it is compared in that form.
     let file = dunce::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let folder = file.parent().unwrap_or(Path::new(""));
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut sheets: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     sheets.retain(|path| cue::is_sheet(path));
     sheets.sort();
+    // Sheets beside the file come first, as a walk of the folder takes their parts.
     sheets.extend(cue::may_hold_sheet(&file).then(|| file.clone()));
     let parts = sheets.iter().filter_map(|sheet| cue::read(sheet).ok());
     parts
@@ -537,6 +565,8 @@ fn parts_of(file: &Path) -> Vec<CuePart> {
 
 /// Whether a name ends as those of files do whose kind it tells: `.jpg`, `.flac`.
 fn has_ending(path: &Path) -> bool {
+    // Endings of audio and pictures have up to 4 letters;
+    // what is longer is rather the end of a name.
     const LONGEST: usize = 5;
     path.extension().is_some_and(|ending| {
         let ending = ending.as_encoded_bytes();
@@ -549,6 +579,7 @@ fn is_of_system(entry: &DirEntry) -> bool {
     let above = entry
         .path()
         .parent()
+        // The folder that was named is the user's choice, whatever it is called.
         .filter(|_| entry.depth() > 1)
         .and_then(Path::file_name);
     let above = above.map(OsStr::to_string_lossy);

@@ -34,7 +34,7 @@ impl PlaylistKind {
 /// The place of a track, as a playlist gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlaylistEntry {
-    /// The bytes of a path, absolute or relative to the playlist.
+    /// The bytes of a path, absolute or relative to the playlist; `//server/share/…` on another machine.
     Path(Vec<u8>),
     /// Something that is not a file of this machine, such as a radio stream.
     Remote(String),
@@ -50,6 +50,7 @@ pub fn parse(bytes: &[u8], kind: PlaylistKind) -> Vec<PlaylistEntry> {
 /// players (`#EXTVLCOPT:start-time=`) or an XSPF does (`<vlc:option>start-time=`), as for parts of a file that a CUE sheet
 /// describes.
 pub fn parse_with_starts(bytes: &[u8], kind: PlaylistKind) -> Vec<(PlaylistEntry, Option<f64>)> {
+    // Some programs write UTF-16 with a mark; what has none is read as bytes, as paths are.
     let decoded = encoding::with_mark(bytes);
     let bytes = decoded.as_ref().map_or(bytes, String::as_bytes);
     match kind {
@@ -74,6 +75,7 @@ fn m3u(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
         if let Some(option) = line.strip_prefix(b"#EXTVLCOPT:")
             && option.starts_with(START)
         {
+            // Holds for the next path alone, which takes it.
             start = start_time(option);
         } else if line[0] != b'#' {
             entries.extend(entry(line).map(|entry| (entry, start.take())));
@@ -126,6 +128,7 @@ pub fn resolve(
         let changed: Vec<_> = forms.iter().filter_map(|form| change(form)).collect();
         forms.extend(changed);
     };
+    // Each change applies to all forms so far, so that combinations are tried: 8 forms at most.
     extend(&|form| form.contains(&b'%').then(|| percent_decoded(form)));
     extend(&|form| {
         form.contains(&b'\\').then(|| {
@@ -137,6 +140,7 @@ pub fn resolve(
     extend(&|form| {
         let latin1 = || {
             form.iter()
+                // Latin-1 is the first 256 characters of Unicode.
                 .map(|&byte| char::from(byte))
                 .collect::<String>()
                 .into_bytes()
@@ -172,9 +176,15 @@ fn pls(bytes: &[u8]) -> Vec<PlaylistEntry> {
             Some((number, entry(value)?))
         })
         .collect();
+    // Stable, as numbers may occur twice.
     numbered.sort_by_key(|(number, _)| *number);
     numbered.into_iter().map(|(_, entry)| entry).collect()
 }
+
+/// Schemes of folders that other machines share.
+const SHARES: [&str; 9] = [
+    "afp", "cifs", "dav", "davs", "ftp", "nfs", "sftp", "smb", "ssh",
+];
 
 /// A path, or an address with a scheme. `C:` is a drive, not a scheme.
 fn entry(text: &[u8]) -> Option<PlaylistEntry> {
@@ -185,7 +195,13 @@ fn entry(text: &[u8]) -> Option<PlaylistEntry> {
         return Some(PlaylistEntry::Path(text.to_vec()));
     };
     if scheme.eq_ignore_ascii_case(b"file") {
-        return file_url(text, rest);
+        return file_url(rest);
+    }
+    let is_share = SHARES
+        .iter()
+        .any(|share| scheme.eq_ignore_ascii_case(share.as_bytes()));
+    if is_share && rest.starts_with(b"//") {
+        return Some(PlaylistEntry::Path(percent_decoded(rest)));
     }
     // "Artist: Title.mp3" is a name; an address goes on with slashes.
     if rest.starts_with(b"//") {
@@ -208,21 +224,21 @@ fn split_scheme(text: &[u8]) -> Option<(&[u8], &[u8])> {
     fits.then(|| (scheme, &text[at + 1..]))
 }
 
-/// The path in `file:///path`, `file://localhost/path` or `file:/path`.
-fn file_url(text: &[u8], rest: &[u8]) -> Option<PlaylistEntry> {
+/// The path in `file:///path`, `file://localhost/path` or `file:/path`; `//server/path` of `file://server/path`.
+fn file_url(rest: &[u8]) -> Option<PlaylistEntry> {
     let path = match rest.strip_prefix(b"//") {
         Some(authority) => {
+            // An address may end with the host: then there is no path.
             let slash = authority
                 .iter()
                 .position(|&byte| byte == b'/')
                 .unwrap_or(authority.len());
             let (host, path) = authority.split_at(slash);
-            if !host.is_empty() && !host.eq_ignore_ascii_case(b"localhost") {
-                return Some(PlaylistEntry::Remote(
-                    String::from_utf8_lossy(text).into_owned(),
-                ));
+            if host.is_empty() || host.eq_ignore_ascii_case(b"localhost") {
+                path
+            } else {
+                rest
             }
-            path
         }
         None => rest,
     };
@@ -244,8 +260,11 @@ fn xspf(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
     let mut text: Vec<u8> = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
+        // By the last two elements: a playlist has a
+        // `location` of its own, that of the list itself.
         let in_location = matches!(open.as_slice(), [.., b"track", b"location"]);
         let in_option = matches!(open.as_slice(), [.., b"track", b"extension", b"option"]);
+        // Text behind the last tag belongs to no element that is closed.
         let Some(at) = rest.iter().position(|&byte| byte == b'<') else {
             break;
         };
@@ -256,6 +275,7 @@ fn xspf(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
         if let Some(tail) = rest.strip_prefix(b"<!--") {
             rest = after(tail, b"-->");
         } else if let Some(tail) = rest.strip_prefix(b"<![CDATA[") {
+            // Not closed: the rest of the file is text, and `after` below ends the loop.
             let end = find(tail, b"]]>").unwrap_or(tail.len());
             if in_location {
                 text.extend_from_slice(&tail[..end]);
@@ -276,6 +296,7 @@ fn xspf(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
                 } else if name == b"option" && in_option {
                     start = start_time(text.trim_ascii()).or(start);
                 } else if name == b"track" {
+                    // In bounds: `first` is a length that `entries` had before, and it only grows.
                     for (_, begins) in &mut entries[first..] {
                         *begins = start;
                     }
@@ -286,6 +307,8 @@ fn xspf(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
                 if let Some(at) = open.iter().rposition(|element| *element == name) {
                     open.truncate(at);
                 }
+            // Deeper elements are passed over: no playlist
+            // has them, and each end tag looks through all.
             } else if !tag.ends_with(b"/") && open.len() < 256 {
                 open.push(local_name(tag));
                 text.clear();
@@ -359,6 +382,8 @@ fn unescape(text: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = rest.iter().position(|&byte| byte == b'&') {
         out.extend_from_slice(&rest[..at]);
         rest = &rest[at..];
+        // The longest entity that is known has 10 characters
+        // (`&#x10FFFF;`): a lone `&` costs little.
         let end = rest.iter().take(12).position(|&byte| byte == b';');
         let resolved = end.and_then(|end| entity(&rest[1..end]).map(|c| (c, end)));
         if let Some((c, end)) = resolved {
@@ -380,6 +405,8 @@ fn entity(name: &[u8]) -> Option<char> {
         b"quot" => '"',
         b"apos" => '\'',
         [b'#', b'x' | b'X', digits @ ..] => {
+            // Surrogates and numbers beyond Unicode are no
+            // characters, and stay as they were written.
             char::from_u32(u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?)?
         }
         [b'#', digits @ ..] => char::from_u32(std::str::from_utf8(digits).ok()?.parse().ok()?)?,

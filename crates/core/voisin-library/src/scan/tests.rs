@@ -319,7 +319,7 @@ fn remote(text: &str) -> PlaylistEntry {
 fn m3u_lists_its_lines() {
     let text = "\u{feff}#EXTM3U\r\n#EXTINF:1,A - B\r\n a.mp3 \r\n\r\n../b c.mp3\n/abs/100%.mp3\n\
                 file:///abs/with%20space%2.mp3\nFILE://localhost/l.mp3\nfile:/one.mp3\nfile://server/share.mp3\n\
-                http://radio/stream\nC:\\x.mp3\nBach: Air.mp3\nfile://\n";
+                SMB://me@nas/a%20b/c.mp3\nhttp://radio/stream\nC:\\x.mp3\nBach: Air.mp3\nfile://\n";
     let expected = [
         path("a.mp3"),
         path("../b c.mp3"),
@@ -327,7 +327,8 @@ fn m3u_lists_its_lines() {
         path("/abs/with space%2.mp3"),
         path("/l.mp3"),
         path("/one.mp3"),
-        remote("file://server/share.mp3"),
+        path("//server/share.mp3"),
+        path("//me@nas/a b/c.mp3"),
         remote("http://radio/stream"),
         path("C:\\x.mp3"),
         path("Bach: Air.mp3"),
