@@ -46,6 +46,7 @@ pub(super) fn at_offset(
             j += 1;
         }
         let apart = (many.starts[j] - time).abs();
+        // Windows without a partner count against the coverage, not against the similarity.
         if apart <= tolerance {
             let product = if swap {
                 products[[j, i]]
@@ -98,6 +99,7 @@ pub(super) fn best(
     let products: ndarray::Array2<f32> = a.vectors.dot(&b.vectors.t());
     // half of the coarser spacing: no window is farther from a partner where the tracks overlap
     let tolerance = (spacing(a).max(spacing(b)) / 2.0).max(0.5) + 0.01;
+    // Fine enough: the weight of partners falls off over 0.35 s.
     let steps = (most / 0.1).ceil() as i32;
     let tried = (-steps..=steps)
         .filter_map(|step| at_offset(a, b, &products, around + step as f32 * 0.1, tolerance));

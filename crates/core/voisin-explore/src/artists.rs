@@ -138,6 +138,7 @@ fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
         .collect();
     let artist = match artists.as_slice() {
         _ if !named.is_empty() => named,
+        // One artist in several spellings is no compilation.
         [first, others @ ..] if others.iter().all(|other| fold(other) == fold(first)) => first,
         [] => "",
         _ => "various artists",
@@ -164,6 +165,8 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> V
             let (name, artist, album) = match makers {
                 Makers::Artists => {
                     let named = tracks.iter().flat_map(|track| track.people());
+                    // A track of several artists has other names as well, which are not this one's
+                    // spellings.
                     let spellings = named.filter(|name| name.to_lowercase() == key);
                     let artist = most(spellings).to_owned();
                     (artist.clone(), artist, None)
@@ -207,6 +210,7 @@ fn similarity(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
         .rows()
         .into_iter()
         .map(best)
+        // Both ways, so that the similarity of two artists does not depend on who was asked for.
         .chain(products.columns().into_iter().map(best))
         .sum();
     (sum / (a.rows.len() + b.rows.len()) as f32).clamp(-1.0, 1.0)
@@ -232,6 +236,7 @@ fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>
             row.assign(&body.vectors.row(0));
         }
     }
+    // Not below zero: the first body was there.
     let short = SHORT_LIST.min(bodies.len() - 1);
     // the graph of all pairs is computed in blocks, so for most artists it is the shorter way
     if some.len() > bodies.len() / 2 {
@@ -280,6 +285,7 @@ pub fn near_artists(
     same_length("metadata", vectors.nrows(), meta.len())?;
     let bodies = bodies(vectors, meta, makers);
     let names = || bodies.iter().map(|body| body.name.as_str());
+    // "A feat. B" is a question about A; the title of an album is taken as it is.
     let wanted = match makers {
         Makers::Artists => artists::artists(name).first().copied().unwrap_or(name),
         Makers::Albums => name,
@@ -312,6 +318,8 @@ pub fn near_artists(
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
     near.truncate(limit);
     let answer = near.into_iter().map(|(similarity, body)| {
+        // Again, for the few that are shown: to keep them for all artists would take too much
+        // memory.
         let products: Array2<f32> = queried.vectors.dot(&body.vectors.t());
         let best = products
             .columns()
@@ -381,6 +389,8 @@ pub fn artists(
             .then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))
     });
     rows.truncate(limit);
+    // Tracks are compared with tracks only where means are near, or every artist would cost all
+    // others.
     let near = near_means(&bodies, &rows)?;
     let answer = rows
         .par_iter()
@@ -399,6 +409,7 @@ pub fn artists(
                 album: body.album.clone(),
                 tracks: body.count,
                 medoid: meta[body.rows[most.expect("an artist has tracks")]].id,
+                // The mean of unit vectors is as long as they are alike.
                 cohesion: (body.count > 1).then(|| body.mean.dot(&body.mean).sqrt().min(1.0)),
                 nearest: nearest.map(|(similarity, body)| Nearest {
                     artist: body.artist.clone(),

@@ -55,6 +55,7 @@ impl Outline {
                 motion[[frame, band]] = value - mean as f32;
             }
         }
+        // Prefix sums again, so that the norms of any overlap are two subtractions.
         let mut energy = Vec::with_capacity(frames + 1);
         energy.push(0.0);
         for frame in motion.rows() {
@@ -91,12 +92,14 @@ impl Outline {
     pub fn agreement(&self, other: &Self, least: f32, most: f32) -> Option<LagAgreement> {
         let n = self.len() as i64;
         let m = other.len() as i64;
+        // Short overlaps correlate by chance.
         let needed = ((LEAST_OVERLAP * n.min(m) as f32) as i64).max(1);
         let frame = |seconds: f32| (seconds * self.frames_per_second).round() as i64;
         let bands = self.motion.ncols();
         assert_eq!(bands, other.motion.ncols(), "outlines of one kind");
         let quiet = f64::from(LEAST_MOTION * LEAST_MOTION);
         let at = |lag: i64| -> Option<f64> {
+            // The first frame of `self` that has a partner, and the one behind the last.
             let from = 0.max(-lag);
             let to = n.min(m - lag);
             if to - from < needed {

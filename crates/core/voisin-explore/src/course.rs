@@ -26,6 +26,7 @@ impl<'a> Course<'a> {
         Self {
             shape,
             count,
+            // Percentiles, so that one odd candidate does not stretch the curve beyond all others.
             lowest: at(0.05).unwrap_or(0.0),
             highest: at(0.95).unwrap_or(100.0),
         }

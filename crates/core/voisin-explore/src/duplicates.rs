@@ -208,6 +208,8 @@ pub fn duplicates<S: WindowSource>(
         left: options.most_heard,
     };
     decider.candidates();
+    // Rows that some pair confirms and no group has yet. Each round takes at least the kept ones
+    // out, so the loop ends.
     let mut open: BTreeSet<usize> = decider.confirmed().flat_map(|(a, b)| [a, b]).collect();
     let mut answer = Vec::new();
     loop {
@@ -215,6 +217,7 @@ pub fn duplicates<S: WindowSource>(
         if copies.is_empty() {
             break;
         }
+        // Decoded once for all groups of the round: which file is best may turn on it.
         let music = decider.music(&copies);
         for rows in &mut copies {
             rank(rows, meta, &music);
@@ -230,6 +233,7 @@ pub fn duplicates<S: WindowSource>(
             .copied()
             .filter(|pair| !decider.aligned.contains_key(pair))
             .collect();
+        // However the windows fit: the verdict is needed even where a pair looks unlike.
         if !unknown.is_empty() {
             decider
                 .aligned
@@ -243,6 +247,8 @@ pub fn duplicates<S: WindowSource>(
                 .copied()
                 .filter(|&row| decider.is_same(ordered(keep, row)))
                 .collect();
+            // Copies that are not the kept file's stay open, and may be a group of their own in the
+            // next round.
             open.remove(&keep);
             open.retain(|row| !others.contains(row));
             answer.extend(decider.group(keep, &others, &music));
@@ -299,6 +305,7 @@ impl PairDecider<'_> {
         // The most distinct first: they join most, and what is joined need not be listened to.
         let distinctness = |pair: &(usize, usize)| self.aligned[pair].pair.distinctness;
         pairs.sort_by(|x, y| distinctness(y).total_cmp(&distinctness(x)).then(x.cmp(y)));
+        // Proof by windows costs nothing and joins most sets; listening is for what is left.
         let (sure, doubtful): (Vec<_>, Vec<_>) = pairs
             .into_iter()
             .partition(|&pair| self.without_listening(pair).is_some());
@@ -317,6 +324,7 @@ impl PairDecider<'_> {
             let open: Vec<(usize, usize)> = batch
                 .iter()
                 .copied()
+                // Tracks that are joined already need no further proof at this stage.
                 .filter(|&(a, b)| sets.find(a) != sets.find(b))
                 .collect();
             self.decide(&open);
@@ -336,6 +344,7 @@ impl PairDecider<'_> {
             sure.into_iter()
                 .map(|(pair, known)| (pair, (known == Some(true), None))),
         );
+        // Pairs beyond the limit are decided by their windows, as if there were no listener.
         let heard = self.listener.map_or(0, |_| doubtful.len().min(self.left));
         self.left -= heard;
         let answers: Vec<Option<f32>> = doubtful[..heard]
@@ -358,6 +367,8 @@ impl PairDecider<'_> {
             return Some(false);
         };
         let [a, b] = [&self.meta[pair.0], &self.meta[pair.1]];
+        // Titles that differ send even a perfect fit to the ears: two mixes of one piece may fit as
+        // well.
         let is_certain = aligned.fit().reaches(&self.options.certain) && aligned.lengths_agree;
         if is_certain && titles(a, b) != Titles::Differ {
             return Some(true);
@@ -602,6 +613,7 @@ fn align_windows(
     } else {
         0.0
     };
+    // Where silence begins is only known to the space between windows.
     let slack = one.slack.max(other.slack);
     if apart > 2.0 * f64::from(options.most_offset) + slack {
         return None;
@@ -610,6 +622,7 @@ fn align_windows(
     let best = align::best(first, second, options.coverage, lead, options.most_offset)?;
     let products: ndarray::Array2<f32> = first.vectors.dot(&second.vectors.t());
     // below 1, which would divide by 0 in a steady tone
+    // The likeness of any two moments of the two tracks: a monotonous style fits everywhere.
     let usual = products.mean()?.min(0.999_9);
     let fit = Fit::new(best.similarity, (best.similarity - usual) / (1.0 - usual));
     fit.reaches(least).then_some(Aligned {
@@ -698,6 +711,7 @@ fn lossless(track: &TrackMeta) -> bool {
 /// Bit rate that an MP3 of like quality would need, in kbit/s: newer codecs need less.
 fn worth(track: &TrackMeta) -> f64 {
     let codec = track.codec.to_lowercase();
+    // Roughly: it only has to order copies of one recording.
     let factor = if codec.contains("opus") {
         1.6
     } else if codec.contains("aac") || codec.contains("vorbis") {
@@ -769,6 +783,7 @@ fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::c
     let tidiness = |t: &TrackMeta| Tidiness::of(t.system_path());
     tidiness(a)
         .cmp(&tidiness(b))
+        // In this order: what is lost cannot be had back, tags and size can.
         .then_with(|| damage(b).cmp(&damage(a)))
         .then_with(|| lossless(b).cmp(&lossless(a)))
         .then_with(|| {
@@ -783,6 +798,7 @@ fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::c
         .then_with(|| tags(b).cmp(&tags(a)))
         .then_with(|| silence(a).cmp(&silence(b)))
         .then_with(|| a.bytes.cmp(&b.bytes))
+        // Of equals the one that came first, so that two runs agree.
         .then(a.id.cmp(&b.id))
 }
 

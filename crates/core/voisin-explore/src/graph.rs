@@ -88,6 +88,8 @@ impl KnnGraph {
                         let candidates = &mut best[r];
                         for (offset, &similarity) in row.iter().enumerate() {
                             let id = (start + offset) as u32;
+                            // Rows come in ascending order, so an equal one behind the floor would
+                            // lose the tie anyway.
                             if similarity > floor[r] && id as usize != first + r {
                                 candidates.push((similarity, id));
                                 // cutting only every k-th time keeps selection linear in the pairs
@@ -165,6 +167,8 @@ impl KnnGraph {
             .par_chunks_mut(k.max(1))
             .zip(sims.par_chunks_mut(k.max(1)));
         lists.zip(rows).for_each(|((ids, sims), &row)| {
+            // Breadth first: neighbours, then their neighbours, until enough of the subset were
+            // met.
             let mut met = vec![row];
             let mut seen = HashSet::from([row]);
             let mut found = Vec::new();
@@ -237,6 +241,7 @@ fn nearest_first(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
 pub(crate) fn check_unit(vectors: ArrayView2<'_, f32>) -> Result<()> {
     for (row, vector) in vectors.rows().into_iter().enumerate() {
         let norm = vector.dot(&vector).sqrt();
+        // Also false for what is not a number.
         if !(0.99..=1.01).contains(&norm) {
             return Err(ExploreError::NotUnit { row, norm });
         }

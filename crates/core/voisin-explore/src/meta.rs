@@ -153,6 +153,7 @@ impl TrackMeta {
         }
         let name = self.path.rsplit(['/', '\\']).next().unwrap_or(&self.path);
         match name.rfind('.') {
+            // A name that begins with its only dot has no extension.
             Some(dot) if dot > 0 => &name[..dot],
             _ => name,
         }
@@ -265,6 +266,8 @@ fn without_disc(folder: &str) -> &str {
         .map(|(at, c)| at + c.len_utf8());
     let title = ends.find_map(|at| {
         let behind = behind_disc(&name[at..])?;
+        // "Live (Disc 2 of 3)" and "Box CD 2", but not "Box CD 2 extras": in the open, nothing may
+        // follow.
         let is_disc = name[..at].ends_with(['(', '[']) || behind.trim().is_empty();
         is_disc.then(|| name[..at].trim_end_matches([' ', '(', '[', '-', '_', ',', ':']))
     });

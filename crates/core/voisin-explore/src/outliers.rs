@@ -41,6 +41,7 @@ fn distances(graph: &KnnGraph) -> Vec<f32> {
                 .row(i)
                 .take(NEIGHBOURS)
                 .fold((0.0, 0), |(sum, count), (_, s)| (sum + 1.0 - s, count + 1));
+            // As far as two unit vectors can be.
             if count == 0 { 2.0 } else { sum / count as f32 }
         })
         .collect()
@@ -112,6 +113,7 @@ pub fn outliers(
         let track = &meta[row];
         let mut reasons = facts(track);
         if let Some(reason) = no_music.get(&row) {
+            // Before all else, and without a look at its windows: the reason is known.
             reasons.insert(0, (*reason).to_owned());
         } else if let Some(windows) = source.as_mut().and_then(|source| source.windows(track.id)) {
             reasons.extend(course(&windows));

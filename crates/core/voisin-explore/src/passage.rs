@@ -71,11 +71,13 @@ pub fn cut(windows: &WindowSet, from: f32, to: f32, window_seconds: f32) -> Resu
             found: 0,
         });
     }
+    // A thousandth of a second, for starts that are rounded to it.
     let within = |start: f32| start >= from - 1e-3 && start + window_seconds <= to + 1e-3;
     let mut kept: Vec<usize> = (0..windows.len())
         .filter(|&i| within(windows.starts[i]))
         .collect();
     if kept.is_empty() {
+        // Where a window would have to start to lie around the passage's middle.
         let middle = f32::midpoint(from, to - window_seconds);
         let away = |i: usize| (windows.starts[i] - middle).abs();
         let nearest = (0..windows.len())
@@ -179,6 +181,7 @@ pub fn best_passages(
         windows.vectors.ncols(),
     )?;
     let products = query.vectors.dot(&windows.vectors.t());
+    // The place is chosen by the numbers that are of the window itself; the similarity is of all.
     let placing = match options.placing {
         0 => products.clone(),
         n => {
@@ -237,6 +240,7 @@ fn best_place(
     products: [&Array2<f32>; 2],
     is_free: impl Fn(f32, f32) -> bool,
 ) -> Option<(f32, f32, usize)> {
+    // Half of the passage's spacing: within it, every moment has a window this near.
     let reach = (spacing(query) / 2.0).max(0.05) + 1e-3;
     let begin = query.starts[0];
     let end = query.starts[query.len() - 1];

@@ -58,6 +58,7 @@ pub fn like_unlike(
     }
     let mut direction = Array1::<f32>::zeros(vectors.ncols());
     like.rows().into_iter().for_each(|seed| direction += &seed);
+    // Opposite seeds cancel, and what is left would be rounding errors brought to length 1.
     let norm = direction.dot(&direction).sqrt();
     if norm < 1e-6 {
         return Err(ExploreError::Parameter {

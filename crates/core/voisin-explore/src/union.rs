@@ -20,6 +20,7 @@ impl DisjointSets {
     pub(crate) fn find(&mut self, x: usize) -> usize {
         let mut x = x as u32;
         while self.parent[x as usize] != x {
+            // Path halving: each row on the way is hung one higher, so that trees stay flat.
             let grandparent = self.parent[self.parent[x as usize] as usize];
             self.parent[x as usize] = grandparent;
             x = grandparent;

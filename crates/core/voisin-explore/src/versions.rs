@@ -85,9 +85,23 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
             }));
         }
     }
+    // A title with words that no mark sets off is a version of the shorter one, if it is one.
+    for (b, song) in songs.iter().enumerate() {
+        let shorter = song.iter().flat_map(SongTitle::shorter_keys);
+        let rows = shorter.filter_map(|key| titles.get(key));
+        for &a in rows.flat_map(|rows| rows.iter().take(MOST_OF_TITLE)) {
+            found.extend(likeness(a, b).map(|titles| VersionCandidate {
+                a: a.min(b),
+                b: a.max(b),
+                titles: Some(titles),
+            }));
+        }
+    }
     if let Some(graph) = graph {
         same_length("metadata", graph.len(), meta.len())?;
         let artists: Vec<Vec<String>> = meta.iter().map(TrackMeta::artist_keys).collect();
+        // Of other artists only titles say that it is one song, and pairs of one title are
+        // candidates already.
         let may_be_one = |a: usize, b: usize| {
             let x = &artists[a];
             let y = &artists[b];
@@ -164,6 +178,7 @@ pub fn versions(
 
 fn is_version(candidate: VersionCandidate, works: [&[String]; 2], likeness: Option<f32>) -> bool {
     if works.iter().all(|named| !named.is_empty()) {
+        // Works of MusicBrainz were entered by people, and count more than what was heard.
         return works[0].iter().any(|work| works[1].contains(work));
     }
     let is_named_alike = candidate.titles.is_some_and(TitleLikeness::is_sure);
@@ -270,6 +285,7 @@ fn recurrences(a: &Array2<f32>, b: &Array2<f32>) -> Array2<bool> {
     }
     let least = |lane: ndarray::ArrayView1<'_, f32>| {
         let mut values = lane.to_vec();
+        // By rank and not by value: how like two chords are depends on the recordings' sound.
         let nearest = ((RECURRING * values.len() as f32) as usize).max(1);
         *values
             .select_nth_unstable_by(nearest - 1, |x, y| y.total_cmp(x))
@@ -292,6 +308,8 @@ fn longest_path(recur: &Array2<bool>) -> f32 {
     for row in recur.rows() {
         let mut here = vec![0.0_f32; columns + 2];
         for (j, &recurs) in row.iter().enumerate() {
+            // Diagonally, or two places of one track for one of the other: a version may be slower
+            // or faster.
             let so_far = last[j + 1].max(before[j + 1]).max(last[j]);
             here[j + 2] = if recurs {
                 so_far + 1.0
@@ -400,14 +418,15 @@ mod tests {
             track(3, "Alpha", "Other"),
             track(4, "Beta", "Hurt"),
             track(5, "", ""),
+            track(6, "Alpha", "Hurt Live at Wembley"),
         ];
         let mut vectors =
-            Array2::from_shape_fn((5, 3), |(i, j)| if j == 0 { 1.0 } else { 0.001 * i as f32 });
+            Array2::from_shape_fn((6, 3), |(i, j)| if j == 0 { 1.0 } else { 0.001 * i as f32 });
         for mut row in vectors.rows_mut() {
             let norm = row.dot(&row).sqrt();
             row /= norm;
         }
-        let graph = KnnGraph::exact(vectors.view(), 4).unwrap();
+        let graph = KnnGraph::exact(vectors.view(), 5).unwrap();
         let pairs = |graph| {
             let found = candidates(graph, &meta).unwrap();
             found
@@ -415,15 +434,19 @@ mod tests {
                 .map(|pair| (pair.a, pair.b, pair.titles_agree()))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(pairs(None), [(0, 1, true)]);
+        assert_eq!(pairs(None), [(0, 1, true), (0, 5, true), (1, 5, true)]);
         let expected = [
             (0, 1, true),
             (0, 2, false),
             (0, 4, false),
+            (0, 5, true),
             (1, 2, false),
             (1, 4, false),
+            (1, 5, true),
             (2, 4, false),
+            (2, 5, false),
             (3, 4, false),
+            (4, 5, false),
         ];
         assert_eq!(pairs(Some(&graph)), expected);
     }

@@ -27,6 +27,7 @@ impl WindowSet {
                 .map(|x| f64::from(*x) * f64::from(*x))
                 .sum::<f64>()
                 .sqrt();
+            // A damaged row of a library must not turn every similarity into NaN.
             if norm.is_finite() && norm > 1e-9 && start.is_finite() {
                 kept.push(start);
                 data.extend(row.iter().map(|x| (f64::from(*x) / norm) as f32));

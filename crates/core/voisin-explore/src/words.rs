@@ -156,6 +156,7 @@ impl WordTable {
                     "expected words, a tab, and tags, found no tab".to_owned(),
                 ));
             };
+            // "harp<tab>~classical": the model does not know the word, but one that is near to it.
             if let Some(nearest) = tags.trim().strip_prefix('~') {
                 let names = words.split(',').map(fold).filter(|word| !word.is_empty());
                 self.nearest
@@ -169,6 +170,7 @@ impl WordTable {
                 let (list, name) = tag
                     .strip_prefix('-')
                     .map_or((&mut any, tag), |name| (&mut but, name));
+                // By what the line says, not by what the model has of it.
                 is_all_denied &= tag.starts_with('-');
                 match self.columns.get(&column_key(name)) {
                     Some(&column) => list.push(column),
@@ -266,6 +268,7 @@ impl WordTable {
                     phrase.terms.push(Term {
                         text,
                         meaning: meaning.clone(),
+                        // "no drums or guitar" denies both.
                         negated: negated || joined,
                     });
                     let follows = words
@@ -279,8 +282,15 @@ impl WordTable {
                 if NEGATIONS.contains(&words[at]) {
                     negated = true;
                 } else if !FILLERS.contains(&words[at]) {
-                    phrase.unknown.push(words[at].to_owned());
+                    // "pedal steel" has a nearest word, "pedal" alone has none
+                    let is_named =
+                        |end: &usize| self.nearest.contains_key(&words[at..*end].join(" "));
+                    let end = (at + 1..=words.len()).rev().find(is_named);
+                    let end = end.unwrap_or(at + 1);
+                    phrase.unknown.push(words[at..end].join(" "));
                     (negated, joined) = (false, false);
+                    at = end;
+                    continue;
                 }
                 at += 1;
             }
@@ -353,6 +363,7 @@ pub fn percentiles(values: &[f32]) -> Vec<f32> {
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut shares = vec![0.0; values.len()];
     for group in order.chunk_by(|&a, &b| values[a] == values[b]) {
+        // The order is sorted, so that its first equal one is found by halving.
         let below = order.partition_point(|&i| values[i].total_cmp(&values[group[0]]).is_lt());
         for &i in group {
             shares[i] = (below as f32 + group.len() as f32 / 2.0) / values.len() as f32;
@@ -371,6 +382,7 @@ pub fn standardised(mut values: ndarray::Array2<f32>) -> ndarray::Array2<f32> {
             .map(|&x| (f64::from(x) - mean).powi(2))
             .sum::<f64>()
             / n;
+        // A column that hardly varies would blow up its rounding errors.
         let scale = if variance > 1e-12 {
             variance.sqrt().recip()
         } else {
@@ -480,6 +492,15 @@ mod tests {
         );
         let standard = standardised(array![[1.0, 5.0], [3.0, 5.0]]);
         assert_eq!(standard, array![[-1.0, 0.0], [1.0, 0.0]]);
+    }
+
+    #[test]
+    fn an_unknown_phrase_is_as_long_as_its_nearest_word_knows_it() {
+        let mut table = table();
+        table.extend("pedal steel\t~rock\n", false).unwrap();
+        let phrase = table.read("calm pedal steel theremin");
+        assert_eq!(phrase.unknown, ["pedal steel", "theremin"]);
+        assert_eq!(table.nearest(&phrase.unknown[0]), Some("rock"));
     }
 
     #[test]

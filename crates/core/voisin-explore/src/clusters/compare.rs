@@ -42,6 +42,7 @@ pub fn normalised_mutual_information(a: &[u32], b: &[u32]) -> f64 {
         return 1.0;
     }
     let mut cells: Vec<_> = table.cells.iter().collect();
+    // A map's order differs from run to run, and with it the last bits of the sum.
     cells.sort_unstable_by_key(|(key, _)| **key);
     let information: f64 = cells
         .into_iter()
@@ -61,6 +62,7 @@ pub fn adjusted_rand_index(a: &[u32], b: &[u32]) -> f64 {
     let all = pairs(table.n);
     let expected = if all > 0.0 { rows * columns / all } else { 0.0 };
     let most = f64::midpoint(rows, columns);
+    // Both have one group, or each track alone: they agree in the only way there is.
     if most - expected == 0.0 {
         1.0
     } else {

@@ -64,6 +64,7 @@ pub(super) fn describe(
                 .collect()
         },
     ];
+    // Counted once: every cluster's shares are compared with it.
     let collection = kinds.map(|kind| counts(meta, &all, kind));
 
     let mut clusters: Vec<Cluster> = Vec::with_capacity(order.len());
@@ -77,6 +78,7 @@ pub(super) fn describe(
         let rows: Vec<usize> = by_closeness.into_iter().map(|(_, row)| row).collect();
         let [mut genres, mut tags, mut artists] =
             [0, 1, 2].map(|kind| shares(meta, &rows, kinds[kind], &collection[kind]));
+        // Before the genres are sorted by size: the name takes the most distinctive.
         let name = name(&genres, &tags, &artists);
         genres.sort_by(|a, b| b.tracks.cmp(&a.tracks).then_with(|| a.label.cmp(&b.label)));
         tags.truncate(12);
@@ -138,6 +140,7 @@ fn counts<'a>(
         let mut seen = HashSet::new();
         for label in labels(meta[row]) {
             let key = label.to_lowercase();
+            // A track that has a label in two spellings counts once.
             if seen.insert(key.clone()) {
                 *spellings.entry(key).or_default().entry(label).or_default() += 1;
             }
@@ -193,6 +196,7 @@ fn weight(share: &Share) -> f32 {
 /// genres, but none that is as common in it as elsewhere.
 fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
     let distinctive = |share: &&Share, least: f32, lift: f32| {
+        // One track makes no group, however rare its label is elsewhere.
         share.tracks >= 2 && share.share >= least && share.lift >= lift
     };
     let mut words: Vec<&str> = genres

@@ -123,6 +123,7 @@ pub(super) fn divide(input: DivisionInput<'_>) -> Result<Division> {
             })?
     } else {
         let resolution = match options.detail.resolution() {
+            // A level that was asked for does not depend on what was found before.
             Some(resolution) => resolution,
             None => match previous_resolution.filter(|_| mostly_known(start.as_deref())) {
                 Some(resolution) => resolution,
@@ -157,6 +158,7 @@ fn divide_by_part(input: DivisionInput<'_>, most: usize) -> Result<Division> {
         vectors: vectors.select(Axis(0), &rows).view(),
         graph: &graph.thinned(vectors, &rows),
         noise: &vec![false; rows.len()],
+        // A group of the whole has as much smaller a share in the part.
         min_size: (input.min_size * rows.len() / usable.max(1)).max(LEAST_OF_PART),
         start: input
             .start
@@ -200,6 +202,7 @@ fn joined(graph: &KnnGraph, labels: &[Option<usize>], rows: &[usize]) -> Vec<(us
         let mut ties: BTreeMap<usize, f32> = BTreeMap::new();
         for (other, similarity) in graph.row(row).take(NEIGHBOURS) {
             if let Some(group) = labels[other] {
+                // Above 0, so that a group among opposite neighbours still counts as one.
                 *ties.entry(group).or_default() += similarity.max(f32::MIN_POSITIVE);
             }
         }
@@ -259,6 +262,7 @@ impl DivisionSearch<'_> {
     /// (Lancichinetti and Fortunato, "Consensus clustering in complex networks", 2012).
     fn best(&self, resolution: f64, start: Option<&[Option<u32>]>) -> Vec<Option<usize>> {
         let runs = CONSENSUS_RUNS[[SMALL, 20_000].partition_point(|most| *most < self.noise.len())];
+        // Spread out, so that the runs of one seed are not those of the next.
         let seed = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let found: Vec<Vec<usize>> = (0..runs)
             .into_par_iter()
@@ -285,6 +289,7 @@ impl DivisionSearch<'_> {
                     resolution,
                 )
             };
+            // The same threshold: improving on the previous groups must be worth it as well.
             let familiar = if quality(&warm) < quality(&grown) + WORTH_A_CHANGE {
                 grown
             } else {
@@ -314,6 +319,7 @@ impl DivisionSearch<'_> {
                 return (labels, resolution);
             }
             let first_result = first.get_or_insert((labels, resolution));
+            // No lower: this is plain modularity.
             if resolution <= USUAL {
                 return std::mem::take(first_result);
             }
@@ -325,6 +331,7 @@ impl DivisionSearch<'_> {
     fn grown(&self, start: &[Option<u32>]) -> Vec<usize> {
         let mut ties: HashMap<usize, BTreeMap<u32, f64>> = HashMap::new();
         for &(a, b, weight) in self.edges {
+            // An edge lies the lower row first, whichever of the two is new.
             for (new, old) in [(a, b), (b, a)] {
                 if let (None, Some(group)) = (start[new], start[old]) {
                     *ties.entry(new).or_default().entry(group).or_default() += weight;
@@ -348,6 +355,7 @@ impl DivisionSearch<'_> {
             *sizes.entry(*label).or_default() += 1;
         }
         let kept = |(label, &noise): (&usize, &bool)| {
+            // Noise rows have no edges, so each is a group of its own for Leiden.
             (!noise && sizes[label] >= self.min_size).then_some(*label)
         };
         labels.iter().zip(self.noise).map(kept).collect()
@@ -377,6 +385,7 @@ impl DivisionSearch<'_> {
         // Where does a single run begin to give enough groups? Most requests are near what Leiden
         // alone gives. Below the coarse level Leiden merges everything connected; joining by Ward
         // keeps groups even.
+        // Resolutions are compared by their ratio, so the bisection runs over logarithms.
         let mut low = COARSE.ln();
         let mut high = 200.0_f64.ln();
         for step in 0..10 {
@@ -399,6 +408,7 @@ impl DivisionSearch<'_> {
         let mut labels = self.best(resolution, start);
         while groups(&labels) < count {
             // the consensus may have fewer groups than the single run of the bisection
+            // In small steps: the fewest groups above `count` leave least to join.
             resolution *= 1.25;
             if resolution > 500.0 {
                 return Err(too_many());
@@ -455,6 +465,7 @@ fn join_down_to(
     for &label in labels.iter().flatten() {
         sizes[label] += 1.0;
     }
+    // Dense, as any pair may be joined; there are hardly more groups than were asked for.
     let mut between = Array2::<f64>::zeros((n, n));
     let mut volume = vec![0.0; n];
     for &(a, b, weight) in edges {
@@ -475,6 +486,7 @@ fn join_down_to(
                 .enumerate()
                 .flat_map(|(i, &a)| alive[i + 1..].iter().map(move |&b| (a, b)))
         };
+        // Up to a constant factor, which does not change the order.
         let gain = |(a, b): (usize, usize)| between[[a, b]] - volume[a] * volume[b] / total;
         let cost = |(a, b): (usize, usize)| {
             let squared: f32 = centres
@@ -494,6 +506,7 @@ fn join_down_to(
         };
         let size_a = sizes[a];
         let size_b = sizes[b];
+        // Copied, as two rows of one matrix cannot be borrowed at once.
         let moved = centres.row(b).to_owned();
         centres.row_mut(a).zip_mut_with(&moved, |x, &y| {
             *x = (*x * size_a + y * size_b) / (size_a + size_b);
@@ -528,6 +541,7 @@ fn compact(labels: &mut [Option<usize>]) -> usize {
 
 /// Newman's modularity of the labelled part of the graph; an edge may come in several pieces.
 fn modularity(edges: impl Iterator<Item = Edge>, labels: &[Option<usize>], resolution: f64) -> f64 {
+    // Labels may have gaps; a group without rows adds nothing.
     let groups = labels.iter().flatten().max().map_or(0, |&most| most + 1);
     let mut inside = 0.0;
     let mut volume = vec![0.0; groups];

@@ -1,6 +1,6 @@
 //! Ids that survive a rescan.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -113,26 +113,36 @@ pub(super) fn carry_over(
     let mut id_of: Vec<Option<u32>> = vec![None; groups];
     let mut taken: HashSet<u32> = HashSet::new();
     for &(shared, id, group) in &candidates {
+        // Of the smaller of the two, so that a group which grew or shrank much keeps its id.
         let enough = 4 * shared > old_size[&id].min(new_size[group]);
         if enough && id_of[group].is_none() && !taken.contains(&id) {
             id_of[group] = Some(id);
             taken.insert(id);
         }
     }
+    let all_old: BTreeSet<u32> = previous
+        .map(|p| p.members.iter().map(|m| m.1).collect())
+        .unwrap_or_default();
+    // The stored state may be of another version or edited: an id in use is never given again, and
+    // behind the largest number the smallest free one follows.
+    let id_behind = |id: u32| {
+        let mut ids = id.wrapping_add(1)..=u32::MAX;
+        let free = ids.find(|id| *id > 0 && !all_old.contains(id));
+        free.unwrap_or(1)
+    };
+    let last = all_old.last().copied().unwrap_or(0);
     // New ids, largest group first.
-    let mut next_id = previous.map_or(1, |p| {
-        p.next_id
-            .max(p.members.iter().map(|m| m.1 + 1).max().unwrap_or(1))
-    });
+    let mut next_id = previous.map_or(1, |p| id_behind(last.max(p.next_id.saturating_sub(1))));
     let mut fresh: Vec<usize> = (0..groups).filter(|&g| id_of[g].is_none()).collect();
     fresh.sort_by_key(|&g| (std::cmp::Reverse(group_size[g]), g));
     let mut changes = Vec::new();
     for group in fresh {
         let id = next_id;
-        next_id += 1;
+        next_id = id_behind(next_id);
         id_of[group] = Some(id);
         let parent = candidates
             .iter()
+            // The largest overlap comes first; the old cluster may have kept its id elsewhere.
             .find(|c| c.2 == group && 2 * c.0 > group_size[group]);
         changes.push(
             parent.map_or(Change::New { id }, |&(_, from, _)| Change::Split {
@@ -141,9 +151,6 @@ pub(super) fn carry_over(
             }),
         );
     }
-    let all_old: std::collections::BTreeSet<u32> = previous
-        .map(|p| p.members.iter().map(|m| m.1).collect())
-        .unwrap_or_default();
     for id in all_old.into_iter().filter(|id| !taken.contains(id)) {
         let home = candidates
             .iter()
@@ -234,6 +241,21 @@ mod tests {
             ]
         );
         assert_eq!(identity.next_id, 8);
+    }
+
+    #[test]
+    fn an_id_that_is_the_largest_number_has_one_behind_it() {
+        let ids = tracks(0..4);
+        let previous = Identity {
+            next_id: u32::MAX,
+            members: vec![(ids[0], u32::MAX), (ids[1], 1)],
+            resolution: None,
+            question: None,
+        };
+        let labels = [Some(0), Some(1), Some(2), Some(2)];
+        let (assignment, _, identity) = carry_over(&ids, &labels, Some(&previous));
+        assert_eq!(assignment, [u32::MAX, 1, 2, 2]);
+        assert_eq!(identity.next_id, 3);
     }
 
     #[test]

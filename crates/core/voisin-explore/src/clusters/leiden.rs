@@ -50,6 +50,7 @@ pub(super) fn leiden(
         let mut random = Random::new(seed);
         let mut best = f64::NEG_INFINITY;
         for _ in 0..ROUNDS {
+            // On a copy: a round that no longer gains is thrown away.
             let mut next = labels.clone();
             whole.divide(&mut next, &mut random);
             let quality = whole.quality(&next);
@@ -122,6 +123,7 @@ impl<'a> Level<'a> {
     fn divide(&self, labels: &mut [u32], random: &mut Random) {
         renumber(labels);
         let mut groups = labels.to_vec();
+        // Nothing moved: the groups are as good as single moves make them.
         if !self.move_rows(&mut groups, random) {
             return;
         }
@@ -129,9 +131,11 @@ impl<'a> Level<'a> {
         labels.copy_from_slice(&groups);
         let mut pieces = self.pieces(&groups, random);
         let count = renumber(&mut pieces);
+        // Each row is a piece of its own, and a smaller graph would be the same graph.
         if count == labels.len() {
             return;
         }
+        // The pieces start in the groups of their rows, not alone, as in the paper.
         let (level, mut groups) = self.joined(&pieces, count, &groups);
         level.divide(&mut groups, random);
         labels
@@ -198,6 +202,7 @@ impl<'a> Level<'a> {
                 .row(at)
                 .filter(|&(other, _)| groups[other] == groups[at]);
             ties.count(near.map(|(other, weight)| (pieces[other], weight)));
+            // A single row leaves its own piece while it looks for another.
             sums[at] = 0.0;
             let best = ties.best(current, |piece| {
                 self.price * self.volumes[at] * sums[piece as usize]
@@ -227,6 +232,7 @@ impl<'a> Level<'a> {
         for (piece, members) in members.iter().enumerate() {
             let all = members.iter().flat_map(|&row| self.edges.row(row));
             ties.count(all.map(|(other, weight)| (pieces[other], weight)));
+            // Edges within a piece are gone, but stay in its volume.
             for (other, weight) in ties.drain().filter(|&(other, _)| other as usize != piece) {
                 edges.ends.push(other);
                 edges.weights.push(weight);
@@ -293,6 +299,7 @@ impl Ties {
         );
         for (group, weight) in self.drain() {
             let gain = f64::from(weight) - cost(group);
+            // By more than rounding, or a row could go back and forth between two equal groups.
             if gain > best.0 + GAIN {
                 best = (gain, group);
             }

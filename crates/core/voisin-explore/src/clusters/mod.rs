@@ -234,6 +234,7 @@ fn cluster_rows(
     let n = meta.len();
     let min_size = options
         .min_size
+        // 3 up to some 300 tracks, 20 from some 9 500 on.
         .unwrap_or(((n as f64).sqrt() / 5.0).round().clamp(3.0, 20.0) as usize);
     if n < min_size.max(2) {
         return Err(ExploreError::TooFew {
@@ -252,6 +253,7 @@ fn cluster_rows(
         (Some(resolution), Some(groups))
             if previous.is_some_and(|p| p.question == Some(question)) =>
         {
+            // The same tracks and the same request: even a better division would only puzzle.
             divide::unchanged(graph, &noise, groups, resolution)
         }
         _ => divide::divide(divide::DivisionInput {
@@ -266,6 +268,7 @@ fn cluster_rows(
     };
     let (assignment, changes, mut identity) =
         identity::carry_over(&ids, &division.labels, previous);
+    // Kept for the next run, which starts from them.
     identity.resolution = Some(division.resolution);
     identity.question = Some(question);
     let clusters = describe::describe(vectors, meta, &assignment);

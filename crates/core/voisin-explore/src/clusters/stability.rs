@@ -38,6 +38,7 @@ pub(super) fn stable_resolution(
     previous: Option<f64>,
 ) -> f64 {
     let rows: Vec<usize> = (0..noise.len()).filter(|&row| !noise[row]).collect();
+    // Of fewer, parts of four fifths would differ by a track or two.
     if rows.len() > MOST_TRACKS || rows.len() < 10 {
         return USUAL;
     }
@@ -71,6 +72,7 @@ pub(super) fn stable_resolution(
             edges.iter().filter(|edge| kept[edge.0] && kept[edge.1]),
         )
     };
+    // Each part's graph serves all resolutions.
     let graphs: Vec<Edges> = parts.par_iter().map(of_part).collect();
     let tasks: Vec<(f64, usize)> = candidates
         .iter()

@@ -35,6 +35,7 @@ pub(super) fn fit(min_dist: f32) -> (f32, f32) {
         let mut bb = 1e-12;
         let mut ra = 0.0;
         let mut rb = 0.0;
+        // The logarithm of 0 has no value, and the curve is 1 there for any a and b.
         for &(x, y) in points.iter().filter(|p| p.0 > 0.0) {
             let f = model(a, b, x);
             let power = x.powf(2.0 * b);
@@ -50,6 +51,7 @@ pub(super) fn fit(min_dist: f32) -> (f32, f32) {
         let step_a = (bb * ra - ab * rb) / determinant;
         let step_b = (aa * rb - ab * ra) / determinant;
         let before = error(a, b);
+        // A full step may overshoot; half of it, or a quarter, goes down if any does.
         let better = (0..20).map(|halving| 0.5_f64.powi(halving)).find(|scale| {
             let a = a + scale * step_a;
             let b = b + scale * step_b;

@@ -37,6 +37,7 @@ pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
     let mut union: Vec<(u32, u32, f32)> = Vec::with_capacity(pairs.len());
     for (a, b, w) in pairs {
         match union.last_mut() {
+            // The union of two fuzzy sets: a + b - ab.
             Some(last) if (last.0, last.1) == (a, b) => last.2 = last.2 + w - last.2 * w,
             _ => union.push((a, b, w)),
         }
@@ -54,6 +55,7 @@ fn smooth(distances: &[f32]) -> (f32, f32) {
     let mut low = 0.0_f32;
     let mut high = f32::INFINITY;
     let mut width = 1.0_f32;
+    // More halvings than a float has bits.
     for _ in 0..64 {
         let sum: f32 = distances
             .iter()
@@ -81,6 +83,8 @@ fn smooth(distances: &[f32]) -> (f32, f32) {
         }
     }
     let mean = distances.iter().sum::<f32>() / distances.len().max(1) as f32;
+    // Equal distances leave a width of nothing, by which the strengths are divided; umap-learn has
+    // such a floor, too.
     (nearest, width.max(1e-3 * mean).max(f32::MIN_POSITIVE))
 }
 

@@ -30,6 +30,7 @@ fn close_along(positions: &mut [[f32; 2]], direction: [f32; 2]) {
     let places: Vec<f32> = order.iter().map(|&i| along(&positions[i])).collect();
     let mut shift = 0.0;
     for (rank, &row) in order.iter().enumerate().skip(1) {
+        // All that lies behind moves along, so that distances on either side stay as they are.
         shift += (places[rank] - places[rank - 1] - WIDEST).max(0.0);
         positions[row][0] -= shift * direction[0];
         positions[row][1] -= shift * direction[1];

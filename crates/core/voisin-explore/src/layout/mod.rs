@@ -89,6 +89,7 @@ pub fn layout(
     }
     let edges = fuzzy::fuzzy(graph);
     let mut positions = start::start(vectors, &edges, options.seed);
+    // Two tracks have no shape to find.
     if n > 2 {
         let moving = vec![true; n];
         optimise::optimise(&mut positions, &edges, &moving, options.epochs(n), options);
@@ -110,6 +111,8 @@ fn by_part(
     rows.sort_unstable();
     let part = layout(
         vectors.select(Axis(0), &rows).view(),
+        // Most neighbours of a drawn track were not drawn, so its neighbours among the drawn are
+        // looked for.
         &graph.thinned(vectors, &rows),
         options,
     )?;
@@ -139,6 +142,7 @@ pub fn place_new(
         let epochs = if many > LAID_OUT {
             FEW_EPOCHS
         } else {
+            // The others are in their places, so that less is to be found than in a whole layout.
             options.epochs(graph.len()) / 3
         };
         optimise::optimise(&mut positions, &edges, &moving, epochs, options);

@@ -24,6 +24,7 @@ pub(super) fn optimise(
     epochs: usize,
     options: &LayoutOptions,
 ) {
+    // Rates are relative to it: the strongest edge is sampled in every round.
     let strongest = edges.weights.iter().copied().fold(0.0, f32::max);
     if strongest <= 0.0 {
         return;
@@ -47,6 +48,7 @@ pub(super) fn optimise(
         for &i in &heads {
             let row = edges.offsets[i]..edges.offsets[i + 1];
             due.clear();
+            // One place more than edges, for the write that no edge keeps.
             due.resize(row.len() + 1, 0);
             let mut many = 0;
             // Whether an edge is due is hard to predict, so the loop writes without a branch.
@@ -115,6 +117,8 @@ impl Group {
         moving: &[bool],
         step: f32,
     ) {
+        // Marked again after the run: its number has changed, and the first try left marks of the
+        // old one.
         if self.heads.len() == TOGETHER || !self.mark(row, samples, moving) {
             self.run(positions, moving, step);
             self.mark(row, samples, moving);
@@ -128,11 +132,13 @@ impl Group {
     fn mark(&mut self, row: usize, samples: &[u32], moving: &[bool]) -> bool {
         let seen = 2 * self.number;
         let moved = 2 * self.number + 1;
+        // Any mark of this group, of reading or of moving, is in the way of a row that moves.
         let mut is_free = self.marks[row] < seen;
         for samples in samples.chunks_exact(self.negative + 1) {
             let pulled = samples[0] as usize;
             for &other in &samples[usize::from(moving[pulled])..] {
                 let mark = &mut self.marks[other as usize];
+                // Rows that are only read may be read by several.
                 is_free &= *mark < moved;
                 *mark = (*mark).max(seen);
             }
@@ -178,6 +184,8 @@ impl Group {
             for place in first + 1..first + every {
                 for (row, at, samples) in &mut *active {
                     let j = samples[place] as usize;
+                    // Its own place in memory is older than `at`, and would push it away from where
+                    // it was.
                     if j == *row {
                         continue;
                     }
@@ -270,6 +278,7 @@ fn between(table: &[f32], squared: f32) -> Option<f32> {
     }
     let position = bits - FIRST;
     let entry = (position >> (23 - FINE)) as usize;
+    // Bits of a float between two entries are linear in its value, as the entries share an octave.
     let rest = (position & ((1 << (23 - FINE)) - 1)) as f32 / (1 << (23 - FINE)) as f32;
     Some(table[entry] + rest * (table[entry + 1] - table[entry]))
 }

@@ -51,6 +51,7 @@ pub fn quality(
                 .map(|p| (p[0] - here[0]).powi(2) + (p[1] - here[1]).powi(2))
                 .collect();
             let mut order: Vec<u32> = (0..n as u32).filter(|&j| j as usize != i).collect();
+            // Only which are the k nearest matters, not their order.
             order.select_nth_unstable_by(k - 1, |&a, &b| {
                 on_map[a as usize]
                     .total_cmp(&on_map[b as usize])

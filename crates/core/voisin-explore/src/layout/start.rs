@@ -27,6 +27,8 @@ pub(super) fn start(vectors: ArrayView2<'_, f32>, edges: &Edges, seed: u64) -> V
                 }
                 let here = positions[i];
                 if total > 0.0 {
+                    // Lazy: each track stays half where it is, or two neighbours would swap places
+                    // for ever.
                     [0, 1].map(|d| f32::midpoint(here[d], sum[d] / total))
                 } else {
                     here
@@ -76,11 +78,13 @@ pub fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32
     for _ in 0..2.min(dim) {
         let mut axis = Array1::from_shape_simple_fn(dim, || rng.f32() - 0.5);
         for _ in 0..200 {
+            // Orthogonal to the known axes in every step, as rounding leads back to them.
             for other in &axes {
                 let along = axis.dot(other);
                 axis.scaled_add(-along, other);
             }
             let norm = axis.dot(&axis).sqrt();
+            // All rows are equal: there is no direction left.
             if norm < 1e-20 {
                 break;
             }
@@ -110,6 +114,8 @@ pub fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32
 
 /// Brings each coordinate to [−10, 10] around its mean and adds a little noise, so that no two tracks coincide.
 fn scale(positions: &mut [[f32; 2]], seed: u64) {
+    // Another stream than that of the axes, so that the noise does not follow from where they
+    // began.
     let mut rng = Random::new(seed ^ 0x5eed);
     for d in 0..2 {
         let mean =
@@ -136,6 +142,7 @@ pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) 
     let mut rng = Random::new(seed ^ 0x5eed);
     let mut placed: Vec<Option<[f32; 2]>> = known.to_vec();
     loop {
+        // All of a round from the positions before it, so that the order of rows does not matter.
         let found: Vec<(usize, [f32; 2])> = (0..edges.len())
             .filter(|&i| placed[i].is_none())
             .filter_map(|i| {
@@ -162,6 +169,7 @@ pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) 
         known.iter().flatten().map(|p| p[d]).sum::<f32>()
             / known.iter().flatten().count().max(1) as f32
     };
+    // Beside the others they would look related to somebody.
     let below = known.iter().flatten().map(|p| p[1]).fold(0.0, f32::min) - 1.0;
     let centre = middle(0);
     placed

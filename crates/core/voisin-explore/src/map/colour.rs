@@ -216,6 +216,7 @@ pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
     let Some(first) = parts.first() else {
         return Vec::new();
     };
+    // The folders that all paths begin with, which say nothing on a map.
     let shared = parts.iter().fold(first.len(), |shared, path| {
         first
             .iter()
@@ -236,6 +237,7 @@ pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
         };
         parts.iter().map(below).collect()
     };
+    // From the deepest level up: the first that has a colour for each folder.
     (2..=deepest)
         .rev()
         .map(cut)

@@ -89,10 +89,12 @@ pub fn html(
     ]
     .concat();
     // The same content gives the same file.
+    // A tag cannot guess it: it would have to hold the digest of a text that it is a part of.
     let nonce = blake3::hash(json.as_bytes()).to_hex()[..32].to_owned();
     let title = xml(title);
     let mut page = String::with_capacity(json.len() + script.len() + 20_000);
     let mut rest = include_str!("page/page.html");
+    // Only the template is searched for fields, never what was put in: tags may hold "{{".
     while let Some((before, after)) = rest.split_once("{{") {
         let (name, after) = after
             .split_once("}}")
@@ -125,6 +127,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
         // Music beside the page may move along with it; what lies elsewhere is named in full.
         let path =
             String::from_utf8_lossy(&relative(Path::new(&track.path), page_folder)).into_owned();
+        // So far up the page and the music hardly move together.
         if path.starts_with("../../") {
             track.path.clone()
         } else {
@@ -217,6 +220,7 @@ fn column<'a>(values: impl Iterator<Item = Option<&'a str>>) -> CategoryColumn<S
     let values: Vec<Option<&str>> = values
         .map(|value| value.map(str::trim).filter(|value| !value.is_empty()))
         .collect();
+    // Every value is among them, so that looking its number up cannot fail.
     let names = ranked(values.iter().copied());
     let numbers = number(&names);
     let index = values

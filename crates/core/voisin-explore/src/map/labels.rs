@@ -32,6 +32,7 @@ pub(super) fn categories(
 ) -> (Vec<usize>, Vec<Category>) {
     let palette = palette::light();
     let mut counts = counts(labels.iter().map(Option::as_deref));
+    // Labels that are not shown stay in `counts`, which is then the category "other".
     let shown = &order[..order.len().min(palette.colours.len())];
     let number: HashMap<&str, usize> = shown
         .iter()
@@ -130,6 +131,7 @@ fn densest(
     belongs: impl Fn(usize) -> bool,
 ) -> Option<(usize, [f32; 2])> {
     let rows: Vec<usize> = (0..data.meta.len()).filter(|&row| belongs(row)).collect();
+    // Coarser for few rows, or the fullest field would be so by chance.
     let side = (2.0 * (all as f32).sqrt()).round().clamp(6.0, 48.0);
     let cell = |row: usize, d: usize| {
         ((data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]) * side).floor() as i32
@@ -152,6 +154,7 @@ fn densest(
     };
     let best = fields
         .keys()
+        // Ties by place: a map's order differs from run to run.
         .max_by_key(|&cell| (around(cell).0, fields[cell].0, std::cmp::Reverse(*cell)))?;
     let (count, sum) = around(best);
     let at = |row: usize| [0, 1].map(|d| data.positions[[row, d]]);
@@ -184,6 +187,8 @@ pub(super) fn place(
         .iter()
         .map(|&([x, y], [width, height])| {
             let free = candidates(height).map(|(dx, dy)| {
+                // `max`, as a name wider than the frame would turn the bounds round, at which
+                // `clamp` panics.
                 let left = (x + dx - width / 2).clamp(frame[0], (frame[2] - width).max(frame[0]));
                 let top = (y + dy - height / 2).clamp(frame[1], (frame[3] - height).max(frame[1]));
                 [left, top, left + width, top + height]
@@ -216,6 +221,7 @@ fn candidates(height: i32) -> impl Iterator<Item = (i32, i32)> {
             let angle = f64::from(k) * std::f64::consts::TAU / 16.0;
             let radius = f64::from(ring * height) * 0.8;
             (
+                // Names are wide, so that a step to the side must be longer than one up.
                 (radius * 1.6 * angle.cos()) as i32,
                 (radius * angle.sin()) as i32,
             )

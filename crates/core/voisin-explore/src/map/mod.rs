@@ -106,6 +106,7 @@ impl MapData<'_> {
             return [0.0, 0.0, 1.0, 1.0];
         }
         for d in 0..2 {
+            // All in one place: positions are divided by the width.
             if bounds[d + 2] - bounds[d] < 1e-6 {
                 bounds[d] -= 0.5;
                 bounds[d + 2] += 0.5;
@@ -145,6 +146,7 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
         .map_err(write_error)?;
     for (row, track) in data.meta.iter().enumerate() {
         let text = |value: &str| {
+            // As OWASP's page on CSV injection has them.
             let formula = value.starts_with(['=', '+', '-', '@', '\t', '\r']);
             if formula {
                 format!("'{value}")
@@ -166,6 +168,7 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
             track.year.map(|year| year.to_string()).unwrap_or_default(),
             text(folders[row].as_deref().unwrap_or("")),
             agreement[row].clone().unwrap_or_default(),
+            // Without an apostrophe: programs open the file by it.
             track.path.clone(),
         ];
         let scales = data.scales.iter().map(|scale| {

@@ -32,6 +32,8 @@ impl Default for StaticOptions {
 
 /// Widest and highest PNG.
 const LARGEST: u32 = 10_000;
+/// Pixels of the largest PNG, each of which takes 27 bytes while it is drawn: an A2 sheet at 300 dots an inch has 35 million.
+const MOST_PIXELS: u32 = 40_000_000;
 
 /// Share of its field that a map fills, so that no dot lies on the edge.
 const INSET: f64 = 0.96;
@@ -45,11 +47,11 @@ const WHITE: Rgb = (255, 255, 255);
 pub fn png(data: &MapData<'_>, options: &StaticOptions) -> Result<Vec<u8>> {
     let width = options.width;
     let height = options.height;
-    if width.max(height) > LARGEST {
+    if width.max(height) > LARGEST || width * height > MOST_PIXELS {
         return Err(ExploreError::Parameter {
             name: "size of the picture",
             found: format!("{width} × {height}"),
-            expected: "at most 10000 pixels each way; SVG has no limit",
+            expected: "at most 10000 pixels each way and 40 million in all; SVG has no limit",
         });
     }
     draw(data, options)?
@@ -137,6 +139,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     } else {
         margin + size(44.0) as i32
     };
+    // The legend is beside the points, and never takes more than a quarter.
     let legend_width = (width / 4).min(size(380.0) as i32);
     let frame = [margin, top, width - margin - legend_width, height - margin];
     if !options.title.is_empty() {
@@ -175,6 +178,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
         ramp,
     } = drawn;
     let mut rows: Vec<usize> = (0..data.meta.len()).collect();
+    // Stable, so that rows of one kind stay in their order.
     rows.sort_by_key(|&row| !categories[of_row[row]].spots.is_empty());
     // Dense maps have no room without points; there names lie on them.
     let mut points = Vec::new();
@@ -211,6 +215,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
             let name = shorten(&one_line(&category.name), 34);
             // Size by tracks: 12 to 20 points.
             let share = (category.count as f64 / largest as f64).sqrt();
+            // By the root, as areas are compared by eye.
             let letters = size(12.0 + 8.0 * share);
             let (x, y) = to_pixel(x, y);
             let spot = [x as i32, y as i32];
@@ -292,6 +297,7 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
         let bar = size(260.0).min(bottom - top - 2.0 * line);
         let width = size(26.0);
         top += line / 2.0;
+        // Two at least, as the share divides by one fewer.
         let steps = bar.max(2.0) as usize;
         let colours = (0..steps).map(|y| colour::ramp(1.0 - y as f64 / (steps - 1) as f64));
         scene.image(
@@ -355,6 +361,7 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
 /// most tracks are of no category is the first thing to know of a map.
 fn lines(categories: &[Category]) -> Vec<&Category> {
     let is_shown = |category: &&Category| category.count > 0 && !category.name.is_empty();
+    // `categories` always ends with "other" and the tracks without a category.
     let (named, grey) = categories.split_at(categories.len() - 2);
     let mut lines: Vec<&Category> = named.iter().filter(is_shown).collect();
     for grey in grey.iter().rev().filter(is_shown) {
@@ -422,6 +429,13 @@ mod tests {
         let bytes = png(&data, &options).expect("drawn");
         assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
         assert_eq!(&bytes[16..24], [0, 0, 3, 32, 0, 0, 2, 88]);
+        let larger = StaticOptions {
+            width: 10_000,
+            height: 4001,
+            ..options
+        };
+        let refused = png(&data, &larger).expect_err("too large").to_string();
+        assert!(refused.contains("10000 × 4001"), "{refused}");
     }
 
     #[test]

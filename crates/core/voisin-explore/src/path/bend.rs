@@ -38,6 +38,7 @@ pub fn bend(
     let mut stops = vec![from];
     stops.extend_from_slice(&options.via);
     stops.push(to);
+    // The steps that the first walk was found on, so that its own steps are among them.
     let net = WalkSteps::new(vectors, graph, &stops)?;
     let is_copy = |a: usize, b: usize| a == b || are_copies(vectors, meta, a, b);
     for attempt in 1..=TRIES {
@@ -53,6 +54,8 @@ pub fn bend(
                     .collect()
             })
             .collect();
+        // Only tracks within a step of the walk can stand on it: the curve runs between its
+        // extremes.
         let near: HashSet<usize> = walk
             .rows
             .iter()
@@ -65,8 +68,10 @@ pub fn bend(
         };
         // Tracks that may not be at a place: each round forbids one at least.
         let mut forbidden: HashSet<(usize, usize)> = HashSet::new();
+        // As many rounds as the walk itself may take to be rid of copies and surplus.
         for _ in 0..64 {
             let cost = |place: usize, row: usize| {
+                // A stop keeps its place, and no other row may take it.
                 let is_stop = stops.contains(&row) || stops.contains(&walk.rows[place]);
                 let fits = if is_stop {
                     row == walk.rows[place]
@@ -92,6 +97,7 @@ pub fn bend(
                 .filter(|&place| is_again(place))
                 .map(|place| (place, rows[place]))
                 .collect();
+            // Copies first: among what is left there may be no artist too often.
             if again.is_empty() {
                 let surplus = excess(&rows, &stops, meta, options.max_per_artist);
                 let everywhere = |row| (1..rows.len()).map(move |place| (place, row));

@@ -46,6 +46,7 @@ impl WalkSteps {
         // room for rounding: the smallest possible step itself must be within the limit
         let limit = limit * (1.0 + 1e-6);
         let closed = |number: usize, rows: &[usize]| -> HashSet<usize> {
+            // The stops of other legs are not passed by the way, or a walk would have them twice.
             let others = stops[..number].iter().chain(&stops[number + 2..]);
             banned.iter().chain(rows).chain(others).copied().collect()
         };
@@ -111,6 +112,7 @@ impl WalkSteps {
     ) -> Vec<usize> {
         while rows.len() > tracks {
             let cost = |i: usize| distance(vectors, rows[i - 1], rows[i + 1]);
+            // Ends and stops stay.
             let loose = (1..rows.len() - 1).filter(|&i| !stops.contains(&rows[i]));
             let Some(least) = loose.min_by(|&a, &b| cost(a).total_cmp(&cost(b))) else {
                 break;

@@ -78,6 +78,7 @@ impl WalkSteps {
         }
         for list in &mut links {
             list.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+            // Two rows may name each other; of equal ends the shorter step is first.
             list.dedup_by_key(|link| link.0);
         }
         let mut net = Self { links };
@@ -92,6 +93,8 @@ impl WalkSteps {
         sets: &mut DisjointSets,
         stops: &[usize],
     ) -> Result<()> {
+        // Each round joins one piece to another; a graph that needs more is in crumbs, and the
+        // error says so.
         for _ in 0..256 {
             let mut roots: Vec<usize> = stops.iter().map(|&stop| sets.find(stop)).collect();
             roots.sort_unstable();
@@ -167,6 +170,7 @@ impl WalkSteps {
             if i == to {
                 return cost;
             }
+            // An older entry of the queue: a better way was found since.
             if cost > best[i] {
                 continue;
             }
@@ -257,6 +261,8 @@ impl WalkSteps {
     pub(super) fn least_step(&self, stops: &[usize], hops: Option<usize>) -> f32 {
         let nobody = HashSet::new();
         let legs = || stops.windows(2).map(|leg| (leg[0], leg[1]));
+        // The bottleneck whatever the number of steps: if as few as `hops` suffice for it, nothing
+        // is better.
         let free = legs()
             .map(|(from, to)| self.bottleneck(from, to, &nobody))
             .fold(0.0, f32::max);
@@ -318,6 +324,7 @@ impl WalkSteps {
         let mut rows = vec![to];
         for before in came.iter().rev() {
             let last = rows[rows.len() - 1];
+            // No entry: with so many steps the row was reached no more cheaply than with fewer.
             if before[last] != u32::MAX {
                 rows.push(before[last] as usize);
             }

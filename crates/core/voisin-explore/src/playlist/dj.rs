@@ -51,6 +51,7 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
         tracks.len()
     );
     for (i, track) in tracks.iter().enumerate() {
+        // Numbers of this file alone, by which the list below names its tracks.
         let _ = write!(text, "    <TRACK TrackID=\"{}\"", i + 1);
         attribute(&mut text, "Name", track.display_title());
         attribute(
@@ -121,6 +122,7 @@ fn place(track: &TrackMeta) -> Result<(String, String, String)> {
         found: format!("{:?}", path.to_string_lossy()),
         expected: "one in UTF-8, as Traktor writes them: use the format m3u8",
     })?;
+    // Traktor takes a place apart; on Windows the first part is the drive.
     let separators: &[char] = if cfg!(windows) { &['/', '\\'] } else { &['/'] };
     let mut parts: Vec<&str> = text
         .split(separators)
@@ -129,6 +131,7 @@ fn place(track: &TrackMeta) -> Result<(String, String, String)> {
     let name = parts.pop().unwrap_or_default().to_owned();
     let volume = match parts.first() {
         Some(drive) if cfg!(windows) && drive.ends_with(':') => parts.remove(0).to_owned(),
+        // On a Mac other disks lie below /Volumes, and Traktor names them without it.
         Some(&"Volumes") if parts.len() > 1 => {
             let volume = parts.remove(1).to_owned();
             parts.remove(0);
@@ -176,6 +179,7 @@ pub(super) fn traktor(tracks: &[&TrackMeta], title: &str) -> Result<String> {
         attribute(&mut text, "COMMENT", &comment(track));
         attribute(&mut text, "PLAYTIME", &seconds(track));
         if let Some(year) = track.year {
+            // The format wants a whole date.
             let _ = write!(text, " RELEASE_DATE=\"{year}/1/1\"");
         }
         text.push_str("></INFO>");
@@ -197,6 +201,7 @@ pub(super) fn traktor(tracks: &[&TrackMeta], title: &str) -> Result<String> {
             );
         }
         text.push_str("</ENTRY>\n");
+        // The list names an entry by its place, written without separators between the three parts.
         let key = xml(&format!("{volume}{folder}{name}"));
         let _ = writeln!(
             keys,

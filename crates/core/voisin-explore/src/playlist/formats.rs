@@ -129,6 +129,7 @@ fn vlc_options(part: Option<&CuePart>) -> impl Iterator<Item = String> {
 /// `path` as seen from `folder`; unchanged where one of them is not absolute. Separators become `/`.
 pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
     let bytes = |text: &OsStr| text.as_encoded_bytes().to_vec();
+    // Players on all systems take `/`; on others than Windows a backslash is part of a name.
     let slashes = |text: &OsStr| -> Vec<u8> {
         let slash = |byte| {
             if cfg!(windows) && byte == b'\\' {
@@ -156,6 +157,7 @@ pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
         return slashes(path.as_os_str());
     }
     let mut steps = vec![b"..".to_vec(); from.len() - common];
+    // Bytes, not text: a path that is not UTF-8 must come out as it is.
     steps.extend_from_slice(&to[common..]);
     steps.join(&b'/')
 }
@@ -179,6 +181,7 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
         let _ = writeln!(text, "#PLAYLIST:{}", one_line(title));
     }
     for WrittenEntry { path, track, part } in entries {
+        // -1 is the format's word for a length that is not known.
         let seconds = if track.seconds > 0.0 {
             track.seconds.round()
         } else {
@@ -194,6 +197,7 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
         });
         let _ = match plain {
             None => writeln!(text, "{}", address(path)),
+            // A line that begins with "#" is a comment, and blanks before a path are skipped.
             Some(path) if path.starts_with('#') || path.starts_with(char::is_whitespace) => {
                 writeln!(text, "./{path}")
             }

@@ -45,7 +45,9 @@ impl Length {
     pub fn asked(self) -> usize {
         match self {
             Self::Tracks(tracks) => tracks,
-            Self::Seconds(seconds) => (seconds / USUAL_SECONDS * 1.5).ceil() as usize + 4,
+            Self::Seconds(seconds) => {
+                ((seconds / USUAL_SECONDS * 1.5).ceil() as usize).saturating_add(4)
+            }
         }
     }
 }
@@ -167,6 +169,7 @@ pub fn playlist_near(
         }
     };
     let opening = list.entries.len();
+    // From here on each seed chooses for itself, and their turns give each the same share.
     let sources = thin_out(vectors, seeds);
     let wanted_tracks = options.length.asked();
     let mut pools: Vec<CandidatePool> = sources
@@ -177,9 +180,11 @@ pub fn playlist_near(
             CandidatePool::new(vectors, seed, wanted, least(seed), usable)
         })
         .collect();
+    // A quarter of a small library is its neighbourhood already; a long list needs its own length
+    // at least.
     let most = wanted_tracks.max(vectors.nrows() / 4);
-    let reach =
-        ((options.diversity * (REACH * wanted_tracks) as f32) as usize).clamp(1, most.max(1));
+    let widest = REACH.saturating_mul(wanted_tracks) as f32;
+    let reach = ((options.diversity * widest) as usize).clamp(1, most.max(1));
     let mut turn = 0;
     let mut idle = 0;
     // when every pool in turn had nothing to add, the conditions leave no more tracks
@@ -187,6 +192,7 @@ pub fn playlist_near(
         let pool = &mut pools[turn % sources.len()];
         turn += 1;
         let taken = pool.take(vectors, &list, opening, reach);
+        // The best of fewer than `reach` might not be the best: the caller must give more tracks.
         if pool.is_cut && pool.near.len() < reach {
             return Ok(None);
         }
@@ -237,6 +243,7 @@ pub fn chain(
             list.iter().map(|&i| seconds(candidates[i])).sum::<f64>() >= wanted
         }
     };
+    // Computed once: going back and forth asks for them millions of times.
     let artist_names: Vec<Vec<String>> = candidates
         .iter()
         .map(|&row| meta[row].artist_keys())
@@ -257,6 +264,7 @@ pub fn chain(
         if tried > MOST_TRIED {
             break;
         }
+        // The earliest that fits, which is the best one, as candidates come in order.
         let fitting = (next..candidates.len()).find(|i| {
             tried += 1;
             !list.contains(i)
@@ -284,6 +292,7 @@ pub fn chain(
                 let Some(last) = list.pop() else { break };
                 artists.release(&artist_names[last]);
                 albums.release(&album_names[last]);
+                // On with the candidate behind the one that led nowhere.
                 next = last + 1;
             }
             None => break,
@@ -353,6 +362,7 @@ fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
         return seeds;
     }
     let part = vectors.select(Axis(0), &seeds);
+    // The most typical seed first; then the ones that those taken represent least.
     let centre = part.mean_axis(Axis(0)).expect("there are seeds");
     let first = (0..seeds.len())
         .max_by(|&a, &b| {
@@ -397,6 +407,8 @@ fn order_by_small_steps(
         here = rest[i].row;
     }
     let before = |rest: &[Entry], i: usize| if i == 0 { start } else { rest[i - 1].row };
+    // Each round costs the square of the length; a list of more tracks than an evening has keeps
+    // the greedy order.
     for _ in 0..if rest.len() <= 300 { 20 } else { 0 } {
         let mut better = false;
         for i in 0..rest.len() {
@@ -409,6 +421,8 @@ fn order_by_small_steps(
                     + rest
                         .get(j + 1)
                         .map_or(0.0, |next| distance(rest[i].row, next.row));
+                // By more than rounding, or two orders of one length would be swapped in every
+                // round.
                 if new < old - 1e-6 {
                     rest[i..=j].reverse();
                     better = true;
@@ -474,6 +488,17 @@ mod tests {
             chain(&all, &meta, &with(Length::Tracks(3)), &|_, _, _| true),
             [0, 1, 2]
         );
+    }
+
+    #[test]
+    fn a_list_without_end_takes_all_tracks() {
+        let (vectors, _, meta) = collection();
+        let options = PlaylistOptions {
+            length: Length::Seconds(1e300),
+            ..PlaylistOptions::default()
+        };
+        let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options).unwrap();
+        assert_eq!(list.len(), 199);
     }
 
     #[test]

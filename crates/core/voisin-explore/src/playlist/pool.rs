@@ -61,6 +61,7 @@ impl<'a> PlaylistBuilder<'a> {
         };
         if let Length::Seconds(wanted) = self.options.length
             && !self.entries.is_empty()
+            // With it the list would overshoot by more than it falls short without it.
             && self.seconds + seconds - wanted > wanted - self.seconds
         {
             return false;
@@ -125,6 +126,8 @@ impl CandidatePool {
             candidates,
             seen: 0,
             near: Vec::new(),
+            // Tracks outside of the part may be nearer than `wanted` asks, so the candidates may go
+            // on.
             is_cut: known > wanted,
         }
     }
@@ -161,6 +164,8 @@ impl CandidatePool {
         let diversity = list.options.diversity;
         if diversity > 0.0 {
             for candidate in &mut self.near {
+                // Only entries that came since: the largest similarity to the others is known
+                // already.
                 for entry in &list.entries[candidate.compared..] {
                     let similarity = vectors.row(candidate.row).dot(&vectors.row(entry.row));
                     candidate.repeated = candidate.repeated.max(similarity);
@@ -169,6 +174,7 @@ impl CandidatePool {
             }
         }
         let score = |candidate: &PlaylistCandidate| {
+            // Nothing to be unlike yet: only nearness to the seed counts.
             let repeated = if candidate.repeated.is_finite() {
                 candidate.repeated
             } else {
