@@ -10,11 +10,16 @@ share of what was left out that is called unknown, the share that is named at 85
 neighbours: of the votes), and the share of labelled tracks that is called unknown; then their means
 over what was left out with its kin. --library keeps (or finds) the library that MUSIC was added to.
 
+    research/quality/open_set_figures.py --known VOISIN MUSIC
+
+prints what the percentages of known genres are worth: each fifth of MUSIC's artists is asked of the
+other four, and accuracy, the mean of what is stated, and the Brier score are those of the answers.
+
     research/quality/open_set_figures.py --fit VOISIN LOT=MUSIC …
 
 refits two constants of crates/core/voisin-learn/src/genre/familiarity.rs on lots: FOREIGN_BELOW, the
 greatest hundredth at which at most LOST of the known tracks are unknown; and DOUBT_BELOW, the least
-twentieth at which at most SURE of the strangers are named at 85 % and more by a head, where a kin
+twentieth at which at most NAMED of the strangers are named at 85 % and more by a head, where a kin
 is left out and where two genres with twelve tracks each are all that is labelled. Means over the
 lots. Run it whenever vectors, the first guess or data/genre-kin.tsv change, and put its results
 there. STEADY_BELOW is half of the least spread of the demo's music.
@@ -38,6 +43,7 @@ SURE = 0.85
 LOST = 0.07
 # As asked for, of whole lots and small libraries alike.
 NAMED = 0.05
+FOLDS = 5
 # Genres and tracks of a small library, and how many are drawn of a lot.
 SMALL, TRACKS, DRAWS = 2, 12, 6
 
@@ -113,6 +119,39 @@ def figures(program, music, library, lot):
     for who, lines in means.items():
         line = [sum(column) / len(column) for column in zip(*lines, strict=False)]
         print(f"{'mean, with kin':16} {who:10} {line[0]:8.3f} {line[1]:14.3f} {line[2]:11.3f}")
+
+
+def known_figures(program, music):
+    with open(music / "tracks.tsv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    artists = sorted({row["artist"] for row in rows})
+    random.Random(7).shuffle(artists)
+    fold_of = {artist: at % FOLDS for at, artist in enumerate(artists)}
+    answers = collections.defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        library = pathlib.Path(folder) / "library"
+        table = pathlib.Path(folder) / "labels.csv"
+        run(program, "--library", library, "add", music)
+        for fold in range(FOLDS):
+            lines = [f"{r['file']},{r['genre']}\n" for r in rows if fold_of[r["artist"]] != fold]
+            table.write_text("path,genre\n" + "".join(lines), encoding="utf-8")
+            held_out = {r["file"]: r["genre"] for r in rows if fold_of[r["artist"]] == fold}
+            run(program, "--library", library, "train", "genre", "--label-from", table)
+            for who, more in [("neighbours", ["-k", "15"]), ("head", [])]:
+                for a in json.loads(
+                    run(program, "--library", library, "classify", "--all", "--format", "json", *more)
+                )["items"]:
+                    genre = held_out.get("/".join(pathlib.Path(a["path"]).parts[-2:]))
+                    if genre and a["genre"]:
+                        answers[who].append((a["genre"] == genre, a["probability"]))
+    for who, pairs in answers.items():
+        right = share(is_right for is_right, _ in pairs)
+        stated = sum(probability for _, probability in pairs) / len(pairs)
+        brier = sum((probability - is_right) ** 2 for is_right, probability in pairs) / len(pairs)
+        print(
+            f"{who:10} answered {len(pairs)} of {len(rows)}, accuracy {right:.3f},"
+            f" stated {stated:.3f}, Brier {brier:.3f}"
+        )
 
 
 def judged(program, library, folder, labels, doubt):
@@ -213,6 +252,8 @@ def fit(program, lots):
 
 def main():
     arguments = sys.argv[1:]
+    if len(arguments) == 3 and arguments[0] == "--known":
+        return known_figures(arguments[1], pathlib.Path(arguments[2]))
     if len(arguments) > 2 and arguments[0] == "--fit":
         return fit(arguments[1], [argument.split("=", 1) for argument in arguments[2:]])
     options = dict(zip(arguments[2::2], arguments[3::2], strict=False))

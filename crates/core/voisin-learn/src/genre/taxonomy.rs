@@ -11,18 +11,20 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use super::{Genre, GenreError, id3};
-use voisin_base::regular_file;
+use voisin_base::table::TableText;
 use voisin_base::text::{self, clean};
 
-/// Bytes of a user's own table.
-const LARGEST_TABLE: u64 = 64 << 20;
+/// Words that name a genre of metal only with "metal" behind them.
+const METALS: &str =
+    "black death doom drone gothic groove heavy melodic power sludge speed stoner symphonic thrash";
 
 /// The text of a user's own table.
 pub(super) fn read_table(path: &Path) -> Result<String, GenreError> {
-    regular_file::read_text(path, LARGEST_TABLE).map_err(|source| GenreError::Io {
+    let table = TableText::read(path).map_err(|source| GenreError::Io {
         path: path.to_owned(),
         source,
-    })
+    })?;
+    Ok(table.text)
 }
 
 /// The lines of a table that say something, by their numbers from 1: no comments (`#`), no empty
@@ -186,8 +188,8 @@ impl Taxonomy {
     /// The genres that a tag's strings name, in order, each once, and behind them those that they
     /// lie within.
     ///
-    /// Splits at `;`, `|`, NUL, backslashes, line ends, and at `/` and `,` unless the whole is a
-    /// known name; reads `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is
+    /// Splits at `;`, `|`, NUL, backslashes, line ends, and at `/`, `,`, `>` and `: ` unless the
+    /// whole is a known name; reads `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is
     /// both, the text first). Strings that name no genre (`Unknown`, `(12)` = Other, `255`) give
     /// nothing.
     pub fn parse<S: AsRef<str>>(&self, tags: &[S]) -> Vec<Genre> {
@@ -212,8 +214,20 @@ impl Taxonomy {
                     if self.synonyms.contains_key(&text::key(text)) {
                         push(self.genre(text));
                     } else {
-                        for piece in text.split(['/', ',']) {
-                            push(self.genre(numbered(piece).unwrap_or(piece)));
+                        for list in text.replace(": ", ">").split([',', '>']) {
+                            // "Black/Death Metal" is two kinds of metal.
+                            let is_metal = list.trim_end().to_lowercase().ends_with(" metal");
+                            let is_kind = |piece: &str| {
+                                METALS.split(' ').any(|kind| kind == text::key(piece))
+                            };
+                            for piece in list.split('/') {
+                                let piece = numbered(piece).unwrap_or(piece);
+                                push(if is_metal && is_kind(piece) {
+                                    self.genre(&format!("{piece} Metal"))
+                                } else {
+                                    self.genre(piece)
+                                });
+                            }
                         }
                     }
                 }
@@ -347,6 +361,17 @@ mod tests {
         );
         assert_eq!(names(&["Pop, Rock", "rock", "ROCK"]), ["Pop", "Rock"]);
         assert_eq!(names(&["AC/17"]), ["AC", "Rock"]);
+        let house = names(&["Electronic > House", "Electronic: House"]);
+        assert_eq!(house, ["Electronic", "House"]);
+        let metal = names(&["Black/Death Metal, Folk / Stoner Metal", "Doom/Soul"]).join(", ");
+        let expected = "Black Metal, Death Metal, Folk, Stoner Metal, Doom, Soul";
+        assert_eq!(metal, expected);
+    }
+
+    #[test]
+    fn others_and_personal_marks_are_no_genres() {
+        let none = names(&["Andere", "<unknown>", "その他", "Прочее", "seen live"]);
+        assert_eq!(none, Vec::<String>::new());
     }
 
     #[test]
@@ -356,6 +381,7 @@ mod tests {
         assert!(same("Hip-Hop", "hip hop") && same("HIPHOP", "Hip‐Hop"));
         assert!(same("R&B", "Rhythm and Blues") && same("RnB", "R'n'B"));
         assert!(same("Drum & Bass", "drum and bass") && same("DnB", "drum'n'bass"));
+        assert!(same("Hip Hop Music", "Hip-Hop") && same("Musique électronique", "Electronic"));
         assert!(same("Électronique", "electronique") && same("Música", "musica"));
         assert!(same("Ｒｏｃｋ", "rock"));
         assert!(!same("ロック", "ロツク") && !same("がが", "かか"));
