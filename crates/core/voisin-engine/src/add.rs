@@ -285,7 +285,10 @@ pub fn add(
         ..AddSummary::default()
     };
     if !options.dry_run {
+        // Before any file is read: a library of another model refuses here and not after an hour.
         library.set_model(&stored_model(embedder)?)?;
+        // Before `file_state` below, which returns `OldTags` for files whose tags were read by
+        // other rules.
         library.settings_mut().set_tag_rules(options.year_of)?;
     }
 
@@ -295,6 +298,7 @@ pub fn add(
         let file = file.clone();
         match library.files().file_state(&file)? {
             FileState::Unchanged(track) if !options.force => {
+                // A track in several files is measured once, from the first of them.
                 if wants_descriptors(library, track, options)? && measured.insert(track) {
                     jobs.push(FileJob {
                         measure: Some(track),
@@ -304,6 +308,8 @@ pub fn add(
                     summary.unchanged += 1;
                 }
             }
+            // Skipped until size or time changes. Failures that may pass by themselves are not
+            // among these.
             FileState::FailedBefore { .. } if !options.force && !options.retry => {
                 summary.skipped += 1;
             }
@@ -315,6 +321,8 @@ pub fn add(
                     ..FileJob::new(file)
                 });
             }
+            // A repair took out the vector: the content is known, so without `again` the file would
+            // count as known and stay without one.
             FileState::NoVector(_) => jobs.push(FileJob {
                 again: true,
                 ..FileJob::new(file)
@@ -352,7 +360,10 @@ pub fn add(
     run(&mut writer, embedder, &jobs, options, stop)?;
     writer.settle_waiting()?;
     let mut summary = writer.summary;
+    // Read after the workers have ended: a stop that came during the last file is still a stop.
     summary.interrupted = stop.load(Ordering::Relaxed);
+    // In a run that was stopped, a track without a file may still be found in one of the files that
+    // were not reached.
     if !summary.interrupted {
         summary.removed = library.files_mut().remove_orphans()?;
     }
@@ -371,6 +382,7 @@ fn wants_descriptors(
     }
     let known = library.derived().descriptors(&[track])?.remove(&track);
     Ok(known.is_none_or(|known| {
+        // Loudness of a part of the track, as the quick depth measures it.
         let rough = known.loudness.is_some() && !known.loudness_is_exact;
         known.version != DESCRIPTORS_VERSION
             || (options.descriptors == DescriptorDepth::Full && rough)
@@ -421,16 +433,25 @@ fn run(
     options: &AddOptions,
     stop: &AtomicBool,
 ) -> Result<(), EngineError> {
+    // At least one worker, and no more than there are files: each opens the library and holds
+    // buffers of its own.
     let workers = options.threads.clamp(1, jobs.len().max(1));
     // Several files at once each get one thread; few files share the threads among them.
     let threads_each = (options.threads / workers).max(1);
+    // Workers take the next file from one counter, so that long files do not hold up a share of the
+    // others.
     let next = AtomicUsize::new(0);
+    // Contents that some worker analyses or has analysed. The readers may not see them in the
+    // library yet.
     let in_hand = Mutex::new(HashSet::new());
     let broken = AtomicBool::new(false);
     let dir = writer.library.dir().to_owned();
+    // Settings are read once: workers have the library read-only, and a setting must not change
+    // within a run.
     let kind = writer.library.settings().content_kind()?;
     let year_of = writer.library.settings().year_of()?;
     let journal = writer.library.files().journal(JournalKind::Reading);
+    // Bounded, so that vectors do not pile up in memory where the disk is slower than the network.
     let (sender, receiver) = crossbeam_channel::bounded(2 * workers);
     std::thread::scope(|scope| {
         for slot in 0..workers {
@@ -440,6 +461,7 @@ fn run(
                 windows: options.windows,
                 depth: options.descriptors,
                 in_hand: &in_hand,
+                // A connection of its own: SQLite connections are not shared between threads.
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
                 kind,
                 year_of,
@@ -457,9 +479,12 @@ fn run(
                 worker.work(jobs, next, &[stop, broken], &sender);
             });
         }
+        // The loop below ends when the last worker has dropped its sender.
         drop(sender);
         let mut result = Ok(());
         for (i, finding) in receiver {
+            // After an error the rest is received and dropped: a worker that waits for room in the
+            // channel would never see `broken`.
             if result.is_ok() {
                 result = writer.write(&jobs[i as usize], finding);
                 broken.store(result.is_err(), Ordering::Relaxed);
@@ -491,12 +516,18 @@ impl Worker<'_> {
         stops: &[&AtomicBool],
         sender: &Sender<(u32, FileFinding)>,
     ) {
+        // Looked at between files only: a file in hand is finished.
         while !stops.iter().any(|stop| stop.load(Ordering::Relaxed)) {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(i) else { return };
+            // Before the first byte is read. A crash that nothing catches leaves the note, and the
+            // next run examines the file in a process of its own.
             self.note(Some(&job.file.path));
+            // A panic in a decoder is a failure of its file. No value outlives it: all that
+            // `look_at` made is dropped.
             let finding =
                 catch_unwind(AssertUnwindSafe(|| self.look_at(job))).unwrap_or_else(|panic| {
+                    // `panic!` with arguments carries a `String`, one without a `&str`.
                     let message = panic
                         .downcast_ref::<String>()
                         .cloned()
@@ -511,6 +542,7 @@ impl Worker<'_> {
                     }
                 });
             self.note(None);
+            // The writer is gone: nobody wants further results.
             if sender.send((i as u32, finding)).is_err() {
                 return;
             }
@@ -535,6 +567,8 @@ impl Worker<'_> {
         content: &mut Option<ContentId>,
     ) -> Result<FileFinding, EngineError> {
         let path = &job.file.path;
+        // Where a path is an address, everything below reads a local copy under the same path,
+        // until this is dropped.
         let _copy = match self.fetch.filter(|_| address::scheme(path).is_some()) {
             Some(fetch) => {
                 let file = tracing::info_span!("fetch").in_scope(|| fetch(path));
@@ -547,6 +581,8 @@ impl Worker<'_> {
             None => None,
         };
         let mut retagged = None;
+        // Only tags are stale: they are read without probing the audio, unless it is to be measured
+        // as well.
         if let Some(track) = job.retag {
             let tags = KnownTags::new(read_file_tags(path)?, self.year_of);
             if job.measure.is_none() {
@@ -571,12 +607,16 @@ impl Worker<'_> {
             .in_scope(|| read_file_tags(path))
             .unwrap_or_default();
         let tags = KnownTags::new(tags, self.year_of);
+        // Known content under another path or with another time: moved, copied or retagged. It
+        // keeps its vectors, which are the expensive part.
         if !job.again
             && let Some(track) = self.reader.files().find_by_content(&info.content)?
             && self.reader.has_vector(track)?
         {
             return Ok(FileFinding::Known { track, tags });
         }
+        // The same content in two files of one run is analysed once. The lock covers only the
+        // insertion; `settle_waiting` attaches the second file when the first is stored.
         let first = self
             .in_hand
             .lock()
@@ -588,6 +628,7 @@ impl Worker<'_> {
                 tags,
             });
         }
+        // From here on a failure is one of the content: its copies fail with it and are not tried.
         *content = Some(info.content);
         let embedding =
             Box::new(
@@ -608,6 +649,7 @@ pub fn read_through(path: &Path, windows: WindowPlan) {
     // Those of MusiCNN; another model's decoding differs in the resampler only.
     const RATE: u32 = 16_000;
     const LENGTH: usize = 3 * RATE as usize;
+    // An error is an answer as good as any: the process lived.
     let Ok(info) = voisin_audio::probe(path) else {
         return;
     };
@@ -657,6 +699,7 @@ impl Writer<'_> {
                 Ok(())
             }
             FileFinding::Known { track, tags } => {
+                // Same tags by the new rules: nothing is written but the time of this look.
                 if job.retag.is_some() && self.confirm_tags(&job.file, &tags)? {
                     self.done(&job.file.path, Outcome::AsBefore(track));
                     return Ok(());
@@ -698,8 +741,12 @@ impl Writer<'_> {
         };
         let vector = embedding.vector.into_vec();
         let descriptors = embedding.descriptors;
+        // Known after all: it was to be analysed again, or was stored since the worker looked.
         if let Some(track) = self.library.files().find_by_content(&info.content)? {
             self.library.replace_vectors(track, &vector, &windows)?;
+            self.library
+                .derived_mut()
+                .set_damaged_packets(track, embedding.report.damaged_packets)?;
             if let Some(measured) = &descriptors {
                 self.library
                     .derived_mut()
@@ -736,6 +783,8 @@ impl Writer<'_> {
                 let tags = new.tags;
                 self.attach(track, &new.file, &KnownTags { tags, unread })?;
             }
+            // The fault of this file, unlike all other errors of the library: a vector that is not
+            // finite or not of length 1.
             Err(error @ LibraryError::BadVector { .. }) => {
                 self.fail(&new.file, error.into(), Some(new.audio.content))?;
             }
@@ -780,6 +829,7 @@ impl Writer<'_> {
         if let Some(content) = content {
             self.failed.insert(content, file.path.clone());
         }
+        // Zeros stand for a size that is not known, as of a file that could not be looked at.
         let known_size = file.size > 0 || file.mtime_ns != 0;
         self.library.files_mut().record_failure(&Failure {
             path: file.path.clone(),

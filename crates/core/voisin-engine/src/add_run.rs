@@ -78,6 +78,8 @@ pub fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
 /// The files of a scan that a run would change something with: those that are new or changed, and the parts of files that
 /// are still in the library as a whole.
 pub fn pending_files(library: &Library, found: &Scan) -> Result<Vec<FileRecord>, LibraryError> {
+    // Parts of a file that is in the library as a whole are pending although nothing changed about
+    // them: the run has yet to put them in its place.
     let mut wholes = HashSet::new();
     for path in &found.in_parts {
         if library.files().find_by_path(path)?.is_some() {
@@ -114,6 +116,8 @@ impl AddRun<'_> {
         on_event: &mut dyn FnMut(AddEvent<'_>),
         stop: &AtomicBool,
     ) -> Result<StoredFiles, E> {
+        // The lock first: all that follows reads the library in order to change it. Suspects are
+        // examined before a worker could read them.
         let lock = self.lock(engine)?;
         let set_aside = self.set_aside(engine, on_event, stop)?;
         let embedder = load(engine.library())?;
@@ -139,6 +143,8 @@ impl AddRun<'_> {
             summary,
             ..AddReport::default()
         };
+        // A run that was stopped has not reached all files: parts and successors would be decided
+        // on some of them.
         if !report.summary.interrupted {
             report.summary.removed += self.put_parts_in_place(engine.library_mut(), on_event)?;
             if !dry_run {
@@ -148,6 +154,8 @@ impl AddRun<'_> {
             let folders = self.folders.iter().filter(|folder| !folder.is_file());
             report.gone = MissingFiles::below(engine.library(), folders)?;
             if !dry_run {
+                // Behind the other files of their tracks, by whose first file a track is shown.
+                // Those out of reach are listed last, too, but never removed.
                 let missing = [&report.gone.files[..], &report.gone.out_of_reach].concat();
                 engine
                     .library_mut()
@@ -173,6 +181,7 @@ impl AddRun<'_> {
             return Ok(None);
         }
         let lock = engine.library().lock_for_writing()?;
+        // Under the lock, because the setting decides how this run and all later ones analyse.
         if let Some(windows) = self.windows {
             engine.set_windows_setting(windows)?;
         }
@@ -222,6 +231,7 @@ impl AddRun<'_> {
         let mut keeper = IndexKeeper::new(library.dir(), library.status()?.tracks);
         let mut added = Vec::new();
         let mut keep = |event: AddEvent<'_>| {
+            // Only new tracks can follow a missing one, and only they make the index longer.
             if let AddEvent::Done {
                 outcome: Outcome::Added(track),
                 ..
@@ -233,7 +243,8 @@ impl AddRun<'_> {
             on_event(event);
         };
         let mut summary = add(library, embedder, &files, &options, &mut keep, stop)?;
-        summary.failed += set_aside.len() as u64;
+        // Suspects of other folders were examined, too, and are no failures of this run.
+        summary.failed += (self.files.len() - files.len()) as u64;
         Ok(StoredFiles {
             summary,
             added,
@@ -283,9 +294,12 @@ impl AddRun<'_> {
                     contents.push(library.track(track)?.audio.content);
                 }
             }
+            // No part was stored, because all failed: the whole stays, so that the music is not
+            // lost.
             if contents.is_empty() {
                 continue;
             }
+            // A label that a part was given itself stays.
             contents.retain(|content| !labels.contains_key(content));
             let label = labels
                 .get(&library.track(track)?.audio.content)
@@ -315,6 +329,8 @@ impl AddRun<'_> {
             report.successors = engine.successors(added, &[])?;
             return Ok(());
         }
+        // Anywhere in the library, not only below the folders of this run: a file that was moved
+        // was somewhere else before.
         let all = MissingFiles::anywhere(engine.library())?;
         let missing: Vec<TrackId> = all
             .files
@@ -366,6 +382,7 @@ fn index(
             engine.maintain_index()?;
         }
     }
+    // Values on scales, tags by sound and moods are derived from vectors: they follow the index.
     if changed && !summary.interrupted {
         engine.scales_mut().fill_scales()?;
         engine.words_mut().keep_tags()?;

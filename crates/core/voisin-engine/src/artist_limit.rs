@@ -55,6 +55,8 @@ impl<'a> ArtistLimit<'a> {
         while chosen.len() < limit {
             let some: Vec<T> = candidates
                 .by_ref()
+                // Three times as many as wanted, because the limit drops some and each round reads
+                // the library.
                 .take(limit.saturating_mul(3).saturating_add(10))
                 .collect();
             if some.is_empty() {

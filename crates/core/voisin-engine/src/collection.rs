@@ -91,11 +91,12 @@ impl Collection {
     ) -> Result<(), EngineError> {
         let mut guests: Vec<&Seed> = Vec::new();
         for seed in seeds {
-            if seed.track.is_none() && guests.iter().all(|guest| guest.path != seed.path) {
+            let is_guest = seed.track.is_none() && self.row_of(seed).is_err();
+            if is_guest && guests.iter().all(|guest| guest.path != seed.path) {
                 guests.push(seed);
             }
         }
-        if guests.is_empty() || self.guests > 0 {
+        if guests.is_empty() {
             return Ok(());
         }
         let n = guests.len();
@@ -106,7 +107,10 @@ impl Collection {
         vectors.slice_mut(s![..n, ..]).assign(&front);
         vectors.slice_mut(s![n.., ..]).assign(&self.vectors);
         self.vectors = vectors;
-        let ids = (0..n).map(|i| TrackId(i as i64 + 1 - n as i64));
+        // Ids of the library begin at 1. These end at 0, or before those of earlier guests, and
+        // ascend, so that `ids` as a whole does and can be searched.
+        let first = 1 - (self.guests + n) as i64;
+        let ids = (0..n).map(|i| TrackId(first + i as i64));
         let meta = ids
             .clone()
             .zip(&guests)
@@ -114,7 +118,7 @@ impl Collection {
         self.meta.splice(..0, meta);
         self.genres.splice(..0, std::iter::repeat_n(Vec::new(), n));
         self.ids.splice(..0, ids);
-        self.guests = n;
+        self.guests += n;
         Ok(())
     }
 }
@@ -122,6 +126,7 @@ impl Collection {
 impl Engine {
     /// Reads everything that exploring needs.
     pub fn collection(&self) -> Result<Collection, EngineError> {
+        // Vectors, tags and labels of one state, whatever an `add` commits meanwhile.
         let _snapshot = self.library().snapshot()?;
         let vectors = self.library().vectors()?;
         if vectors.ids.is_empty() {
@@ -151,6 +156,7 @@ impl Engine {
         let mut genres = vec![Vec::new(); ids.len()];
         // Both come ascending.
         self.for_each_labelled(&self.genres().label_source(), |track, genres_of_track| {
+            // `row >= facts.len()` drops a track that comes twice, so that each row has one entry.
             if let Some(row) = row_of(&ids, track.id)
                 && row >= facts.len()
             {
@@ -160,6 +166,7 @@ impl Engine {
             }
             Ok(())
         })?;
+        // Tracks that nothing is known of, in the middle or at the end, still have a row.
         facts.extend(ids[facts.len()..].iter().map(unknown));
         let mut meta = facts;
         spell_alike(&mut meta, &mut genres);
@@ -232,6 +239,7 @@ impl Engine {
         spell_alike(&mut meta, &mut genres);
         self.add_measured(&ids, &mut meta)?;
         let mut vectors = Array2::zeros((ids.len(), dimension));
+        // From the library, not from the index, which keeps 16 bits a component.
         for (&id, mut row) in ids.iter().zip(vectors.rows_mut()) {
             let vector = self.vector(id)?;
             let dimensions = IndexError::Dimension {
@@ -272,6 +280,7 @@ impl Engine {
             if let Some(graph) = self.graph_of_gpu(collection, k) {
                 return Ok(graph);
             }
+            // The index is in the order of the library's ids; guests are only in the collection.
             let same = self.index()?.ids() == collection.ids[collection.guests..]
                 && self.space == collection.space;
             // Else another process changed the library meanwhile.
@@ -316,16 +325,20 @@ impl Engine {
         to: GraphUse,
     ) -> Result<Option<(Collection, KnnGraph)>, EngineError> {
         let ids = self.index()?.ids();
+        // The index is brought up to date when it is taken, so another generation means a commit
+        // since then.
         if self.library.changes().generation()? != self.stamp.generation {
             return Ok(None);
         }
         let Some(graph) = self.graph_of_index(k, to)? else {
             return Ok(None);
         };
+        // Closed before the vectors are read: a large library's vectors would be in memory twice.
         if to == GraphUse::Exploring {
             self.index = None;
         }
         let _snapshot = self.library.snapshot()?;
+        // Again, now inside of the snapshot: others may have committed while the graph was made.
         if self.library.changes().generation()? != self.stamp.generation {
             return Ok(None);
         }
@@ -376,6 +389,8 @@ impl Engine {
             },
         )?;
         let ids = index.ids();
+        // A table with a fixed number of columns has no room for shorter lists: the caller computes
+        // exactly then.
         if lists.iter().any(|list| list.len() < k) {
             return Ok(None);
         }
@@ -421,9 +436,11 @@ fn graph_on(
             .filter(|(id, _)| **id as usize != row);
         let mut others: Vec<(u32, f32)> =
             others.map(|(id, similarity)| (*id, *similarity)).collect();
+        // Ties go to the lower row, so that the graph does not depend on the device.
         others.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         for (column, (id, similarity)) in others.into_iter().take(k).enumerate() {
             graph.neighbours[[row, column]] = id;
+            // Rounding on the device may leave a cosine just beyond 1.
             graph.similarities[[row, column]] = similarity.clamp(-1.0, 1.0);
         }
     }
@@ -442,6 +459,8 @@ fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
     let mut similarities = Array2::zeros((n, k));
     neighbours
         .slice_mut(s![guests.., ..])
+        // The tracks' rows move down by the number of guests, and with them the rows that they
+        // refer to.
         .assign(&(tracks.neighbours + guests as u32));
     similarities
         .slice_mut(s![guests.., ..])
@@ -464,6 +483,8 @@ fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
 
 /// Where a track is among ascending ones, most of which follow each other without a gap.
 fn row_of(ids: &[TrackId], track: TrackId) -> Option<usize> {
+    // Without gaps the row is the difference to the first id: no search for most tracks of a
+    // library that nothing was removed from.
     let guess = usize::try_from(track.0 - ids.first()?.0).ok()?;
     if ids.get(guess) == Some(&track) {
         Some(guess)
@@ -761,5 +782,29 @@ mod tests {
             (nearest, after.similarities[[0, 0]]),
             (best, similarity(best))
         );
+    }
+
+    #[test]
+    fn guests_come_beside_earlier_guests() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::from_library(filled(dir.path(), 3));
+        let mut collection = engine.collection().unwrap();
+        let guests: Vec<Seed> = (4..7)
+            .map(|seed| Seed {
+                path: format!("{seed}.mp3").into(),
+                ..Seed::of_vector(unit(&mut Random::new(seed)))
+            })
+            .collect();
+        collection.take_in(&guests[..1]).unwrap();
+        collection.take_in(&guests).unwrap();
+        let ids: Vec<i64> = collection.ids.iter().map(|id| id.0).collect();
+        assert_eq!(ids, [-2, -1, 0, 1, 2, 3]);
+        let rows =
+            [&guests[0], &guests[1], &guests[2]].map(|seed| collection.row_of(seed).unwrap());
+        assert_eq!((rows, collection.total()), ([2, 0, 1], 6));
+        for (row, guest) in rows.into_iter().zip(&guests) {
+            let expected = collection.space.centre(&guest.vector);
+            assert_eq!(collection.vectors.row(row).to_vec(), expected);
+        }
     }
 }

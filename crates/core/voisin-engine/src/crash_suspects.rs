@@ -63,6 +63,8 @@ impl Examiner<'_> {
         }
         let mut set_aside = HashSet::new();
         for path in suspects {
+            // A file that is gone or out of reach cannot be examined; if it comes back and crashes
+            // the run, it is noted again.
             let Ok(file) = (self.read_record)(&path) else {
                 continue;
             };
@@ -89,6 +91,8 @@ impl Examiner<'_> {
                 Verdict::Stopped => return Ok(set_aside),
             }
         }
+        // Only after the last suspect: a stop or a crash of this process in between examines all of
+        // them again.
         library.files().forget_in_hand();
         Ok(set_aside)
     }
@@ -114,12 +118,14 @@ impl Examiner<'_> {
 fn outlive(command: &mut Command, limit: Duration, stop: &AtomicBool) -> std::io::Result<Verdict> {
     let mut child = command
         .stdin(Stdio::null())
+        // The messages of a decoder would appear between the lines of this run.
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
+            // Ctrl+C reaches the child as well: its end says nothing about the file then.
             return Ok(if stop.load(Ordering::Relaxed) {
                 Verdict::Stopped
             } else {
@@ -135,6 +141,7 @@ fn outlive(command: &mut Command, limit: Duration, stop: &AtomicBool) -> std::io
             let how = format!("it was not done after {} s", limit.as_secs());
             return Ok(Verdict::Deadly(how));
         }
+        // Short beside the time that reading a file takes, and no load on the CPU.
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -172,6 +179,8 @@ fn verdict(status: ExitStatus) -> Verdict {
     match status.code() {
         // Windows gives the kind of crash as the exit code.
         Some(code) if !(0..=255).contains(&code) => Verdict::Deadly(format!("exit code {code:#x}")),
+        // An error code, or that of a panic that was caught, is an answer: the process ended by
+        // itself.
         _ => Verdict::Harmless,
     }
 }

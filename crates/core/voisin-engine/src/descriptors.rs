@@ -47,6 +47,8 @@ pub(super) fn read_windows(
         return Ok((report, None));
     }
     let mut measurer = Measurer::new(voisin_audio::resampled_len(info, rate), rate);
+    // The piece is read in blocks of a window's length, like windows, so that one decoding serves
+    // both.
     let pieces = measurer
         .piece
         .clone()
@@ -58,6 +60,7 @@ pub(super) fn read_windows(
         .map(|(i, &start)| (start, Some(i)))
         .chain(pieces)
         .collect();
+    // The decoder goes forwards only; windows and pieces come mixed.
     all.sort_by_key(|&(start, _)| start);
     let places: Vec<i64> = all.iter().map(|&(start, _)| start).collect();
     let whole = depth == DescriptorDepth::Full;
@@ -96,6 +99,7 @@ struct Measurer {
 
 impl Measurer {
     fn new(total: u64, rate: u32) -> Self {
+        // A short track is one piece as a whole.
         let length = total.min(PIECE_SECONDS * u64::from(rate));
         let start = (total - length) / 2;
         Self {
@@ -112,11 +116,14 @@ impl Measurer {
 
     fn push(&mut self, start: i64, samples: &[f32], of_piece: bool) {
         let inside = |end: i64| (end - start).clamp(0, samples.len() as i64) as usize;
+        // Blocks of the piece follow each other without a gap. The last may go beyond its end.
         if of_piece {
             self.samples
                 .extend_from_slice(&samples[..inside(self.piece.end)]);
         }
+        // Windows may overlap each other and the piece, and no sound may count twice for the key.
         if start >= self.heard {
+            // Behind the end of the track are zeros, which are not its sound.
             let heard = &samples[..inside(self.total)];
             self.key.push(heard);
             self.hear_blocks(heard);

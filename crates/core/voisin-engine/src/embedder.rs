@@ -83,6 +83,7 @@ pub struct FileEmbedding {
 impl FileEmbedding {
     /// The windows in half precision, as the library keeps them; values beyond its range are cut.
     pub fn half_windows(&self) -> Array2<f16> {
+        // An infinity in one window would spread to every mean and product that it enters.
         let largest = f32::from(f16::MAX);
         self.windows
             .mapv(|value| f16::from_f32(value.clamp(-largest, largest)))
@@ -194,6 +195,8 @@ impl Embedder {
         /// Longest stretch that resampling may need on either side of a window, as a share of a second. Rates without a
         /// common measure need whole seconds.
         const MOST: f64 = 0.25;
+        // Hops are in samples of the model's rate, so that windows lie where the openl3 tool puts
+        // them.
         let is_counted_in_samples = matches!(plan, WindowPlan::Reference { .. });
         if !self.is_one_rate
             && !is_counted_in_samples
@@ -204,6 +207,8 @@ impl Embedder {
                 return Ok(reading);
             }
         }
+        // Otherwise one resampling to the highest rate, from which each network's window is
+        // resampled again.
         self.reading_at(self.rate)
     }
 
@@ -219,6 +224,7 @@ impl Embedder {
             };
             let reach = resampler.as_ref().map_or(0, WindowResampler::reach);
             found.push((
+                // Rounded up: one sample too few would cut the window.
                 (window_samples * u64::from(rate)).div_ceil(u64::from(to)) as usize,
                 reach,
                 resampler,
@@ -230,10 +236,13 @@ impl Embedder {
             .max()
             .unwrap_or(0);
         let beyond = |(window_samples, reach, _): &(usize, usize, _)| {
+            // A shorter window has room on either side within the longest one; only what its filter
+            // needs beyond that is read in addition.
             reach.saturating_sub((length - window_samples) / 2)
         };
         let margin = found.iter().map(beyond).max().unwrap_or(0);
         let ear = |(window_samples, reach, resampler)| {
+            // The middles of all windows fall together.
             (margin + (length - window_samples) / 2 - reach, resampler)
         };
         Ok(Reading {
@@ -379,6 +388,7 @@ impl Embedder {
         info: &AudioInfo,
         plan: WindowPlan,
     ) -> Result<(Vec<f32>, bool), EngineError> {
+        // Summed in double precision, since there may be thousands of windows.
         let mut sums = vec![0.0f64; self.encoder.tags()];
         let mut change = None;
         let besides = Besides {
@@ -421,6 +431,8 @@ impl Embedder {
         let margin = reading.margin;
         let samples = voisin_audio::resampled_len(info, rate);
         let keeps_silence = matches!(plan, WindowPlan::Reference { .. });
+        // Fewer samples than a window: refused, unless the network pads or each row has to stay in
+        // its place.
         if samples < length as u64 && !keeps_silence && !self.encoder.pads() {
             return Err(EngineError::TooShort {
                 path: sound.path().to_owned(),
@@ -464,11 +476,14 @@ impl Embedder {
             batch.clear();
             Ok(())
         };
+        // The decoder calls this and cannot be stopped by an error: the first one is kept, and the
+        // rest of the windows are passed over.
         let mut listen = |i: usize, heard: &[f32]| {
             let stopped = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
             if stopped && fault.is_none() {
                 fault = Some(EngineError::Interrupted);
             }
+            // Silence is a property of the window itself: the margin belongs to its neighbours.
             let window = &heard[margin..margin + length];
             if fault.is_some() || (!keeps_silence && windows::is_near_silent(window)) {
                 return;
@@ -485,9 +500,11 @@ impl Embedder {
         };
         let (report, measured) =
             reading.windows(sound, info, &starts, besides.depth, &mut listen)?;
+        // Only now, when the decoder has let go of the file.
         if let Some(error) = fault {
             return Err(error);
         }
+        // No window sounded. A mean of none would be no vector.
         if kept.is_empty() {
             return Err(EngineError::Silent {
                 path: sound.path().to_owned(),
@@ -534,6 +551,7 @@ impl Reading {
 }
 
 fn least_common_multiple(a: usize, b: usize) -> usize {
+    // Both are small: how many windows share one answer of a network.
     (a..=a * b)
         .step_by(a)
         .find(|multiple| multiple.is_multiple_of(b))

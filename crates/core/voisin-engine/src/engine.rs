@@ -121,7 +121,7 @@ pub(crate) fn preferred_builder() -> Option<GraphBuilder> {
 const READ_CACHE_KIB: u32 = 16 << 10;
 
 /// A listener to news of the index.
-type IndexListener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
+type IndexListener = Arc<dyn Fn(&IndexNews<'_>) + Send + Sync>;
 
 /// An open library and its index.
 pub struct Engine {
@@ -197,12 +197,15 @@ impl Engine {
             let mut engine = Self::from_library(library);
             engine.copies_index = self.copies_index;
             engine.graphs_on = self.graphs_on;
+            engine.listener.clone_from(&self.listener);
             self.within.insert(fingerprint.clone(), engine);
         }
         let engine = self
             .within
             .get_mut(&fingerprint)
             .expect("it was put in, if it was not there");
+        // An index that is missing or damaged is built, however long that takes: the caller waits
+        // for an answer from this space.
         match engine.follow() {
             Err(EngineError::Index(_)) => {
                 engine.refresh_index()?;
@@ -216,7 +219,7 @@ impl Engine {
 
     /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
     pub fn on_index_news(&mut self, listener: impl Fn(&IndexNews<'_>) + Send + Sync + 'static) {
-        self.listener = Some(Box::new(listener));
+        self.listener = Some(Arc::new(listener));
     }
 
     /// Copies an index of less than 256 MiB into memory, which all engines of the process share: for programs that run for
@@ -244,6 +247,8 @@ impl Engine {
 
     /// The catalogue, to change it. The index notices at its next use.
     pub fn library_mut(&mut self) -> &mut Library {
+        // Whoever changes the library may change vectors: the index is loaded again and catches up
+        // at its next use.
         self.index = None;
         &mut self.library
     }
@@ -293,6 +298,8 @@ impl Engine {
 
     fn refresh_or_rebuild(&mut self) -> Result<IndexRefresh, EngineError> {
         let refresh = self.refresh_index()?;
+        // The index as it is loaded may be current and still be slow or out of date in how it was
+        // built: three reasons to build it anew.
         if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
             return self.rebuild_index("much has changed since it was built");
         }
@@ -377,8 +384,11 @@ impl Engine {
         let library = Mutex::new(library);
         let space = space.clone();
         let dimension = index.dimension();
+        // The index calls this from any thread and outlives this borrow of the library; hence a
+        // connection of its own behind a lock.
         index.read_vectors_with(Arc::new(move |tracks, vectors| {
             let library = library.lock().unwrap_or_else(PoisonError::into_inner);
+            // All vectors of one call are of one state.
             let _snapshot = library.snapshot().map_err(std::io::Error::other)?;
             for (&track, to) in tracks.iter().zip(vectors.chunks_exact_mut(dimension)) {
                 let vector = library.vector(track).map_err(std::io::Error::other)?;
@@ -387,6 +397,8 @@ impl Engine {
                     .filter(|vector| vector.len() == dimension)
                 {
                     Some(vector) => to.copy_from_slice(&vector),
+                    // Removed by another process since; the search fails instead of comparing with
+                    // zeros.
                     None => return Err(std::io::Error::other(EngineError::NoVector { id: track })),
                 }
             }
@@ -433,6 +445,8 @@ impl Engine {
                 return self.build_index(refresh);
             }
             Err(EngineError::Index(IndexError::OtherModel { actual, .. }))
+                // The stamp of an index is the model's fingerprint, a blank and that of the mean:
+                // here only the mean differs.
                 if actual.split(' ').next() == Some(&model.fingerprint) =>
             {
                 let reason = "similarity is relative to another mean now".to_owned();
@@ -444,6 +458,7 @@ impl Engine {
             Err(EngineError::Index(reason)) => return self.replace_index(&reason),
             Err(error) => return Err(error),
         };
+        // An index that was up to date is on the disk as it is.
         if refresh != IndexRefresh::Loaded {
             self.keep(&index, &self.stamp);
         }
@@ -466,6 +481,8 @@ impl Engine {
         ask: impl Fn(&mut Self) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         self.space()?;
+        // The answer comes first, because an index is checked as it is read: only then is it known
+        // whether it was made of damaged bytes.
         let answer = ask(self);
         match self.loaded_index().intact() {
             Ok(()) => answer,
@@ -482,6 +499,8 @@ impl Engine {
         model: &StoredModel,
         whole: bool,
     ) -> Result<(VectorIndex, IndexStamp, LibrarySpace, IndexRefresh), EngineError> {
+        // The space is read before the index, for its stamp, and once more below in the snapshot:
+        // it may change in between.
         let kept = LibrarySpace::kept(&self.library)?;
         let expected = stamp(model, kept.as_ref());
         let (mut index, generation) = if self.copies_index {
@@ -543,6 +562,7 @@ impl Engine {
         let mut added = 0;
         for &track in &changes.added {
             if let Some(vector) = self.library.vector(track)? {
+                // Replaced vectors are among those added; an id may be in an index once.
                 index.remove(track);
                 index.insert(track, &space.centre(&vector))?;
                 added += 1;
@@ -576,6 +596,8 @@ impl Engine {
             } else {
                 Ok(None)
             };
+            // A snapshot keeps the write-ahead log from being shortened: it ends before anything
+            // that takes long.
             drop(snapshot);
             // When much has changed, a run that adds has built the index anew on disk, or is about to.
             if let Some((generation, added, removed)) = caught_up?
@@ -633,6 +655,7 @@ impl Engine {
         }
         for track in sample {
             match self.library.vector(track)? {
+                // Within the rounding of the index, which `is_of` knows.
                 Some(expected)
                     if index.contains(track) && index.is_of(track, &space.centre(&expected))? => {}
                 _ => return Err(other().into()),
@@ -732,6 +755,7 @@ pub fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, Lib
         .settings()
         .setting(&place_of_model(&held.fingerprint))?
         .filter(|path| Path::new(path).is_file());
+    // Every text is a name or a path, so parsing cannot fail.
     let Ok(model) = place.as_deref().unwrap_or(&held.name).parse();
     Ok(model)
 }
@@ -746,7 +770,9 @@ pub fn remember_model(
         return Ok(());
     };
     let path = stored_path(path);
+    // A path that is not UTF-8 does not fit into a setting; such a model has to be named each time.
     if let Some(path) = path.to_str()
+        // The file may have been exchanged since the model was loaded.
         && model.manifest()?.fingerprint() == fingerprint
     {
         library
@@ -754,4 +780,34 @@ pub fn remember_model(
             .set_setting(&place_of_model(fingerprint), Some(path))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_library::TrackWindows;
+    use voisin_library::testing::{library, model, track};
+
+    #[test]
+    fn an_engine_of_another_space_has_the_same_listener() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 4);
+        let id = library.insert_track(&track(1, vec![0.5; 4], 0)).unwrap();
+        let other = StoredModel {
+            name: "clap".into(),
+            fingerprint: "g".into(),
+            ..model(2)
+        };
+        let mut spaces = library.spaces_mut();
+        spaces.begin_space("words", &other).unwrap();
+        spaces
+            .put_other_vectors("g", id, &[0.6, 0.8], &TrackWindows::none(2))
+            .unwrap();
+        let mut engine = Engine::from_library(library);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let notes = Arc::clone(&heard);
+        engine.on_index_news(move |news| notes.lock().unwrap().push(news.to_string()));
+        engine.within("words").unwrap();
+        assert_eq!(*heard.lock().unwrap(), ["index built: there was none yet"]);
+    }
 }

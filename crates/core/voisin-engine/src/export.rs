@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray_npy::WriteNpyExt as _;
 use voisin_base::output::{OutputFile, OutputTarget, check_folder};
+use voisin_explore::playlist::address;
 
 use super::{Engine, EngineError, LibrarySpace};
 
@@ -63,8 +64,10 @@ pub fn export(
 ) -> Result<ExportSummary, EngineError> {
     /// Tracks whose tags are in memory at once.
     const TOGETHER: usize = 1000;
+    // Before anything is read: a refusal should not come after minutes.
     check_folder(dir, &FILES, replaces)?;
     let library = engine.library();
+    // All files of an export show one state of the library.
     let _snapshot = library.snapshot()?;
     std::fs::create_dir_all(dir).map_err(|source| EngineError::Write {
         path: dir.to_owned(),
@@ -96,7 +99,7 @@ pub fn export(
             tracks.row([
                 (part * TOGETHER + at).to_string(),
                 track.id.to_string(),
-                track.path.to_string_lossy().into_owned(),
+                table_path(&track.path, |_| true),
                 text(&track.tags.artist),
                 text(&track.tags.title),
                 text(&track.tags.album),
@@ -126,6 +129,8 @@ pub fn export(
     if with_windows {
         let mut index = ExportFile::create(dir, "windows.csv")?.csv();
         index.row(["row", "track_row", "track_id", "start_seconds"])?;
+        // The header stands before the rows and holds their number; it is written again below if
+        // fewer rows come.
         let total = library.status()?.windows as usize;
         let mut npy = ExportFile::create(dir, "windows.npy")?;
         let path = npy.path.clone();
@@ -193,10 +198,13 @@ fn export_tags(heard: &super::PredictedTags, dir: &Path) -> Result<FinishedFile,
 
 /// Header of a NumPy file of float16 rows; always 128 bytes, so that it can be written again.
 fn npy_f16_header(rows: usize, columns: usize) -> Vec<u8> {
+    // Version 1.0, and the length of the header that follows, 0x76 = 118: with these ten bytes 128,
+    // a multiple of 64 as NumPy wants it.
     let mut header = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
     let text =
         format!("{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
     header.extend_from_slice(text.as_bytes());
+    // Filled up with blanks: 20 digits for each of the two numbers still fit.
     header.resize(127, b' ');
     header.push(b'\n');
     header
@@ -286,6 +294,25 @@ impl CsvOutput {
             }),
         }
     }
+}
+
+/// A path as a table has it: as it is, or, where that would not be the same path to whoever reads the table back, as a
+/// `file:` address. A path may not be UTF-8, have characters that `is_shown` or a spreadsheet would not leave as they are,
+/// or begin or end with a blank.
+pub fn table_path(path: &Path, is_shown: impl Fn(&str) -> bool) -> String {
+    let is_exact = |text: &&str| {
+        !text.chars().any(char::is_control)
+            && is_shown(text)
+            && spreadsheet_safe(text) == *text
+            && text.trim() == *text
+            // A path that begins so would be read back as an address.
+            && !text.starts_with("file:")
+    };
+    // Where a spreadsheet splits, a formula could begin.
+    let escaped = || address(path.as_os_str().as_encoded_bytes()).replace(';', "%3B");
+    path.to_str()
+        .filter(is_exact)
+        .map_or_else(escaped, str::to_owned)
 }
 
 /// Puts an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are.

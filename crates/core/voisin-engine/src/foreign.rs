@@ -30,6 +30,8 @@ struct ExternalManifest {
 /// Two of the same name and dimension are one. An error where the name is none, or that of a model which voisin has.
 #[doc(hidden)]
 pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, String> {
+    // The name becomes a part of messages and of the library: control characters and what looks
+    // like a file stay out.
     if !is_name(name) || name.len() > 100 {
         return Err(format!(
             "expected a name of at most 100 letters and no file, found {:?}",
@@ -37,6 +39,8 @@ pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, Strin
         ));
     }
     let known = ModelRef::Name(name.to_owned()).manifest();
+    // A name of voisin's own model, former ones included, would let `add` load that model and mix
+    // its vectors with these.
     if matches!(known, Ok(_) | Err(EncoderError::FormerModel { .. })) {
         return Err(format!(
             "voisin has a model {name} itself: name the one that made these vectors otherwise"
@@ -44,6 +48,7 @@ pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, Strin
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("voisin external model\0{name}\0{dimension}").as_bytes());
+    // 32 hex digits, 128 bits, as fingerprints of manifests have.
     let fingerprint = hasher.finalize().to_hex()[..32].to_owned();
     let manifest = ExternalManifest {
         external: name.to_owned(),
@@ -99,6 +104,7 @@ pub fn check_model(model: &StoredModel) -> Result<(), String> {
     }
     let manifest = ModelManifest::parse(manifest_json, Path::new("its manifest"))
         .map_err(|e| e.to_string())?;
+    // A path here would have the next `add` read a file of a stranger's choice as a network.
     if !is_name(&manifest.name) {
         return Err(format!(
             "its name is {:?}, expected a name and no file",
@@ -179,11 +185,13 @@ pub fn foreign_audio(path: &Path, tags: TrackTags, kind: ContentKind) -> (AudioF
         };
         return (audio, tags);
     };
+    // A table that has any tag of a track is taken to have all of them.
     let tags = if tags == TrackTags::default() {
         voisin_audio::tags::read_tags(path).unwrap_or_default()
     } else {
         tags
     };
+    // Nothing was decoded, so no packet is known to be damaged.
     (audio_facts(info, 0), tags)
 }
 
@@ -198,6 +206,7 @@ impl Engine {
     /// what it says.
     #[doc(hidden)]
     pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome, EngineError> {
+        // All spaces are checked before anything is taken in.
         for space in other.spaces().all()? {
             check_model(&space.model).map_err(|problem| EngineError::ForeignModel {
                 place: other.dir().display().to_string(),

@@ -9,6 +9,7 @@ use tempfile::tempdir;
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
+use voisin_explore::ExploreError;
 use voisin_index::{
     HnswRs, IndexError, IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex,
 };
@@ -95,6 +96,14 @@ impl Engine {
         each: Duration,
     ) -> Result<IndexComparison, EngineError> {
         let all = self.library.vectors()?;
+        // One is held out, and a neighbour of it has to be left.
+        if all.ids.len() < 2 {
+            return Err(EngineError::Explore(ExploreError::TooFew {
+                what: "a comparison of indexes",
+                needed: 2,
+                found: all.ids.len(),
+            }));
+        }
         let space = LibrarySpace::of(&self.library, &all)?;
         let (vectors, queries) = hold_out(&space.centre_rows(all.values));
         let options = IndexOptions {
@@ -108,10 +117,13 @@ impl Engine {
 /// The other rows, and random ones that are to be searched for.
 fn hold_out(rows: &Array2<f32>) -> (Array2<f32>, Array2<f32>) {
     let n = rows.nrows();
+    // A tenth of the library at most, so that the index stays nearly what it is.
     let wanted = (n / 10).min(MOST_QUERIES).min(MOST_COMPARED / n.max(1));
     let mut order: Vec<usize> = (0..n).collect();
+    // A fixed seed: the same library gives the same queries.
     Random::new(1).shuffle(&mut order);
     let (out, left) = order.split_at_mut(wanted.max(1).min(n));
+    // The rest stays in the library's order, in which its index is built.
     left.sort_unstable();
     (rows.select(Axis(0), left), rows.select(Axis(0), out))
 }
@@ -147,6 +159,7 @@ fn compare(
         row.as_slice_mut().map(make_unit);
     });
     let truth = Truth::of(vectors, &unit);
+    // Built here and not in the loop below, since the closures of its side borrow it.
     let hnsw = against
         .contains(&ComparedIndex::HnswRs)
         .then(|| {
@@ -163,10 +176,13 @@ fn compare(
         queries,
         SearchMode::Auto,
     )];
+    // First, because the width of `hnsw_rs` is chosen by it.
     sides[0].measure_recall(&truth, &unit)?;
     for other in against {
         let side = match (other, &hnsw) {
             (ComparedIndex::HnswRs, Some((hnsw, seconds, bytes))) => {
+                // The narrowest search with the same recall: speeds compare only at equal results.
+                // Where even the widest finds less, it stands.
                 let mut width = WIDTHS[0];
                 for wider in WIDTHS {
                     width = wider;
@@ -300,9 +316,11 @@ fn in_turns(
     let rows: Vec<&[f32]> = rows_of(queries).collect();
     let mut alone = vec![Vec::new(); sides.len()];
     let mut together = vec![Vec::new(); sides.len()];
+    // In turn, so that a machine that slows down meets all sides alike.
     for _ in 0..REPEATS {
         for (side, speeds) in sides.iter().zip(&mut alone) {
             let end = Instant::now() + turn;
+            // One query at a time runs on this thread alone; a batch, below, on all of them.
             let start = ThreadTime::now();
             let mut answered = 0;
             while answered == 0 || Instant::now() < end {
@@ -347,6 +365,7 @@ impl<'a> Truth<'a> {
             let query = in_double(query);
             let mut cosines: Vec<f64> = rows_of(vectors).map(|row| cosine(row, &query)).collect();
             let at = K.min(cosines.len()) - 1;
+            // Only the last of the true neighbours is needed, hence no sort.
             *cosines.select_nth_unstable_by(at, |a, b| b.total_cmp(a)).1
         });
         Self {
@@ -397,6 +416,21 @@ mod tests {
         Array2::from_shape_fn((n, dimension), |(row, at)| {
             centres[[row % 30, at]] + 0.3 * (random.f32() - 0.5)
         })
+    }
+
+    #[test]
+    fn a_track_alone_has_no_index_to_compare() {
+        use voisin_library::testing::{library, track};
+
+        let dir = tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        library.insert_track(&track(1, vec![0.6, 0.8], 0)).unwrap();
+        let engine = Engine::from_library(library);
+        let refused = engine.compare_indexes(&[ComparedIndex::Exact], Duration::ZERO);
+        assert!(matches!(
+            refused,
+            Err(EngineError::Explore(ExploreError::TooFew { found: 1, .. }))
+        ));
     }
 
     #[test]

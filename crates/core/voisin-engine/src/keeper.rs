@@ -42,12 +42,15 @@ impl IndexKeeper {
     pub fn added(&mut self) {
         self.added += 1;
         let due = self.added >= LEAST.max((SHARE * self.tracks as f64) as u64);
+        // A build that still runs sees the new tracks at its end or leaves them to the next one.
         if due && self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             self.tracks += std::mem::take(&mut self.added);
             let dir = self.dir.clone();
             // The index is a cache: what goes wrong here is found and said at its next use.
             let work = move || {
+                // One thread: the others analyse music.
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+                // A connection of its own: that of the run is in use on another thread.
                 let mut engine = Engine::open(&dir, OpenMode::ReadWrite);
                 if let (Ok(pool), Ok(engine)) = (pool, &mut engine) {
                     let _ = pool.install(|| engine.maintain_index());

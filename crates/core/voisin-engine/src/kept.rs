@@ -163,6 +163,7 @@ impl Engine {
 fn file_state((size, time): (u64, SystemTime)) -> (u64, i128) {
     let nanoseconds = match time.duration_since(UNIX_EPOCH) {
         Ok(since) => since.as_nanos().cast_signed(),
+        // Files may have times before 1970.
         Err(before) => -before.duration().as_nanos().cast_signed(),
     };
     (size, nanoseconds)
@@ -174,11 +175,15 @@ fn read<A: KeptAnswer>(text: &str, basis: &str) -> Option<A> {
         .strip_prefix(basis)?
         .strip_prefix('\n')?
         .split_once('\n')?;
+    // SQLite does not notice bits that flipped on the disk; an answer of damaged text must not pass
+    // for the library's.
     if blake3::hash(answer.as_bytes()).to_hex().as_str() != digest {
         return None;
     }
     let KeptText { keys, mut answer } = serde_json::from_str::<KeptText<A>>(answer).ok()?;
     for genre in answer.genres() {
+        // JSON has a genre's name alone. The keys, by which synonyms are one genre, are kept beside
+        // the answer.
         *genre = Genre::from_parts(genre.name(), keys.get(genre.name())?.as_str());
     }
     Some(answer)

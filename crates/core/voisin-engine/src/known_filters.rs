@@ -28,10 +28,12 @@ pub(crate) struct KnownFilters {
 
 impl KnownFilters {
     pub(crate) fn get(&mut self, state: &FilterState, filter: &TrackFilter) -> Option<TrackSet> {
+        // One change of the library may change any filter's tracks: all of them go.
         if self.of.as_ref() != Some(state) {
             *self = Self::default();
         }
         let at = self.sets.iter().position(|(known, _)| known == filter)?;
+        // The filter that was used last moves to the end, where it is dropped last.
         self.sets[at..].rotate_left(1);
         self.sets.last().map(|(_, set)| set.clone())
     }
@@ -43,6 +45,7 @@ impl KnownFilters {
                 sets: Vec::new(),
             };
         }
+        // The first is the one that was used longest ago.
         if self.sets.len() == MOST_KNOWN {
             self.sets.remove(0);
         }

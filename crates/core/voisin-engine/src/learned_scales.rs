@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::parts::EngineScales;
 use super::scales::MEASURED_SCALES;
 use super::{Engine, EngineError};
+use voisin_base::text::count;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_base::vector::{dot, make_unit};
 use voisin_learn::{Ridge, RidgeFigures, learn_ridge};
@@ -23,6 +24,7 @@ const MOST_CHANCE: f64 = 0.05;
 /// Teachers whose likeness says whether a track is like any of them.
 const MOST_TEACHERS: usize = 1000;
 /// A measured scale that a track lacks.
+// The middle of 0 to 100: it pulls the prediction to neither side.
 const UNMEASURED: f64 = 50.0;
 
 /// The definition of a learned scale.
@@ -106,6 +108,8 @@ impl<L: Deref<Target = Engine>> EngineScales<L> {
             .iter()
             .enumerate()
             .map(|(row, track)| {
+                // A track without an artist is a group of its own, by its row: nothing says that
+                // such tracks belong together.
                 let name = track.people().first().map(|name| (*name).to_owned());
                 let next = numbers.len();
                 *numbers.entry(name.ok_or(row)).or_insert(next)
@@ -114,15 +118,21 @@ impl<L: Deref<Target = Engine>> EngineScales<L> {
         let y: Vec<f64> = rows.ids.iter().map(|id| given[id]).collect();
         let few = |found: String| EngineError::FewValues { found };
         if y.len() < FEWEST_VALUES {
-            return Err(few(format!("{} tracks with a value", y.len())));
+            return Err(few(count(y.len() as u64, "track") + " with a value"));
         }
-        let fit = learn_ridge(rows.x.view(), &y, &groups, 0)
-            .ok_or_else(|| few(format!("tracks by {} artists", numbers.len())))?;
+        let fit = learn_ridge(rows.x.view(), &y, &groups, 0).ok_or_else(|| {
+            few(format!(
+                "tracks by {}",
+                count(numbers.len() as u64, "artist")
+            ))
+        })?;
         let all: Vec<usize> = (0..y.len()).collect();
         let some = thinned(&all);
         let directions = rows.directions(&some, &rows.mean(&all));
         let mut nearest: Vec<f32> = (0..some.len())
             .filter_map(|at| {
+                // Those by the same artist would be near in any case and make the bound too strict
+                // for all others.
                 let others =
                     (0..some.len()).filter(|&other| groups[some[other]] != groups[some[at]]);
                 let likeness = others.map(|other| dot(&directions[at], &directions[other]));
@@ -136,6 +146,7 @@ impl<L: Deref<Target = Engine>> EngineScales<L> {
             measured,
             ridge: fit.ridge,
             figures: fit.figures,
+            // The first percentile. With fewer than a hundred teachers it is the least of them.
             least: nearest.get(nearest.len() / 100).copied().unwrap_or(-1.0),
         };
         let held_out = rows.ids.iter().zip(&y).zip(fit.held_out);
@@ -223,6 +234,8 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
 impl Engine {
     fn fill_scale(&mut self, name: ScaleName, scale: &LearnedScale) -> Result<u64, EngineError> {
         let rows = self.scale_rows(None, &scale.measured)?;
+        // A definition that came with another library may have other columns: it predicts nothing
+        // here.
         if rows.x.ncols() != scale.ridge.columns() {
             return Ok(0);
         }
@@ -235,6 +248,7 @@ impl Engine {
             .collect();
         let mean = rows.mean(&teachers);
         let teachers = rows.directions(&thinned(&teachers), &mean);
+        // The owner's own values stay, and so do those that this scale gave before.
         let missing: Vec<usize> = all.filter(|&row| origin(row).is_none()).collect();
         let mut values = Vec::new();
         for (row, direction) in missing.iter().zip(rows.directions(&missing, &mean)) {
@@ -274,6 +288,7 @@ impl Engine {
         let x = Array2::from_shape_fn((ids.len(), dimension + measured.len()), |(row, column)| {
             match column.checked_sub(dimension) {
                 None => vectors.values[[kept[row], column]],
+                // Brought to 0 to 1, near the size of a vector's components.
                 Some(at) => (value(&ids[row], &measured[at]) / 100.0) as f32,
             }
         });

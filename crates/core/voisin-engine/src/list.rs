@@ -73,6 +73,7 @@ impl Engine {
         let tracks = library.status()?.tracks as usize;
         let total = matching.map_or(tracks, TrackSet::len);
         // Along the index one of `tracks / total` fits: that many reads must be few beside reading all.
+        // An eighth of the tracks is the bound: a page that would have to read more is sorted.
         if total <= limit || limit.saturating_mul(tracks / total) > tracks / 8 {
             return Ok(None);
         }
@@ -136,6 +137,7 @@ impl Engine {
         let total = before.iter().filter(fits).count() + ids.len();
         let limit = query.limit.unwrap_or(usize::MAX);
         let next = if ids.len() > limit {
+            // A page of no tracks has none from which the next could continue.
             limit.checked_sub(1).map(|last| ids[last])
         } else {
             None

@@ -47,6 +47,7 @@ impl MissingFiles {
             // Not one file is left: no one tidies up like that, but a disk that is not mounted looks so.
             let nothing_left = root.is_dir() && missing.len() as u64 == known;
             for mut file in missing {
+                // Roots may lie in each other; a file is listed once.
                 if !seen.insert(file.file.record.path.clone()) {
                     continue;
                 }

@@ -189,6 +189,7 @@ impl Engine {
             candidates = self.in_order_of_feel(candidates, &feel, options.feel, near)?;
         }
         let mut chosen = choose(candidates, options, options.limit, &self.space);
+        // Luck decided which songs come; their order is that of nearness again.
         chosen.sort_by(|a, b| {
             b.near
                 .similarity
@@ -256,6 +257,8 @@ impl Engine {
         let before: HashSet<TrackId> = before.into_iter().collect();
         let mut known = SongSet::default();
         if !options.keeps_versions {
+            // A track that a phrase found and nobody named may be in the answer, and so may its
+            // versions.
             let found_by_sound: Vec<TrackId> = seeds
                 .iter()
                 .filter(|seed| seed.found_by_sound.is_some())
@@ -280,6 +283,7 @@ impl Engine {
         let (shortest, longest) = options.lengths(&seed_tracks);
         let kin = self.genres().kin_styles()?;
         let wished = self.genres().taxonomy()?.named(&options.filter.genres);
+        // A mix after an audiobook, or of the genre speech, is one of speech.
         let takes_speech = !self.genres().speech_of(&seed_tracks)?.is_empty()
             || wished.iter().any(|genre| kin.is_speech(genre));
 
@@ -296,6 +300,8 @@ impl Engine {
             })
         };
         let index = self.loaded_index();
+        // More per artist than the mix takes, so that luck has a choice; not all, or one artist
+        // could fill the candidates.
         let mut artists = NameLimit::new(
             options
                 .max_per_artist
@@ -320,6 +326,8 @@ impl Engine {
             };
             for track in of_found {
                 let vector = index.vector(track.id);
+                // Songs are told apart by raw vectors: what similarity is relative to changes with
+                // the library.
                 let raw = vector.as_ref().map(|vector| self.space.restore(vector));
                 let song = known_songs.get(&track.id).copied();
                 let track_artists = artists_of(&track);
@@ -355,6 +363,8 @@ impl Engine {
             let is_often = !recent.has_room(&track_artists);
             let is_again = track_artists.iter().any(|artist| last.contains(artist));
             let is_far = far_below.is_some_and(|least| near.similarity < least);
+            // Bits in the order of weight: `STRANGER` is the lowest, and `HEARD_LATELY` is set
+            // later.
             let tier = 4 * u8::from(is_again) + 2 * u8::from(is_often) + u8::from(is_far);
             let candidate = MixCandidate::new(near, track, vector, tier);
             (!is_far || !options.is_near_only).then_some(candidate)
@@ -480,6 +490,7 @@ fn choose(
         candidate.score =
             options.variety * noise + options.taste * candidate.opinion - rank as f32 / length;
     }
+    // A tier before every score: luck never brings a stranger before a song that is near.
     candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
     let mut artists = NameLimit::new(options.max_per_artist);
     let mut albums = NameLimit::new(options.max_per_album);
@@ -526,6 +537,8 @@ fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
     let mut last: Vec<String> = Vec::new();
     while !waiting.is_empty() {
         let is_stranger = |one: &MixCandidate| one.tier & STRANGER > 0;
+        // Strangers are last in nearness, and stay there: turns are taken on either side of the
+        // border.
         let first = is_stranger(&waiting[0].1);
         let other = waiting.iter().position(|(artists, one)| {
             is_stranger(one) == first && !artists.iter().any(|artist| last.contains(artist))

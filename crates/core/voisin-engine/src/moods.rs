@@ -82,6 +82,8 @@ impl RankedTag {
         let logit = f64::from(logits[self.column]);
         let above = self.knots.partition_point(|knot| *knot <= logit);
         let steps = (self.knots.len() - 1) as f64;
+        // Beyond the outer knots the rank stays at 0 or 100. Between two knots the logit differs
+        // from the upper one, so that nothing is divided by 0.
         let place = match above {
             0 => 0.0,
             above if above == self.knots.len() => steps,
@@ -157,6 +159,7 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
             return Ok(0);
         };
         let learned = self.library().scales().learned_scales()?;
+        // A scale that the owner defined under this name is theirs: its place stays empty.
         let names = READY_MOODS.map(|mood| mood.name.parse::<ScaleName>().ok());
         let names = names.map(|name| name.filter(|name| !learned.contains(name)));
         let Some(energy) = "energy".parse::<ScaleName>().ok() else {
@@ -174,6 +177,7 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
                 .collect();
             let mut values: [Vec<(ContentId, ScaleValue)>; 6] = Default::default();
             for (id, logits) in self.tag_logits(&layer, Some(batch))? {
+                // Tracks that went between the two reads.
                 let Some((content, descriptors)) = contents.get(&id).zip(known.get(&id)) else {
                     continue;
                 };

@@ -93,8 +93,17 @@ impl Standing {
         (!points.is_empty()).then(|| percentile(points, similarity))
     }
 
-    /// The same in a word.
+    /// The same in a word; beside a [sentence](Self::far) that nothing is much like what was asked with, none but far.
     pub fn closeness(&self, similarity: f32) -> Option<Closeness> {
+        let closeness = self.closeness_alone(similarity)?;
+        let is_denied = closeness == Closeness::Related && self.far().is_some();
+        Some(if is_denied { Closeness::Far } else { closeness })
+    }
+
+    /// The word for a similarity, whatever the rest of the answer is.
+    fn closeness_alone(&self, similarity: f32) -> Option<Closeness> {
+        // Before the percentile: a copy is the same recording, however close others lie in this
+        // library.
         if is_same_recording(similarity) {
             return Some(Closeness::Same);
         }
@@ -122,7 +131,7 @@ impl Standing {
         let filtered = self.nearest.filter(|_| self.is_filtered);
         let nearest = filtered.into_iter().chain(self.first);
         nearest
-            .filter_map(|similarity| self.closeness(similarity))
+            .filter_map(|similarity| self.closeness_alone(similarity))
             .any(|closeness| matches!(closeness, Closeness::Same | Closeness::Close))
     }
 
@@ -133,14 +142,16 @@ impl Standing {
         } else {
             "nothing here sounds much like this"
         };
+        // The others beside a near one say nothing of that one.
+        if self.has_close() {
+            return None;
+        }
         if self.is_steady {
             return Some(format!(
                 "{nothing}: it hardly changes from beginning to end, as a tone or noise"
             ));
         }
         match self.share? {
-            // The others beside a near one say nothing of that one.
-            _ if self.has_close() => None,
             0 => Some(format!(
                 "{nothing}: nearly all of your tracks have nearer neighbours"
             )),
@@ -155,6 +166,7 @@ impl Standing {
 
 /// - `points`: percentiles from 0 to 100
 fn percentile(points: &[f32], value: f32) -> u8 {
+    // A value below the smallest point is at 0, one above all of them at 100.
     points
         .partition_point(|point| *point <= value)
         .saturating_sub(1)
@@ -217,6 +229,8 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Option<Standing>, EngineError> {
+        // A fixed mean comes from a larger collection, against which this library would look closer
+        // together than it is.
         if self
             .library
             .derived()
@@ -228,6 +242,7 @@ impl Engine {
         let allowed = self.allowed(options)?;
         let (centred, query) = self.space()?.query(seeds)?;
         let nearness = self.nearness()?;
+        // Several seeds are looked for by their mean, which is the sound of none of them.
         let is_steady = match seeds {
             [seed] => self.genres().is_steady(seed)?,
             _ => false,
@@ -242,6 +257,8 @@ impl Engine {
         let seed_tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         artists.read(self, seed_tracks.iter().copied())?;
         let mut others = Vec::new();
+        // A narrow search first: it suffices unless the nearest tracks are nearly all by the seeds'
+        // own artists.
         for reach in REACH {
             let found = self
                 .near(&query, reach, allowed.as_ref())?
@@ -259,6 +276,8 @@ impl Engine {
                 break;
             }
         }
+        // Uncentred vectors, as `around` was measured: with the mean off, noise is no farther from
+        // music than music is.
         let mut raw = vec![0.0; query.ncols()];
         seeds.iter().for_each(|seed| {
             raw.iter_mut()
@@ -270,6 +289,8 @@ impl Engine {
             .around(&raw, &others)?
             .filter(|_| !nearness.around.is_empty());
         let around_it = &others[..others.len().min(AROUND)];
+        // A steady sound among others like it, as in a library of test tones, stands apart from
+        // nothing.
         let mut steady = 0;
         for near in around_it.iter().filter(|_| is_steady) {
             steady += usize::from(self.genres().is_track_steady(near.id)?);
@@ -338,6 +359,7 @@ impl Engine {
         let sample: Vec<TrackId> = tracks
             .iter()
             .copied()
+            // Spread over the ids, and so over the time at which tracks were added.
             .step_by(tracks.len().div_ceil(SAMPLE).max(1))
             .collect();
         let mut queries = Array2::zeros((sample.len(), self.stamp.dimension));
@@ -349,6 +371,7 @@ impl Engine {
         let mut artists = Artists::default();
         let mut nearest = Vec::new();
         let mut around = Vec::new();
+        // The wide reach at once: all samples are one batch.
         let found = self.near(&queries, REACH[1], None)?;
         artists.read(self, sample.iter().copied())?;
         for (&track, found) in sample.iter().zip(found) {
@@ -400,6 +423,7 @@ impl Engine {
         is_own: impl Fn(&Artists, &Neighbor) -> bool,
     ) -> Result<Vec<Neighbor>, EngineError> {
         let mut others = Vec::new();
+        // Two more than are needed, since the track itself and a copy of it are usually the first.
         for some in found.chunks(AROUND + 2) {
             artists.read(self, some.iter().map(|near| near.id))?;
             others.extend(some.iter().filter(|near| !is_own(artists, near)).copied());
@@ -472,6 +496,39 @@ mod tests {
         );
         // Without a filter all that is around counts: beside noise something lies near, too.
         assert!(far(0.9, false).is_some());
+    }
+
+    #[test]
+    fn no_word_contradicts_the_sentence_beside_it() {
+        let points: Vec<f32> = (0..=100).map(|percent| percent as f32 / 100.0).collect();
+        for is_steady in [false, true] {
+            for share in [Some(0), Some(3), Some(50), None] {
+                for first in [0.02, 0.3, 0.7, 0.999_99] {
+                    let standing = Standing {
+                        nearness: Nearness {
+                            space: String::new(),
+                            generation: 1,
+                            tracks: 100,
+                            nearest: points.clone(),
+                            around: points.clone(),
+                        },
+                        share,
+                        nearest: Some(first),
+                        first: None,
+                        is_steady,
+                        is_filtered: false,
+                    }
+                    .beside([first, 0.02]);
+                    let words = [first, 0.02].map(|similarity| standing.closeness(similarity));
+                    let is_near = words.iter().any(|word| *word != Some(Closeness::Far));
+                    let note = standing.far();
+                    assert!(
+                        note.is_none() || !is_near,
+                        "{words:?} beside {note:?}, steady: {is_steady}"
+                    );
+                }
+            }
+        }
     }
 
     const DIMENSION: usize = 16;

@@ -83,8 +83,13 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
     ) -> Result<Passage, EngineError> {
         let window_seconds = embedder.window_seconds();
         let parts = Parts::of(embedder.encoder().manifest());
-        let outside = |seconds: f64| {
-            EngineError::from(ExploreError::Parameter {
+        // Where it ends in a track of this length.
+        let end_within = |seconds: f64| {
+            // Written so that a value that is no number fails.
+            if from >= 0.0 && from < to && from < seconds {
+                return Ok(to.min(seconds));
+            }
+            Err(EngineError::from(ExploreError::Parameter {
                 name: "passage",
                 found: format!("{from:.2} s to {to:.2} s"),
                 expected: if seconds > from {
@@ -92,36 +97,38 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
                 } else {
                     "a start inside the track"
                 },
-            })
+            }))
         };
-        let mut end = to;
-        let windows = match voisin_audio::probe(&seed.path) {
+        let (end, windows) = match voisin_audio::probe(&seed.path) {
             Ok(info) => {
-                if !(from >= 0.0 && from < to && from < info.seconds()) {
-                    return Err(outside(info.seconds()));
-                }
-                end = to.min(info.seconds());
+                let end = end_within(info.seconds())?;
+                // Milliseconds in 32 bits reach 49 days; beyond that the cast saturates.
                 let milliseconds = |seconds: f64| (seconds * 1000.0).round() as u32;
                 let part = WindowPlan::Part {
                     from: milliseconds(from),
                     to: milliseconds(to),
                 };
                 let heard = embedder.embed(&seed.path, &info, part, None)?;
-                balanced(&parts, &heard.starts, heard.windows)
+                (end, balanced(&parts, &heard.starts, heard.windows))
             }
+            // The file is gone or cannot be read: its stored windows stand in, coarser than one a
+            // second.
             Err(error) => {
                 let stored = seed
                     .track
-                    .and_then(|track| window_set(self.library(), &parts, track));
-                let Some(stored) = stored else {
+                    .and_then(|track| Some((track, window_set(self.library(), &parts, track)?)));
+                let Some((track, stored)) = stored else {
                     return Err(error.into());
                 };
-                cut(&stored, from as f32, to as f32, window_seconds)?
+                let end = end_within(self.library().track(track)?.audio.seconds)?;
+                (end, cut(&stored, from as f32, end as f32, window_seconds)?)
             }
         };
         if windows.is_empty() {
             return Err(EngineError::Silent { path: seed.path });
         }
+        // Where the first window lies within the passage: places that are found are shifted back by
+        // as much.
         let lead = windows.starts[0] - from as f32;
         Ok(Passage {
             seed,
@@ -149,7 +156,7 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
         places: usize,
     ) -> Result<Vec<SimilarPassage>, EngineError> {
         let library = self.library();
-        let allowed = self.matching(&options.filter)?;
+        let allowed = self.allowed(options)?;
         let vectors = library.vectors()?;
         let passes = |track: &TrackId| allowed.as_ref().is_none_or(|set| set.contains(*track));
         let ids: Vec<TrackId> = vectors.ids.iter().copied().filter(passes).collect();
@@ -181,6 +188,7 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
             usize::MAX,
         )?;
         let mut artists = ArtistLimit::new(library, options.max_per_artist);
+        // At least as many as are analysed again, whose order may change by that.
         let rough = artists.first(rough, options.limit.max(HEARD), |found| found.track)?;
         let tracks =
             library.tracks_by_id(&rough.iter().map(|found| found.track).collect::<Vec<_>>())?;
@@ -190,6 +198,8 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
             .iter()
             .map(|(track, _)| (track.path.clone(), track.audio.seconds))
             .collect();
+        // With one window a second every network hears each window, so that all numbers count; and
+        // there is one place in the piece that is read.
         let exactly = PlaceOptions {
             places: 1,
             placing: 0,
@@ -272,6 +282,8 @@ fn listen(
 ) -> Option<PassageMatch> {
     let info = voisin_audio::probe(path).ok()?;
     let milliseconds = |seconds: f32| (seconds.max(0.0) * 1000.0) as u32;
+    // Stored windows may be farther apart than three seconds: the true place lies within one gap of
+    // the rough one.
     let around = rough.spacing.max(AROUND);
     let from = rough.from - around;
     let to = (rough.to + around).min(seconds as f32);

@@ -69,6 +69,7 @@ pub struct FileListener<F> {
 impl<F: Fn(ListenEvent) + Sync> FileListener<F> {
     /// - `library`: where verdicts are remembered; one that cannot be written is only read
     pub fn new(library: &Library, on_event: F) -> Result<Self, LibraryError> {
+        // Verdicts by another version of the method are not read and will be made anew.
         let known = library.derived().duplicate_verdicts(VERSION)?;
         let writes = library.mode() != OpenMode::ReadOnly;
         let memory = if writes {
@@ -91,6 +92,7 @@ impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
 
     fn known(&self, a: TrackId, b: TrackId) -> Option<bool> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // A pair is stored once, the smaller id first.
         known.get(&(a.min(b), a.max(b))).copied()
     }
 
@@ -107,6 +109,7 @@ impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
     fn decided(&self, a: TrackId, b: TrackId, same: bool) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert((a.min(b), a.max(b)), same);
+        // The two locks are never held together.
         drop(known);
         if let Some(memory) = &self.memory {
             // It is only a memory: where it cannot be kept, the pair is listened to again.
@@ -138,11 +141,14 @@ pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
     };
     let lead = if swap { -lead } else { lead };
     let length = short.1.seconds();
+    // Of a short file not all, so that there is room for an offset on either side.
     let stretch = STRETCH.min(0.6 * length);
     let mut offset = None;
     let mut least = None::<f32>;
     for place in PLACES {
         let from = (place * length - stretch / 2.0).max(0.0);
+        // The first place looks far for the offset. At the others the same offset has to hold, as
+        // it does between files of one recording but not between two takes.
         let (expected, around) = offset.map_or((lead, MOST_OFFSET), |offset| (offset, JITTER));
         let other_from = (from + expected - around).max(0.0);
         let other_to = (from + stretch + expected + around).min(long.1.seconds());
@@ -158,6 +164,7 @@ pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
         let Some(found) = one.agreement(&other, lags[0], lags[1]) else {
             continue;
         };
+        // The worst place decides: parts in common make no copy.
         least = Some(least.map_or(found.correlation, |least| least.min(found.correlation)));
         if found.correlation < HOPELESS || length < LONG {
             break;
@@ -214,6 +221,7 @@ fn known_facts(path: &Path) -> SongFacts {
     };
     if let Some(state) = state {
         let mut kept = kept();
+        // Which one goes matters little; the first by path is at hand.
         if kept.len() >= MOST_FACTS {
             kept.pop_first();
         }
@@ -305,6 +313,8 @@ fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Out
         f_max: 3400.0,
         mel_scale: MelScale::Htk,
         mel_norm: MelNorm::Peak,
+        // Decibels within a limited range: a change of level moves all bands alike, and what a
+        // codec drops in quiet parts does not count.
         compression: Compression::Decibel {
             amin: 1e-10,
             range_db: 50.0,

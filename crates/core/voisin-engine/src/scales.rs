@@ -61,6 +61,7 @@ pub(crate) fn measured_scales(
     loudness: Option<f64>,
     range: Option<f64>,
 ) -> Scales {
+    // On a logarithmic scale; the floor keeps the logarithm of zero away.
     let ratio = |value: f64, from: f64, to: f64| between(value.max(1e-9).ln(), from.ln(), to.ln());
     let dfa = measures.and_then(|measures| measures.dfa);
     let dfa = dfa.map(|dfa| ratio(dfa, 0.8, 2.5));
@@ -87,6 +88,7 @@ pub(crate) fn measured_scales(
         range.map(|range| between(range, 0.0, 20.0)),
         pulse,
     ];
+    // The array above is in the order of `MEASURED_SCALES`.
     let values = MEASURED_SCALES.iter().zip(values);
     values
         .filter_map(|(scale, value)| {

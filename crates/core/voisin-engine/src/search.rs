@@ -105,6 +105,8 @@ impl Engine {
                 found.retain(|neighbor| {
                     let vector = index.vector(neighbor.id);
                     belongs(&seeds, options, neighbor, vector.as_deref())
+                        // Copies of what is already in the answer are left out, but only where
+                        // seeds are: whoever wants these wants to see copies.
                         && (options.include_seed || answered.is_new(neighbor.id, vector))
                 });
                 artists.choose(found, |neighbor| neighbor.id)
@@ -198,6 +200,8 @@ impl Engine {
         allowed: Option<&TrackSet>,
     ) -> Result<Vec<(Neighbor, Option<f32>)>, EngineError> {
         let _snapshot = self.library.snapshot()?;
+        // All tracks are compared: the index finds what is near to one query, not what is near to
+        // some seeds and far from others.
         let all = self.library.vectors()?;
         let dimension = all.values.ncols();
         let space = LibrarySpace::of(&self.library, &all)?;
@@ -344,11 +348,14 @@ impl<'a> AnsweredTracks<'a> {
 
     /// Whether neither a seed nor one of the last tracks is the same recording; from then on this is one of them.
     pub(super) fn is_new(&mut self, id: TrackId, vector: Option<Vec<f32>>) -> bool {
+        // Without a vector nothing can be compared: better shown twice than not at all.
         let Some(vector) = vector else {
             return true;
         };
         let is_copy = |(other, known): &(TrackId, Vec<f32>)| {
             let similarity = dot(known, &vector);
+            // The vector alone decides where it is all but equal; in the range below, title and
+            // length have a say, which takes a read of both tracks.
             is_same_recording(similarity)
                 || similarity >= LEAST_OF_COPIES && self.are_copies(*other, id, similarity)
         };

@@ -46,6 +46,8 @@ impl<'a> SeedName<'a> {
         if text == "-" {
             return Self::StandardInput;
         }
+        // Names that stand on the disk come before prefixes: a file called `album:x.mp3` is that
+        // file.
         if path.is_dir() {
             return Self::Folder(path);
         }
@@ -157,6 +159,8 @@ impl Engine {
         E: std::ops::Deref<Target = Embedder>,
     {
         let path = Path::new(text);
+        // In the order of cost: a look-up, a number, reading the file, and the search for words
+        // last.
         if let Some(track) = self.library.files().find_by_path(path)? {
             return self.seed_of_file(track, path);
         }
@@ -168,6 +172,7 @@ impl Engine {
         }
         if Place::exists(path) {
             let info = voisin_audio::probe_as(path, self.library.settings().content_kind()?)?;
+            // A copy of a file that the library knows needs no network.
             if let Some(track) = self.library.files().find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);
             }
@@ -182,6 +187,7 @@ impl Engine {
             Resolution::One(track) => self.seed_of(track),
             Resolution::Ambiguous(tracks) => Err(EngineError::Ambiguous {
                 text: text.to_string_lossy().into_owned(),
+                // The error shows ten; the count is of all.
                 count: self
                     .library
                     .lookup()
@@ -263,6 +269,8 @@ fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
         }
     }
     let norm = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
+    // A thousandth of the sum of all lengths is rounding: the direction of what is left would be
+    // noise.
     if norm < 1e-3 * seeds.len() as f32 {
         return Err(EngineError::SeedsCancel);
     }

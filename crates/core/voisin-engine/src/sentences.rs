@@ -2,6 +2,7 @@
 //!
 //! Not here: words of a model with tags ([`words`](super::words)).
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ndarray::{Array1, Array2, Axis, aview1};
@@ -39,9 +40,14 @@ impl ReadingSide {
     /// - `among`: of these tracks alone; `None`: of all
     pub(super) fn of(engine: &Engine, among: Option<&[TrackId]>) -> Result<Self, EngineError> {
         let all = engine.library().vectors()?;
-        let rows: Vec<usize> = (0..all.ids.len())
-            .filter(|&row| among.is_none_or(|those| those.contains(&all.ids[row])))
-            .collect();
+        // A set, because steering asks for tens of thousands of tracks.
+        let among: Option<HashSet<TrackId>> = among.map(|those| those.iter().copied().collect());
+        let is_wanted = |row: &usize| {
+            among
+                .as_ref()
+                .is_none_or(|set| set.contains(&all.ids[*row]))
+        };
+        let rows: Vec<usize> = (0..all.ids.len()).filter(is_wanted).collect();
         Ok(Self {
             ids: rows.iter().map(|&row| all.ids[row]).collect(),
             vectors: all.values.select(Axis(0), &rows),
@@ -74,6 +80,7 @@ impl ReadingSide {
     }
 
     fn reader(&self) -> Result<Arc<ClapText>, EngineError> {
+        // Held while the tower loads: a second thread would load the same half gigabyte.
         let mut last = LAST_READER.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, reader)) = last
             .as_ref()
@@ -81,6 +88,8 @@ impl ReadingSide {
         {
             return Ok(Arc::clone(reader));
         }
+        // The model of this name may have been replaced on the disk; a tower of another model reads
+        // into another space.
         if self.model.manifest()?.fingerprint() != self.fingerprint {
             return Err(self.changed());
         }

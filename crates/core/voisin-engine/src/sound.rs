@@ -50,6 +50,8 @@ impl Engine {
     ) -> Result<Vec<SimilarTrack>, EngineError> {
         let seeds_feel = self.feel_of(seeds)?.ok_or(EngineError::NoEnergy)?;
         let wide = SimilarOptions {
+            // Wider than the answer, because feel reorders; without the limit per artist, which
+            // would drop the very tracks that feel prefers.
             limit: options.limit.saturating_mul(FEEL_REACH).max(FEEL_LEAST),
             max_per_artist: None,
             ..options.clone()

@@ -98,6 +98,8 @@ impl LibrarySpace {
     pub fn centre_rows(&self, mut raw: Array2<f32>) -> Array2<f32> {
         use rayon::prelude::*;
         let width = raw.ncols().max(1);
+        // Always so: matrices come from the library, from `select` or from `from_shape_fn`, all row
+        // after row.
         if let Some(values) = raw.as_slice_mut() {
             values
                 .par_chunks_mut(width)
@@ -205,7 +207,10 @@ impl LibrarySpace {
         let tracks = vectors.ids.len() as u64;
         let generation = vectors.generation;
         let mean = match &held {
+            // A mean from elsewhere stays, however far the library drifts from it.
             Some(held) if held.is_fixed => held.clone(),
+            // The same mean, noted as compared with today's tracks, so that it is looked at again
+            // only after further changes.
             Some(held) if keeps(held) => StoredMean {
                 tracks,
                 generation,
@@ -218,6 +223,7 @@ impl LibrarySpace {
                 is_fixed: false,
             },
         };
+        // Nothing is written. Without a mean that was kept, today's serves for this process.
         if mean.is_fixed || library.mode() == OpenMode::ReadOnly {
             let values = held.map_or(mean.values, |held| held.values);
             return Ok((
@@ -252,6 +258,7 @@ impl LibrarySpace {
             .changes()
             .generation()?
             .saturating_sub(held.generation);
+        // A cheap look first: reading all vectors takes seconds in a large library.
         if (changes as f64) < (LOOK_SHARE * held.tracks as f64).max(1.0) {
             return Ok(false);
         }

@@ -159,10 +159,13 @@ impl Engine {
         let all = tracks.len();
         let every = all.div_ceil(SAMPLE).max(1);
         tracks = tracks.into_iter().step_by(every).collect();
+        // Percentiles of a sample, for the direction alone; candidates are held against it again
+        // below.
         let mut wishes = self.wishes(steering, &tracks)?;
         let direction = self.direction(&wishes, query.len());
         let mut found: HashMap<TrackId, Neighbor> = HashMap::new();
         let reach = options.limit.saturating_mul(REACH).max(LEAST);
+        // Step 0 finds the neighbours of the seeds themselves, which the unmoved answer is made of.
         for step in STEPS {
             let mut moved: Vec<f32> = query
                 .iter()
@@ -172,6 +175,8 @@ impl Engine {
             if make_unit(&mut moved) {
                 let near =
                     self.steer_candidates(&moved, query, &seeds, options, reach, allowed.as_ref())?;
+                // Similarities are to the unmoved query at every step, so that it does not matter
+                // which one found a track.
                 found.extend(near.into_iter().map(|near| (near.id, near)));
             }
         }
@@ -206,11 +211,15 @@ impl Engine {
             let moved = chosen(&candidates, weight, options.limit, most);
             (mean(&moved, |one| one.near.similarity) >= least).then_some(moved)
         };
+        // If the heaviest weight still keeps enough similarity, no smaller one moves the answer
+        // further.
         let mut moved = keeps(HEAVIEST);
         if moved.is_none() {
             // On a scale of ratios: it is not known how much a strength weighs beside a similarity.
             let mut low = HEAVIEST.recip().ln();
             let mut high = HEAVIEST.ln();
+            // `low` keeps enough, `high` does not: the search closes in on the greatest weight that
+            // does.
             for _ in 0..HALVINGS {
                 let middle = f32::midpoint(low, high);
                 match keeps(middle.exp()) {
@@ -258,6 +267,7 @@ impl Engine {
         for (phrase, sign) in more.chain(less) {
             for (term, strength) in heard.strengths(phrase)? {
                 let strength = heard.ids.iter().copied().zip(strength).collect();
+                // Less of "no voice" is more voice.
                 let sign = if term.negated { -sign } else { sign };
                 wishes.push(Wish {
                     word: term.text,
@@ -281,9 +291,12 @@ impl Engine {
                     continue;
                 };
                 for (sum, value) in along.iter_mut().zip(vector) {
+                    // Strengths are percentiles: 0.5 is their mean, so that the sum is a
+                    // covariance.
                     *sum += wish.sign * (strength - 0.5) * value;
                 }
             }
+            // Each wish weighs alike, however much its word varies in this library.
             if make_unit(&mut along) {
                 direction
                     .iter_mut()
@@ -363,6 +376,7 @@ fn chosen<'a>(
 ) -> Vec<&'a SteerCandidate> {
     let score = |one: &SteerCandidate| one.near.similarity + weight * one.lean;
     let mut order = candidates.to_vec();
+    // Stable: equal scores stay nearest first.
     order.sort_by(|a, b| score(b).total_cmp(&score(a)));
     let mut artists = NameLimit::new(max_per_artist);
     order

@@ -31,6 +31,8 @@ pub fn open_named(library: &Library, path: &Path) -> Result<HeldFile, EngineErro
     };
     let stored = stored_path(path);
     let files = analysed_files(library, &library.track(track)?)?;
+    // A track may have several files; only the one that was named is compared with what was
+    // analysed.
     match files.iter().find(|file| file.path == stored) {
         Some(file) => Ok(file.open()?),
         None => Ok(HeldFile::open(path)?),

@@ -102,6 +102,7 @@ pub fn write_tags<E: From<LibraryError>>(
     run: Option<i64>,
     mut each: impl FnMut(TagResult) -> Result<bool, E>,
 ) -> Result<i64, E> {
+    // Copies that a killed run left beside files.
     if !options.dry_run {
         library.files().remove_leftovers();
     }
@@ -189,6 +190,7 @@ fn one(
         } else {
             there.clone()
         };
+        // Of the genre only changes: it has fields of its own in the answer.
         if is_new || edit.field != TagField::Genre {
             before.insert(edit.field.name().to_owned(), there);
             after.insert(edit.field.name().to_owned(), values);
@@ -200,6 +202,7 @@ fn one(
     before.retain(|name, values| after.get(name) != Some(values));
     after.retain(|name, _| before.contains_key(name));
     let path = stored_path(&wish.path);
+    // All that can fail is done on a copy; `commit` below puts it in place.
     let prepared = match prepare(&wish.path, &edits, options, note) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -223,6 +226,7 @@ fn one(
             .record_written(run, &together(earlier.as_ref(), &record, patch))?;
     }
     let outcomes = prepared.commit();
+    // Nothing was written after all: the note must not undo what is not there.
     if writes && outcomes.is_err() {
         match &earlier {
             Some(earlier) => library.tags_mut().record_written(run, earlier)?,
@@ -267,6 +271,8 @@ fn together(
         return record.clone();
     };
     let mut both = record.clone();
+    // The state before the first writing is what undoing brings back; of tags that only the second
+    // wrote, that before it.
     both.before.extend(earlier.before.clone());
     for (name, values) in &earlier.after {
         both.after
@@ -274,6 +280,7 @@ fn together(
             .or_insert_with(|| values.clone());
     }
     let first = earlier.patch.as_deref().and_then(ReversePatch::from_bytes);
+    // Without a patch of both, undoing sets the values instead of the bytes.
     both.patch = first
         .zip(patch)
         .and_then(|(first, later)| Some(first.followed_by(later)?.to_bytes()));

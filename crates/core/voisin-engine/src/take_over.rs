@@ -46,13 +46,17 @@ impl Engine {
         if added.is_empty() && missing.is_empty() || self.library.status()?.vectors == 0 {
             return Ok(Vec::new());
         }
+        // The new tracks have to be in it to be found as neighbours.
         self.refresh_index()?;
         let options = DuplicateOptions::default();
         let mut is_gone: HashMap<TrackId, bool> =
             added.iter().map(|&track| (track, false)).collect();
         let mut pairs: Vec<(DuplicatePair, TrackId, TrackId)> = Vec::new();
+        // From both sides: a new track may follow an old one that is gone, and an old one that lost
+        // its file may have been followed by an earlier new one.
         for &track in added.iter().chain(missing) {
             for other in self.candidates_of(track, &options)? {
+                // Ids ascend with time.
                 let old = track.min(other);
                 let new = track.max(other);
                 let mut gone = |track: TrackId| -> Result<bool, EngineError> {
@@ -63,6 +67,7 @@ impl Engine {
                     is_gone.insert(track, answer);
                     Ok(answer)
                 };
+                // The cheap checks first: windows are read only for a pair that could be one.
                 if gone(old)?
                     && !gone(new)?
                     && let Some(pair) = self.same_recording(old, new, &options)?
@@ -71,6 +76,7 @@ impl Engine {
                 }
             }
         }
+        // The surest pair takes its two tracks first; those left may pair with others.
         pairs.sort_by(|(a, ..), (b, ..)| {
             b.distinctness
                 .total_cmp(&a.distinctness)

@@ -48,7 +48,7 @@ pub fn upgrade(
 /// - `stop`: when it becomes true, the tracks in hand are finished
 ///
 /// # Errors
-/// The catalogue cannot be written, or its upgrade or space of this model ended meanwhile. What is wrong with a track is told to
+/// The catalogue cannot be read or written, or its upgrade or space of this model ended meanwhile. What is wrong with a track is told to
 /// `progress`.
 pub fn hear_again(
     library: &mut Library,
@@ -84,12 +84,15 @@ pub fn hear_again(
                     let Some(&id) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else {
                         return;
                     };
-                    // One that was removed meanwhile is no job any more.
-                    let Ok(track) = reader.track(id) else {
-                        continue;
+                    let heard = match reader.track(id) {
+                        // One that was removed meanwhile is no job any more.
+                        Err(LibraryError::UnknownTrack(_)) => continue,
+                        found => found.map(|track| {
+                            let heard = listen(embedder, &track, windows, kind);
+                            (track, heard)
+                        }),
                     };
-                    let heard = listen(embedder, &track, windows, kind);
-                    if sender.send((track, heard)).is_err() {
+                    if sender.send(heard).is_err() {
                         return;
                     }
                 }
@@ -99,10 +102,21 @@ pub fn hear_again(
         let mut result = Ok(());
         let mut done = 0;
         let mut failed = 0;
-        for (track, heard) in receiver {
+        // After an error the rest is received and dropped, so that no worker waits for room in the
+        // channel.
+        for found in receiver {
             if result.is_err() {
                 continue;
             }
+            let (track, heard) = match found {
+                Ok(found) => found,
+                // The catalogue itself is in trouble: no track will fare better.
+                Err(error) => {
+                    result = Err(error.into());
+                    broken.store(true, Ordering::Relaxed);
+                    continue;
+                }
+            };
             let stored = heard.and_then(|(vector, windows)| {
                 Ok(library.spaces_mut().put_other_vectors(
                     &fingerprint,
@@ -113,9 +127,9 @@ pub fn hear_again(
             });
             let error = match stored {
                 Ok(()) => None,
+                // A fault of this track alone, unlike all other errors of the library.
                 Err(error @ EngineError::Library(LibraryError::BadVector { .. })) => Some(error),
                 Err(EngineError::Library(error)) => {
-                    // The catalogue itself is in trouble: no track will fare better.
                     result = Err(error.into());
                     broken.store(true, Ordering::Relaxed);
                     continue;
@@ -145,8 +159,11 @@ fn listen(
     let mut last = None;
     let files = track.files.iter().map(|file| &file.record.path);
     for path in files.chain(track.files.is_empty().then_some(&track.path)) {
+        // A panic in a decoder costs this file, not the run.
         let heard = catch_unwind(AssertUnwindSafe(|| {
             let info = voisin_audio::probe_as(path, kind)?;
+            // The file holds other audio than when it was added; its vectors would be those of
+            // another recording.
             if info.content != track.audio.content {
                 return Err(AudioError::OtherRecording { path: path.clone() }.into());
             }

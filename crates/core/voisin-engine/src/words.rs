@@ -15,6 +15,7 @@ use super::parts::EngineWords;
 use super::search::AnsweredTracks;
 use super::sentences::{ReadingSide, Sentence};
 use super::{Engine, EngineError, LibrarySpace, Seed};
+use voisin_base::table::TableText;
 use voisin_base::text::{fold, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_encoder::{EncoderError, ModelManifest, ModelRef, TagLayer, models, models_dir};
@@ -146,6 +147,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         phrase: &str,
     ) -> Result<Option<String>, EngineError> {
         let spaces = self.library().spaces();
+        // A space that was named answers itself.
         if spaces.entered_space().is_some() || heard.is_some_and(|heard| heard.covers(phrase)) {
             return Ok(None);
         }
@@ -155,6 +157,8 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
                     .is_ok_and(|card| card.fingerprint() == model.fingerprint)
             })
         };
+        // The default space reads by itself and needs no detour; a space without vectors or whose
+        // model is not here could not answer.
         let reading = spaces.all()?.into_iter().find(|space| {
             !space.is_default && space.vectors > 0 && reads(&space.model) && is_there(&space.model)
         });
@@ -174,6 +178,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         let mut elsewhere = None;
         if let Some(space) = self.reading_space(heard.as_ref(), phrase)? {
             let dir = self.library().dir();
+            // Read-only and of its own: the query must not move this library into another space.
             let library = Library::open_in_space(dir, OpenMode::ReadOnly, Some(&space))?;
             let engine = Engine::from_library(library);
             heard = engine.words().words_if_any()?;
@@ -223,6 +228,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         let is_phrase = text.split_whitespace().nth(1).is_some()
             && !text.contains(['/', '\\'])
             && !voisin_audio::is_audio_candidate(Path::new(text));
+        // A name that is nearly a track's is a misspelt track, even where its words are understood.
         if !is_phrase || !self.library().lookup().spelt_alike(text, 1)?.is_empty() {
             return Ok(None);
         }
@@ -277,6 +283,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
         let space = LibrarySpace::of_library(self.library())?;
         let mut answered = AnsweredTracks::beside(&[], self.library());
+        // Lazily, since each row takes a read of its vector and the list is soon full.
         let new_rows = rows.into_iter().filter(|&row| {
             let id = heard.ids[row];
             let vector = self.library().vector(id).ok().flatten();
@@ -333,6 +340,7 @@ impl Engine {
             Err(EngineError::NoTags { .. }) if self.reads()? => None,
             Err(error) => return Err(error),
         };
+        // After the layer: reading weights takes long, and no snapshot should be held meanwhile.
         let _snapshot = library.snapshot()?;
         // A model that reads has no tags: its words are what is measured, and whole sentences.
         let (logits, reading) = if let Some(layer) = &layer {
@@ -375,6 +383,8 @@ impl Engine {
                     let share = shares.iter().find(|share| share.genre == *genre);
                     let probability = share.map_or(0.0, |share| share.probability);
                     probabilities[[row, column]] = probability;
+                    // Probabilities become logarithms, so that they are spread like the logits
+                    // beside them; the floor keeps zero out.
                     table[[row, tags + column]] = probability.max(1e-9).ln();
                 }
             }
@@ -387,6 +397,7 @@ impl Engine {
             line: line as u64,
             problem,
         })?;
+        // Before the user's own words, which may give a scale's name another meaning.
         extend_by_scales(&mut words, &names[guessed_to..]);
         if own_table.is_file() {
             extend_from_file(&mut words, &own_table)?;
@@ -415,16 +426,20 @@ impl Engine {
         Ok(if_tagged(self.tag_layer())?.filter(TagLayer::computes))
     }
 
-    /// The tags of the library's model. One that is not at hand, since its file was moved or voisin ships it no more, has
-    /// those that are stored.
+    /// The tags of the library's model. One that is not at hand, since its file was moved or damaged or voisin ships it no
+    /// more, has those that are stored.
     fn tag_layer(&self) -> Result<TagLayer, EngineError> {
         let held = self.model()?;
         let found = match TagLayer::of(&self.model_ref()?) {
-            Err(EncoderError::UnknownModel { .. }) => self.stored_tags(&held)?,
+            Err(EncoderError::UnknownModel { .. } | EncoderError::BadManifest { .. }) => {
+                self.stored_tags(&held)?
+            }
             Err(error @ EncoderError::FormerModel { .. }) => match self.stored_tags(&held)? {
                 None => return Err(error.into()),
                 stored => stored,
             },
+            // A model of the same name that is no longer the one that made the vectors has tags
+            // that say nothing of them.
             found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
         };
         found.ok_or_else(|| {
@@ -465,6 +480,7 @@ impl Engine {
         among: Option<&[TrackId]>,
     ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
         let mut logits = self.library().derived().logits(among)?;
+        // Logits of another set of tags, as of an older version of the model, are computed again.
         logits.retain(|(_, values)| values.len() == layer.names().len());
         let known: HashSet<TrackId> = logits.iter().map(|(id, _)| *id).collect();
         let all = among.map_or_else(|| self.library().track_ids(), |those| Ok(those.to_vec()))?;
@@ -491,6 +507,7 @@ impl Engine {
             let Some(windows) = self.library().windows(id)? else {
                 continue;
             };
+            // The layer is linear: the logits of the mean are the mean of the logits.
             let Some(mean) = windows.vectors.mapv(f32::from).mean_axis(ndarray::Axis(0)) else {
                 continue;
             };
@@ -558,6 +575,7 @@ impl Engine {
                 not,
             } = bound;
             let known = heard.words.meaning(word).cloned();
+            // A bound on a sentence holds for this word alone: its column is not kept for the next.
             let (heard, meaning) = match (known, &heard.reading) {
                 (Some(meaning), _) => (Cow::Borrowed(&heard), meaning),
                 (None, Some(side)) => {
@@ -657,6 +675,8 @@ impl PredictedTags {
     /// Percentile of each tag among the library's tracks, `[tracks, tags]`, 0 to 1.
     pub fn percentiles(&self) -> Array2<f32> {
         let mut all = Array2::zeros((self.ids.len(), self.tags));
+        // The first columns of `standard` are the tags; standardising does not change their order,
+        // so that percentiles are those of the logits.
         for (mut to, from) in all.columns_mut().into_iter().zip(self.standard.columns()) {
             for (to, share) in to.iter_mut().zip(words::percentiles(&from.to_vec())) {
                 *to = share;
@@ -685,6 +705,8 @@ impl PredictedTags {
             let mut named: Vec<(String, f32)> = Vec::new();
             for tag in tags {
                 let name = plain(&self.names[tag]);
+                // Several tags may read alike once their kind is taken off, as "style metal" and
+                // "metal" do.
                 if named.len() < most && named.iter().all(|(other, _)| *other != name) {
                     named.push((name, shares[tag]));
                 }
@@ -760,6 +782,7 @@ impl PredictedTags {
         };
         let mut whole = Phrase::default();
         let mut sentences = Vec::new();
+        // A sentence is read whole: only a comma, a semicolon or a new line ends it.
         for part in phrase.split([',', ';', '\n']) {
             let read = self.words.read(part);
             if read.unknown.is_empty() {
@@ -783,6 +806,7 @@ impl PredictedTags {
 
     /// Itself with a column of how like each track is to a sentence, and the word that means this column.
     fn with_sentence(&self, sentence: Sentence) -> (Self, WordMeaning) {
+        // A copy, because a server shares the words between queries.
         let mut with = self.clone();
         let column = with.standard.ncols();
         with.names.push(format!("sentence:{}", sentence.text));
@@ -795,7 +819,10 @@ impl PredictedTags {
 
     fn not_understood(&self, text: &str) -> EngineError {
         let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
-        let nearest: Vec<&str> = self.words.nearest(text).into_iter().collect();
+        let unknown = self.words.read(text).unknown;
+        let nearest = unknown.iter().filter_map(|word| self.words.nearest(word));
+        let mut nearest: Vec<&str> = nearest.collect();
+        nearest.dedup();
         let suggestions = if nearest.is_empty() {
             spelt_alike(text, known.iter().copied())
         } else {
@@ -910,12 +937,12 @@ fn extend_by_scales(words: &mut WordTable, columns: &[String]) {
 }
 
 fn extend_from_file(words: &mut WordTable, path: &Path) -> Result<(), EngineError> {
-    let text = std::fs::read_to_string(path).map_err(|source| EngineError::ReadTable {
+    let table = TableText::read(path).map_err(|source| EngineError::ReadTable {
         path: path.to_owned(),
         source,
     })?;
     words
-        .extend(&text, true)
+        .extend(&table.text, true)
         .map_err(|(line, problem)| EngineError::Table {
             path: path.to_owned(),
             line: line as u64,
@@ -929,7 +956,9 @@ fn if_tagged<T>(found: Result<T, EngineError>) -> Result<Option<T>, EngineError>
         Err(
             EngineError::NoTags { .. }
             | EngineError::Encoder(
-                EncoderError::UnknownModel { .. } | EncoderError::FormerModel { .. },
+                EncoderError::UnknownModel { .. }
+                | EncoderError::BadManifest { .. }
+                | EncoderError::FormerModel { .. },
             ),
         ) => Ok(None),
         Err(error) => Err(error),

@@ -109,6 +109,7 @@ impl GenreAnswer {
     /// The answer; `None` where it is unknown, or nobody could vote.
     pub fn genre(&self) -> Option<&Genre> {
         match &self.finding {
+            // Before all findings: what was rejected stays unknown, whatever its shares.
             _ if self.rejected.is_some() => None,
             Finding::Nobody => None,
             Finding::FirstGuess(guess) => guess.genre.as_ref(),
@@ -155,6 +156,7 @@ impl GenreAnswer {
             _ if self.rejected.is_some() => self.rejected,
             Finding::FirstGuess(guess) => guess.genre.is_none().then_some(UnknownReason::Unsure),
             Finding::Vote { .. } => {
+                // Where nobody voted there is nothing to be unsure of.
                 (self.best().is_some() && self.genre().is_none()).then_some(UnknownReason::Unsure)
             }
             Finding::Head { prediction, .. } => prediction.unknown,
@@ -206,8 +208,8 @@ impl GenreAnswer {
             Finding::Nobody => format!("{genre} ({})", self.labelled.shortage()),
             Finding::FirstGuess(_) => {
                 format!(
-                    "{limit}{genre} ({percent}, a first guess: {})",
-                    self.labelled.shortage()
+                    "{limit}{genre} ({percent}, a first guess, with {})",
+                    self.labelled
                 )
             }
             Finding::Vote { words, .. } => {
@@ -239,6 +241,8 @@ impl GenreAnswer {
         let before = self.probability();
         self.familiar = Some(familiar.share);
         self.sounds_like = sounds_like;
+        // The prediction of a head lowers itself by its own threshold; shares of votes are lowered
+        // here.
         match &mut self.finding {
             Finding::Head { prediction, .. } => prediction.doubt(familiar, threshold),
             Finding::Vote { votes, .. } => {
@@ -251,6 +255,8 @@ impl GenreAnswer {
             _ => {}
         }
         self.before_doubt = (self.probability() < before).then_some(before);
+        // Only an answer is rejected for this: an unknown that is also lacking keeps its own
+        // reason.
         if self.sounds_like.is_some() && self.genre().is_some() {
             self.reject(UnknownReason::Lacking);
         }

@@ -57,6 +57,8 @@ impl ClassifyOptions {
             mode,
             ..
         } = self;
+        // The summary that is kept is of tags, of all genres and of the default vote. Any other
+        // wish needs the labels themselves.
         *source == LabelSource::Tags
             && neighbours.is_none()
             && !other_artists
@@ -289,6 +291,8 @@ impl Classifier {
         let mut problem = None;
         let embedder = match embedder(engine.map(Engine::library)) {
             Ok(embedder) => Some(embedder),
+            // Without its model a library still answers all other queries; without a library the
+            // guess is all there is.
             Err(error @ (EngineError::Model { .. } | EngineError::Encoder(_)))
                 if engine.is_some() =>
             {
@@ -344,6 +348,7 @@ impl Labelled {
     ) -> Result<Result<Self, LabelCount>, EngineError> {
         let head = match engine.genres().genre_head() {
             Ok(head) => head,
+            // An empty library has no labels either. Any other fault of the head leaves the vote.
             Err(error @ EngineError::EmptyLibrary { .. }) => return Err(error),
             Err(error) => {
                 tell(GenreNews::UnusableHead(error));
@@ -438,6 +443,8 @@ impl Labelled {
         let among = engine.genres().taxonomy()?.named(&options.among);
         let count = tracks.label_count(&among);
         let is_limited = !among.is_empty();
+        // Whoever allows some genres only wants the likeliest of these, however unlike the track
+        // is.
         let lacking = if is_limited {
             None
         } else {
@@ -446,6 +453,7 @@ impl Labelled {
         let voice = if let Some(head) = head {
             let model = up_to_date(engine, head, &tracks, tell)
                 .model
+                // The head may be some changes of labels behind; the voters beside it are today's.
                 .with_voters(&tracks.set())?;
             GenreError::check_among(&among, model.genres().iter())?;
             let options = PredictOptions {
@@ -464,6 +472,8 @@ impl Labelled {
                 }
                 tell(GenreNews::ShareForPrecision(precision));
             }
+            // Tracks of other genres then have no label and do not vote, so that the nearest of
+            // those allowed do.
             if is_limited {
                 tracks.keep_among(&among)?;
             }
@@ -487,6 +497,7 @@ impl Labelled {
             lacking,
             other_artists,
         };
+        // Last, because it asks the finished classifier about labelled tracks.
         if let (false, Voters::All(tracks)) = (is_limited, &labelled.voters) {
             let probabilities = |rows: &[usize]| -> Result<Vec<f32>, EngineError> {
                 let seeds = rows.iter().map(|&row| tracks.seed(row)).collect();
@@ -529,10 +540,13 @@ impl Labelled {
         let mut ballots = self.voters.ballots(engine)?;
         ballots.read(engine, seeds.iter().filter_map(|seed| seed.track))?;
         let group = |seed: &Seed| {
+            // A labelled track is compared without those of its own artist, as it was when
+            // familiarity was measured.
             let ballot = ballots.of(seed.track?)?;
             (!ballot.genres.is_empty()).then_some(ballot.group)
         };
         let groups: Vec<Option<usize>> = seeds.iter().map(group).collect();
+        // Before `ask`, which takes the seeds.
         let vectors = stacked(&seeds, self.voters.dimension())?;
         // a label is its owner's word that it is music
         let steady = |(seed, group): (&Seed, &Option<usize>)| {

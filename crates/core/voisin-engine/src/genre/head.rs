@@ -38,6 +38,7 @@ pub struct GenreHead {
 impl GenreHead {
     /// Where its labels came from.
     pub fn source(&self) -> LabelSource {
+        // Every text is a source, so parsing cannot fail.
         let Ok(source) = self.provenance.labels.parse();
         source
     }
@@ -55,6 +56,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         source: &LabelSource,
         options: &FitOptions,
     ) -> Result<(GenreHead, LabelledTracks), EngineError> {
+        // It is remembered with the head, which is trained again from other folders.
         let source = source.absolute();
         let tracks = self.labelled_tracks(&source, &GroupBy::Artist)?;
         Ok((self.fit_genre(&tracks, &source, options)?, tracks))
@@ -76,6 +78,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
             return Ok(None);
         }
         let (model, provenance) = GenreModel::load(&path, &self.model()?.fingerprint)?;
+        // Fitted anew by each reader otherwise.
         if model.is_refitted() && self.library.mode() != OpenMode::ReadOnly {
             model.save(&path, &provenance)?;
         }
@@ -118,6 +121,7 @@ impl Engine {
         head: &GenreHead,
         tracks: &LabelledTracks,
     ) -> Result<GenreHead, EngineError> {
+        // A head of an older voisin has no recipe: it is trained by today's defaults.
         let mut options = FitOptions::default();
         if let Some(recipe) = head.provenance.recipe {
             (options.min_tracks, options.folds) = (recipe.min_tracks, recipe.folds);
@@ -152,6 +156,7 @@ impl Engine {
             }
             let vectors = stacked(&batch, head.dimension())?;
             let ids: Vec<Option<TrackId>> = batch.iter().map(|seed| seed.track).collect();
+            // Without groups only the track itself and its copies are kept from voting.
             let groups: Vec<Option<usize>> = if other_artists {
                 ballots.read(self, ids.iter().copied().flatten())?;
                 ids.iter()

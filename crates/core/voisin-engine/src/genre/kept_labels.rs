@@ -53,6 +53,7 @@ pub(super) struct KeptLabels {
 impl KeptLabels {
     /// Of nothing that was damaged.
     fn is_whole(&self) -> bool {
+        // Strictly ascending, since spellings are looked up by binary search.
         let in_order = self.genres.is_sorted_by(|a, b| a.1 < b.1);
         let known = |set: &[usize]| !set.is_empty() && set.iter().all(|&at| at < self.genres.len());
         in_order
@@ -61,6 +62,7 @@ impl KeptLabels {
     }
 
     fn is_current(&self, now: &Self) -> bool {
+        // A generation counts vectors, totals count labels: each change of either is one.
         let changes = self.generation.abs_diff(now.generation) + self.totals.changes(&now.totals);
         self.space == now.space
             && self.tables == now.tables
@@ -109,6 +111,8 @@ impl NearLabels {
         let mut groups: HashMap<String, usize> = HashMap::new();
         let mut values = Vec::new();
         let mut of_reference = Vec::new();
+        // Tracks that were removed since drop out of the reference; up to a twentieth may have
+        // changed.
         for (&track, group) in kept.familiarity.reference.iter().zip(kept.groups) {
             if let Some(vector) = engine
                 .library()
@@ -190,6 +194,8 @@ impl<'a> MetTracks<'a> {
             spell(&self.near.genres, genres.iter_mut());
             let group = artist_group(&track);
             let next = self.near.groups.len() + self.groups.len();
+            // Numbers of artists continue those of the reference, so that one artist has one number
+            // in both.
             let known = self.near.groups.get(&group).copied();
             let group = known.unwrap_or_else(|| *self.groups.entry(group).or_insert(next));
             self.met
@@ -214,6 +220,7 @@ impl Engine {
         if self.library.status()?.vectors < KEPT_FROM {
             return Ok(None);
         }
+        // The space first: it brings the index up to date, whose stamp is compared below.
         self.space()?;
         let text = self.library.settings().setting(&self.name_of_kept()?)?;
         let kept = text.and_then(|text| serde_json::from_str::<KeptLabels>(&text).ok());
@@ -270,6 +277,8 @@ impl Engine {
         }
         let genres: BTreeSet<&Genre> = tracks.labels.iter().flatten().collect();
         let genres: Vec<&Genre> = genres.into_iter().collect();
+        // Tracks with the same genres are counted together: priors and nesting need no more, and
+        // there are few such sets.
         let mut sets: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
         for labels in tracks.labels.iter().filter(|labels| !labels.is_empty()) {
             let labels: BTreeSet<usize> = labels

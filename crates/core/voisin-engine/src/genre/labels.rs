@@ -291,6 +291,8 @@ impl<'a> Labeller<'a> {
     }
 
     pub(super) fn genres(&mut self, track: &Track) -> Vec<Genre> {
+        // Read even where a label by hand stands above it: a table notes which of its lines named a
+        // track.
         let of_source = self.of_source(track);
         match self.by_hand.get(&track.audio.content) {
             Some(genre) => self.taxonomy.parse(&[genre]),
@@ -349,6 +351,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         let [synonyms, hierarchy] =
             [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| self.library.dir().join(name));
         let shipped = Taxonomy::default();
+        // Synonyms first: the hierarchy names genres, whose spellings they decide.
         let read = if synonyms.is_file() {
             shipped.with_user_file(&synonyms)?
         } else {
@@ -380,6 +383,8 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         let source = self.label_source();
         let mut labeller = match Labeller::new(&taxonomy, &source, &self.library) {
             Ok(labeller) => labeller,
+            // A table on a disk that is not mounted must not end a search; whoever asks for labels
+            // themselves gets the error.
             Err(_) => Labeller::new(&taxonomy, &LabelSource::Tags, &self.library)?,
         };
         Ok(tracks.iter().map(|track| labeller.genres(track)).collect())
@@ -417,6 +422,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         source: &LabelSource,
         group_by: &GroupBy,
     ) -> Result<LabelledTracks, EngineError> {
+        // Read before the vectors: a mistake in it should show at once.
         let mut group_table = match group_by {
             GroupBy::File(file) => Some(PathTable::of_library(file, "group", &self.library)?),
             _ => None,
@@ -433,6 +439,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         let mut facts: Vec<Option<TrackDisplay>> = vec![None; n];
         let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let unmatched = self.for_each_labelled(source, |track, genres| {
+            // A track without a vector, after a repair.
             let Ok(row) = vectors.ids.binary_search(&track.id) else {
                 return Ok(());
             };
@@ -460,6 +467,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         for (group, rows) in members.into_values().enumerate() {
             rows.into_iter().for_each(|row| groups[row] = group);
         }
+        // Only its error counts here, where no line named a track.
         if let Some(table) = &group_table {
             table.unused()?;
         }

@@ -143,6 +143,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
                 speech.insert(track);
             }
         }
+        // The first guess reads the model's tags: only for tracks that no genre decides.
         if !unlabelled.is_empty()
             && let Some((genres, layer)) = heard_by(self)?
         {

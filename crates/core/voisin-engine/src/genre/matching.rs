@@ -33,6 +33,8 @@ impl Engine {
         if let Some(set) = known().get(&state, filter) {
             return Ok(Some(set));
         }
+        // The lock is not held while the tracks are read: two threads may both read them, with the
+        // same result.
         let found = self.matching_now(filter)?;
         if let Some(set) = &found {
             known().put(state, filter, set);
@@ -60,6 +62,8 @@ impl Engine {
     }
 
     fn matching_now(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
+        // The database knows neither synonyms nor words: genres and words are decided here, all
+        // else there.
         let rest = TrackFilter {
             genres: Vec::new(),
             exclude_genres: Vec::new(),
@@ -83,6 +87,8 @@ impl Engine {
             LabelSource::Tags => self.tagged(&taxonomy, &wanted, &unwanted)?,
             _ => None,
         };
+        // `None` also where a genre is unknown: the slow way then gives the error, with names that
+        // are spelt alike.
         let set = tagged.map_or_else(|| self.labelled(&source, &wanted, &unwanted), Ok)?;
         let is_in = |track: &TrackId| fitting.as_ref().is_none_or(|set| set.contains(*track));
         Ok(Some(set.into_iter().filter(is_in).collect()))
@@ -121,6 +127,7 @@ impl Engine {
         wanted: &[Genre],
         unwanted: &[Genre],
     ) -> Result<Option<BTreeSet<TrackId>>, EngineError> {
+        // Each spelling that occurs is parsed once, not each track.
         let texts = self.library.lookup().genre_texts()?;
         let named: Vec<(&str, Vec<Genre>)> = texts
             .iter()
@@ -159,6 +166,8 @@ impl Engine {
             let out = tracks_of(unwanted)?;
             set.retain(|track| !out.contains(*track));
         }
+        // Last: a label by hand replaces the genres of the tags, whether that lets the track in or
+        // keeps it out.
         for (track, genres) in by_hand {
             let has = |some: &[Genre]| genres.iter().any(|genre| some.contains(genre));
             if (wanted.is_empty() || has(wanted)) && !has(unwanted) {

@@ -5,13 +5,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::EngineError;
-use voisin_base::regular_file;
+use voisin_base::table::TableText;
 use voisin_base::text::count;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::{Library, PathLookup, stored_path};
-
-/// Bytes of a table.
-const LARGEST: u64 = 1 << 30;
 
 /// A CSV table with a column of paths, one of ids of recordings at `MusicBrainz`, or both, and one of values.
 pub(super) struct PathTable {
@@ -34,25 +31,20 @@ impl PathTable {
             line,
             problem,
         };
-        let bytes = regular_file::read(file, LARGEST).map_err(|source| EngineError::ReadTable {
+        let table = TableText::read(file).map_err(|source| EngineError::ReadTable {
             path: file.to_owned(),
             source,
         })?;
-        let tabs = file
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
         let mut reader = csv::ReaderBuilder::new()
-            .delimiter(if tabs { b'\t' } else { b',' })
+            .delimiter(table.separator)
             .trim(csv::Trim::All)
+            // Rows may have more or fewer cells than the header, as spreadsheets and people write
+            // them.
             .flexible(true)
-            .from_reader(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
-        let malformed = |error: &csv::Error| match error.kind() {
-            csv::ErrorKind::Utf8 { .. } => "expected text in UTF-8, found other bytes".to_owned(),
-            _ => error.to_string(),
-        };
+            .from_reader(table.text.as_bytes());
         let header = reader
             .headers()
-            .map_err(|e| problem(1, malformed(&e)))?
+            .map_err(|e| problem(1, e.to_string()))?
             .clone();
         let find = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name));
         let path_at = find("path").or_else(|| find("file"));
@@ -63,7 +55,7 @@ impl PathTable {
         let value_at = find(column).or_else(|| find(&format!("{column}s")));
         let Some(value_at) = value_at.filter(|_| path_at.or(mbid_at).is_some()) else {
             let found = header.iter().collect::<Vec<_>>().join(",");
-            let found = if bytes.is_empty() {
+            let found = if found.is_empty() {
                 "an empty file"
             } else {
                 &found
@@ -86,7 +78,7 @@ impl PathTable {
         };
         for record in reader.records() {
             let record = record
-                .map_err(|e| problem(e.position().map_or(0, csv::Position::line), malformed(&e)))?;
+                .map_err(|e| problem(e.position().map_or(0, csv::Position::line), e.to_string()))?;
             let line = record.position().map_or(0, csv::Position::line);
             let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
             let path = cell(path_at);
@@ -116,7 +108,9 @@ impl PathTable {
             let Some(path) = &table.paths[at] else {
                 continue;
             };
+            // A path that begins with a dot is relative to the table, not an ending of any path.
             let dotted = path.starts_with(".") || path.starts_with("..");
+            // `join` leaves an absolute path as it is.
             if path.is_absolute() || dotted {
                 let folder = file.parent().unwrap_or(Path::new(""));
                 table
@@ -125,6 +119,7 @@ impl PathTable {
                     .or_default()
                     .push(at);
             } else if let Some(name) = path.file_name() {
+                // By their last part, so that a track is compared only with endings that could fit.
                 table
                     .endings
                     .entry(name.to_owned())
@@ -143,6 +138,8 @@ impl PathTable {
     ) -> Result<Self, EngineError> {
         let mut table = Self::read(file, column)?;
         let mut is_there = vec![false; table.values.len()];
+        // Lines that fit as they stand are left alone; only the others are looked for under other
+        // spellings of the path.
         for (path, _) in library.files().paths_of_tracks()? {
             table.lines_of(&path).for_each(|at| is_there[at] = true);
         }
@@ -181,6 +178,7 @@ impl PathTable {
         for path in files {
             found.extend(self.lines_of(path));
         }
+        // A line may name a track in several ways, by several of its files and by its recording.
         found.sort_unstable();
         found.dedup();
         found.iter().for_each(|&at| self.used[at] = true);
@@ -253,11 +251,27 @@ mod tests {
             "{error}"
         );
         assert!(refused(b"").ends_with("found an empty file"));
-        let error = refused(b"path,genre\na.mp3,Rock\nb.mp3,\xff\n");
+        let error = refused(b"sep=;\r\npath;genre\r\na.mp3;Rock\r\n;Pop\r\n");
         assert!(
-            error.ends_with("line 3: expected text in UTF-8, found other bytes"),
+            error.ends_with("line 4: expected a path, found nothing"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn tables_of_a_german_excel_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("labels.csv");
+        let text = "Path\tGenre\r\nm/Bjök.mp3\tRock; Pop, too\r\n";
+        let utf_16 = text.encode_utf16().flat_map(u16::to_le_bytes);
+        let utf_16: Vec<u8> = [0xff, 0xfe].into_iter().chain(utf_16).collect();
+        let western = b"sep=;\r\nPath;Genre\r\nm/Bj\xf6k.mp3;\"Rock; Pop, too\"\r\n";
+        for bytes in [&utf_16[..], text.as_bytes(), &western[..], &western[7..]] {
+            std::fs::write(&file, bytes).unwrap();
+            let mut table = PathTable::read(&file, "genre").unwrap();
+            let found = table.of([Path::new("/m/Bjök.mp3")], None);
+            assert_eq!(found, ["Rock; Pop, too"]);
+        }
     }
 
     #[test]

@@ -123,6 +123,7 @@ impl Engine {
             }
         })?;
         let mut ballots = voters.ballots(self)?;
+        // The seeds' own groups are needed only if their artists must not vote.
         ballots.read(
             self,
             seeds
@@ -141,6 +142,8 @@ impl Engine {
             let itself = seed.track == Some(neighbor.id) || is_same_recording(neighbor.similarity);
             !ballot.genres.is_empty() && !itself && Some(ballot.group) != own_group
         };
+        // The search goes on until so many neighbours with a label are found, not among a fixed
+        // number of nearest.
         let found =
             self.search_until_all(vectors.view(), options.k, mode, None, |at, mut found| {
                 ballots.read(self, found.iter().map(|neighbor| neighbor.id))?;
