@@ -34,6 +34,7 @@ use voisin_explore::{ExploreError, KnnGraph};
 use voisin_library::{OpenMode, Track};
 
 /// Places between the stops of a way around which tracks are looked for in a large library.
+// Shared by all stretches of a way: with many stops each has fewer places between its ends.
 const PLACES: usize = 8;
 /// Tracks around each of them: ten thousand in all, whose neighbours are found in a second.
 const NEAR_EACH: usize = 1000;
@@ -88,18 +89,24 @@ impl Clusters {
             let (mut collection, graph) = collection_and_graph(engine)?;
             collection.predict_genres(&graph)?;
             let mut found = self.run(engine, &collection, &graph, None, seed)?;
+            // Changes are since the last division: kept with the
+            // answer they would be reported again and again.
             changes = std::mem::take(&mut found.changes);
             Ok::<_, EngineError>(KeptClusters(found))
         };
+        // A fixed number of clusters is asked for now and then, and is not remembered.
         let KeptClusters(found) = if self.clusters.is_some() {
             work(engine)?
         } else {
             // A cached answer with numbers is of the clusters that were stored last.
             let source = engine.genres().label_source();
+            // The key of the cache: every option that changes the answer is in it.
             let question = format!("{self:?} {seed:?}");
             let kept = engine.kept("clusters", &question, &source, &mut work)?;
             let remembered = remembered_clusters(engine, self.detail.0)?;
             if engine.library().mode() == OpenMode::ReadOnly
+                // Numbers of clusters are used by `playlist
+                // --cluster`, so they must be those that were stored.
                 || remembered.as_ref() == Some(&kept.0.identity)
             {
                 kept
@@ -162,6 +169,7 @@ impl NearArtists {
         let work = |engine: &mut Engine| {
             Ok::<_, QuestionError>(self.run(&engine.collection()?, makers, limit)?)
         };
+        // Not kept: there are as many answers as names.
         if self.name.is_some() {
             return work(engine);
         }
@@ -228,6 +236,7 @@ impl NearSongs {
             &self.name,
             limit,
         )?;
+        // An album is a whole; of an artist three songs show what is meant.
         let each = match (self.each, makers) {
             (Some(each), _) => each.get(),
             (None, Makers::Artists) => 3,
@@ -239,12 +248,14 @@ impl NearSongs {
             let songs: Vec<TrackId> = one
                 .songs
                 .into_iter()
+                // A song by two artists that are both near comes once, with the nearer.
                 .filter(|song| !known.contains(song))
                 .take(each)
                 .collect();
             known.extend(songs.iter().copied());
             let mut songs = engine.library().tracks_by_id(&songs)?;
             if makers == Makers::Albums {
+                // Disc and number first; files without numbers mostly have them in their names.
                 songs.sort_by(|a, b| {
                     let place = |track: &Track| (track.tags.disc_number, track.tags.track_number);
                     place(a).cmp(&place(b)).then_with(|| a.path.cmp(&b.path))
@@ -312,6 +323,7 @@ impl Duplicates {
         graph: &KnnGraph,
         tell: impl Fn(ListenEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
+        // It is made in any case, and used only where files may be read.
         let listener = FileListener::new(engine.library(), tell)?;
         let listener = (!self.rough).then_some(&listener as &dyn PairListener);
         let similar = duplicate_groups(
@@ -377,6 +389,7 @@ fn no_music(
     let speech = engine.genres().speech(genres)?;
     let speech = rows.filter(|&row| speech.contains(&collection.ids[row]));
     // A steady sound is no speech, whatever the model hears in it.
+    // In this order: of a row that is in both the later reason stays.
     let kinds = [
         (speech.collect(), "it sounds like speech"),
         (steady, STEADY),
@@ -456,9 +469,11 @@ impl PathBetween {
             .iter()
             .map(|seed| collection.row_of(seed))
             .collect::<Result<Vec<_>, _>>()?;
+        // `stops` names both ends before the tracks on the way.
         let via = rows.split_off(2);
         let options = PathOptions {
             via,
+            // Steps lie between tracks: one fewer than tracks.
             tracks: self.steps.map(|steps| steps.get() + 1),
             max_per_artist: self.max_per_artist.map(Count::get),
         };
@@ -485,26 +500,33 @@ impl PathBetween {
         stops: &[Seed],
     ) -> Result<Option<(Collection, Walk)>, QuestionError> {
         let ([from, to], via) = match stops {
+            // With more stops no stretch would have a place between its ends.
             [from, to, via @ ..] if via.len() < PLACES => ([from, to], via),
             _ => return Ok(None),
         };
+        // In the order of the walk; `stops` has the destination second.
         let way: Vec<&Seed> = [from].into_iter().chain(via).chain([to]).collect();
         let mut seeds = stops.to_vec();
         for pair in way.windows(2) {
             let places = PLACES / (way.len() - 1);
             for place in 1..=places {
+                // Evenly between the ends, which are seeds themselves.
                 let share = place as f32 / (places + 1) as f32;
                 let ends = pair[0].vector.iter().zip(&pair[1].vector);
+                // On the straight line between the vectors, and
+                // brought back to length 1, as all vectors have it.
                 let mut vector: Vec<f32> = ends.map(|(a, b)| a + share * (b - a)).collect();
                 make_unit(&mut vector);
                 seeds.push(Seed::of_vector(vector));
             }
         }
         let (mut collection, _) = engine.collection_near(&seeds, NEAR_EACH, None)?;
+        // Stops may be files that are not in the library.
         collection.take_in(stops)?;
         let graph = neighbour_graph(engine, &collection)?;
         match self.run(engine, &collection, &graph, stops) {
             Ok(walk) => Ok(Some((collection, walk))),
+            // The neighbourhoods do not touch: among all tracks there may be a way around.
             Err(QuestionError::Engine(EngineError::Explore(ExploreError::NoPath { .. }))) => {
                 Ok(None)
             }

@@ -155,7 +155,9 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyWish>, D::E
         }
     }
 
+    // `any`, since a client may send a text or a list.
     let texts = deserializer.deserialize_any(Texts)?;
+    // Empty parts are not skipped: each is refused as no key.
     let parts = texts.iter().flat_map(|text| text.split(','));
     parts
         .map(|part| {
@@ -166,14 +168,15 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyWish>, D::E
 }
 
 /// Several names in one text, with commas between them.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
 }
 
 /// A name, and what it is where its commas stand between several.
-fn whole_and_parts(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn whole_and_parts(text: &str) -> impl Iterator<Item = &str> {
+    // Both readings: a database has to fetch the artist for either.
     let parts = text.contains(',').then(|| parts(text));
     std::iter::once(text).chain(parts.into_iter().flatten())
 }
@@ -190,8 +193,11 @@ impl Filters {
         macro_rules! first {
             ($($field:ident)*) => { $(if self.$field.is_empty() { self.$field = others.$field; })* };
         }
+        // Each of these has to hold by itself, so they add up.
         both!(exclude_genre exclude_artist exclude_folder tag not_tag regex scale);
+        // Of these any will do: joined they would allow more than either says.
         first!(genre artist composer folder licence key);
+        // The switch belongs to the tempo that it was given with.
         if self.bpm.is_none() {
             self.bpm_exact = others.bpm_exact;
         }
@@ -229,6 +235,8 @@ impl Filters {
             for name in names {
                 // A comma may be a part of a name: then the whole of it is known.
                 match library.lookup().names_meant(kind, name) {
+                    // Only then are the parts tried, and their
+                    // errors name the part that is not known.
                     Err(_) if name.contains(',') => {
                         for part in parts(name) {
                             meant.extend(library.lookup().names_meant(kind, part)?);
@@ -239,6 +247,7 @@ impl Filters {
             }
             Ok(meant)
         };
+        // Genres need not be known: labels may come later, or from another source.
         let each = |names: &[String]| {
             names
                 .iter()
@@ -248,6 +257,7 @@ impl Filters {
         };
         let mut keys: Vec<_> = self.key.iter().filter_map(|wish| wish.key()).collect();
         if self.wants_compatible_keys() {
+            // None where no seed has a measured key: an empty filter would then let all keys pass.
             let compatible = engine.compatible_keys(seeds)?;
             if compatible.is_empty() {
                 let expected = "a seed of the library whose key was measured, for \"compatible\"";
@@ -291,6 +301,7 @@ impl Filters {
     /// The filter that no track of a library can pass for want of values: `year`, `tempo`, `key` or `loudness`. `None` for a library
     /// without tracks.
     pub fn unheard_of(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
+        // Each of these widest filters fits exactly the tracks that have a value at all.
         let any = TrackFilter::default;
         let given = [
             (
@@ -354,6 +365,7 @@ impl Filters {
         }
         let known = library.lookup().licences()?;
         for wanted in self.licences() {
+            // A misspelt licence would else filter everything out without a word.
             if !known.iter().any(|text| licence_fits(text, wanted)) {
                 let names: BTreeSet<String> = known.iter().map(|text| licence_id(text)).collect();
                 let names: Vec<String> = names.into_iter().take(MOST_LICENCES).collect();
@@ -401,6 +413,7 @@ impl Filters {
             ("licence", "a licence, such as cc-by", &self.licence),
         ];
         for (field, expected, names) in all {
+            // `--artist "$ARTIST"` in a script with an empty variable would else mean all artists.
             if let Some(empty) = names.iter().find(|name| parts(name).next().is_none()) {
                 return Err(Refused::new(field, expected, format!("{empty:?}")));
             }

@@ -38,6 +38,7 @@ impl LabelArgs {
 
 /// A source of labels as the command line has it; a table must be there.
 pub fn label_source(text: &str) -> Result<LabelSource, String> {
+    // Irrefutable: whatever is neither tags nor folder is the path of a table.
     let Ok(source) = text.parse();
     match &source {
         LabelSource::File(path) if !path.is_file() => Err(format!(
@@ -51,6 +52,7 @@ pub fn label_source(text: &str) -> Result<LabelSource, String> {
 impl<'de> Deserialize<'de> for LabelArgs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        // A path would let a client of the server read files of its disk.
         let label_from = match text.as_str() {
             "tags" => LabelSource::Tags,
             "folder" => LabelSource::Folder,
@@ -125,6 +127,7 @@ pub fn precision(text: &str) -> Result<Fraction, Refused> {
     let read = text
         .parse()
         .ok()
+        // An answer that is wrong more often than right is better left unsaid.
         .filter(|read: &Fraction| read.get() >= 0.5);
     read.ok_or_else(|| Refused::text("a share from 0.5 to 1", text))
 }
@@ -138,6 +141,7 @@ impl Classify {
             other_artists: self.other_artists,
             among: self.among.clone(),
             precision: self.precision.map(Fraction::get),
+            // For `--write-tags` alone, which sets it itself.
             or_share: false,
             mode: self.search.mode(),
             all: false,
@@ -157,6 +161,7 @@ impl Classify {
     ) -> Result<Vec<GenreAnswer>, EngineError> {
         match Classifier::open(Some(engine), &self.options(), |_| embedder(), tell)? {
             Classifier::Labelled(labelled) => labelled.classify(engine, tracks),
+            // Without labels nothing in the library helps: the model's tags of the file decide.
             Classifier::FirstGuess(guess) => tracks
                 .iter()
                 .map(|track| guess.listen(&track.path))
@@ -179,6 +184,7 @@ impl GenreRelations {
     pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
         let source = self.label_from.source(engine);
         let options = KinshipOptions::default();
+        // Kept by its options and labels; the library's generation is checked by `kept` itself.
         engine.kept("genres", &format!("{options:?}"), &source, |engine| {
             engine.genres().kinship(&source, &options)
         })
@@ -211,6 +217,7 @@ impl Suspects {
         })?;
         found
             .suspects
+            // After the cache: one kept answer serves both forms of the question.
             .retain(|suspect| self.all || suspect.confident);
         Ok(found)
     }

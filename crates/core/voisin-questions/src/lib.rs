@@ -65,6 +65,7 @@ impl QuestionError {
     /// The next step, where the message does not have it.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
+            // A refusal says itself what is expected.
             Self::Refused(_) => None,
             Self::NoCluster(_) => Some(Remedy::SeeClusters),
             Self::NothingFits => Some("loosen the filters".into()),
@@ -85,4 +86,5 @@ macro_rules! of_engine {
     )*};
 }
 
+// So that `?` works on errors of the crates that the engine stands on, wrapped as it wraps them.
 of_engine! { LibraryError ExploreError GenreError }

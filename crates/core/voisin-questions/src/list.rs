@@ -34,12 +34,15 @@ pub struct List {
     pub(crate) reverse: bool,
     /// Say what the model hears in each track
     #[arg(skip)]
+    // Not a part of a list that is kept: it changes what is shown, not which tracks.
     #[serde(skip_serializing)]
     pub words: bool,
 }
 
 /// Words, which are one text over a network.
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    // The command line has a word an argument; both
+    // forms are joined with blanks when they are read.
     Ok(vec![String::deserialize(deserializer)?])
 }
 
@@ -60,6 +63,7 @@ impl List {
         check_order(engine, Some(self.sort.0))?;
         Ok(TrackQuery {
             words: self.query.join(" "),
+            // A list starts from no track, so no key is compatible with it.
             filter: self.filters.filter(engine, &[])?,
             sort: self.sort.0,
             descending: self.reverse,
@@ -133,6 +137,7 @@ impl Find {
         heard: &PredictedTags,
     ) -> Result<PhraseAnswer, QuestionError> {
         let filter = self.filters.filter(engine, &[])?;
+        // How many fill the time is known only when their lengths are.
         let limit = if self.length.is_some() {
             usize::MAX
         } else {
@@ -145,11 +150,14 @@ impl Find {
         if let Some(space) = engine.library().spaces().entered_space()
             && self.space.is_none()
         {
+            // The user named no space, so the choice has to be seen.
             found.notes.insert(0, format!("asked in the space {space}"));
         }
         if let Some(Playtime(length)) = self.length {
             let mut filled = 0.0;
             let fits = found.tracks.iter().take_while(|one| {
+                // The track that crosses the length is still
+                // taken: a list is rather a bit longer than short.
                 let has_room = filled < length;
                 filled += one.track.audio.seconds;
                 has_room

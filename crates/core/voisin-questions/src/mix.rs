@@ -18,7 +18,7 @@ use voisin_base::track::TrackId;
 use voisin_engine::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack};
 use voisin_library::{Track, TrackFilter};
 
-/// Songs to go on with after these
+/// Songs that follow these well
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mix {
@@ -127,11 +127,14 @@ impl ServerMixes {
     /// Reads what `--mix` of a server says: the options of a mix as the command line has them, without dashes, with commas
     /// or blanks between them: `max-per-artist=2,near-only,exclude-genre=Hip Hop`.
     pub fn read(text: &str) -> Result<Self, String> {
+        // Clap reads it, so that names, bounds and messages are those of the command line.
         let command = Self::augment_args(
             Command::new("mix")
                 .no_binary_name(true)
                 .disable_help_flag(true),
         );
+        // `near-only` has no `=`, but is known by name;
+        // "Hop" of "exclude-genre=Hip Hop" is neither.
         let is_option = |part: &str| {
             let name = part.trim_start_matches('-').split('=').next();
             part.contains('=')
@@ -152,6 +155,8 @@ impl ServerMixes {
                 None if part.is_empty() => {}
                 None => options.push(format!("--{}", part.trim_start_matches('-'))),
             }
+            // The sign is kept until it is known whether
+            // it ends the option or belongs to its value.
             if let (Some(last), Some(sign)) = (options.last_mut(), sign) {
                 last.push(sign);
             }
@@ -165,6 +170,7 @@ impl ServerMixes {
             .and_then(|found| Self::from_arg_matches(&found));
         read.map_err(|error| {
             let text = error.to_string();
+            // Clap's usage lines are about a command that nobody typed.
             let first = text.lines().next().unwrap_or_default();
             format!(
                 "{}: see voisin mix --help",
@@ -178,6 +184,7 @@ fn twenty_five() -> Limit {
     Limit::from(25)
 }
 
+// As `--help` says them: the engine's own default does not drift, nor look at what was heard.
 const DRIFT: f32 = 0.3;
 const DAY: f64 = 86_400.0;
 
@@ -211,6 +218,7 @@ impl Mixing {
             .map_or(0, |since| since.as_secs() as i64);
         let not_heard = self.not_heard.map_or(DAY, |time| time.0);
         let most = |given: Option<u32>, usual| {
+            // 0 is "as many as fit" on the command line, and no limit for the engine.
             given.map_or(usual, |most| (most > 0).then_some(most as usize))
         };
         MixOptions {
@@ -230,6 +238,8 @@ impl Mixing {
             variety: self.variety.map_or(usual.variety, Fraction::get),
             random: self
                 .random_seed
+                // The standard library's only source of randomness:
+                // the keys of a hasher differ each time.
                 .unwrap_or_else(|| RandomState::new().hash_one(0)),
             drift: self.drift.map_or(DRIFT, Fraction::get),
             ..usual
@@ -257,6 +267,9 @@ impl Mix {
         usual: &Mixing,
         tracks: usize,
     ) -> Result<MixOptions, QuestionError> {
+        if let Some(curve) = self.curve {
+            check_scale(engine, "curve", curve.scale)?;
+        }
         Ok(MixOptions {
             limit: self.limit.of(tracks),
             filter: self.filters.filter(engine, seeds)?,
@@ -270,6 +283,7 @@ impl Mix {
     /// - `tracks`: how many the library has
     pub(crate) fn shortage(&self, found: usize, tracks: usize) -> Option<String> {
         let wanted = self.limit.of(tracks);
+        // An empty mix has its own message, and more than there is cannot be missing.
         (found > 0 && found < wanted.min(tracks.saturating_sub(self.seeds.len()))).then(|| {
             format!(
                 "the mix ends after {}: the filters and the limits of songs by artist and by album leave no more",
@@ -288,15 +302,14 @@ impl Mix {
         played: Vec<Seed>,
         usual: &Mixing,
     ) -> Result<SimilarAnswer, QuestionError> {
-        if let Some(curve) = self.curve {
-            check_scale(engine, "curve", curve.scale)?;
-        }
         let tracks = engine.library().status()?.tracks as usize;
         if seeds.is_empty() {
             let options = self.options(engine, seeds, played.clone(), usual, tracks)?;
             let first = drawn(engine, &options)?;
             let rest = Self {
+                // At least 1: a limit of 0 would mean all. What is too much is cut off below.
                 limit: Limit::from(options.limit.saturating_sub(1).max(1)),
+                // The first song is not among the rest: the curve is followed when it is.
                 curve: None,
                 ..self.clone()
             };
@@ -309,11 +322,17 @@ impl Mix {
                 SimilarTrack {
                     track: first,
                     genres: genres.into_iter().next().unwrap_or_default(),
+                    // To itself.
                     similarity: 1.0,
                     unlike: None,
                 },
             );
             answer.found.truncate(options.limit);
+            // Nobody named the song that was drawn: it is one of the mix, and the nearest.
+            let similarities = answer.found.iter().map(|found| found.similarity);
+            answer.standing = answer
+                .standing
+                .map(|standing| standing.beside(similarities));
             self.follow_curve(&mut answer);
             return Ok(answer);
         }
@@ -335,7 +354,7 @@ impl Mix {
 
     /// Puts the songs into the order of the curve, those without a value last. Where one would follow another by the same
     /// artist, it changes places with the nearest in value by somebody else.
-    fn follow_curve(&self, answer: &mut SimilarAnswer) {
+    pub(super) fn follow_curve(&self, answer: &mut SimilarAnswer) {
         let Some(curve) = self.curve else {
             return;
         };
@@ -346,7 +365,10 @@ impl Mix {
         let (mut known, unknown): (Vec<_>, Vec<_>) = std::mem::take(&mut answer.found)
             .into_iter()
             .partition(|found| value(found).is_some());
+        // The songs by value, and the places by the height of the curve there: the lowest value
+        // goes to the lowest place, and so on. Which songs are in the mix stays as it is.
         known.sort_by(|a, b| value(a).partial_cmp(&value(b)).unwrap_or(Ordering::Equal));
+        // Not 0 for a single song, which would be divided by.
         let last = known.len().saturating_sub(1).max(1) as f64;
         let mut places: Vec<usize> = (0..known.len()).collect();
         places.sort_by(|&a, &b| {
@@ -360,6 +382,7 @@ impl Mix {
         let is_same_artist = |a: &SimilarTrack, b: &SimilarTrack| {
             a.track.main_artist().is_some() && a.track.main_artist() == b.track.main_artist()
         };
+        // Places before `at` are settled: only later songs are exchanged.
         for at in 1..order.len() {
             if is_same_artist(&order[at - 1], &order[at]) {
                 let others = (at + 1..order.len())
@@ -368,6 +391,7 @@ impl Mix {
                     let values = value(&order[at]).zip(value(&order[*other]));
                     values.map_or(f64::MAX, |(a, b)| (a - b).abs())
                 };
+                // None where all that follow are by the same artist: then they stand side by side.
                 if let Some(other) = others.min_by(|a, b| off(a).total_cmp(&off(b))) {
                     order.swap(at, other);
                 }
@@ -379,6 +403,7 @@ impl Mix {
 }
 
 /// Tracks that are drawn at most where some are no longer on the disk.
+// Each costs a look at the disk; twenty that are gone mean that the disk is away.
 const DRAWS: usize = 20;
 
 /// A track to begin with: of those as long as a mix has them (of all, where there are none) any of those that are liked, else
@@ -397,6 +422,7 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
             None => engine.library().track_ids()?,
         })
     };
+    // Lengths of mixes first, so that no radio play opens a mix of songs.
     let mut tracks = track_ids(&fitting)?;
     if tracks.is_empty() {
         tracks = track_ids(filter)?;
@@ -407,6 +433,7 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
             .history()
             .listening(options.listener.as_deref(), &tracks)?;
         let opinion = |track: &TrackId| known.get(track).map_or(0.0, |heard| heard.opinion);
+        // Least opinion: anything liked where something is, else anything that is not disliked.
         let least = if tracks.iter().any(|track| opinion(track) > 0.0) {
             f32::MIN_POSITIVE
         } else {
@@ -415,6 +442,7 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
         tracks.retain(|track| opinion(track) >= least);
     }
     let is_played = |track: &TrackId| options.played.iter().any(|seed| seed.track == Some(*track));
+    // Where all were played, one comes again rather than none.
     if !tracks.iter().all(is_played) {
         tracks.retain(|track| !is_played(track));
     }
@@ -424,6 +452,7 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
     let mut random = Random::new(options.random);
     let mut draw = || {
         let place = (random.f64() * tracks.len() as f64) as usize;
+        // `f64` is below 1, but the product may round up to the length.
         tracks[place.min(tracks.len() - 1)]
     };
     let first = draw();

@@ -38,12 +38,14 @@ impl Refused {
         Self::new(
             "",
             expected,
+            // Cut: a client may send megabytes, which need not come back in the message.
             format!("\"{}\"", found.chars().take(100).collect::<String>()),
         )
     }
 
     /// The same, of something inside a field.
     fn inside(mut self, field: &str) -> Self {
+        // `seeds[3].id`, `filters.genre[0]`.
         let dot = if self.field.is_empty() || self.field.starts_with('[') {
             ""
         } else {
@@ -134,6 +136,7 @@ pub fn from_query<T: DeserializeOwned>(
 ) -> Result<T, Refused> {
     let mut object = Map::new();
     for (name, value) in pairs {
+        // Every name gets a list: which fields take several is known only when they are read.
         let values = object
             .entry(name)
             .or_insert_with(|| Value::Array(Vec::new()));
@@ -181,6 +184,7 @@ impl Reader {
     /// The only value.
     fn single(self) -> Result<Value, Refused> {
         match self.value {
+            // `?limit=5&limit=9` means nothing, rather than the last.
             Value::Array(mut all) if self.is_query => match (all.pop(), all.is_empty()) {
                 (Some(only), true) => Ok(only),
                 _ => Err(Refused::new("", "one value", "several")),
@@ -196,6 +200,8 @@ impl Reader {
         let read = value
             .as_str()
             .filter(|_| is_query)
+            // Numbers of a query are read as JSON's, and
+            // nothing else of JSON is: `["a"]` stays a text.
             .and_then(|text| serde_json::from_str(text).ok());
         Ok(read
             .filter(|read: &Value| read.is_number() || read.is_boolean())
@@ -219,6 +225,7 @@ impl<'de> Deserializer<'de> for Reader {
         match self.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(flag) => visitor.visit_bool(flag),
+            // Whole numbers come as such, since serde refuses a float where it wants an integer.
             Value::Number(number) => match (number.as_u64(), number.as_i64()) {
                 (Some(number), _) => visitor.visit_u64(number),
                 (_, Some(number)) => visitor.visit_i64(number),
@@ -281,6 +288,7 @@ impl<'de> Deserializer<'de> for Reader {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
+        // An argument of a program may be an object, which `lists` put into a list of one.
         if self.is_query && self.value.is_array() {
             let value = match self.single()? {
                 Value::Object(fields) => Value::Object(lists(fields)),
@@ -296,12 +304,15 @@ impl<'de> Deserializer<'de> for Reader {
             return Err(Refused::new("", "an object", "a list"));
         }
         if let (true, Value::Object(given)) = (self.is_query, &mut self.value) {
+            // Else serde would miss a required field that arrives in the request's body.
             for name in SENT.into_iter().filter(|name| fields.contains(name)) {
                 given
                     .entry(name)
                     .or_insert_with(|| Value::Array(Vec::new()));
             }
         }
+        // A query is flat: what is not a field of this structure goes into the one that it holds.
+        // Unknown names end up in the innermost, which refuses them.
         let spread = SPREAD.into_iter().find(|name| fields.contains(name));
         if let (true, Some(spread), Value::Object(given)) = (self.is_query, spread, &mut self.value)
         {
@@ -394,7 +405,9 @@ impl<'de> MapAccess<'de> for Fields {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
+        // serde asks for a value only after a key, so there is one.
         let (name, value) = self.next.take().unwrap_or_default();
+        // The client wrote no such name: the path of the refused field begins below it.
         let is_spread = self.is_query && SPREAD.contains(&name.as_str());
         let read = seed.deserialize(Reader {
             value,

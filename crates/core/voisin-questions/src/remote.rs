@@ -132,6 +132,7 @@ pub enum LocalOnly {
 impl fmt::Display for LocalOnly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
+            // The only one that is not about comparing tracks.
             Self::Space => return f.write_str("a database has the vectors of one space"),
             Self::Steering => "steering",
             Self::Unlike => "staying away from a track",

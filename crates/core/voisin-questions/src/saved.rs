@@ -27,6 +27,7 @@ pub use navidrome::smart_playlist;
 pub use templates::{TEMPLATES, Template, TemplateJson};
 
 /// Longest name of a list, in bytes.
+// A file's name has 255 bytes at most on usual systems, with an ending and what makes it unique.
 const LONGEST_NAME: usize = 200;
 
 /// A question that a list is the answer of.
@@ -41,8 +42,8 @@ pub enum SavedQuestion {
     List(Sorted),
     /// The way from one track to another (as voisin path)
     Path(PathBetween),
-    /// Songs to go on with after these (as voisin mix); without tracks, after another one each time of those that pass the
-    /// filters, one that is liked if there are any
+    /// Songs that follow these well (as voisin mix); without tracks they follow one that is drawn each time from those that
+    /// pass the filters, from the liked ones if there are any
     #[command(mut_arg("seeds", |seeds| seeds.required(false)))]
     Mix(Mix),
     /// Songs of the artists that are near to one (as voisin artists)
@@ -92,6 +93,7 @@ pub fn check_name(name: &str) -> Result<(), Refused> {
         && name.len() <= LONGEST_NAME
         && name.trim() == name
         && !name.starts_with('.')
+        // Those that Windows refuses, too: a folder of playlists may be shared with it.
         && !name.contains(|c: char| c.is_control() || "/\\:*?\"<>|".contains(c));
     let expected = format!(
         "a name of 1 to {LONGEST_NAME} bytes that begins with no dot and has no blank at an end, nor any of / \\ : * ? \" < > |"
@@ -117,6 +119,7 @@ fn prune(value: &mut Value) {
     };
     if let Value::Object(fields) = value {
         fields.values_mut().for_each(prune);
+        // Empty seeds say something: a mix without them draws its first track.
         fields.retain(|name, value| name == "seeds" || !is_nothing(value));
     }
 }
@@ -141,6 +144,7 @@ impl SavedQuestion {
     /// Refuses what makes no sense together.
     pub fn validate(&self) -> Result<(), Refused> {
         match self {
+            // A passage takes the model and the seed's file, which a kept list does without.
             Self::Similar(question) if question.passage().is_some() => Err(Refused {
                 field: "from".into(),
                 ..Refused::text("whole tracks, in a list that is kept", "a passage")
@@ -186,6 +190,7 @@ impl SavedQuestion {
             }
             Self::Path(question) => {
                 for one in [&mut question.from, &mut question.to] {
+                    // An end is one track, whatever it was named by.
                     if let Some(pinned) = pin(std::slice::from_ref(one))?.pop() {
                         *one = pinned;
                     }
@@ -220,12 +225,15 @@ impl SavedQuestion {
         };
         let mut lost = Vec::new();
         for one in &named {
+            // Kept lists name tracks by their numbers (see
+            // `pin`); phrases and words have none to lose.
             if let NamedSeed::Id(id) = one
                 && !library.contains(TrackId(*id))?
             {
                 lost.push(TrackId(*id));
             }
         }
+        // A path needs each of its stops; anything else goes on from the seeds that are left.
         let goes_on = lost.len() < named.len() && !matches!(self, Self::Path(_));
         Ok(if goes_on { Vec::new() } else { lost })
     }
@@ -255,6 +263,8 @@ impl SavedQuestion {
             _ => None,
         };
         let is_elsewhere = space.is_some();
+        // From here on all is asked of that space, and
+        // what is known of the default one does not apply.
         let engine = match space {
             Some(space) => engine.within(&space)?,
             None => engine,
@@ -262,6 +272,8 @@ impl SavedQuestion {
         match self {
             Self::Similar(question) => {
                 let named = present(&question.seeds, engine)?;
+                // If all of these are gone there is nothing to
+                // stay away from, which is no reason to fail.
                 let unlike = present(&question.unlike, engine).unwrap_or_default();
                 Ok(tracks(question.run(engine, &named, unlike)?.found))
             }
@@ -309,9 +321,11 @@ impl SavedQuestion {
                 let played: Vec<Seed> = question
                     .played
                     .iter()
+                    // One that was removed since cannot come again.
                     .filter_map(|one| one.seed(engine).ok())
                     .collect();
                 let usual = Mixing {
+                    // The question's own number goes before both: `run` puts it over these.
                     random_seed: usual.random_seed.or(Some(random)),
                     ..usual.clone()
                 };

@@ -10,6 +10,7 @@ use super::read::SPREAD;
 pub fn of_body<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
+        // One schema without references: each is handed out by itself.
         settings.inline_subschemas = true;
     });
     let mut schema = settings
@@ -28,6 +29,7 @@ pub fn of_query<T: JsonSchema>() -> Value {
         let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
             continue;
         };
+        // A query writes inner fields beside the others (see `read::SPREAD`).
         let inner = properties
             .remove(name)
             .and_then(|mut inner| inner["properties"].as_object_mut().map(std::mem::take));
@@ -43,6 +45,7 @@ pub fn of_query<T: JsonSchema>() -> Value {
         .map(|(name, _)| name.clone())
         .collect();
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        // A field that is left out of the properties must not be required either.
         required.retain(|name| {
             name.as_str()
                 .is_some_and(|name| names.iter().any(|known| known == name))
@@ -99,6 +102,7 @@ fn tidy(schema: &mut Value) {
                 fields.remove("default");
             }
             if let Some(Value::Array(types)) = fields.get_mut("type") {
+                // A field that may be left out needs no null.
                 types.retain(|type_name| type_name != "null");
                 if let [only] = types.as_slice() {
                     let only = only.clone();

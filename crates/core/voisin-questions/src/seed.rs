@@ -30,6 +30,7 @@ pub enum NamedSeed {
     /// By words for its sound.
     Sounds(String),
     /// As the command line has it (docs/grammar.md).
+    // The grammar of the command line may name files of the disk: no client gets to use it.
     #[serde(skip)]
     Written(OsString),
 }
@@ -48,6 +49,7 @@ impl JsonSchema for NamedSeed {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // By hand: schemars would describe each alternative as an object of its own.
         json_schema!({
             "description": "A track: by its id, by its path as the library has it, or by words that fit it alone; or the few tracks that sound like a phrase: by it, or by words that fit none",
             "type": "object",
@@ -81,6 +83,7 @@ impl NamedSeed {
             return engine.words().seeds(phrase, false);
         }
         match (self.seed(engine), self) {
+            // Only where nothing is called so: a title always stands before a description of sound.
             (Err(error @ EngineError::NoSuchTrack { .. }), Self::Words(text)) => {
                 engine.words().seeds_of_unknown(text)?.ok_or(error)
             }
@@ -99,6 +102,7 @@ impl NamedSeed {
                 let track = track.ok_or(EngineError::NotInLibrary { path: path.clone() })?;
                 Ok(Seed {
                     path,
+                    // The seed is then shown, and left out of the answer, under this path.
                     is_named_file: true,
                     ..engine.seed_of(track)?
                 })
@@ -109,6 +113,7 @@ impl NamedSeed {
                 match library.lookup().resolve_words(&text, 10)? {
                     Resolution::One(track) => engine.seed_of(track),
                     Resolution::Ambiguous(tracks) => {
+                        // All that fit are counted; the message lists ten of them.
                         let count = library.lookup().search_words(&text, usize::MAX)?.len();
                         let line =
                             |track: &Track| format!("id:{}  {}", track.id, track.display_name());

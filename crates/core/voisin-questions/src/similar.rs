@@ -154,6 +154,7 @@ impl Steer {
     /// For the engine; `None` where the nearest are what is wanted.
     fn steering(&self) -> Option<Steering> {
         let wishes = [
+            // As words among the others: the engine knows what each stands for.
             (self.faster, "faster"),
             (self.slower, "slower"),
             (self.louder, "louder"),
@@ -169,6 +170,7 @@ impl Steer {
             less: self.less.clone(),
             keep: self.keep.get(),
         };
+        // `keep` alone moves nothing.
         (!steering.more.is_empty() || !steering.less.is_empty()).then_some(steering)
     }
 }
@@ -191,6 +193,7 @@ impl Similar {
     /// - `seeds`: how many there are
     pub fn validate(&self, seeds: usize) -> Result<(), Refused> {
         at_least_one("seeds", seeds)?;
+        // Clap sees to all of this on the command line; a server's clients get here without it.
         if self.from.is_some() != self.to.is_some() {
             let (given, missing) = if self.from.is_some() {
                 ("from", "to")
@@ -205,9 +208,11 @@ impl Similar {
         }
         let steers = self.steer.steering().is_some();
         for (one, other, name) in [
+            // Both at once would cancel out.
             (self.steer.faster, self.steer.slower, "faster"),
             (self.steer.louder, self.steer.quieter, "louder"),
             (steers, !self.unlike.is_empty(), "unlike"),
+            (self.feel.get() > 0.0, !self.unlike.is_empty(), "feel"),
         ] {
             if one && other {
                 let expected = "it alone: with what is said beside it, it cannot be done";
@@ -215,7 +220,15 @@ impl Similar {
             }
         }
         if self.from.is_none() {
-            return Ok(());
+            let of_passages = [("rough", self.rough), ("places", self.places.is_some())];
+            return match of_passages.iter().find(|(_, is_given)| *is_given) {
+                Some((name, _)) => Err(Refused::new(
+                    "from",
+                    format!("a time, with \"{name}\""),
+                    "none",
+                )),
+                None => Ok(()),
+            };
         }
         let wrong = |expected: &str, found: String| {
             Err(Refused::new(
@@ -233,10 +246,14 @@ impl Similar {
         if !self.unlike.is_empty() {
             return wrong("nothing to stay away from", self.unlike.len().to_string());
         }
+        if self.feel.get() > 0.0 {
+            return wrong("no \"feel\"", self.feel.get().to_string());
+        }
         if self.sort.0.is_some() {
             return wrong("no order but by similarity", format!("\"{}\"", self.sort));
         }
         if self.filters.wants_compatible_keys() {
+            // A passage has no measured key of its own.
             return wrong("keys by their names", "\"compatible\"".to_owned());
         }
         Ok(())
@@ -286,6 +303,7 @@ impl Similar {
         if self.space.is_some() {
             return Some(LocalOnly::Space);
         }
+        // Both look at all tracks, of which a database fetches a part.
         let is_steered = self.steer.steering().is_some() || self.feel.get() > 0.0;
         is_steered.then_some(LocalOnly::Steering)
     }
@@ -293,6 +311,7 @@ impl Similar {
     /// Facts of tracks that the query names, as [`Filters::fields`] does.
     pub fn fields(&self) -> Vec<String> {
         let mut fields = self.filters.fields();
+        // An answer that is sorted by something has to show it.
         fields.extend(match self.sort.0 {
             Some(SortBy::Bpm) => Some("tempo".to_owned()),
             Some(SortBy::Key) => Some("key".to_owned()),
@@ -310,6 +329,7 @@ impl Similar {
         seeds: &[Seed],
         unlike: Vec<Seed>,
     ) -> Result<SimilarAnswer, QuestionError> {
+        // Tracks without a vector are nobody's neighbours.
         let tracks = engine.library().status()?.vectors as usize;
         let options = engine.resolved(self.options(engine, seeds, unlike, tracks)?)?;
         let feel = self.feel.get();
@@ -324,6 +344,7 @@ impl Similar {
             }
             None => (engine.similar(seeds, &options)?, None),
         };
+        // After the limit: the nearest are put into order, not the whole library.
         self.sort(engine, &mut found)?;
         let standing = engine.standing(seeds, &options)?;
         Ok(SimilarAnswer::new(engine, found, standing, steered)?)
@@ -336,6 +357,7 @@ impl Similar {
         seed: Seed,
         embedder: &Embedder,
     ) -> Result<(Passage, Vec<SimilarPassage>), QuestionError> {
+        // Only asked where there is one.
         let (from, to) = self.passage().unwrap_or_default();
         let passage = engine.passages().passage_of(seed, from, to, embedder)?;
         let options = self.options(
@@ -347,10 +369,41 @@ impl Similar {
         let places = self.places.map_or(1, WholeNumber::get);
         let found = engine.passages().similar_passages(
             &passage,
+            // Without it nothing is analysed again, and stored windows decide.
             (!self.rough).then_some(embedder),
             &options,
             places,
         )?;
         Ok((passage, found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn json_conflicts_as_the_command_line_does() {
+        let field_of = |rest: Value| {
+            let mut question = json!({"seeds": [{"id": 1}]});
+            let rest = rest.as_object().unwrap().clone();
+            question.as_object_mut().unwrap().extend(rest);
+            let question: Similar = serde_json::from_value(question).unwrap();
+            question.validate(1).err().map(|refused| refused.field)
+        };
+        for (rest, field) in [
+            (json!({"feel": 0.5, "unlike": [{"id": 2}]}), Some("feel")),
+            (json!({"feel": 0.5, "from": 1, "to": 9}), Some("from")),
+            (json!({"rough": true}), Some("from")),
+            (json!({"places": 2}), Some("from")),
+            (
+                json!({"rough": true, "places": 2, "from": 1, "to": 9}),
+                None,
+            ),
+            (json!({"feel": 0, "unlike": [{"id": 2}]}), None),
+        ] {
+            assert_eq!(field_of(rest.clone()).as_deref(), field, "{rest}");
+        }
     }
 }

@@ -170,6 +170,7 @@ impl LibrarySource {
             NamedSeed::Id(id) => Named::Id(TrackId(*id)),
             NamedSeed::Path(path) => Named::Path(path.as_ref()),
             NamedSeed::Words(words) => Named::Words(words),
+            // Words for sound are compared with all tracks, and none was fetched for them yet.
             NamedSeed::Sounds(phrase) => {
                 let engine = self.local(LocalOnly::Find)?;
                 return Ok(engine.words().seed(phrase)?);
@@ -182,6 +183,7 @@ impl LibrarySource {
 
     /// The tracks that these stand for.
     pub fn seeds(&mut self, named: &[NamedSeed]) -> Result<Vec<Seed>, QuestionError> {
+        // Only here may one name stand for several tracks.
         if let Self::Local(engine) = self {
             return Ok(super::seed::seeds(named, engine)?);
         }
@@ -236,10 +238,11 @@ impl LibrarySource {
         let options = question.options(remote.engine(), seeds, unlike, tracks)?;
         let mut found = remote.similar(seeds, &options)?;
         question.sort(remote.engine(), &mut found)?;
+        // Without a standing: the fetched part does not tell how near tracks usually are.
         Ok(SimilarAnswer::new(remote.engine(), found, None, None)?)
     }
 
-    /// Songs to go on with after these.
+    /// Songs that follow these well.
     ///
     /// - `usual`: what a mix is like where the question says nothing of it
     pub fn mix(
@@ -260,6 +263,7 @@ impl LibrarySource {
         let found = remote.mix(seeds, &options)?;
         let mut answer = SimilarAnswer::new(remote.engine(), found, None, None)?;
         answer.short = question.shortage(answer.found.len(), tracks);
+        question.follow_curve(&mut answer);
         Ok(answer)
     }
 
@@ -273,6 +277,7 @@ impl LibrarySource {
     ) -> Result<Sampled<(Collection, Walk)>, QuestionError> {
         if let Self::Local(engine) = self
             && engine.library().status()?.vectors > NEAR_FROM
+            // `None` falls through to the whole library.
             && let Some(answer) = question.run_near(engine, stops)?
         {
             return Ok(Sampled {
@@ -283,6 +288,7 @@ impl LibrarySource {
         let sample = self.fetch_around(stops, &TrackFilter::default())?;
         let engine = self.engine();
         let mut collection = engine.collection()?;
+        // Rows of stops that are files outside of the library.
         collection.take_in(stops)?;
         let graph = neighbour_graph(engine, &collection)?;
         let walk = question.run(engine, &collection, &graph, stops)?;

@@ -42,6 +42,7 @@ impl FromStr for Seconds {
             units(text.trim())
         };
         seconds
+            // Also keeps infinities and NaN from arithmetic and from SQL.
             .filter(|seconds| (0.0..LONGEST).contains(seconds))
             .map(Self)
             .ok_or_else(|| {
@@ -55,6 +56,7 @@ impl FromStr for Seconds {
 
 /// A number without sign and exponent.
 fn decimal(text: &str) -> Option<f64> {
+    // Rust would read `1e9`, `inf` and `+5`, too.
     let plain = text.starts_with(|c: char| c.is_ascii_digit())
         && text
             .bytes()
@@ -69,6 +71,7 @@ fn clock(text: &str) -> Option<f64> {
     let mut total = 0.0;
     for (i, part) in front.iter().enumerate() {
         let number = f64::from(part.parse::<u16>().ok()?);
+        // At most hours and minutes in front; only the first part may go beyond 59, as in `90:00`.
         if front.len() > 2 || i > 0 && number >= 60.0 {
             return None;
         }
@@ -86,6 +89,7 @@ fn units(text: &str) -> Option<f64> {
     }
     let mut total = 0.0;
     let mut rest = text;
+    // In this order only: `30m1h` leaves a rest that is no number.
     for (name, unit) in [('h', 3600.0), ('m', 60.0), ('s', 1.0)] {
         if let Some((number, after)) = rest.split_once(name) {
             total += unit * decimal(number)?;
@@ -124,6 +128,7 @@ impl Serialize for Playtime {
 impl<'de> Deserialize<'de> for Playtime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
+        // Ten days: a bound for the work that one client can ask for.
         let fits = seconds > 0.0 && seconds <= 864_000.0;
         let refused = || {
             D::Error::invalid_value(
@@ -201,6 +206,7 @@ impl fmt::Display for NotTag {
 }
 
 fn word_bound(text: &str, usual: f32, not: bool) -> Result<WordBound, Refused> {
+    // From the end, so that a word may hold a colon itself.
     let (word, percent) = match text.rsplit_once(':') {
         None => (text, usual),
         Some((word, percent)) => {
@@ -220,6 +226,7 @@ fn word_bound(text: &str, usual: f32, not: bool) -> Result<WordBound, Refused> {
 /// An inclusive span of years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct YearSpan {
+    // `i32::MIN` and `i32::MAX` stand for an open end.
     first: i32,
     last: i32,
 }
@@ -256,6 +263,7 @@ impl FromStr for YearSpan {
         let (first, last) = match text.split_once('-') {
             None => (year(text)?, year(text)?),
             Some(("", "")) => return Err(wrong()),
+            // A hyphen in front is an open beginning: no year is below zero.
             Some(("", last)) => (i32::MIN, year(last)?),
             Some((first, "")) => (year(first)?, i32::MAX),
             Some((first, last)) => (year(first)?, year(last)?),
@@ -288,11 +296,13 @@ impl Span {
             part => part
                 .parse()
                 .ok()
+                // Rust would read `inf` and `nan` as numbers.
                 .filter(|x: &f64| x.is_finite())
                 .map(Some)
                 .ok_or_else(wrong),
         };
         let parts = text
+            // Dots first: loudness is below zero, and its hyphens are signs.
             .split_once("..")
             .or_else(|| text.split_once('-').filter(|_| hyphen));
         let (from, to) = match parts {
@@ -309,6 +319,8 @@ impl Span {
                 ))
             }
             _ => Ok(Self {
+                // Half a step wider on both sides: 120 fits
+                // what is shown as 120, that is 119.5 to 120.5.
                 from: from.map(|x| x - half),
                 to: to.map(|x| x + half),
             }),
@@ -320,9 +332,11 @@ impl Span {
     /// As [`read`](Self::read) reads it.
     fn write(self, half: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |bound: Option<f64>, half: f64| {
+            // Rounded, since adding and taking away a half is not exact in binary.
             let shown = |bound: f64| ((bound + half) * 1e6).round() / 1e6;
             bound.map_or_else(String::new, |bound| shown(bound).to_string())
         };
+        // Always with dots, which is read in every kind of span.
         write!(f, "{}..{}", text(self.from, half), text(self.to, -half))
     }
 }

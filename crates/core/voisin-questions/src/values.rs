@@ -143,6 +143,8 @@ macro_rules! orders {
 
             fn from_str(text: &str) -> Result<Self, Refused> {
                 let named = $all.iter().find(|(name, _)| *name == text).map(|(_, value)| Self(*value));
+                // The list of names first: a scale called "bpm"
+                // would else hide the order of that name.
                 let scale = || text.parse().ok().map(|name| Self($scale(SortBy::Scale(name))));
                 named.or_else(scale).ok_or_else(|| {
                     let names: Vec<&str> = $all.iter().map(|(name, _)| *name).collect();
@@ -154,6 +156,8 @@ macro_rules! orders {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let name = $all.iter().find(|(_, value)| *value == self.0).map(|(name, _)| *name);
+                // `From` makes a `SortBy` an `Option` of it, so
+                // that both kinds of orders are shown alike.
                 match (name, Option::from(self.0)) {
                     (None, Some(SortBy::Scale(scale))) => scale.fmt(f),
                     (name, _) => f.write_str(name.unwrap_or_default()),
@@ -191,6 +195,8 @@ pub(crate) fn check_scale(
     if known.is_empty() || known.contains_key(&scale) {
         return Ok(());
     }
+    // A misspelt order lands here as the name of a
+    // scale, so the message has to name the orders, too.
     let sorted_by = SortBy::ALL.iter().filter(|_| field == "sort");
     let names = sorted_by.map(|(name, _)| (*name).to_owned());
     let names: Vec<String> = names.chain(known.keys().map(ToString::to_string)).collect();
@@ -238,6 +244,7 @@ impl<'de> Deserialize<'de> for SearchArgs {
 
 impl Serialize for SearchArgs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // `--exact` is another spelling of this choice, and the only one that is kept.
         let exact = SearchChoice(SearchMode::Exact);
         if self.exact { &exact } else { &self.search }.serialize(serializer)
     }
@@ -263,6 +270,7 @@ impl Limit {
 
 impl From<usize> for Limit {
     fn from(most: usize) -> Self {
+        // 0 is another spelling of all.
         Self(Some(most).filter(|&most| most > 0))
     }
 }
@@ -290,6 +298,7 @@ impl fmt::Display for Limit {
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // No "all" over a network: one client must not have a server write out a whole library.
         let WholeNumber(most) = WholeNumber::<1, MOST, MOST>::deserialize(deserializer)?;
         Ok(Self::from(most as usize))
     }
@@ -297,6 +306,8 @@ impl<'de> Deserialize<'de> for Limit {
 
 impl Serialize for Limit {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A kept list is read back by the rule above, so
+        // "all" is written as the most that it allows.
         self.of(MOST as usize).serialize(serializer)
     }
 }
@@ -344,6 +355,8 @@ impl<'de, const LEAST: u32, const MOST: u32, const FAR: u32> Deserialize<'de>
     for WholeNumber<LEAST, MOST, FAR>
 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Wider than the type, so that a number too large is
+        // refused with the bounds and not as an overflow.
         let number = u64::deserialize(deserializer)?;
         let fitting = u32::try_from(number)
             .ok()
@@ -408,6 +421,7 @@ impl<const LEAST: i32, const MOST: i32> Serialize for Within<LEAST, MOST> {
     /// With the digits that it was written with.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0
+            // As text and back: 0.8 as f32 is 0.800000011920929 as f64, which nobody wrote.
             .to_string()
             .parse()
             .unwrap_or(f64::from(self.0))
@@ -501,6 +515,7 @@ pub(crate) fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
+    // The request's body is bounded before, so reading the list first costs no more than that.
     let list = Vec::deserialize(deserializer)?;
     let refused = |found: &str| {
         D::Error::invalid_value(

@@ -25,6 +25,7 @@ impl KeptAnswer for FoundArtists {}
 impl FoundArtists {
     /// Facts of the tracks that it names.
     pub fn tracks(&self, engine: &Engine) -> Result<HashMap<TrackId, TrackMeta>, EngineError> {
+        // Only tracks that the answer shows: the typical one of each, or the pairs that are alike.
         let ids: Vec<TrackId> = match self {
             Self::All(all) => all.iter().map(|one| one.medoid).collect(),
             Self::Near(near) => near
@@ -130,6 +131,7 @@ impl ArtistSummaryJson {
         track: impl Fn(TrackId) -> Option<TrackRef>,
     ) -> Self {
         Self {
+            // An artist's tracks are of many years.
             year: year.filter(|_| one.album.is_some()),
             name: MakerName {
                 album: one.album,

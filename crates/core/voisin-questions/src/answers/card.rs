@@ -146,6 +146,7 @@ impl PartJson {
 pub fn state(known: &FileRecord) -> &'static str {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match FileRecord::read(&known.path) {
+        // As `add` compares them: what is "changed" here is read again there.
         Ok(now) if now.size == known.size && now.mtime_ns == known.mtime_ns => "there",
         Ok(_) => "changed",
         Err(error) if matches!(error.kind(), NotFound | NotADirectory) => "gone",
@@ -203,6 +204,7 @@ impl<'a> CardJson<'a> {
             places: track
                 .files
                 .iter()
+                // One for each file, in their order.
                 .zip(unread_tags)
                 .map(|(file, &unread_tags)| PlaceJson {
                     path: lossy(&file.record.path),
@@ -245,6 +247,7 @@ impl LibrarySource {
         let mut nearest = Vec::new();
         // Before the others are fetched: a temporary library knows only these.
         for seed in &seeds {
+            // A card is of a track of the library; a file alone has none of this.
             ids.push(seed.track.ok_or_else(|| EngineError::NotInLibrary {
                 path: seed.path.clone(),
             })?);
@@ -256,6 +259,7 @@ impl LibrarySource {
         for &id in &ids {
             tracks.push(engine.library().track(id)?);
         }
+        // Before `label`, which puts the label source's genres in the place of the tags'.
         let tagged: Vec<Vec<String>> = tracks
             .iter()
             .map(|track| track.tags.genres.clone())
@@ -263,6 +267,7 @@ impl LibrarySource {
         engine.label(&mut tracks)?;
         let measured = engine.library().derived().descriptors(&ids)?;
         let clusters = remembered_clusters(engine, Detail::default())?;
+        // Declared before `tags`, which may borrow it.
         let computed;
         let tags = match words {
             CardWords::LeftOut => None,
@@ -289,6 +294,7 @@ impl LibrarySource {
                 unread_tags: unread_tags.collect::<Result<_, _>>()?,
                 measured: measured.get(&id).cloned(),
                 predicted,
+                // Empty for a model without tags, and left out where words were not asked for.
                 words: is_worded.then(|| strongest.remove(&id).unwrap_or_default()),
                 sung: tags.and_then(|tags| tags.sung(id)),
                 cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
@@ -314,6 +320,7 @@ fn predictions(
     seeds: Vec<Seed>,
     report: impl FnMut(GenreNews),
 ) -> Result<Vec<GenreAnswer>, EngineError> {
+    // The inner error is no fault: it says how few labels there are, which the answer shows.
     let too_few = match Labelled::open(engine, &ClassifyOptions::default(), report)? {
         Ok(labelled) => return labelled.classify(engine, seeds),
         Err(too_few) => too_few,
@@ -322,6 +329,7 @@ fn predictions(
     let answer = |seed: Seed| {
         let is_steady = engine.genres().is_steady(&seed)?;
         let mut answer = GenreAnswer::guessed(guess(seed.track), seed, too_few);
+        // A tone or noise has no genre, whatever tags the model finds for it.
         if is_steady {
             answer.reject(UnknownReason::Steady);
         }

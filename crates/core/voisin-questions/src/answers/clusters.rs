@@ -48,9 +48,12 @@ impl<'a> ClustersJson<'a> {
     pub fn new(found: &'a Clustering, members: &'a [TrackRef], part: &Range<usize>) -> Self {
         let named = |range: &Range<usize>| {
             members
+                // Where the page ends before the cluster begins
+                // the range is backwards, and `get` gives nothing.
                 .get(range.start.max(part.start)..range.end.min(part.end))
                 .unwrap_or_default()
         };
+        // `members` has one cluster behind the other, so lengths alone tell where each begins.
         let mut end = 0;
         let clusters = found.clusters.iter().map(|cluster| {
             let all = end..end + cluster.members.len();
@@ -70,6 +73,8 @@ impl<'a> ClustersJson<'a> {
             }
         });
         Self {
+            // Collected first: `end` is where the noise begins
+            // only when all clusters were gone through.
             clusters: clusters.collect(),
             noise: named(&(end..members.len())),
             modularity: found.modularity,

@@ -139,6 +139,7 @@ pub(crate) fn with_exact_copies(
         };
         let track = &collection.meta[row];
         let Some(stored) = several.get(&id) else {
+            // The usual track has one file, and is not among those that were read for this.
             return vec![file(track, track.system_path(), track.bytes, false)];
         };
         let mut stored: Vec<&StoredFile> = stored.iter().collect();
@@ -148,6 +149,7 @@ pub(crate) fn with_exact_copies(
             let album = (path.parent(), track.album.as_deref());
             (
                 Tidiness::of(path),
+                // A copy in the folder of its album is where its owner keeps it.
                 Reverse(album_mates.get(&album).copied().unwrap_or(0)),
             )
         });
@@ -155,12 +157,15 @@ pub(crate) fn with_exact_copies(
             .iter()
             .map(|stored| file(track, &stored.record.path, stored.record.size, true))
             .collect();
+        // In bounds: only tracks of several files are in
+        // `several`. The kept one is no copy of itself.
         files[0].exact = false;
         files
     };
     let mut listed: std::collections::HashSet<TrackId> = std::collections::HashSet::new();
     let mut groups = Vec::new();
     for group in similar {
+        // Their exact copies are in this group, too, and not listed by themselves below.
         listed.extend(group.others.iter().chain([&group.best]));
         let mut all = group.others.iter().fold(files(group.best), |mut all, &id| {
             all.extend(files(id));
@@ -185,6 +190,7 @@ pub(crate) fn with_exact_copies(
         .copied()
         .filter(|id| !listed.contains(id))
         .collect();
+    // A hash map has no order of its own.
     alone.sort_unstable();
     for id in alone {
         let mut all = files(id);
@@ -226,6 +232,7 @@ pub fn leave_out_gone(groups: &mut Vec<GroupJson>) -> usize {
         if !is_kept {
             left_out += 1;
             group.keep = group.others.remove(0);
+            // It was a copy of the one that is gone.
             group.keep.exact = false;
             "the better one is gone".clone_into(&mut group.why);
         }
@@ -297,6 +304,7 @@ pub(crate) fn versions(
             let Some(row) = collection.row(track.id) else {
                 continue;
             };
+            // Each code links its tracks to the first that has it, which is enough to join them.
             let first = *codes.entry(format!("{kind} {code}")).or_insert(row);
             by_code.extend((first != row).then_some((first, row)));
         }
@@ -311,6 +319,7 @@ pub(crate) fn versions(
     if !listens {
         // titles alone would join all recordings under one name
         let space = engine.space()?;
+        // As the model gave them: the bounds of `is_version` were measured on such vectors.
         let raw = |row: usize| space.restore(&collection.vectors.row(row).to_vec());
         candidates.retain(|pair| {
             let likeness = pair.titles.unwrap_or(TitleLikeness::Alike);
@@ -329,10 +338,12 @@ pub(crate) fn versions(
     };
     let found = versions_among(&candidates, &facts);
     let mut order: Vec<usize> = (0..meta.len()).collect();
+    // The shortest title heads a group: "Hurt" before "Hurt (Live at Wembley)".
     order.sort_by_key(|&row| (meta[row].title.chars().count(), meta[row].id));
     let pairs = by_code.into_iter().chain(from_heads(&found, order));
     let joined = joined(meta.len(), pairs);
     if listens {
+        // A song of its own for each that was compared; those in groups overwrite it behind.
         let compared = tracks.iter().map(|&(row, _)| (meta[row].id, meta[row].id));
         let of_groups = joined
             .iter()
@@ -360,6 +371,7 @@ pub(crate) fn versions(
             keep,
             why,
             others: files.collect(),
+            // Versions are music of their own: none of it is to be deleted.
             bytes_to_be_won: 0,
             pairs: Vec::new(),
         })

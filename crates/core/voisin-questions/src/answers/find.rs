@@ -117,6 +117,7 @@ impl<'a> FoundJson<'a> {
                 captions: names
                     .iter()
                     .zip(&found.likeness)
+                    // Only sentences have a share; words have percentiles.
                     .filter_map(|(name, share)| Some((name.clone(), (*share)?)))
                     .collect(),
             });

@@ -88,6 +88,7 @@ impl<'a> AnswerJson<'a> {
                 .map(|share| (share.genre.name(), share.share))
                 .collect()
         }
+        // Who answers decides which fields can be filled; the others stay null or empty.
         let mut source = "neighbours";
         let mut prediction = None;
         let mut guess = None;
@@ -100,6 +101,7 @@ impl<'a> AnswerJson<'a> {
                 prediction: finding,
                 ..
             } => {
+                // A head is fused with a vote, whose shares are shown as well.
                 (source, prediction, votes) = ("head", Some(finding), Some(&finding.votes));
             }
         }
@@ -116,6 +118,7 @@ impl<'a> AnswerJson<'a> {
             sounds_like: answer.sounds_like.as_ref(),
             novelty: prediction
                 .map(|p| p.novelty)
+                // The share that is less familiar turned into the share that is more.
                 .or(answer.familiar.map(|share| 1.0 - share)),
             probability_before_doubt: answer.before_doubt,
             collection_weight: votes.map(|votes| votes.collection),

@@ -36,6 +36,7 @@ pub fn remembered_clusters(
         .library()
         .settings()
         .setting(&format!("clusters.{}", detail.name()))?;
+    // A setting that cannot be read only means that clusters get new numbers.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
@@ -63,6 +64,7 @@ pub fn clustered(
         options,
         previous.as_ref(),
     )?;
+    // Numbers of a library that cannot be written may change from one call to the next.
     if remembered && engine.library().mode() != OpenMode::ReadOnly {
         let text = serde_json::to_string(&found.identity).map_err(ExploreError::from)?;
         // A question that changes nothing writes nothing.
@@ -100,6 +102,7 @@ pub(crate) fn duplicate_groups(
         // One for all windows saves locking the file for each track's; without it they are read all the same.
         let snapshot = library.snapshot().ok();
         move |track: TrackId| {
+            // Moved into the closure by this, so that it lives as long as windows are read.
             let _held = &snapshot;
             window_set(library, parts, track)
         }

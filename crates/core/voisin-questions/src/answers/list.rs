@@ -116,6 +116,7 @@ impl TrackJson {
             camelot: key.map(voisin_library::MusicalKey::camelot),
             loudness,
             loudness_is_exact: loudness
+                // Null where there is no loudness that could be exact.
                 .and(measured)
                 .map(|measured| measured.loudness_is_exact),
             scales: measured.map(scale_values).unwrap_or_default(),
@@ -138,6 +139,7 @@ impl TrackJson {
     /// A file of which the library knows nothing more.
     pub(crate) fn of_file(track: &TrackMeta) -> Self {
         Self {
+            // Files from outside have ids below 1, which no answer shows.
             id: track.library_id(),
             path: track.path.clone(),
             artist: track.artist.clone(),
@@ -189,6 +191,7 @@ impl KnownTracks {
         engine: &Engine,
         ids: impl IntoIterator<Item = TrackId>,
     ) -> Result<Self, EngineError> {
+        // Ids below 1 are of files that are not in the library.
         let ids: Vec<TrackId> = ids.into_iter().filter(|id| id.0 > 0).collect();
         let mut tracks = engine.library().tracks_by_id(&ids)?;
         engine.label(&mut tracks)?;
@@ -206,6 +209,7 @@ impl KnownTracks {
     pub(crate) fn track(&self, meta: &TrackMeta) -> TrackJson {
         match self.0.get(&meta.id) {
             Some(known) => TrackJson {
+                // A track of several files is shown by the one that was named, or that is compared.
                 path: meta.path.clone(),
                 ..known.clone()
             },

@@ -107,6 +107,7 @@ impl MapJson {
                 scales: measured.map(scale_values).unwrap_or_default(),
                 word: words
                     .remove(&track.id)
+                    // Taken out of the map, not cloned: there may be a million tracks.
                     .and_then(|mut words| (!words.is_empty()).then(|| words.remove(0).0)),
             }
         });

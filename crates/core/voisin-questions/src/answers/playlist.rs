@@ -23,6 +23,7 @@ const SHOWN: f64 = 0.5;
 pub const MIX_REACH: usize = 8;
 const WIDER: usize = 4;
 /// Points by which a track may be off a curve: more only where the list would not be filled.
+// Doubled each time; the last lets any value pass.
 const TOLERANCES: [f64; 5] = [4.0, 8.0, 16.0, 32.0, 100.0];
 /// Pairs of a list that are listened to at most: a few seconds' worth.
 const MOST_HEARD: usize = 500;
@@ -116,6 +117,7 @@ pub fn listed(
         let Some((list, candidates)) = found else {
             return Ok(None);
         };
+        // A wider reach found no more candidates: all that may be in the list were looked at.
         let is_through = candidates <= seen;
         if list.rows.len() > longest.rows.len() || !list.is_short {
             longest = list;
@@ -123,6 +125,7 @@ pub fn listed(
         if !longest.is_short || is_through {
             return Ok(Some(longest));
         }
+        // Only a part of the tracks is here: let the caller read all before the search gets wider.
         if !wanted.least.is_empty() {
             return Ok(None);
         }
@@ -158,6 +161,7 @@ fn listed_among(
         options.clone()
     };
     let mut excluded: HashSet<usize> = HashSet::new();
+    // The graph of the whole collection, made once: the loop below looks at parts of it.
     let looked_for = if wanted.copies == Copies::LookedFor {
         let graph = engine.knn_graph(
             collection,
@@ -179,6 +183,7 @@ fn listed_among(
         .speech(seeds.iter().copied().map(with_genres))?;
     let is_speech = |row: &usize| speech.contains(&collection.ids[*row]);
     // Rows of a filter are no wish for each of its kinds.
+    // Speech is left out of a list unless a seed is speech itself.
     let takes_speech = if named > 0 {
         seeds[..named].iter().any(is_speech)
     } else {
@@ -191,6 +196,8 @@ fn listed_among(
             .genres()
             .speech((0..collection.ids.len()).map(with_genres))?
     };
+    // Again and again without the copies that were found, as leaving them out makes room for
+    // others. It ends, since each turn excludes rows.
     let entries = loop {
         let is_out = |row: usize| {
             excluded.contains(&row)
@@ -207,6 +214,7 @@ fn listed_among(
                 .least
                 .get(&seed)
                 .copied()
+                // Nothing is missing from the collection.
                 .unwrap_or(f32::NEG_INFINITY)
         };
         let entries = playlist_near(
@@ -264,6 +272,7 @@ fn listed_among(
     let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
     let candidates = rows.len();
     let mut is_short = false;
+    // Of the candidates, nearest first, a chain is chosen that fits in key, tempo and curve.
     if mixed {
         let known = engine.library().derived().descriptors(&collection.ids)?;
         let unknown = Descriptors::default();
@@ -275,6 +284,7 @@ fn listed_among(
         let shape = |place: f64| wanted.curve.map_or(0.0, |curve| curve.at(place));
         let course = wanted.curve.map(|_| {
             let seconds = rows.iter().map(|&row| collection.meta[row].seconds);
+            // A guess at how many tracks fill a length: the curve needs to know where its end is.
             let mean = seconds.sum::<f64>() / rows.len().max(1) as f64;
             let count = match length {
                 Length::Tracks(tracks) => tracks as f64,
@@ -286,7 +296,10 @@ fn listed_among(
             // No seed opens the list: it begins where the curve does.
             let off = |row: &usize| value(*row).map_or(f64::INFINITY, |x| course.off(0, x));
             let first = (0..rows.len()).min_by(|&a, &b| off(&rows[a]).total_cmp(&off(&rows[b])));
-            rows[..=first.unwrap_or_default()].rotate_right(1);
+            // `None` where length or speech left out every candidate.
+            if let Some(first) = first {
+                rows[..=first].rotate_right(1);
+            }
         }
         let follows = |from: usize, to: usize| {
             let from = descriptors_of(from);
@@ -294,6 +307,7 @@ fn listed_among(
             let in_key = from
                 .key
                 .zip(to.key)
+                // A track whose key or tempo is not known follows nothing.
                 .is_some_and(|(from, to)| from.compatible().contains(&to));
             let step = from.tempo.zip(to.tempo).map(|(from, to)| (from - to).abs());
             (!wanted.harmonic || in_key)
@@ -302,6 +316,7 @@ fn listed_among(
                     .is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
         };
         let all = std::mem::take(&mut rows);
+        // Close to the curve first; each turn looser, until the list is full.
         for most in TOLERANCES {
             let fits = |place: usize, from: usize, to: usize| {
                 follows(from, to)
@@ -319,6 +334,8 @@ fn listed_among(
                     rows.iter()
                         .map(|&row| collection.meta[row].seconds)
                         .sum::<f64>()
+                        // A list that fills four fifths of its time is
+                        // not called short: the next track may be long.
                         < 0.8 * seconds
                 }
             };
@@ -371,6 +388,7 @@ fn heard_copies(
                 .filter_map(|&track| collection.row(track))
         };
         let kept = files()
+            // A seed that was named stays, even where another copy is better.
             .find(|row| named.contains(row))
             .or_else(|| files().next());
         files()
@@ -404,6 +422,7 @@ fn repeated<'a>(
         .iter()
         .map(|entry| entry.row)
         .filter(|row| !named.contains(row));
+    // Named ones first, so that all others are compared with them.
     for row in named.iter().copied().chain(others) {
         let song = song(row).map(|(track, known)| (track, known, sound(row)));
         let is_again = kept.iter().any(|&other| is_copy(row, other))

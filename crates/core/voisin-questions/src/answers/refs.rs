@@ -81,6 +81,7 @@ impl SongJson {
             mbid: track.tags.mbid,
             isrc: track.tags.isrc,
             album: track.tags.album,
+            // The cast saturates: a negative or damaged length becomes 0.
             duration_ms: (track.audio.seconds * 1000.0).round() as u64,
             path: super::lossy(&track.path),
         }

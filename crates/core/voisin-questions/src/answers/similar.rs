@@ -149,6 +149,7 @@ impl FarJson {
     pub fn new(standing: Option<&Standing>) -> Self {
         let note = standing.and_then(Standing::far);
         Self {
+            // Null is "not known", and false "something is near".
             far: standing.map(|_| note.is_some()),
             note,
         }
@@ -159,6 +160,7 @@ impl FarJson {
     /// With another note where there is none.
     fn or_note(self, note: Option<&str>) -> Self {
         Self {
+            // That nothing is near explains more than that the answer is short.
             note: self.note.or_else(|| note.map(str::to_owned)),
             ..self
         }
@@ -184,12 +186,14 @@ impl SimilarJson {
             .map(|(i, found)| NeighbourJson {
                 rank: i + 1,
                 track: TrackJson {
+                    // Those of the label source: the track itself has its tags'.
                     genres: found.genres.iter().map(ToString::to_string).collect(),
                     ..TrackJson::new(&found.track, answer.measured.get(&found.track.id), None)
                 },
                 similarity: found.similarity,
                 percentile: standing
                     .and_then(|standing| standing.percentile(found.similarity))
+                    // Percent within voisin, shares in JSON.
                     .map(|percent| f64::from(percent) / 100.0),
                 nearness: standing
                     .and_then(|standing| standing.closeness(found.similarity))

@@ -167,6 +167,8 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
         Ok(head) => head.map(|head| {
             let tracks = engine
                 .genres()
+                // The labels that it was trained on, as they are
+                // now: from its own source, not the library's.
                 .labelled_tracks(&head.source(), &GroupBy::Track);
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
@@ -186,6 +188,8 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 remedy: None,
             }
         }),
+        // A head that cannot be read is shown with its
+        // fault: it must not look as if there were none.
         Err(error) => Some(HeadJson {
             trained_at: 0,
             tracks: 0,
@@ -272,7 +276,9 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
             json.tail = index.tail;
             json.tombstones = index.tombstones;
             let model = status.model.as_ref();
+            // The stamp may name more than the model behind a blank.
             let mut made_of = index.stamp.model_fingerprint.split(' ');
+            // From the gravest fault to the least, since only one is shown.
             if model.is_some_and(|model| Some(&*model.fingerprint) != made_of.next()) {
                 json.state = "unusable";
                 json.note = String::from("of another model: the next search builds it anew");
@@ -290,6 +296,7 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
                 json.note = format!("{changes} to be put in by the next search");
             }
         }
+        // No index is the state of a new library, and no fault.
         Err(IndexError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             json.state = "none";
             json.note = String::from("the next search builds it");
@@ -318,6 +325,7 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let search = match found
         .as_ref()
         .ok()
+        // One that is about to be built anew says nothing of how searches will be.
         .filter(|_| matches!(json.state, "current" | "behind"))
     {
         Some(IndexSummary {

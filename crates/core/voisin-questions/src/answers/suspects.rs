@@ -46,6 +46,7 @@ impl SuspectJson {
         found: &[Suspect],
     ) -> impl Iterator<Item = Self> {
         found.iter().enumerate().filter_map(|(i, suspect)| {
+            // A kept answer may name a track that was removed since.
             let facts = shown.get(&suspect.track)?;
             Some(Self {
                 rank: i + 1,

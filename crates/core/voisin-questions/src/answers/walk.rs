@@ -33,6 +33,7 @@ impl WalkJson {
     pub fn new(engine: &Engine, collection: &Collection, walk: &Walk) -> Result<Self, EngineError> {
         let rows = || walk.rows.iter().map(|&row| &collection.meta[row]);
         let known = KnownTracks::read(engine, rows().map(|track| track.id))?;
+        // A walk has one step fewer than tracks.
         let step = |i: usize| (i > 0).then(|| walk.steps[i - 1]);
         let tracks = rows().enumerate().map(|(i, track)| StepJson {
             track: known.track(track),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Refused, SavedQuestion, Sorted};
-use crate::filter::Filters;
+use crate::filter::{Filters, parts, whole_and_parts};
 use crate::spans::{ScaleSpan, Seconds, Span};
 use crate::values::MOST;
 use voisin_engine::{READY_MOODS, STRONG_MOOD};
@@ -43,6 +43,7 @@ pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Ref
     refuse_unknown(&question.filters)?;
     let order = ORDERS.iter().find(|(by, _)| *by == question.sort.0);
     let sort = match question.sort.0 {
+        // Navidrome has numbers of its own; ours are in the order of adding.
         SortBy::Id => Some("dateadded"),
         SortBy::Scale(scale) if scale.as_str() == ENERGY => Some(ENERGY),
         _ => order.map(|(_, sort)| *sort),
@@ -58,12 +59,14 @@ pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Ref
     for ScaleSpan(bound) in &question.filters.scale {
         rules.extend(of_scale(bound)?);
     }
+    // voisin looks for each word anywhere: so each is a rule of its own, in any of the fields.
     let text = question.query.join(" ");
     rules.extend(text.split_whitespace().map(|word| {
         any(["title", "artist", "album", "filepath"]
             .map(|field| rule("contains", field, word))
             .to_vec())
     }));
+    // No filter means all songs, and every one has a length.
     if rules.is_empty() {
         rules.push(rule("gt", "duration", 0));
     }
@@ -84,6 +87,7 @@ fn refuse_unknown(filters: &Filters) -> Result<(), Refused> {
         ("not_tag", !filters.not_tag.is_empty()),
         ("regex", !filters.regex.is_empty()),
         ("key", !filters.key.is_empty()),
+        ("composer", !filters.composer.is_empty()),
         ("loudness", filters.loudness.is_some()),
         ("licence", !filters.licence.is_empty()),
         ("folder", !filters.folder.is_empty()),
@@ -104,10 +108,14 @@ fn of_scale(bound: &ScaleBound) -> Result<Vec<Value>, Refused> {
     let ScaleBound { scale, from, to } = *bound;
     let name = scale.as_str();
     // Bounds count as they are shown, rounded.
+    // The levels that are written into tags go from 1 to 10, in steps of ten points.
     let level = |at: f64| (at / 10.0).round().clamp(1.0, 10.0);
+    // `ScaleSpan` widened the bounds by this half.
     let lowest = level(from.unwrap_or(0.0) + SHOWN);
     let highest = level(to.unwrap_or(100.0) - SHOWN);
     let is_mood = READY_MOODS.iter().any(|mood| mood.name == name);
+    // A mood is written where it is this strong: the
+    // file says no more, so nothing else can be asked.
     let is_strong = from.is_some_and(|from| (from + SHOWN - STRONG_MOOD).abs() < SHOWN)
         && to.is_none_or(|to| to >= 100.0);
     let expected = if name == ENERGY {
@@ -143,6 +151,7 @@ fn any(mut rules: Vec<Value>) -> Value {
 /// A number within bounds, both of which count.
 fn within(field: &str, from: Option<f64>, to: Option<f64>) -> Option<Value> {
     let number = |x: f64| {
+        // Whole numbers without ".0", as people write them.
         if x.fract() == 0.0 {
             json!(x as i64)
         } else {
@@ -153,6 +162,7 @@ fn within(field: &str, from: Option<f64>, to: Option<f64>) -> Option<Value> {
         (None, None) => None,
         (from, to) => {
             let from = from.unwrap_or(0.0);
+            // `inTheRange` needs both ends: beyond any year, tempo and length in seconds.
             let to = to.unwrap_or(1e6);
             Some(json!({"inTheRange": {field: [number(from), number(to)]}}))
         }
@@ -162,20 +172,24 @@ fn within(field: &str, from: Option<f64>, to: Option<f64>) -> Option<Value> {
 fn rules(filters: &Filters) -> Vec<Value> {
     let mut rules = Vec::new();
     for (field, wanted, unwanted) in [
-        ("genre", &filters.genre, &filters.exclude_genre),
-        ("artist", &filters.artist, &filters.exclude_artist),
+        (
+            "genre",
+            genres(&filters.genre),
+            genres(&filters.exclude_genre),
+        ),
+        (
+            "artist",
+            artists(&filters.artist),
+            artists(&filters.exclude_artist),
+        ),
     ] {
         if !wanted.is_empty() {
             rules.push(any(wanted
-                .iter()
-                .map(|name| rule("is", field, name.as_str()))
+                .into_iter()
+                .map(|name| rule("is", field, name))
                 .collect()));
         }
-        rules.extend(
-            unwanted
-                .iter()
-                .map(|name| rule("isNot", field, name.as_str())),
-        );
+        rules.extend(unwanted.into_iter().map(|name| rule("isNot", field, name)));
     }
     let year = |year: Option<i32>| year.map(f64::from);
     if let Some(years) = filters.year {
@@ -189,6 +203,7 @@ fn rules(filters: &Filters) -> Vec<Value> {
     ));
     if let Some(span) = filters.bpm {
         let Span { from, to } = span.0;
+        // As `FilterSql` widens a tempo.
         let octaves: &[f64] = if filters.has_octaves() {
             &[1.0, 0.5, 2.0]
         } else {
@@ -198,6 +213,18 @@ fn rules(filters: &Filters) -> Vec<Value> {
         rules.push(any(octaves.iter().filter_map(at).collect()));
     }
     rules
+}
+
+fn genres(names: &[String]) -> Vec<&str> {
+    names.iter().flat_map(|name| parts(name)).collect()
+}
+
+/// Which artists there are is not known here: a comma may be a part of a name.
+fn artists(names: &[String]) -> Vec<&str> {
+    names
+        .iter()
+        .flat_map(|name| whole_and_parts(name))
+        .collect()
 }
 
 #[cfg(test)]
@@ -241,6 +268,20 @@ mod tests {
     }
 
     #[test]
+    fn names_with_commas_become_rules_of_their_parts() {
+        let list = r#"{"list": {"question": {"filters": {"genre": ["Jazz, Soul"], "exclude_genre": ["Pop,Rock"],
+            "artist": ["Tyler, The Creator"]}}}}"#;
+        let expected = json!([
+            {"any": [{"is": {"genre": "Jazz"}}, {"is": {"genre": "Soul"}}]},
+            {"isNot": {"genre": "Pop"}},
+            {"isNot": {"genre": "Rock"}},
+            {"any": [{"is": {"artist": "Tyler, The Creator"}}, {"is": {"artist": "Tyler"}},
+                {"is": {"artist": "The Creator"}}]},
+        ]);
+        assert_eq!(of(list).unwrap()["all"], expected);
+    }
+
+    #[test]
     fn scales_become_rules_about_the_tags_that_hold_them() {
         let list = r#"{"list": {"question": {"sort": "energy", "reverse": true, "filters": {
             "scale": ["energy=60-100", "happy=70-", "energy=-34"]}}}}"#;
@@ -271,6 +312,10 @@ mod tests {
             (
                 r#"{"list": {"question": {"filters": {"folder": ["/m"]}}}}"#,
                 "filters.folder",
+            ),
+            (
+                r#"{"list": {"question": {"filters": {"composer": ["Bach"]}}}}"#,
+                "filters.composer",
             ),
             (r#"{"list": {"question": {"sort": "loudness"}}}"#, "sort"),
             (r#"{"list": {"question": {"sort": "dfa"}}}"#, "sort"),
