@@ -75,6 +75,7 @@ pub(super) fn check(
         Ok(shape)
     };
     let mut width = 1;
+    // A norm has the width of what it is fed: the spectrogram's, then the preceding convolution's.
     for i in 0..LAYERS {
         for (field, _) in NORM_FIELDS {
             take(
@@ -97,6 +98,8 @@ pub(super) fn check(
             &format!("[{width}]"),
         )?;
     }
+    // OpenL3's networks of 256 bands have layers of the same shapes; in torchopenl3's files the mel
+    // filters tell them apart.
     let other_input = tensors
         .get("speclayer.mel_basis")
         .and_then(|basis| basis.shape.first());

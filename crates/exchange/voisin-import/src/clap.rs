@@ -23,6 +23,7 @@ pub(crate) const CARD: &str = "README.md";
 /// Largest of the small files, in bytes: the hub's tokenizer has 2 MB.
 pub(crate) const LARGEST_TEXT: u64 = 32 << 20;
 /// Texts whose least likeness is above this are all alike to a model.
+// A text side that ignores what it reads gives 1; this also catches one that barely reads.
 const ALIKE: f32 = 0.99;
 
 /// Why a folder is not taken for a CLAP model.
@@ -122,6 +123,8 @@ pub fn import_clap(
     let mut towers = read_towers(&folder.join(CONFIG))?;
     let front_end = read_front_end(&folder.join(PREPROCESSOR))?;
     let weights = folder.join(WEIGHTS);
+    // Everything that can be refused is tried before the first file is written, so that a refused
+    // model leaves nothing behind.
     let tower = open_clap(&weights, &folder.join(TOKENIZER), &towers)?;
     let vectors = read_captions(&tower, &weights, progress)?;
 
@@ -137,6 +140,7 @@ pub fn import_clap(
         .to_safetensors(&models.join(&towers.captions))?;
     take(&folder.join(TOKENIZER), &models.join(&towers.tokenizer))?;
     take(&weights, &models.join(file("safetensors")))?;
+    // Digests are of the files as they were kept, not of the sources: those may change in between.
     towers.tokenizer_sha256 = digest_of_file(&models.join(&towers.tokenizer))?;
     towers.captions_sha256 = digest_of_file(&models.join(&towers.captions))?;
     let origin = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -182,6 +186,7 @@ fn check_files(folder: &Path) -> Result<(), ClapError> {
     if missing.is_empty() {
         return Ok(());
     }
+    // Many models on the hub have both files; whoever took only the pickle needs the other name.
     let is_pickled = missing.contains(&WEIGHTS) && folder.join("pytorch_model.bin").is_file();
     Err(ClapError::Missing {
         folder: folder.to_owned(),
@@ -283,6 +288,8 @@ fn read_towers(path: &Path) -> Result<ClapTowers, ClapError> {
             path: path.to_owned(),
         });
     }
+    // The network is written for these values; a config that states others would load and give
+    // vectors of something else.
     for (field, expected) in [
         ("window_size", Value::from(8)),
         ("num_mel_bins", 64.into()),
@@ -312,6 +319,8 @@ fn read_towers(path: &Path) -> Result<ClapTowers, ClapError> {
             channels: audio.size("patch_embeds_hidden_size", 96)?,
             depths: audio.get("depths", [2, 2, 6, 2], four)?,
             heads: audio.get("num_attention_heads", [4, 8, 16, 32], four)?,
+            // A fraction is cut off; the weights' shapes, which are compared later, then do not
+            // fit.
             mlp_ratio: ratio as usize,
         },
         text: ClapTextSizes {
@@ -344,6 +353,8 @@ fn read_front_end(path: &Path) -> Result<MelConfig, EncoderError> {
     ] {
         all.expect(field, expected)?;
     }
+    // The feature extractor has two filter banks and picks by this field: HTK's scale for "fusion",
+    // Slaney's for "rand_trunc".
     let truncation = all.get("truncation", "fusion".to_owned(), "a word")?;
     let htk = match truncation.as_str() {
         "fusion" => true,

@@ -34,13 +34,32 @@ pub(super) fn to_oihw(values: &[f32], input: usize, output: usize) -> Vec<f32> {
 
 /// Number of elements of a shape that a file states, if it is not more than any tensor may have.
 pub(super) fn elements(shape: &[usize]) -> Option<usize> {
+    // Each axis too: beside an axis of 0 any length would pass, and loops and biases are as long.
     shape
         .iter()
         .try_fold(1usize, |n, &axis| n.checked_mul(axis))
-        .filter(|&n| n <= MAX_ELEMENTS)
+        .filter(|&n| n <= MAX_ELEMENTS && shape.iter().all(|&axis| axis <= MAX_ELEMENTS))
 }
 
 /// A name as it may stand in a message.
 pub(super) fn shorten(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_has_no_longer_axis_than_a_tensor_has_numbers() {
+        assert_eq!(elements(&[3, 0, 2]), Some(0));
+        assert_eq!(elements(&[MAX_ELEMENTS]), Some(MAX_ELEMENTS));
+        for shape in [
+            [MAX_ELEMENTS + 1, 1],
+            [0, MAX_ELEMENTS + 1],
+            [usize::MAX, 2],
+        ] {
+            assert_eq!(elements(&shape), None, "{shape:?}");
+        }
+    }
 }

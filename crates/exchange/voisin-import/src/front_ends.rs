@@ -102,6 +102,7 @@ pub(crate) fn front_end_of(
     file.front_end
         .validate()
         .map_err(|error| format!("{choice}: {error}"))?;
+    // Named axes win over the shape: the user knows the network's card, `fit` only guesses.
     if !file.axes.is_empty() {
         let axes = file.axes;
         let config = file.front_end;
@@ -138,6 +139,7 @@ fn fit(config: MelConfig, input: &InputAxes) -> Option<FittedFrontEnd> {
                 .iter()
                 .zip(input)
                 .all(|(axis, length)| match (axis, length) {
+                    // A network has weights for each band, so bands never vary.
                     (Mel, length) => *length == Some(config.n_mels()),
                     (Channel, Some(length)) => *length == 1,
                     _ => true,
@@ -179,6 +181,7 @@ fn fit(config: MelConfig, input: &InputAxes) -> Option<FittedFrontEnd> {
 
 /// The same spectrogram of another length.
 fn with_frames(config: MelConfig, frames: usize) -> Option<MelConfig> {
+    // The frames come from the file: a hostile length must not overflow the window.
     let longer = frames.checked_sub(config.n_frames());
     let window_samples = match longer {
         Some(longer) => config
@@ -213,6 +216,8 @@ fn suggestion(input: &InputAxes) -> String {
     let fits = |exact: bool| {
         let names = all.iter().filter(|(_, config)| {
             fit(config.clone(), input).is_some_and(|found| {
+                // Ten seconds of samples are a default, so an input of that very length means
+                // nothing.
                 !exact || found.config.n_frames() == config.n_frames() && !config.is_samples()
             })
         });
@@ -235,6 +240,7 @@ fn suggestion(input: &InputAxes) -> String {
         front_end: MelConfig {
             n_mels: input
                 .iter()
+                // A guess for the example only: the last length that could be a number of bands.
                 .rev()
                 .flatten()
                 .copied()

@@ -13,6 +13,7 @@ use crate::matcher::{Matcher, Step};
 use crate::{ImportError, MAX_TOTAL, WeightFormat};
 
 /// Constants that may be computed on the way: graphs of this network have some fifty.
+// The bound is on work, not on the graph: see `evaluate`.
 const MAX_EVALUATIONS: usize = 20_000;
 /// How deep constants may be computed from each other.
 const MAX_DEPTH: usize = 40;
@@ -135,22 +136,26 @@ impl<'g> PathWalk<'g, '_> {
             .filter(|(_, unused)| **unused)
             .map(|(i, _)| i)
             .take(64);
+        // Constants are never behind a convolution's first input; of a sum, follow the side that is
+        // no constant. Looked up once: a circle would look through the same inputs at each round.
+        let is_data = |&at: &usize| !matches!(graph.nodes[at].op, Op::Constant(_));
+        let before = |node: &Node| {
+            let mut inputs = node.inputs.iter();
+            inputs.find_map(|input| graph.producers.get(input).copied().filter(is_data))
+        };
+        let before: Vec<Option<usize>> = graph.nodes.iter().map(before).collect();
         let convolutions = |end: usize| {
             let mut count = 0;
-            let mut at = Some(&graph.nodes[end]);
+            let mut at = Some(end);
             for _ in 0..graph.nodes.len() {
                 let Some(node) = at else { break };
-                count += usize::from(matches!(node.op, Op::Convolution { .. }));
-                // Constants are never behind a convolution's first input; of a sum, follow the side
-                // that is no constant.
-                at = node
-                    .inputs
-                    .iter()
-                    .filter_map(|input| self.producer(input))
-                    .find(|node| !matches!(node.op, Op::Constant(_)));
+                count += usize::from(matches!(graph.nodes[node].op, Op::Convolution { .. }));
+                at = before[node];
             }
             count
         };
+        // Of equal ends the first in the file, so that the choice does not hang on a hash map's
+        // order.
         let best = ends
             .map(|end| (convolutions(end), end))
             .max_by_key(|&(count, end)| (count, usize::MAX - end));
@@ -215,6 +220,8 @@ impl<'g> PathWalk<'g, '_> {
                         _ => {
                             let found =
                                 around.map_or("another".to_owned(), |around| format!("{around:?}"));
+                            // The walk goes backwards, so a Pad is met right after its convolution
+                            // or not at all.
                             return Err(self.other(node, "no padding but a convolution's", found));
                         }
                     }
@@ -235,6 +242,7 @@ impl<'g> PathWalk<'g, '_> {
                         layout: *layout,
                         bias,
                     });
+                    // "Same" is one zero on each side for a kernel of 3 × 3 at every place.
                     let padded = padding.unwrap_or([1; 4]);
                     padding_due = (padded != [1; 4]).then(|| (node, padded.map(|pad| 1 - pad)));
                     0
@@ -244,10 +252,19 @@ impl<'g> PathWalk<'g, '_> {
                     for (i, field) in fields.iter_mut().enumerate() {
                         *field = self.input(node, i + 1)?.values;
                     }
-                    // The network always adds its own epsilon, so the difference goes into the
-                    // variance.
-                    for variance in &mut fields[3] {
-                        *variance += epsilon - EPSILON;
+                    let [gamma, _, _, variance] = &mut fields;
+                    for (gamma, variance) in gamma.iter_mut().zip(variance) {
+                        let moved = *variance + (epsilon - EPSILON);
+                        if moved < 0.0 && *variance >= 0.0 {
+                            // A smaller epsilon of the file's and a variance close to 0: no variance
+                            // is small enough, so the scale takes the rest.
+                            *gamma *= (EPSILON / (*variance + epsilon)).sqrt();
+                            *variance = 0.0;
+                        } else {
+                            // The network always adds its own epsilon, so the difference goes into
+                            // the variance.
+                            *variance = moved;
+                        }
                     }
                     steps.push(Step::Norm(fields));
                     0
@@ -261,6 +278,8 @@ impl<'g> PathWalk<'g, '_> {
                 Op::ReciprocalRoot | Op::Root | Op::Negate => {
                     return Err(self.other(
                         node,
+                        // Known, but only for constants: batch norms that were taken apart compute
+                        // 1 / √variance.
                         "an operation of the network",
                         "one on the data that it lacks",
                     ));
@@ -305,6 +324,7 @@ impl<'g> PathWalk<'g, '_> {
                 None => return Err(self.other(node, "a constant on one side", "data on both")),
             },
         };
+        // [1, C, 1, 1] and [C] are one number a channel; a real matrix is another layer.
         if constant.shape.iter().filter(|&&axis| axis != 1).count() > 1 {
             return Err(self.other(
                 node,
@@ -383,6 +403,7 @@ impl<'g> PathWalk<'g, '_> {
 
     fn decode(&mut self, i: usize) -> Result<Constant, ImportError> {
         let constant = (self.graph.constants[i])()?;
+        // Counted at each use: a few bytes of graph may refer to one large constant many times.
         self.decoded += constant.values.len();
         if self.decoded > MAX_TOTAL {
             return Err(ImportError::TooLarge {
@@ -408,7 +429,10 @@ impl<'g> PathWalk<'g, '_> {
             return Ok(None);
         };
         let length = a.values.len().max(b.values.len());
+        // A constant of shape [0] has no number to spread.
         if (a.values.len() != b.values.len() && a.values.len() != 1 && b.values.len() != 1)
+            || a.values.is_empty()
+            || b.values.is_empty()
             || length > MAX_SPREAD
         {
             let found = format!("{:?} and {:?}", a.shape, b.shape);
@@ -433,5 +457,92 @@ impl<'g> PathWalk<'g, '_> {
             b.shape
         };
         Ok(Some(Constant { shape, values }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A graph of these nodes, each with its value's name.
+    fn graph(nodes: &[(&str, Op, &[&str])], constants: &[&[f32]]) -> OperatorGraph<'static> {
+        let node = |(name, op, inputs): &(&str, Op, &[&str])| Node {
+            name: (*name).to_owned(),
+            op: op.clone(),
+            inputs: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        };
+        let names = nodes.iter().enumerate();
+        let mut graph = OperatorGraph {
+            nodes: nodes.iter().map(node).collect(),
+            producers: names
+                .map(|(at, (name, ..))| ((*name).to_owned(), at))
+                .collect(),
+            constants: Vec::new(),
+        };
+        for values in constants {
+            let constant = Constant {
+                shape: vec![values.len()],
+                values: values.to_vec(),
+            };
+            graph.constants.push(Box::new(move || Ok(constant.clone())));
+        }
+        graph
+    }
+
+    fn walk<'a>(graph: &'a OperatorGraph<'static>) -> PathWalk<'a, 'static> {
+        PathWalk {
+            format: WeightFormat::Onnx,
+            graph,
+            evaluations: 0,
+            decoded: 0,
+        }
+    }
+
+    #[test]
+    fn a_batch_norm_of_any_epsilon_scales_alike() {
+        let variances = [0.0, 1e-4, 0.5];
+        for epsilon in [1e-5, 1e-3, 1e-2] {
+            let nodes: [(&str, Op, &[&str]); 5] = [
+                ("x", Op::Input, &[]),
+                ("gamma", Op::Constant(0), &[]),
+                ("zeros", Op::Constant(1), &[]),
+                ("variance", Op::Constant(2), &[]),
+                (
+                    "y",
+                    Op::BatchNorm { epsilon },
+                    &["x", "gamma", "zeros", "zeros", "variance"],
+                ),
+            ];
+            let graph = graph(&nodes, &[&[2.0; 3], &[0.0; 3], &variances]);
+            let steps = walk(&graph).steps(4, &mut Vec::new()).unwrap();
+            let [Step::Norm([gamma, _, _, moved])] = &steps[..] else {
+                panic!("{steps:?}");
+            };
+            for (at, variance) in variances.into_iter().enumerate() {
+                let expected = 2.0 / (variance + epsilon).sqrt();
+                let found = gamma[at] / (moved[at] + EPSILON).sqrt();
+                assert!(
+                    moved[at] >= 0.0 && (found / expected - 1.0).abs() < 1e-4,
+                    "{variance} with {epsilon}: {found}, expected {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_graphs_are_refused() {
+        let nodes: [(&str, Op, &[&str]); 3] = [
+            ("none", Op::Constant(0), &[]),
+            ("one", Op::Constant(1), &[]),
+            ("sum", Op::Add, &["none", "one"]),
+        ];
+        let numbers = graph(&nodes, &[&[], &[1.0]]);
+        assert!(walk(&numbers).evaluate("sum", 0).is_err(), "no number");
+        let nodes: [(&str, Op, &[&str]); 3] = [
+            ("a", Op::Relu, &["b"]),
+            ("b", Op::Relu, &["a"]),
+            ("y", Op::Relu, &["a"]),
+        ];
+        assert!(walk(&graph(&nodes, &[])).end().is_err(), "a circle");
     }
 }

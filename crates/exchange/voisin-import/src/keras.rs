@@ -51,6 +51,7 @@ fn read_file(bytes: &[u8]) -> Result<KerasFile, ImportError> {
     let mut convolutions = Vec::new();
     let mut norms = Vec::new();
     for layer in layers {
+        // The front end here computes the spectrogram; of kapre's kernels only the shape is of use.
         if layer.name.contains("spectrogram") {
             check_bands(&layer)?;
         } else if layer
@@ -129,6 +130,7 @@ impl Layer {
                 names.join(", "),
             ));
         };
+        // Before `read_f32`, which allocates by the file's own size of an element.
         let size = data.element_size().map_err(hdf5)?;
         if size > 8 {
             return Err(ImportError::other(
@@ -174,6 +176,7 @@ fn check_bands(layer: &Layer) -> Result<(), ImportError> {
 fn sort(layers: &mut [Layer], name: fn(usize) -> String) -> Result<(), ImportError> {
     let place = |layer: &Layer| (0..LAYERS).position(|i| layer.name == name(i));
     let places: Vec<Option<usize>> = layers.iter().map(place).collect();
+    // One foreign name means that numbers in names cannot be trusted either.
     if places.iter().all(Option::is_some) {
         if places
             .iter()
@@ -230,6 +233,8 @@ fn layers(root: &Group) -> Result<Vec<Layer>, ImportError> {
     for name in names {
         let mut parts = Vec::new();
         datasets(&tree.group(&name).map_err(hdf5)?, 0, &mut parts)?;
+        // Keras 3 numbers a layer's variables and keeps no names: kernel, bias; or gamma, beta,
+        // mean and variance.
         let by_rank = |index: usize, rank: usize| match (index, rank) {
             (0, 4) => "kernel",
             (1, _) if parts.len() == 2 => "bias",
@@ -276,6 +281,7 @@ fn names(group: &Group, key: &str) -> Result<Option<Vec<String>>, ImportError> {
                     "something else",
                 ));
             }
+            // The undivided name is tried first and is absent where the list was split.
             None if i == 0 => {}
             None => break,
         }

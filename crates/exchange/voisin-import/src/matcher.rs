@@ -59,6 +59,7 @@ impl Matcher {
         notes: &mut Vec<String>,
     ) -> Result<BTreeMap<String, WeightTensor>, ImportError> {
         let mut place = "the input".to_owned();
+        // One channel: the spectrogram.
         let mut width = 1;
         self.norm(0, width, &place, false)?;
         for i in 0..LAYERS {
@@ -68,6 +69,8 @@ impl Matcher {
             if i + 1 < LAYERS {
                 self.norm(i + 1, width, &place, true)?;
                 self.expect("a ReLU", &place, |step| matches!(step, Step::Relu))?;
+                // A block is two convolutions and a pool; the last block ends in the large pool
+                // below instead.
                 if i % 2 == 1 {
                     self.expect("a maximum pool of 2 × 2", &place, |step| {
                         matches!(step, Step::MaxPool(Some([2, 2])))
@@ -153,6 +156,7 @@ impl Matcher {
         let [a, b, c, d] = *kernel.shape.as_slice() else {
             return Err(bad(format!("{:?}", kernel.shape)));
         };
+        // TensorFlow's order, and that of ONNX and torch.
         let ([h, w], [input, output]) = match layout {
             KernelLayout::Hwio => ([a, b], [c, d]),
             KernelLayout::Oihw => ([c, d], [b, a]),
@@ -172,6 +176,7 @@ impl Matcher {
         {
             bias = Some(spread(self.format, name, shift, output)?);
         }
+        // The network here has a bias at every convolution: zeros where the file has none.
         let bias = bias.unwrap_or_else(|| vec![0.0; output]);
         if bias.len() != output {
             return Err(ImportError::other(
@@ -224,6 +229,8 @@ impl Matcher {
                 let plus = spread(self.format, place, plus, width)?;
                 for c in 0..width {
                     scale[c] *= f64::from(by[c]);
+                    // (x·scale + shift)·by + plus: each step applies to the result of those before
+                    // it.
                     shift[c] = shift[c] * f64::from(by[c]) + f64::from(plus[c]);
                 }
             }
@@ -258,6 +265,8 @@ impl Matcher {
             };
             for (field, plus) in [("weight", None), ("bias", Some(&shift))] {
                 if let Some(tensor) = self.tensors.get_mut(&format!("{name}.{field}")) {
+                    // Output channels are the first axis: each has one run of the kernel, and one
+                    // bias.
                     let each = tensor.values.len() / width;
                     for (c, values) in tensor.values.chunks_mut(each.max(1)).enumerate() {
                         for x in values {

@@ -41,6 +41,7 @@ pub fn import_model(
     check_model_name(name, file, folder)?;
     let found = import(file).map_err(|error| EncoderError::Import(Box::new(error)))?;
     let weights = Weights::new(file.display().to_string(), found.tensors);
+    // `import` takes widths from the file; this compares them with the network that will run.
     weights.check(Architecture::OpenL3)?;
     let variant = variant.or(found.variant).unwrap_or(OpenL3Variant::Original);
     let origin = file

@@ -30,6 +30,7 @@ pub(super) fn is_model(bytes: &[u8]) -> bool {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
+    // Of a field that occurs twice the last counts, as protocol buffers demand.
     let mut content = &[][..];
     for field in Message::new(FORMAT, bytes) {
         if let Field {
@@ -53,6 +54,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
         let Field { number, value } = field?;
         let Some(bytes) = value.bytes() else { continue };
         match number {
+            // Numbers of `GraphProto`: node, initializer, input, sparse_initializer.
             1 => nodes.push(bytes),
             5 => add_constant(&mut graph, text(bytes, 8)?, bytes),
             11 => inputs.push(text(bytes, 1)?),
@@ -73,8 +75,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
             );
         }
     }
+    let mut paddings = Paddings::new();
     for bytes in nodes {
-        read_node(&mut graph, bytes)?;
+        read_node(&mut graph, &mut paddings, bytes)?;
     }
     Ok(graph)
 }
@@ -112,7 +115,14 @@ fn text(bytes: &[u8], number: u32) -> Result<String, ImportError> {
     Ok(found)
 }
 
-fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), ImportError> {
+/// Constants of paddings that were decoded, by their index: any number of nodes may name one.
+type Paddings = HashMap<usize, Vec<f32>>;
+
+fn read_node<'a>(
+    graph: &mut OperatorGraph<'a>,
+    paddings: &mut Paddings,
+    bytes: &'a [u8],
+) -> Result<(), ImportError> {
     let mut name = String::new();
     let mut kind = String::new();
     let mut inputs = Vec::new();
@@ -133,6 +143,7 @@ fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), I
         }
     }
     if name.is_empty() {
+        // Names of nodes are optional in ONNX; names of outputs are not, and messages need one.
         name = outputs.first().cloned().unwrap_or_default();
     }
     let op = match kind.as_str() {
@@ -157,6 +168,7 @@ fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), I
             }
         }
         "MaxPool" => {
+            // The second output is the places of the maxima, which only an unpooling layer reads.
             outputs.truncate(1);
             let size = ints(&attributes, "kernel_shape")?;
             let strides = ints(&attributes, "strides")?;
@@ -164,6 +176,8 @@ fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), I
             let dilated = ints(&attributes, "dilations")?
                 .iter()
                 .any(|&step| step != 1);
+            // Without `strides` ONNX means 1, which overlaps: empty is not equal to the size
+            // either.
             match (size.as_slice(), strides == size && !padded && !dilated) {
                 (&[h, w], true) => Op::MaxPool { size: Some([h, w]) },
                 _ => {
@@ -175,6 +189,7 @@ fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), I
                 }
             }
         }
+        // Axes are not read: the matcher accepts this only where the network ends.
         "GlobalMaxPool" | "ReduceMax" => Op::MaxPool { size: None },
         "Relu" => Op::Relu,
         "Add" => Op::Add,
@@ -183,7 +198,7 @@ fn read_node<'a>(graph: &mut OperatorGraph<'a>, bytes: &'a [u8]) -> Result<(), I
         "Div" => Op::Divide,
         "Sqrt" => Op::Root,
         "Neg" => Op::Negate,
-        "Pad" => pad(graph, &name, &inputs, &attributes)?,
+        "Pad" => pad(graph, paddings, &name, &inputs, &attributes)?,
         "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Cast" | "Flatten"
         | "Dropout" => Op::Same,
         _ => Op::Other(kind),
@@ -246,6 +261,7 @@ fn convolution(name: &str, attributes: &Attributes) -> Result<Op, ImportError> {
 /// Padding of the last two axes with zeros, from an input (since version 11) or an attribute.
 fn pad(
     graph: &OperatorGraph,
+    paddings: &mut Paddings,
     name: &str,
     inputs: &[String],
     attributes: &Attributes,
@@ -256,24 +272,36 @@ fn pad(
     if !matches!(mode.as_str(), "" | "constant") {
         return Err(other(name, "zeros around", shorten(&mode)));
     }
-    let constant = |i: usize| -> Result<Option<Constant>, ImportError> {
+    let mut constant = |i: usize| -> Result<Option<Vec<f32>>, ImportError> {
         let producer = inputs
             .get(i)
             .and_then(|input| graph.producers.get(input))
             .map(|&at| &graph.nodes[at].op);
-        match producer {
-            Some(Op::Constant(at)) => (graph.constants[*at])().map(Some),
-            _ => Ok(None),
+        let Some(Op::Constant(at)) = producer else {
+            return Ok(None);
+        };
+        if let Some(known) = paddings.get(at) {
+            return Ok(Some(known.clone()));
         }
+        let values = (graph.constants[*at])()?.values;
+        // Two numbers for each of four axes.
+        if values.len() > 8 {
+            let found = format!("{} numbers", values.len());
+            return Err(other(name, "padding of height and width", found));
+        }
+        paddings.insert(*at, values.clone());
+        Ok(Some(values))
     };
     let pads = match constant(1)? {
-        Some(constant) => constant.values.iter().map(|&x| x as i64).collect(),
+        Some(values) => values.iter().map(|&x| x as i64).collect(),
         None => ints(attributes, "pads")?,
     };
-    if constant(2)?.is_some_and(|fill| fill.values.iter().any(|&x| x != 0.0)) {
+    if constant(2)?.is_some_and(|fill| fill.iter().any(|&x| x != 0.0)) {
         return Err(other(name, "zeros around", "another number"));
     }
     match *pads {
+        // All beginnings, then all ends; channels second (ONNX) or last (converted from
+        // TensorFlow).
         [0, 0, top, left, 0, 0, bottom, right] | [0, top, left, 0, 0, bottom, right, 0] => {
             Ok(Op::Pad(Some([top, left, bottom, right])))
         }
@@ -313,6 +341,7 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
             4 => value.push_floats(&mut values),
             7 => value.push_ints(FORMAT, &mut ints)?,
             9 => raw = value.bytes(),
+            // external_data. Only networks of any shape, under `import_onnx`, may have it.
             13 => {
                 return Err(damaged(
                     "weights in another file: export the model as one file",

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 pub(super) type ObjectId = usize;
 
 /// Most values that a pickle may make, and most places for them in its lists; a weights file has some thousands.
+// One byte of a file can make a value of some tens of bytes in memory: numbers are bounded here,
+// not bytes.
 const MAX_VALUES: usize = 1 << 18;
 
 /// A value.
@@ -45,6 +47,7 @@ pub(super) struct Pickle {
 }
 
 /// Names that may occur; everything else is refused.
+// The storages' names also carry the type of their numbers; the rest is how torch builds a tensor.
 const KNOWN: [&str; 20] = [
     "collections.OrderedDict",
     "torch._utils._rebuild_tensor",
@@ -160,6 +163,8 @@ impl<'a> Machine<'a> {
         let rest = &self.bytes[self.at..];
         let end = rest
             .iter()
+            // No name in `KNOWN` is near that long; without a bound each name of a file without
+            // newlines would be looked for to the file's end.
             .take(256)
             .position(|&byte| byte == b'\n')
             .ok_or("a name that does not end")?;
@@ -188,6 +193,7 @@ impl<'a> Machine<'a> {
 
     /// The topmost value, which must lie above the last mark.
     fn pop(&mut self) -> Result<ObjectId, String> {
+        // Values below the mark belong to an outer tuple or list that is still being written.
         if self.stack.len() <= self.marks.last().copied().unwrap_or(0) {
             return Err("an instruction that wants more values than there are".to_owned());
         }
@@ -205,8 +211,12 @@ impl<'a> Machine<'a> {
         let mark = self
             .marks
             .pop()
+            // `pop` never goes below a mark, so this holds; `split_off` would panic if it ever did
+            // not.
             .filter(|&mark| mark <= self.stack.len())
             .ok_or("a mark that is not there")?;
+        // `2` and `h` put one value on the stack many times: `values` alone does not bound these
+        // lists.
         self.listed += self.stack.len() - mark;
         if self.listed > MAX_VALUES {
             return Err("too many values".to_owned());
@@ -216,6 +226,7 @@ impl<'a> Machine<'a> {
 
     fn global(&mut self, module: &str, name: &str) -> Result<(), String> {
         let full = format!("{module}.{name}");
+        // The whole defence: a pickle can only run code through a name, and names end here.
         match KNOWN.iter().find(|&&known| known == full) {
             Some(known) => self.push(Value::Global(known)),
             None => Err(format!(
@@ -241,6 +252,8 @@ impl<'a> Machine<'a> {
         let dict = self.top()?;
         match self.values.get_mut(dict) {
             Some(Value::Dict(all)) => {
+                // A key without a value at the end is dropped: its tensor is then missing, which is
+                // an error.
                 all.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
             }
             _ => return Err("entries for something that is no dictionary".to_owned()),
@@ -269,6 +282,7 @@ impl<'a> Machine<'a> {
     fn step(&mut self) -> Result<Option<ObjectId>, String> {
         let [code] = self.number()?;
         match code {
+            // PROTO. torch writes protocol 2 unless it is given another.
             0x80 => {
                 let [protocol] = self.number()?;
                 if protocol > 5 {
@@ -276,6 +290,7 @@ impl<'a> Machine<'a> {
                 }
             }
             0x95 => drop(self.take(8)?), // FRAME
+            // STOP. Bytes may follow: older torch files are several pickles in a row.
             b'.' => return self.pop().map(Some),
             b'(' => {
                 self.marks.push(self.stack.len());
@@ -307,11 +322,13 @@ impl<'a> Machine<'a> {
                 let value = u16::from_le_bytes(self.number()?);
                 self.push(Value::Int(value.into()))?;
             }
+            // LONG1: sizes and counters beyond 32 bits.
             0x8a => {
                 let [length] = self.number()?;
                 let bytes = self.take(length.into())?;
                 self.push(long(bytes))?;
             }
+            // BINFLOAT, the one number in a pickle that is big-endian.
             b'G' => {
                 let value = f64::from_be_bytes(self.number()?);
                 self.push(Value::Float(value))?;
@@ -326,6 +343,7 @@ impl<'a> Machine<'a> {
                 let text = self.text(length as usize)?;
                 self.push(text)?;
             }
+            // SHORT_BINSTRING of Python 2 and SHORT_BINBYTES; below, their long forms.
             b'U' | b'C' => {
                 let [length] = self.number()?;
                 let bytes = self.take(length.into())?.to_vec();
@@ -352,6 +370,7 @@ impl<'a> Machine<'a> {
                 self.push(Value::Dict(Vec::new()))?;
                 self.set(&items)?;
             }
+            // TUPLE1 to TUPLE3: the code is 0x84 plus the length.
             0x85..=0x87 => {
                 let mut items = Vec::new();
                 for _ in 0x84..code {
@@ -385,6 +404,7 @@ impl<'a> Machine<'a> {
                 let slot = u32::from_le_bytes(self.number()?);
                 self.remember(slot)?;
             }
+            // MEMOIZE takes the next free number, which is how many are taken.
             0x94 => {
                 let slot = u32::try_from(self.memo.len()).map_err(|_| "too many memories")?;
                 self.remember(slot)?;
@@ -402,6 +422,7 @@ impl<'a> Machine<'a> {
                 let name = self.line()?;
                 self.global(&module, &name)?;
             }
+            // STACK_GLOBAL: as `c`, with both names on the stack (protocol 4 and later).
             0x93 => {
                 let name = self.pop()?;
                 let module = self.pop()?;
@@ -427,6 +448,7 @@ impl<'a> Machine<'a> {
                     return Err("a state for something that is no dictionary".to_owned());
                 }
             }
+            // BINPERSID: torch keeps a tensor's bytes outside of the pickle and refers to them so.
             b'Q' => {
                 let id = self.pop()?;
                 self.push(Value::Persistent(id))?;
@@ -464,6 +486,8 @@ impl<'a> Machine<'a> {
             }
             return Err("an ordered dictionary with arguments".to_owned());
         }
+        // Nothing runs: the call is kept as data, and the torch reader takes the tensor's shape
+        // from it.
         self.push(Value::Called {
             callable: name,
             arguments,

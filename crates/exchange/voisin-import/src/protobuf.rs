@@ -38,6 +38,8 @@ impl<'a> Message<'a> {
 
     fn varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
+        // Ten bytes of seven bits hold 64; a longer run is refused rather than shifted out of the
+        // number.
         for (i, &byte) in self.rest.iter().take(10).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * i);
             if byte < 0x80 {
@@ -103,6 +105,7 @@ impl<'a> WireValue<'a> {
 
     pub(super) fn int(self) -> Option<i64> {
         match self {
+            // int64 is written as its two's complement; only sint64 zigzags, and graphs have none.
             Self::Varint(value) => Some(value as i64),
             _ => None,
         }

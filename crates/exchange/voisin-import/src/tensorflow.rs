@@ -28,6 +28,7 @@ pub(super) fn is_graph(bytes: &[u8]) -> bool {
             field.number == wanted && field.value.bytes().is_some_and(<[u8]>::is_ascii)
         })
     };
+    // Weak as a signature, but all other formats have been tried before.
     is_text(1) && is_text(2)
 }
 
@@ -94,6 +95,8 @@ fn read_node(bytes: &[u8]) -> Result<(Node, Option<&[u8]>), ImportError> {
         "Placeholder" | "PlaceholderWithDefault" => Op::Input,
         "Const" => {
             constant = attribute(&attributes, "value", 8)?.and_then(WireValue::bytes);
+            // The caller replaces it by the constant; a `Const` without a value stays one that is
+            // not known.
             Op::Other(kind)
         }
         "Conv2D" => convolution(&name, &attributes)?,

@@ -43,6 +43,8 @@ impl StorageType {
             "torch.FloatStorage" | "torch.float32" => Self::F32,
             "torch.HalfStorage" | "torch.float16" => Self::F16,
             "torch.BFloat16Storage" | "torch.bfloat16" => Self::Bf16,
+            // All other storages of `KNOWN`; their tensors are counters such as
+            // `num_batches_tracked`.
             other if other.ends_with("Storage") => Self::Integer,
             _ => return None,
         })
@@ -108,7 +110,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
             )
         })?
         .into_owned();
+    // torch names this folder after the file that it saved, or "archive".
     let folder = name.trim_end_matches("data.pkl").to_owned();
+    // Older versions of torch do not write this entry; little is then assumed.
     if entry(&mut archive, &format!("{folder}byteorder")).is_ok_and(|order| order != b"little") {
         return Err(ImportError::other(FORMAT, "byteorder", "little", "another"));
     }
@@ -116,6 +120,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
     let mut storages: HashMap<String, (StorageType, Vec<f32>)> = HashMap::new();
     let mut total = 0usize;
     collect(&pickle, |view| {
+        // Tensors that are views share one storage: it is unpacked once.
         if !storages.contains_key(&view.key) {
             let bytes = entry(&mut archive, &format!("{folder}data/{}", view.key))?;
             total += bytes.len();
@@ -129,6 +134,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
         }
         storages
             .get(&view.key)
+            // Two views may not read the same bytes as different types: they were decoded as the
+            // first's.
             .filter(|(kind, _)| *kind == view.kind)
             .map_or_else(
                 || {
@@ -148,6 +155,8 @@ fn entry(archive: &mut zip::ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Vec
     let file = archive
         .by_name(name)
         .map_err(|error| damaged(format!("\"{}\": {error}", shorten(name))))?;
+    // Eight bytes a number: the widest type. One byte beyond the limit tells "too large" from "just
+    // fits" without unpacking all of a zip bomb.
     let limit = (MAX_ELEMENTS * 8) as u64;
     let mut content = Vec::new();
     file.take(limit + 1)
@@ -203,6 +212,7 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, ImportErr
             values: Vec::new(),
         })
     })?;
+    // `kinds` lacks the counters, but their bytes have to be skipped too.
     let all_kinds = storage_kinds(&pickle);
     let mut storages: HashMap<String, Vec<f32>> = HashMap::new();
     for &id in keys_ids {
@@ -227,10 +237,12 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, ImportErr
                 ))
             })?;
         rest = after;
+        // Bytes of counters are passed over.
         if let Some(kind) = kinds.get(key) {
             storages.insert(key.to_owned(), kind.decode(content));
         }
     }
+    // A second walk, as the bytes of all storages come after the pickle that describes the tensors.
     collect(&pickle, |view| match storages.get(&view.key) {
         Some(values) => gather(&view, values),
         None => Err(damaged(format!(
@@ -313,6 +325,8 @@ fn collect(
                 found,
             ));
         };
+        // torchopenl3 keeps the Fourier transform of its spectrogram as kernels; the front end here
+        // computes it, and they need not be decoded.
         if view.kind == StorageType::Integer || name.starts_with("speclayer.dft_") {
             continue;
         }
@@ -389,6 +403,7 @@ fn view(pickle: &Pickle, id: ObjectId) -> Option<View> {
     if pickle.text(tag) != Some("storage") {
         return None;
     }
+    // A negative number is no size: the tensor is then "not a tensor".
     let sizes = |id: ObjectId| -> Option<Vec<usize>> {
         pickle
             .tuple(id)?
@@ -417,6 +432,7 @@ fn gather(view: &View, storage: &[f32]) -> Result<WeightTensor, ImportError> {
         ))
     };
     let count = elements(&view.shape)
+        // Eight axes are more than any layer has, and keep the walk below from many idle ones.
         .filter(|_| view.shape.len() == view.strides.len() && view.shape.len() <= 8);
     // A tensor of more numbers than its storage has repeats some: none of the network's does.
     let count = count
@@ -432,6 +448,7 @@ fn gather(view: &View, storage: &[f32]) -> Result<WeightTensor, ImportError> {
                 i.checked_mul(*stride).and_then(|step| at.checked_add(step))
             });
         values.push(*at.and_then(|at| storage.get(at)).ok_or_else(bad)?);
+        // Counts up as an odometer, last axis fastest: strides may describe a transposed tensor.
         for (i, size) in place.iter_mut().zip(&view.shape).rev() {
             *i += 1;
             if *i < *size {

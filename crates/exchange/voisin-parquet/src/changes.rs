@@ -37,6 +37,8 @@ pub fn export_changes(
     compression: ParquetCompression,
 ) -> Result<ChangesSummary, EngineError> {
     let library = engine.library();
+    // One state of the database for ids, records and scales, whatever other processes commit
+    // meanwhile.
     let _snapshot = library.snapshot()?;
     let model = engine.model()?;
     let kind = library.settings().content_kind()?;
@@ -62,6 +64,8 @@ pub fn export_changes(
                     .map(|file| digest(&record, file))
                     .collect();
                 let mut digests = digests.iter();
+                // A path that the library still has leaves `known`, changed or not: the rest of
+                // `known` at the end is what the library has lost.
                 record.facts.files.retain(|file| {
                     let before = known.remove(&file.record.path).map(|(_, digest)| digest);
                     before.as_ref() != digests.next()
@@ -69,6 +73,8 @@ pub fn export_changes(
                 summary.changed += record.facts.files.len() as u64;
                 records.push(record);
             }
+            // A chunk in which nothing changed goes on to the next one: an empty set would make a
+            // file without rows where the whole library is as before.
             records.retain(|record| !record.facts.files.is_empty());
             if !records.is_empty() {
                 return Ok(Some(RowSet {
@@ -77,6 +83,8 @@ pub fn export_changes(
                 }));
             }
         }
+        // All tracks have been seen. `take` leaves `known` empty, so that the next call returns
+        // `None` and ends the file.
         let gone = std::mem::take(&mut known).into_iter();
         let removed: Vec<_> = gone
             .map(|(path, (content, _))| RemovedFile { path, content })
@@ -87,10 +95,14 @@ pub fn export_changes(
             ..RowSet::default()
         }))
     };
+    // The first rows are fetched before the file is created: a library that did not change leaves
+    // no file and uses up no number.
     let Some(first) = next()? else {
         return Ok(summary);
     };
     let mut first = Some(first);
+    // Leading zeros, because `parquet_files` sorts by name and that has to be the order of the
+    // numbers.
     let target = dir.join(format!("changes-{:010}.parquet", last + 1));
     ParquetOutput::create(target, &model, kind, compression)?
         .of_library(
@@ -115,6 +127,7 @@ fn told_so_far(
         let input = ParquetInput::open(&path)?;
         input.check(model, kind)?;
         let change = input.change()?.ok_or_else(|| input.not_of_changes())?;
+        // Without the rows of a missing file it is not known what followers have read last.
         if change != last + 1 {
             return Err(input.gap(last + 1, change));
         }

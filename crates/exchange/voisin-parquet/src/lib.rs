@@ -72,6 +72,8 @@ pub fn export_parquet(
     const TRACKS: &str = "tracks.parquet";
     const FAILURES: &str = "failures.parquet";
     if is_address(dir) {
+        // An object store has no folder to look at: its names are listed instead. On a web server
+        // the list is empty, so nothing there counts as taken.
         let mut there = if replaces {
             Vec::new()
         } else {
@@ -104,6 +106,7 @@ pub fn export_parquet(
             };
             let mut records = Vec::with_capacity(chunk.len());
             for &id in chunk {
+                // A track whose vector a repair took out has no record and is left out.
                 records.extend(library.transfer().record(id, windows)?);
             }
             Ok(Some(RowSet {
@@ -111,6 +114,7 @@ pub fn export_parquet(
                 ..RowSet::default()
             }))
         })?;
+    // Paths and reasons are small beside vectors: failures are written at once.
     let mut failures = Some(library.files().failures()?);
     summary.failures =
         ParquetOutput::create(dir.join(FAILURES), &model, kind, compression)?.fill(|| {
@@ -161,6 +165,7 @@ pub fn embed_to_parquet(
     } else {
         known_files(dir, &model, options.kind)?
     };
+    // Size and time, as `add` compares them; contents are not read again.
     let is_new = |file: &&FileRecord| known.get(&file.path) != Some(&(file.size, file.mtime_ns));
     let todo: Vec<FileRecord> = files.iter().filter(is_new).cloned().collect();
     let mut summary = ParquetSummary {
@@ -177,7 +182,9 @@ pub fn embed_to_parquet(
         for id in library.track_ids()? {
             records.extend(library.transfer().record(id, options.windows)?);
         }
+        // Workers finish in any order, and the file's name is a digest of its paths in this order.
         records.sort_by(|a, b| {
+            // A library gives each track at least one file.
             a.facts.files[0]
                 .record
                 .path
@@ -206,6 +213,7 @@ pub fn embed_to_parquet(
                 &mut summary.failures
             }) += written;
         }
+        // After the files are written, not before: what was analysed up to here is kept.
         if added.interrupted {
             summary.interrupted = true;
             break;
@@ -222,6 +230,8 @@ fn file_name(kind: &str, model: &StoredModel, rows: &RowSet) -> Option<String> {
     if records.is_empty() && failures.is_empty() {
         return None;
     }
+    // A digest and not a counter: several processes write into one folder without knowing of each
+    // other.
     let mut hasher = blake3::Hasher::new();
     hasher.update(model.fingerprint.as_bytes());
     let files = records
@@ -230,6 +240,7 @@ fn file_name(kind: &str, model: &StoredModel, rows: &RowSet) -> Option<String> {
         .map(|file| &file.record.path);
     for path in files.chain(failures.iter().map(|failure| &failure.path)) {
         hasher.update(path_to_bytes(path).unwrap_or_default());
+        // No path contains a zero byte, so two lists of paths never give the same bytes.
         hasher.update(&[0]);
     }
     Some(format!(
@@ -253,6 +264,8 @@ fn known_files(
             |columns| {
                 let transient = columns.booleans("transient")?;
                 for row in 0..columns.batch.num_rows() {
+                    // Not known: a failure that may pass by itself, and a row with a text that
+                    // every library would refuse. Both files are analysed again.
                     if (transient.is_valid(row) && transient.value(row))
                         || columns.text_size(row).is_err()
                     {
@@ -305,6 +318,7 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
         if is_hidden {
             continue;
         }
+        // Of folders only partitions are entered; others are data sets of their own.
         if partition(&file).is_some() && file.is_dir() {
             files.extend(parquet_files(&file)?);
         } else if file.extension().is_some_and(|ending| ending == "parquet") {
@@ -320,6 +334,7 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
 fn partition(folder: &Path) -> Option<(String, Option<String>)> {
     let (column, value) = folder.file_name()?.to_str()?.split_once('=')?;
     let text = || String::from_utf8_lossy(&percent_decoded(value.as_bytes())).into_owned();
+    // Hive's name for the folder of the rows in which the column is null.
     let value = (value != "__HIVE_DEFAULT_PARTITION__").then(text);
     (!column.is_empty()).then(|| (column.to_owned(), value))
 }
@@ -347,6 +362,7 @@ pub fn add_from_parquet(
     kind: Option<ContentKind>,
 ) -> Result<MergeOutcome, EngineError> {
     let input = ParquetInput::open_as(file, vectors, kind)?;
+    // All checks of the file as a whole come before the first change of the library.
     input.refuse_changes()?;
     input.check_rows()?;
     library.set_model(&input.model)?;
@@ -366,6 +382,8 @@ pub fn add_from_parquet(
                 Ok(size) => text += size as u64,
                 Err(reason) => {
                     refused.refuse(|| reason.clone());
+                    // A refused row is noted with its path, which therefore counts towards the
+                    // bound on text.
                     let path = columns.file(row)?.path;
                     text += path.as_os_str().len() as u64;
                     failures.push(Failure::refused(path, reason));
@@ -388,6 +406,8 @@ pub fn add_from_parquet(
                 found => found?,
             };
             match found {
+                // A recording in two files is one track. Facts about the audio are those of its
+                // first row.
                 Ok(record) => match &mut pending {
                     Some(last) if last.facts.audio.content == record.facts.audio.content => {
                         last.facts.files.extend(record.facts.files);
@@ -408,6 +428,7 @@ pub fn add_from_parquet(
     }
     let mut taken = intake.finish()?;
     taken += refused;
+    // Last, because a path that came in as a track is then known and not noted as failed.
     library.transfer_mut().take_in_failures(&failures)?;
     Ok(taken)
 }

@@ -78,6 +78,7 @@ fn page_size(header: &[u8]) -> Option<u64> {
             return None;
         }
         let mut value = 0;
+        // Five bytes of seven bits are the longest form of a number of 32 bits; more is damage.
         for shift in (0..35).step_by(7) {
             let byte = *bytes.next()?;
             value |= u64::from(byte & 0x7f) << shift;
@@ -125,6 +126,7 @@ pub(super) fn rows_at_once(
             }
         }
         let (values, longest) = values(&file, column, rows)?;
+        // Bytes of a value in memory once it is decoded, whatever it takes in the file.
         let width = LEVELS
             + match column.column_type() {
                 Type::BYTE_ARRAY => VIEW,
@@ -132,6 +134,8 @@ pub(super) fn rows_at_once(
                 _ => 8,
             };
         let packed = usize::try_from(column.compressed_size())?;
+        // A list may have any number of values in a row, so only the bytes bound it: run-length
+        // encoding lets a few bytes claim millions of equal values.
         let most = if column.column_descr().max_rep_level() > 0 {
             packed.min(usize::try_from(file.len())?) * VALUES_PER_BYTE + MOST_OF_A_BATCH / width
         } else {
@@ -146,12 +150,15 @@ pub(super) fn rows_at_once(
         bytes_of_a_row += longest;
     }
     bytes_of_a_row += bytes / rows.max(1);
+    // At least one row, however large: its pages have been bounded above.
     Ok((MOST_OF_A_BATCH / bytes_of_a_row.max(1)).clamp(1, BATCH))
 }
 
 /// Refuses pages that unpack to more than a page may have, whatever their headers say: of this codec alone the reader takes
 /// all that comes.
 fn check_gzip(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -> Result<()> {
+    // The same column declared as not compressed: the page reader then hands out the pages as they
+    // are stored, and they are unpacked below without being kept.
     let packed = column
         .clone()
         .into_builder()
@@ -164,6 +171,7 @@ fn check_gzip(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -
                 is_compressed: false,
                 ..
             } => continue,
+            // In pages of version 2 the levels stand before the values and are not compressed.
             Page::DataPageV2 {
                 def_levels_byte_len,
                 rep_levels_byte_len,
@@ -172,6 +180,7 @@ fn check_gzip(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -
             _ => 0,
         };
         let values = page.buffer().get(levels..).unwrap_or_default();
+        // One byte more than is allowed shows that there is more.
         let mut unpacked = MultiGzDecoder::new(values).take(MOST_OF_A_PAGE + 1);
         let size = std::io::copy(&mut unpacked, &mut std::io::sink())?;
         if size > MOST_OF_A_PAGE {
@@ -192,6 +201,7 @@ fn values(
     let mut values = 0;
     let mut longest = 0;
     if column.column_type() == Type::BYTE_ARRAY {
+        // Only a decompressed page shows how large its texts are and how they are encoded.
         while let Some(page) = pages.get_next_page()? {
             let size = page.buffer().len();
             if size > MOST_TEXT_OF_A_PAGE {
@@ -205,6 +215,7 @@ fn values(
             }
         }
     } else {
+        // Numbers have a fixed width: the headers of their pages are enough.
         while let Some(page) = pages.peek_next_page()? {
             values += page.num_levels.unwrap_or(0);
             pages.skip_next_page()?;

@@ -90,6 +90,8 @@ impl ParquetInput {
             source,
         };
         let (file, copy) = open(path).map_err(failed)?;
+        // Loaded twice: once for the types that the file has, and again to have them read as the
+        // types of `as_read`.
         let read = || {
             let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
             let options = ArrowReaderOptions::new().with_schema(Arc::new(as_read(found.schema())));
@@ -100,11 +102,12 @@ impl ParquetInput {
         let metadata = arrow.schema().metadata().clone();
         let version = metadata
             .get(SCHEMA_KEY)
-            .map_or(Ok(SCHEMA_VERSION), |version| version.parse());
+            .map_or(Ok(1), |version| version.parse());
         if !version
             .as_ref()
             .is_ok_and(|version| (1..=SCHEMA_VERSION).contains(version))
         {
+            // A file without the key has passed the check above, so the key is there.
             let found = &metadata[SCHEMA_KEY];
             return Err(wrong(
                 path,
@@ -125,6 +128,8 @@ impl ParquetInput {
             file: PageFile::new(file),
             _copy: copy,
             metadata: arrow,
+            // A placeholder: the model is found below, by methods that read the metadata through
+            // `input`.
             model: StoredModel {
                 name: String::new(),
                 fingerprint: String::new(),
@@ -133,11 +138,14 @@ impl ParquetInput {
             },
             is_external: false,
             kind,
+            // Hive's layout, `artist=A/year=1999/part-0.parquet`: from the innermost folder
+            // outwards, up to the first that names no column.
             partitions: path
                 .ancestors()
                 .skip(1)
                 .map_while(partition)
                 .filter_map(|(column, value)| {
+                    // A folder names one genre, and the column is a list.
                     let column = if column == "genre" {
                         "genres".to_owned()
                     } else {
@@ -147,6 +155,7 @@ impl ParquetInput {
                 })
                 .collect(),
         };
+        // A model in the file's own metadata takes precedence over the one that the caller named.
         input.model = match vectors {
             VectorsOf::File => input.own_model()?,
             _ if says_its_model => input.own_model()?,
@@ -156,6 +165,8 @@ impl ParquetInput {
                 input.model
             }
         };
+        // Before any row is read, by `first_dimension` or anyone else: rows are downcast to these
+        // types without another check.
         input.check_columns()?;
         if let (true, VectorsOf::Elsewhere(name)) = (input.is_external, vectors) {
             let dimension = input.first_dimension()?;
@@ -200,6 +211,8 @@ impl ParquetInput {
             dimension,
             manifest_json: metadata_value(manifest_json)?,
         };
+        // Tools that copy metadata may have changed a part of it: name, fingerprint and dimension
+        // have to be those of the manifest.
         check_model(&model).map_err(|problem| EngineError::ForeignModel {
             place: path.display().to_string(),
             problem,
@@ -261,6 +274,7 @@ impl ParquetInput {
 
     /// Refuses a file some of whose rows have vectors of another model than the file's.
     pub(super) fn check_rows(&self) -> Result<(), EngineError> {
+        // Another program's vectors have no fingerprint: their model was made from this file.
         if self.is_external {
             return Ok(());
         }
@@ -300,6 +314,7 @@ impl ParquetInput {
                 ),
             ));
         }
+        // The name is for people; the fingerprint covers all of a model that changes a vector.
         if self.model.fingerprint == model.fingerprint {
             return Ok(());
         }
@@ -384,6 +399,8 @@ impl ParquetInput {
             .filter(|field| names.contains(&field.name().as_str()))
             .cloned()
             .collect();
+        // The file's own column goes before the folder's name. A column of the type null, as some
+        // writers make of one without any value, counts as absent.
         let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
             Some(column) if *column.data_type() != DataType::Null => (
                 Arc::new(
@@ -433,6 +450,8 @@ impl ParquetInput {
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names.iter().copied());
         let broken =
             |error: &dyn std::fmt::Display| wrong(&self.path, format!("cannot be read: {error}"));
+        // A reader for each row group, because how many rows fit into memory at once differs
+        // between groups.
         for (i, group) in self.metadata.metadata().row_groups().iter().enumerate() {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
                 self.file.clone(),

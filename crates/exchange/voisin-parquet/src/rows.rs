@@ -83,6 +83,7 @@ impl RecordColumns<'_> {
     fn real(&self, name: &str, row: usize) -> Result<Option<f64>, EngineError> {
         Ok(number_at(self.column(name)?, row)
             .map(NumericValue::real)
+            // pandas writes NaN where a number is missing.
             .filter(|number| !number.is_nan()))
     }
 
@@ -122,6 +123,8 @@ impl RecordColumns<'_> {
 
     fn binary(&self, name: &str, row: usize) -> Result<Option<&[u8]>, EngineError> {
         let column = self.column(name)?;
+        // Ids come in a fixed width from voisin and as plain binary from other programs;
+        // `check_columns` has refused all other types.
         Ok(column.is_valid(row).then(|| match column.data_type() {
             DataType::FixedSizeBinary(_) => column.as_fixed_size_binary().value(row),
             _ => column.as_binary_view().value(row),
@@ -129,6 +132,8 @@ impl RecordColumns<'_> {
     }
 
     pub(super) fn file(&self, row: usize) -> Result<FileRecord, EngineError> {
+        // `path` has replacement characters where a name is not UTF-8: only the bytes lead to the
+        // file.
         let path = match self.binary("path_bytes", row)? {
             Some(bytes) => path_from_bytes(bytes),
             None => PathBuf::from(self.text("path", row)?.unwrap_or_default()),
@@ -176,6 +181,8 @@ impl RecordColumns<'_> {
         if record.path.as_os_str().is_empty() {
             return Err(self.lacks("path"));
         }
+        // Another program's table has neither size nor time: the file counts as unchanged since
+        // today.
         if self.is_external
             && self.column("size")?.is_null(row)
             && let Ok(metadata) = std::fs::metadata(&record.path)
@@ -201,6 +208,7 @@ impl RecordColumns<'_> {
             Some(version) => Some(Descriptors {
                 version,
                 tempo: self.real("tempo", row)?,
+                // A number that stands for no key is left out; the rest of the row is good.
                 key: self.whole("key", row)?.and_then(MusicalKey::from_number),
                 loudness: self.real("loudness", row)?,
                 loudness_is_exact: self.boolean("loudness_is_exact", row)?.unwrap_or(false),
@@ -208,6 +216,8 @@ impl RecordColumns<'_> {
             }),
         };
         let scales = self.scales(row)?;
+        // A library may have values on scales of a track that was not measured. Version 0, the
+        // default, stands for that.
         let descriptors = match descriptors {
             None if scales.is_empty() => None,
             known => Some(Descriptors {
@@ -342,11 +352,15 @@ impl RecordColumns<'_> {
         let starts = reals(&starts.value(row)).ok_or_else(|| self.lacks("starts"))?;
         let rows = windows.value(row);
         let rows = rows.as_list::<i32>();
+        // The slice below relies on it: each list holds as many numbers as the model's vectors.
         rows.offsets().lengths().try_for_each(is_whole)?;
+        // `values` holds the windows of the whole batch; those of this row lie between its first
+        // and its last offset.
         let from = rows.offsets().first();
         let to = rows.offsets().last();
         let values = rows.values().slice(from as usize, (to - from) as usize);
         let values: Option<Vec<f16>> = match values.data_type() {
+            // The type that voisin writes is copied as it is, without a detour through 32 bits.
             DataType::Float16 if values.null_count() == 0 => {
                 Some(values.as_primitive::<Float16Type>().values().to_vec())
             }

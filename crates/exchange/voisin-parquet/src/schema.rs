@@ -91,7 +91,11 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
     let vector = FixedSizeList(item(Float16), model.dimension as i32);
     let needed = |name: &str, kind| Field::new(name, kind, false);
     let maybe = |name: &str, kind| Field::new(name, kind, true);
+    // The order is a part of the format: new columns go to the end, and `batch` fills them in this
+    // order.
     let fields = vec![
+        // Needed: path, fingerprint and dimension. Tracks and failures share the schema, and what
+        // only one of them has is null in the other.
         needed("path", Utf8),
         maybe("path_bytes", Binary),
         maybe("size", UInt64),
@@ -224,6 +228,7 @@ pub(super) fn batch(
     let bytes: Vec<Option<&[u8]>> = paths
         .iter()
         .map(|path| {
+            // The column `path` has it without loss.
             if path.to_str().is_some() {
                 None
             } else {
@@ -236,10 +241,12 @@ pub(super) fn batch(
         ParquetRow::Removed(file) => Some(file.content.0),
         ParquetRow::Failed(_) => None,
     });
+    // Only files of changes are read back and compared.
     let digests = rows.iter().map(|row| match row {
         ParquetRow::Track(record, file) if change.is_some() => Some(digest(record, file)),
         _ => None,
     });
+    // With a size, since a batch of failures alone has no value that would show it.
     let digests = FixedSizeBinaryArray::try_from_sparse_iter_with_size(digests, 16)
         .map_err(|error| error.to_string())?;
     let contents = FixedSizeBinaryArray::try_from_sparse_iter_with_size(contents, 32)
@@ -349,6 +356,8 @@ fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, Array
     let mut starts = ListBuilder::new(Float32Builder::new());
     let mut windows = ListBuilder::new(vector_builder());
     for row in rows {
+        // A null in a list of fixed width takes up as many values as a vector; without them the
+        // builder refuses the row.
         let ParquetRow::Track(record, _) = row else {
             vectors.values().append_nulls(dimension);
             vectors.append(false);
@@ -388,8 +397,10 @@ pub(super) fn digest(record: &TrackRecord, file: &TaggedFile) -> RowDigest {
         file,
     );
     let mut hasher = blake3::Hasher::new();
-    // Such a structure becomes JSON whatever it holds, but for a path that cannot be told here: of such there is no row.
+    // Such a structure becomes JSON whatever it holds: a path that is not UTF-8 as its bytes, and
+    // where a system has no bytes of it, no library has such a path.
     hasher.update(&serde_json::to_vec(&fields).unwrap_or_default());
+    // An export with windows after one without writes all rows again.
     hasher.update(&record.windows.starts.len().to_le_bytes());
     for value in &record.vector {
         hasher.update(&value.to_le_bytes());

@@ -43,6 +43,8 @@ pub(super) fn stands_for(found: &DataType, expected: &DataType) -> bool {
         |kind: &DataType| matches!(kind, DataType::BinaryView | DataType::FixedSizeBinary(_));
     match (found, expected) {
         (DataType::List(a), DataType::List(b)) => stands_for(a.data_type(), b.data_type()),
+        // Any number may stand for any other here, because each value is checked when it is read: a
+        // real number that is not whole is refused in its row.
         (a, b) => a == b || is_number(a) && is_number(b) || is_binary(a) && is_binary(b),
     }
 }
@@ -66,6 +68,8 @@ impl NumericValue {
     pub(super) fn whole<T: TryFrom<i128>>(self) -> Option<T> {
         let number = match self {
             Self::Whole(number) => number,
+            // A cast to 128 bits saturates: what is too large then fails to fit into the narrower
+            // type.
             Self::Real(number) => Some(number).filter(|number| number.fract() == 0.0)? as i128,
         };
         number.try_into().ok()
@@ -104,6 +108,7 @@ pub(super) fn number_at(column: &dyn Array, row: usize) -> Option<NumericValue> 
 /// Numbers of any type; `None` where one is missing.
 pub(super) fn reals(values: &dyn Array) -> Option<Vec<f32>> {
     match values.data_type() {
+        // A vector with a gap is no vector.
         _ if values.null_count() > 0 => None,
         DataType::Float16 => Some(
             values

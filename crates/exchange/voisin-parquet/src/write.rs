@@ -53,6 +53,7 @@ impl ParquetCompression {
             Self::Snappy => Compression::SNAPPY,
             Self::Lz4 => Compression::LZ4_RAW,
             Self::Gzip => Compression::GZIP(GzipLevel::default()),
+            // 3 is a level of zstd, so the default never stands in.
             Self::Zstd => Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()),
         }
     }
@@ -84,6 +85,8 @@ impl ParquetOutput {
         compression: ParquetCompression,
     ) -> Result<Self, EngineError> {
         let place = if is_address(&target) {
+            // Parquet has its index at the end and an object is sent in one piece: it is written to
+            // a local file first.
             temporary(&target)
         } else {
             OutputTarget::whole(&target, true)?.target()?
@@ -109,6 +112,7 @@ impl ParquetOutput {
         scales: &BTreeMap<ScaleName, String>,
     ) -> Self {
         let mut metadata = self.schema.metadata().clone();
+        // `{:?}` of numbers is valid JSON and keeps each to its last bit.
         metadata.insert(MEAN_KEY.to_owned(), format!("{:?}", space.mean()));
         if !scales.is_empty()
             && let Ok(scales) = serde_json::to_string(scales)
@@ -164,10 +168,22 @@ impl ParquetOutput {
             rows.extend(set.removed.iter().map(ParquetRow::Removed));
             let batch = batch(&self.schema, &self.model, self.change, &rows).map_err(failed)?;
             count += rows.len() as u64;
+            // A row group for each set, so that no more than one is in memory.
             let written = writer.write(&batch).and_then(|()| writer.flush());
             written.map_err(|error| failed(error.to_string()))?;
         }
         writer.close().map_err(|error| failed(error.to_string()))?;
+        // Another export may have taken the number of these changes since: replaced, its file would be lost to all
+        // who have not read it.
+        if self.change.is_some() && !is_address(&self.target) && self.target.exists() {
+            return Err(EngineError::Write {
+                path: self.target,
+                source: std::io::Error::new(
+                    std::io::ErrorKind::AlreadyExists,
+                    "another export wrote it meanwhile: export the changes again",
+                ),
+            });
+        }
         let whole = if is_address(&self.target) {
             send(self.file.file(), &self.target)
         } else {
@@ -178,5 +194,28 @@ impl ParquetOutput {
             source,
         })?;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_library::testing::model;
+
+    #[test]
+    fn changes_replace_no_file_of_another_export() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("changes-0000000001.parquet");
+        let kind = ContentKind::default();
+        let compression = ParquetCompression::default();
+        let output = ParquetOutput::create(path.clone(), &model(2), kind, compression).unwrap();
+        let output = output.of_change(1);
+        std::fs::write(&path, "another's").unwrap();
+        let refused = output.fill(|| Ok(None)).unwrap_err();
+        assert!(
+            matches!(&refused, EngineError::Write { path: found, .. } if *found == path),
+            "{refused}"
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), b"another's");
     }
 }

@@ -247,6 +247,7 @@ impl std::str::FromStr for Weighted {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // From the right: a name may contain a colon.
         let (name, weight) = text.rsplit_once(':').unwrap_or((text, "1"));
         match weight.parse::<f32>() {
             Ok(weight) if weight.is_finite() && weight >= 0.0 && !name.is_empty() => {

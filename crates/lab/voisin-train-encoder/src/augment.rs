@@ -1,9 +1,10 @@
 //! Augmentations: other speeds, noise, lossy codecs, lost high bands, another balance of low and high.
 
 use super::codec::{CodecSetting, LossyCodec};
+use super::mix::at_speed;
 use voisin_base::random::Random;
 use voisin_encoder::openl3::{FRAMES, MELS};
-use voisin_train::cubic;
+use voisin_train::power;
 
 /// Cuts `out.len()` samples out of `patch` at a random place, with random speed (± 3 %, pitch and tempo together),
 /// noise, and a lossy codec's trace. Each is left out at times.
@@ -13,27 +14,20 @@ pub(super) fn degrade(patch: &[f32], codec: &LossyCodec, random: &mut Random, ou
     } else {
         1.0
     };
-    let needed = (out.len() as f64 * speed).ceil() as usize + 3;
-    let start = random.below(patch.len().saturating_sub(needed)) as f64 + 1.0;
-    for (i, y) in out.iter_mut().enumerate() {
-        let at = start + i as f64 * speed;
-        *y = cubic(patch, at as usize, (at - at.floor()) as f32);
-    }
+    at_speed(patch, speed, random, out);
     if random.f64() < 0.3 {
-        let power = out
-            .iter()
-            .map(|&x| f64::from(x) * f64::from(x))
-            .sum::<f64>()
-            / out.len() as f64;
+        let power = power(out);
         // White, or falling with frequency as a one-pole low-pass does.
         let keep = if random.f64() < 0.5 {
             0.0
         } else {
             random.range(0.5, 0.98)
         };
+        // `1 - keep²` keeps the power of the filtered noise at that of the white one.
         let level = (power * 10f64.powf(random.range(-5.0, -2.0)) * (1.0 - keep * keep)).sqrt();
         let mut state = 0.0;
         for y in &mut *out {
+            // Uniform within the root of three has a power of one.
             state = keep * state + level * random.range(-1.732, 1.732);
             *y += state as f32;
         }
@@ -66,6 +60,7 @@ pub(super) fn colour(mel: &mut [f32], random: &mut Random) {
             loudest = loudest.max(*x);
         }
     }
+    // Decibels below the loudest cell again, as the front end gives them.
     for x in mel {
         *x = (*x - loudest).max(-80.0);
     }

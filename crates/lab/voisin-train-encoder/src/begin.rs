@@ -36,6 +36,8 @@ pub(super) fn teachers(
     origin: &Origin,
 ) -> Option<Vec<String>> {
     if options.teachers.is_empty() {
+        // The order of the head's outputs is that of these names: a run that is resumed has to keep
+        // it.
         let before = match origin {
             Origin::Run(state) => Some(&**state),
             _ => resumed,
@@ -59,6 +61,7 @@ pub(super) fn resume(
     path: &Path,
     mut state: Checkpoint,
 ) -> Result<Checkpoint, TrainError> {
+    // Weights and the order of the crops follow from these two.
     if state.run.widths != options.widths || state.run.seed != options.seed {
         return Err(TrainError::checkpoint(
             path,
@@ -97,6 +100,8 @@ pub(super) fn resume(
             "was begun without groove styles: use another folder",
         ));
     }
+    // Their order is that of `data.teachers`, which was opened with these names and has just been
+    // compared.
     if !options.teachers.is_empty() {
         state.run.weights = options.teachers.iter().map(|(_, weight)| *weight).collect();
     }
@@ -126,6 +131,7 @@ pub(super) fn begin(
         styles: styles.len(),
     };
     let (mut mean, mut deviation) = moments(data, crops);
+    // Styles are labels, not targets: nothing is taken off their logits.
     mean.resize(layout.outputs(), 0.0);
     deviation.resize(layout.outputs(), 1.0);
     let mut head = TeacherHead::seeded(options.widths[7], layout.outputs(), options.seed);
@@ -133,6 +139,8 @@ pub(super) fn begin(
     let network = match origin {
         Origin::Seeded => OpenL3Weights::seeded(options.seed, &options.widths),
         Origin::Model(weights) => {
+            // Fitted to the network as it is; widening then shares the columns of the head among
+            // the copies.
             let fitted = probe::fit(data, crops, &weights, &layout, &mean, &deviation)?;
             let (network, wide) = widen(&weights, &fitted, &options.widths, options.seed)?;
             head = wide;
@@ -148,6 +156,8 @@ pub(super) fn begin(
             )?;
             let old = from.run.layout();
             let inputs = head.inputs;
+            // Rows of the head, with the statistics that they were learnt against: under other
+            // means and deviations they would predict something else.
             let mut take = |to: usize, at: usize, n: usize| {
                 let (rows, bias) = head.parameters.split_at_mut(layout.outputs() * inputs);
                 let (old_rows, old_bias) = wide.parameters.split_at(old.outputs() * inputs);
@@ -169,6 +179,8 @@ pub(super) fn begin(
             network
         }
     };
+    // Adam begins anew in any case: its means belong to the shape of the network they were gathered
+    // in.
     let zeros = |n: usize| (vec![0.0; n], vec![0.0; n]);
     let adam = [
         zeros(flatten(&network).0.len()),
@@ -230,6 +242,7 @@ fn moments(data: &TrainingSet, crops: &[usize]) -> (Vec<f32>, Vec<f32>) {
             // A target that never moves is not blown up.
             (
                 mean as f32,
+                // Rounding may bring the variance below 0.
                 (square / n - mean * mean).max(0.0).sqrt().max(1e-3) as f32,
             )
         })

@@ -45,6 +45,8 @@ pub(super) struct TrackCrops {
 /// Where a track's crops of a pass lie.
 pub(super) fn file(cache: &Path, track: &str, pass: u32) -> PathBuf {
     let digest = blake3::hash(track.as_bytes()).to_hex();
+    // Eighty bits keep the names of all tracks apart; names themselves may hold what a file name
+    // cannot.
     cache.join(format!("{}-{pass}{SUFFIX}", &digest[..20]))
 }
 
@@ -116,6 +118,8 @@ fn push_teachers(
         let name = format!("teacher.{}", teacher.name);
         tensors.push((name, Dtype::F32, vec![values.len() / width, width], bytes));
         if teacher.penultimate != PENULTIMATE {
+            // The version is raised only where version 1 could not say it, so that older programs
+            // read the other files.
             metadata.insert(
                 format!("penultimate.{}", teacher.name),
                 teacher.penultimate.to_string(),
@@ -137,6 +141,7 @@ pub(super) struct Peek {
 
 /// Reads the head of a prepared file; `None` if it cannot be read.
 pub(super) fn peek(path: &Path) -> Option<Peek> {
+    // A damaged file counts as absent and is prepared again.
     let file = File::open(path).ok()?;
     let map = map_file(&file).ok()?;
     let tensors = SafeTensors::deserialize(&map).ok()?;
@@ -169,6 +174,7 @@ pub(super) fn add_teachers(
     path: &Path,
     teachers: &[(Teacher, Vec<f32>)],
 ) -> Result<(), TrainError> {
+    // Read, not mapped: the file is replaced below.
     let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| TrainError::cache(path, e))?;
     let mut metadata = header.metadata().clone().unwrap_or_default();
@@ -244,6 +250,7 @@ impl TrainingSet {
                 paths.push(path);
             }
         }
+        // The order of the crops follows from it, and so does a run from its seed.
         paths.sort();
         let mut hasher = blake3::Hasher::new();
         let mut files = Vec::new();
@@ -271,6 +278,8 @@ impl TrainingSet {
                 let mels = tensors
                     .tensor("mels")
                     .map_err(|e| TrainError::cache(path, e))?;
+                // The checks here make the slices of `mel` safe: shape, type and number of bytes
+                // are those that it counts with.
                 let &[n, variants, MELS, FRAMES] = mels.shape() else {
                     return Err(bad("other spectrograms"));
                 };
@@ -283,6 +292,7 @@ impl TrainingSet {
                     let Some(name) = name.strip_prefix("teacher.") else {
                         continue;
                     };
+                    // Outputs of teachers that were not named are not kept in memory.
                     if only.is_some_and(|only| !only.iter().any(|wanted| wanted == name)) {
                         continue;
                     }
@@ -326,12 +336,15 @@ impl TrainingSet {
                 )
             };
             let next = tracks.len() as u32;
+            // The passes of a track are files of their own with the same name.
             let id = *by_name.entry(track.1.clone()).or_insert(next);
             if id == next {
                 hasher.update(track.1.as_bytes());
                 tracks.push(track);
                 styles.push(style);
             }
+            // Of each file 4 KiB, which begin with its header: reading all of a large cache at each
+            // start would take long.
             hasher.update(&map[..map.len().min(4096)]);
             for (teacher, values) in teachers {
                 let (seen, known, all) = outputs
@@ -385,6 +398,7 @@ impl TrainingSet {
                 cache.display()
             )));
         }
+        // From one list for each teacher to one row for each crop, as a batch reads them.
         let mut targets = Vec::with_capacity(whole.iter().map(|(_, values)| values.len()).sum());
         for i in 0..crops.len() {
             for (teacher, values) in &whole {
@@ -444,6 +458,7 @@ impl TrainingSet {
 
     /// Style of a crop's track, by its number in [`style_names`](Self::style_names); `None` for music and mixtures.
     pub fn style(&self, crop: usize) -> Option<usize> {
+        // A mixture of two tracks has no style of its own.
         if self.partner(crop).is_some() {
             None
         } else {
@@ -497,6 +512,7 @@ impl TrainingSet {
             variant < file.variants && out.len() == WINDOW,
             "a variant that exists, and a whole window"
         );
+        // Two bytes a cell.
         let start = file.mels + (index as usize * file.variants + variant) * WINDOW * 2;
         let cells = file.map[start..start + WINDOW * 2].as_chunks().0;
         for (x, bytes) in out.iter_mut().zip(cells) {

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, PENULTIMATE, Teacher};
 use super::{LossWeights, TeacherHead, TrainError};
+use voisin_base::regular_file;
 use voisin_encoder::openl3::OpenL3Weights;
-use voisin_train::session::{read_state, write_state};
+use voisin_train::session::{LARGEST, read_state, write_state};
 
 /// Where a checkpoint's header says what the run is.
 const KEY: &str = "run";
@@ -112,6 +113,7 @@ pub(super) fn flatten(weights: &OpenL3Weights) -> (Vec<f32>, Vec<f32>) {
     let mut parameters = Vec::new();
     let mut statistics = Vec::new();
     weights.for_each(|name, _, values| {
+        // Running statistics are no parameters: no gradient, no optimiser, but an average.
         if name.contains(".running_") {
             &mut statistics
         } else {
@@ -132,23 +134,27 @@ pub(super) fn unflatten(
     let mut named = HashMap::new();
     let mut parameters = parameters;
     let mut statistics = statistics;
-    let mut short = false;
+    // Counted before anything of these sizes is made: a damaged file may claim any widths.
+    let weights: usize = std::iter::once(1)
+        .chain(widths)
+        .zip(widths)
+        .map(|(cin, cout)| cout * (9 * cin + 1))
+        .sum();
+    let norms = 1 + widths[..7].iter().sum::<usize>();
+    if parameters.len() != weights + 2 * norms || statistics.len() != 2 * norms {
+        return None;
+    }
+    // For the names and shapes alone; the values are not used.
     OpenL3Weights::seeded(0, &widths).for_each(|name, _, values| {
         let from = if name.contains(".running_") {
             &mut statistics
         } else {
             &mut parameters
         };
-        if let Some((values, rest)) = from.split_at_checked(values.len()) {
-            named.insert(name.to_owned(), values.to_vec());
-            *from = rest;
-        } else {
-            short = true;
-        }
+        let (values, rest) = from.split_at(values.len());
+        named.insert(name.to_owned(), values.to_vec());
+        *from = rest;
     });
-    if short || !parameters.is_empty() || !statistics.is_empty() {
-        return None;
-    }
     OpenL3Weights::from_named(|name| named.remove(name)).ok()
 }
 
@@ -178,7 +184,7 @@ impl Checkpoint {
 
     /// Whether a file says of itself that it is a checkpoint; its tensors are not looked at.
     pub fn is_one(path: &Path) -> bool {
-        std::fs::read(path).is_ok_and(|bytes| {
+        regular_file::read(path, LARGEST).is_ok_and(|bytes| {
             SafeTensors::read_metadata(&bytes).is_ok_and(|(_, header)| {
                 header
                     .metadata()
@@ -204,6 +210,8 @@ impl Checkpoint {
                 .cloned()
                 .ok_or_else(|| bad(format!("tensor \"{name}\" is missing")))
         };
+        // The kernels of the training step want multiples of 16; the bound keeps a damaged header
+        // from asking for any amount of memory.
         if run
             .widths
             .iter()
@@ -315,5 +323,13 @@ mod tests {
             unflatten(&weights.widths(), &parameters[1..], &statistics),
             None
         );
+        // Of the size that they claim, weights would be a billion numbers.
+        assert_eq!(unflatten(&[4096; 8], &parameters, &statistics), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_no_checkpoint() {
+        assert!(!Checkpoint::is_one(Path::new("/dev/zero")));
     }
 }

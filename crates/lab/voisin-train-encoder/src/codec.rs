@@ -44,6 +44,7 @@ pub(super) struct CodecSetting {
 impl CodecSetting {
     /// Coders lower their edge with their rate: 32 kbit/s a channel is cut near 11 kHz, 64 near 16 kHz.
     pub(super) fn draw(random: &mut Random) -> Self {
+        // Evenly in octaves: 20 to 40 kbit/s is as likely as 36 to 72.
         let rate = RATES.0 * (RATES.1 / RATES.0).powf(random.f64());
         let edge = 11_000.0 * (rate / 32_000.0).powf(0.55) * random.range(0.9, 1.1);
         Self {
@@ -72,6 +73,7 @@ impl LossyCodec {
         let hertz = self.rate / (2.0 * n as f64);
         let lines = ((setting.edge / hertz) as usize).clamp(1, n);
         let bands = bands(lines, hertz);
+        // Bits a frame: each hop of `n` samples is one frame.
         let budget = setting.rate / self.rate * n as f64;
         let noise: Vec<f32> = bands
             .iter()
@@ -99,6 +101,7 @@ impl LossyCodec {
                 *y += x;
             }
         }
+        // The hop that was put in front is dropped again: the copy is in time with the original.
         samples.copy_from_slice(&decoded[n..][..samples.len()]);
     }
 }
@@ -115,6 +118,8 @@ fn bands(lines: usize, hertz: f64) -> Vec<usize> {
     let mut edges = vec![0];
     for line in 1..lines {
         let begin = edges[edges.len() - 1];
+        // Four lines at least: of the line or two that half a Bark is at low frequencies no power
+        // could be estimated.
         if line - begin >= 4 && bark(line) - bark(begin) >= 0.5 {
             edges.push(line);
         }
@@ -182,6 +187,8 @@ fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
 
 /// The quantiser of MP3 and AAC.
 fn level(x: f32) -> f32 {
+    // The nearest whole number to `x^0.75 - 0.0946`, as the example encoder of ISO/IEC 11172-3
+    // rounds.
     (x.powf(0.75) + 0.4054).floor()
 }
 
@@ -271,6 +278,7 @@ impl Mdct {
         frame: &mut [f32],
         (buffer, more): &mut (Vec<Complex32>, Vec<Complex32>),
     ) {
+        // The upper half stays 0: a transform of N lines is computed with one of 2N.
         buffer.fill(Complex32::default());
         for ((y, line), turn) in buffer.iter_mut().zip(lines).zip(&self.back_before) {
             *y = turn * line;

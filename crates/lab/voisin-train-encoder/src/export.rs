@@ -69,6 +69,7 @@ pub struct Exported {
 pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let state = Checkpoint::load(&options.checkpoint)?;
     let dimension = OPENL3_WIDTHS[7];
+    // `load` has checked the widths of the network, which has eight of them.
     let widths: [usize; 8] = state
         .run
         .widths
@@ -84,6 +85,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let (network, head) = widen(&state.average, &state.head_average, &widths, state.run.seed)?;
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut add = |name: &str, shape: &[usize], values: &[f32]| {
+        // Matrices are nearly all of the file; biases and statistics are few.
         let (dtype, bytes): (_, Vec<u8>) = if shape.len() > 1 {
             (
                 Dtype::F16,
@@ -107,7 +109,10 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let mut used = stacked.len();
     let (mut projection, mut offset) = fold(stacked, dimension);
     let mut whitening = Vec::new();
+    // Whitening is fitted on the vectors as they leave the layer that is folded in here, and is
+    // folded into it as well: the model costs no more.
     if let Some(cache) = &options.corpus {
+        // Teachers' outputs are not needed here, but the set is opened with some.
         let data = TrainingSet::open_with(cache, Some(&state.run.teachers[..1]))?;
         let (vectors, groups) = refine::track_vectors(&data, &network, &projection, &offset)?;
         let (refinement, figures) = refine::choose(&vectors, &groups);
@@ -124,6 +129,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             .flat_map(|(_, at, names)| *at..at + names.len())
     };
     let mut tags = Vec::new();
+    // The tags take rows of the search vector that are still free.
     let is_told = !teacher_tags.is_empty() && used + outputs().count() <= dimension;
     if is_told {
         for (row, output) in (used..).zip(outputs()) {
@@ -133,6 +139,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             }
             offset[row] = TOLD_SHARE * bias[output];
             let mut reader = vec![0.0; dimension];
+            // The reader takes the row back to a logit: undoes the share, then the z-score.
             reader[row] = state.target_deviation[output] / TOLD_SHARE;
             tags.push((reader, state.target_mean[output]));
         }
@@ -168,6 +175,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let path = options.out.join(&file);
     write_safetensors(&path, &tensors, HashMap::new())
         .map_err(|e| TrainError::checkpoint(&path, e))?;
+    // Read back, because the digest is to be of the bytes that are on the disk.
     let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
     let run = &state.run;
     let mut named = teacher_tags
@@ -188,6 +196,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         )
     };
     let manifest = ModelManifest {
+        // Version 2 has outputs: without them, older programs still load the model.
         format: if outputs.is_empty() {
             ModelManifest::FORMAT
         } else {
@@ -228,6 +237,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         clap: None,
         onnx: None,
     };
+    // The card last: a model is found by it, and then its weights are there.
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;
     Ok(Exported {
@@ -258,6 +268,7 @@ fn tags_of_teachers(
             return Err(not_learnt(layout, &name));
         };
         let names = tag_names(&name).filter(|names| names.len() == teacher.tags);
+        // Teachers whose tags have no names are left out, unless they were named.
         match names {
             Some(names) => tags.push((name, at + teacher.penultimate, names)),
             None if options.told.is_empty() => {}
@@ -277,6 +288,7 @@ fn tag_names(teacher: &str) -> Option<Vec<String>> {
         .manifest()
         .ok()
         .and_then(|manifest| manifest.tags);
+    // A teacher may be a part of a model that is installed without being a model of its own.
     names.or_else(|| {
         let cards = models(models_dir().as_deref())
             .into_iter()
@@ -366,11 +378,14 @@ fn fold(mut rows: Vec<Vec<f64>>, dimension: usize) -> (Vec<f32>, Vec<f32>) {
                 .map(|row| row[column] * row[column])
                 .sum::<f64>()
                 .sqrt();
+            // The column is 0 already.
             if length == 0.0 {
                 continue;
             }
             let pivot = rows[column][column];
             let mut mirror: Vec<f64> = rows[column..].iter().map(|row| row[column]).collect();
+            // Away from zero, so that nothing cancels where the column points along its first axis
+            // already.
             mirror[0] += length.copysign(pivot);
             let square: f64 = mirror.iter().map(|x| x * x).sum();
             for other in column..width {

@@ -82,6 +82,7 @@ pub(super) fn refuse_others(folder: &Path) -> Result<(), TrainError> {
         let begins = |[name, header]: [&str; 2]| {
             // An older version wrote fewer columns.
             let first = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+            // A file of that name with another header is somebody else's and would be lost.
             header.starts_with(first.lines().next().unwrap_or("-"))
         };
         known.map_or_else(|| name.as_encoded_bytes().starts_with(b"."), begins)

@@ -118,9 +118,13 @@ pub(super) fn evaluate(
     let all: f32 = batch.teachers.iter().sum();
     for i in 0..n {
         for ((teacher, at), &weight) in batch.layout.spans().zip(batch.teachers) {
+            // A teacher of weight 0 keeps its outputs, so that the weights can change between
+            // sessions, but does not learn.
             if weight <= 0.0 {
                 continue;
             }
+            // A mean over windows and a weighted mean over teachers: neither the batch nor the
+            // number of teachers changes the size of the loss.
             let each = weight / (n as f32 * all);
             let end = at + teacher.outputs();
             let (p_pen, p_tags) = predictions[i * outputs..][at..end].split_at(teacher.penultimate);
@@ -148,6 +152,7 @@ pub(super) fn evaluate(
             }
         }
     }
+    // Over all windows of the batch at once, unlike the others.
     if weights.contrast > 0.0 {
         sums[4] = contrast(weights, &batch, outputs, predictions, gradient);
     }
@@ -190,6 +195,7 @@ fn cosine(p: &[f32], t: &[f32], d: &mut [f32], weight: f32) -> f64 {
     let pp = dot(p, p).max(1e-12).sqrt();
     let tt = dot(t, t).max(1e-12).sqrt();
     let c = dot(p, t) / (pp * tt);
+    // The value is wanted for the log in any case, the gradient only where it counts.
     if weight > 0.0 {
         for ((p, t), d) in p.iter().zip(t).zip(d) {
             *d += weight * (c * p / (pp * pp) - t / (pp * tt));
@@ -266,6 +272,7 @@ fn contrast(
     let unit: Vec<Vec<f32>> = (0..n)
         .map(|i| row(i).iter().map(|x| x / norms[i]).collect())
         .collect();
+    // A temperature near 0 would overflow the exponentials.
     let inverse = 1.0 / weights.temperature.max(1e-3);
     let positives: Vec<usize> = (0..n)
         .map(|i| (0..n).filter(|&j| j != i && tracks[j] == tracks[i]).count())
@@ -279,6 +286,7 @@ fn contrast(
     let mut total = 0.0f64;
     for i in (0..n).filter(|&i| positives[i] > 0) {
         let logits: Vec<f32> = (0..n).map(|j| dot(&unit[i], &unit[j]) * inverse).collect();
+        // A window is no other of itself: it is neither a positive nor in the sum.
         let others = (0..n).filter(|&j| j != i);
         let most = others
             .clone()
@@ -295,6 +303,7 @@ fn contrast(
             pull[i * n + j] = d * inverse / anchors as f32;
         }
     }
+    // Each similarity has two windows and occurs with either as the anchor.
     for i in 0..n {
         let mut d_unit = vec![0.0f32; width];
         for j in (0..n).filter(|&j| j != i) {
@@ -303,6 +312,7 @@ fn contrast(
                 *d += both * u;
             }
         }
+        // The part along the unit vector would only change its length, which normalisation undoes.
         let along = dot(&d_unit, &unit[i]);
         let d_row = &mut gradient[i * outputs..i * outputs + width];
         for ((d, d_unit), u) in d_row.iter_mut().zip(&d_unit).zip(&unit[i]) {

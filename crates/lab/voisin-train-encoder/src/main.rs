@@ -108,6 +108,7 @@ const FIRST_REASONS: usize = 5;
 fn prepare_music(machine: &MachineArgs, args: &PrepareArgs) -> anyhow::Result<u8> {
     let mut options = PrepareOptions::new(args.music.clone(), args.cache.clone());
     options.grooves.clone_from(&args.grooves);
+    // Mixed passes are numbered behind the plain ones.
     options.passes = 0..args.passes + args.mixed;
     options.mixed_from = args.passes;
     options.overlays.clone_from(&args.overlay);
@@ -131,6 +132,7 @@ fn prepare_music(machine: &MachineArgs, args: &PrepareArgs) -> anyhow::Result<u8
     let prepared = prepare(&options, &|p| {
         let left =
             clock_start.elapsed().as_secs_f64() * (p.total - p.done) as f64 / p.done.max(1) as f64;
+        // A poisoned lock costs a line of progress, not the run.
         if let Ok(mut meter) = meter.lock() {
             meter.show(p.done as f64 / p.total.max(1) as f64, || {
                 format!(
@@ -268,6 +270,7 @@ fn run_training(machine: &MachineArgs, args: &RunArgs) -> anyhow::Result<u8> {
         !stop.load(Ordering::Relaxed) && args.stop_after.is_none_or(|last| p.step < last)
     })?;
     meter.finish();
+    // Also after a stop, so that the curves show how far it is.
     plot(&args.run)?;
     let run = &trained.checkpoint.run;
     print_line(&format!(
@@ -301,6 +304,7 @@ fn curves(path: &Path, wanted: &[&str]) -> anyhow::Result<Vec<Curve>> {
     let place = |name: &str| headers.iter().position(|header| header == name);
     let windows =
         place("windows").with_context(|| format!("{}: no column \"windows\"", path.display()))?;
+    // A column that an older version did not write has no curve.
     let columns: Vec<(&str, usize)> = wanted
         .iter()
         .filter_map(|name| place(name).map(|at| (*name, at)))
@@ -353,6 +357,7 @@ fn plot(run: &Path) -> anyhow::Result<()> {
         ),
     ] {
         let curves = curves(&run.join(format!("{name}.csv")), wanted)?;
+        // A line takes two points.
         if curves.iter().all(|(_, points)| points.len() < 2) {
             continue;
         }
@@ -375,6 +380,7 @@ fn export_model(machine: &MachineArgs, args: &ExportEncoderArgs) -> anyhow::Resu
         }
     };
     let files = ["json", "safetensors"].map(|ending| format!("{}.{ending}", args.name));
+    // A name that is taken is refused before the work.
     if let Err(error) = check_folder(&out, &files.each_ref().map(String::as_str), args.force) {
         match error.remedy() {
             Some(_) => bail!("{error}: --force replaces it, or name another"),

@@ -7,7 +7,7 @@
 use std::f64::consts::TAU;
 
 use voisin_base::random::Random;
-use voisin_train::cubic;
+use voisin_train::{cubic, power};
 
 /// Slowest and fastest speed; pitch and tempo change together.
 const SPEED: (f64, f64) = (0.72, 1.35);
@@ -39,6 +39,7 @@ pub(super) fn invent(
         add(&other, random.range(-15.0, 0.0), out);
     }
     for _ in 0..random.below(4) {
+        // 60 Hz to 9 kHz, evenly in octaves.
         let frequency = 60.0 * 150f64.powf(random.f64());
         peak(
             out,
@@ -62,7 +63,9 @@ fn speed(random: &mut Random) -> f64 {
 }
 
 /// Cuts `out.len()` samples at a random place.
-fn at_speed(source: &[f32], speed: f64, random: &mut Random, out: &mut [f32]) {
+pub(super) fn at_speed(source: &[f32], speed: f64, random: &mut Random, out: &mut [f32]) {
+    // Three more samples than the piece has: the cubic reads one before its place and two behind
+    // it.
     let needed = (out.len() as f64 * speed).ceil() as usize + 3;
     let start = random.below(source.len().saturating_sub(needed)) as f64 + 1.0;
     for (i, y) in out.iter_mut().enumerate() {
@@ -72,12 +75,7 @@ fn at_speed(source: &[f32], speed: f64, random: &mut Random, out: &mut [f32]) {
 }
 
 fn rms(samples: &[f32]) -> f64 {
-    (samples
-        .iter()
-        .map(|&x| f64::from(x) * f64::from(x))
-        .sum::<f64>()
-        / samples.len().max(1) as f64)
-        .sqrt()
+    power(samples).sqrt()
 }
 
 /// Adds `other` at a level in dB relative to what is there; silence on either side stays as it is.

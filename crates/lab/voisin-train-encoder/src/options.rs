@@ -24,6 +24,7 @@ impl Start {
     /// A checkpoint where `text` is the path of one, else a model by name or path.
     pub fn of(text: &str) -> Self {
         let path = Path::new(text);
+        // A path that exists wins over a model of that name.
         if Checkpoint::is_one(path) {
             return Self::From(path.to_owned());
         }
@@ -119,6 +120,7 @@ impl TrainOptions {
 
     pub(super) fn check(&self) -> Result<(), TrainError> {
         let wrong = |text: &str| Err(TrainError::Options(text.to_owned()));
+        // Statistics of a batch need two windows, and the contrast takes them in pairs.
         if self.batch < 2 || (self.losses.contrast > 0.0 && !self.batch.is_multiple_of(2)) {
             return wrong("the batch must be 2 or more, and even with a contrastive loss");
         }

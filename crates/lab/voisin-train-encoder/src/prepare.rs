@@ -146,6 +146,7 @@ pub fn prepare(
         overlays.extend(found);
     }
     let worker = Preparer::new(options, &tracks, overlays)?;
+    // Counts, jobs done, and whether to continue.
     let state = Mutex::new((Prepared::default(), 0usize, true));
     let jobs: Vec<(u32, &MusicFile)> = options
         .passes
@@ -155,6 +156,8 @@ pub fn prepare(
     let total = jobs.len();
     // One job after the other, so that earlier passes are whole before later ones begin.
     let next = std::sync::atomic::AtomicUsize::new(0);
+    // One loop a thread instead of a parallel iterator, which would split the list and begin with
+    // later passes.
     rayon::broadcast(|_| {
         loop {
             let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -168,6 +171,9 @@ pub fn prepare(
             let done = worker.one(track, pass, &path);
             // A full disk or a lost folder stops the run; a bad track does not.
             if let Err(error @ (TrainError::Io { .. } | TrainError::Cache { .. })) = done {
+                if let Ok(mut state) = state.lock() {
+                    state.2 = false;
+                }
                 return Err(error);
             }
             let Ok(mut state) = state.lock() else {
@@ -177,6 +183,7 @@ pub fn prepare(
             match done {
                 Ok(TrackOutcome::Present) => state.0.present += 1,
                 Ok(TrackOutcome::Added) => state.0.added += 1,
+                // No file was written: the next call will look at it again.
                 Ok(TrackOutcome::Written(0)) => {
                     state
                         .0
@@ -197,6 +204,7 @@ pub fn prepare(
                 total,
                 crops: state.0.crops,
             };
+            // Under the lock, so that calls do not overlap; once false it stays false.
             state.2 &= progress(now);
         }
     })
@@ -247,6 +255,7 @@ fn list(source: &Path, grooves: bool) -> Result<Vec<MusicFile>, TrainError> {
         if grooves {
             let part = blake3::hash(name.as_bytes()).as_bytes()[8] % GROOVE_GROUPS;
             let group = format!("grooves {part}");
+            // The prefix keeps a groove apart from a track of music with the same path.
             let name = format!("grooves/{name}");
             tracks.push(MusicFile {
                 path: entry.path().to_owned(),
@@ -294,6 +303,7 @@ impl<'a> Preparer<'a> {
             let penultimate = manifest.dimension;
             let tags = encoder.tags();
             let networks = encoder.front_ends().count();
+            // The filter below brings 48 kHz to 16 kHz and to nothing else.
             if rate * DECIMATION as u32 != RATE || tags == 0 || networks != 1 {
                 return Err(TrainError::Options(format!(
                     "{model} is no teacher: expected one network with tags at 16 kHz, found {networks} with {tags} tags at {rate} Hz"
@@ -338,6 +348,7 @@ impl<'a> Preparer<'a> {
             .map(|(_, _, f)| f.config().window_samples)
             .max()
             .unwrap_or(0);
+        // The filter reaches that far beyond either end.
         longest * DECIMATION + 2 * REACH
     }
 
@@ -358,6 +369,8 @@ impl<'a> Preparer<'a> {
         if missing.is_empty() {
             return Ok(TrackOutcome::Present);
         }
+        // Everything is drawn as it was the first time, so that the new teachers hear the same
+        // crops.
         let crops = self.track(track, pass, &missing, false)?;
         if crops.starts != present.starts || crops.mixed.map(|(with, _)| with) != present.mixed {
             return Err(TrainError::Options(format!(
@@ -381,6 +394,7 @@ impl<'a> Preparer<'a> {
         let options = self.options;
         let mixed = pass >= options.mixed_from;
         let patch_size = self.patch_samples();
+        // A faster speed needs more of the source.
         let size = if mixed {
             mix::reach(patch_size)
         } else {
@@ -393,8 +407,11 @@ impl<'a> Preparer<'a> {
                 .first_chunk()
                 .expect("a digest has 32 bytes"),
         );
+        // A stream for each track and pass: neither the order of the work nor the other tracks
+        // change what is drawn.
         let mut random = Random::stream(
             options.seed,
+            // An odd factor spreads the numbers of passes over all bits.
             id ^ u64::from(pass).wrapping_mul(0x5851_f42d_4c95_7f2d),
         );
         let info = voisin_audio::probe(&track.path)?;
@@ -436,6 +453,7 @@ impl<'a> Preparer<'a> {
         let mut teacher_mels = vec![Vec::new(); teachers.len()];
         let middle = (patch_size - WINDOW_SAMPLES) / 2;
         let mut one = |i: usize, patch: &[f32], random: &mut Random| {
+            // The student's second alone decides: that is all it hears.
             if windows::is_near_silent(&patch[middle..middle + WINDOW_SAMPLES]) {
                 return;
             }
@@ -472,6 +490,7 @@ impl<'a> Preparer<'a> {
             let Some(companions) = &companions else {
                 return one(i, source, &mut random);
             };
+            // Decoding is most of the work: several mixtures of one reading.
             for turn in 0..options.mixtures {
                 let (partner, overlay) = companions.pieces(i, turn);
                 mix::invent(source, partner, overlay, &mut random, RATE, &mut mixture);
@@ -480,6 +499,7 @@ impl<'a> Preparer<'a> {
         })?;
         let n = crops.starts.len();
         for ((teacher, encoder, _), mels) in teachers.into_iter().zip(&teacher_mels) {
+            // All crops of a track in one call, after the decoder is done.
             let tagged = encoder.encode_with_tags(mels, n)?;
             let mut values = Vec::with_capacity(n * teacher.outputs());
             let rows = tagged
@@ -526,6 +546,7 @@ impl<'a> Preparer<'a> {
                     },
                 )
             });
+            // Left out as a whole: which pieces there are would depend on where decoding failed.
             if read.is_err() {
                 pieces.clear();
             }
@@ -534,6 +555,7 @@ impl<'a> Preparer<'a> {
         };
         let mut companions = Companions {
             names: (partner.name.clone(), partner.group.clone()),
+            // Mixed with itself a track is only louder.
             partner: if partner.name == track.name {
                 Vec::new()
             } else {
@@ -559,6 +581,7 @@ struct Companions {
 impl Companions {
     /// The pieces for the `turn`th mixture of the `i`th crop; none where they ran out.
     fn pieces(&self, i: usize, turn: usize) -> (Option<&[f32]>, Option<&[f32]>) {
+        // Different steps for the two, so that the same pieces do not meet again.
         let partner =
             (i < self.partner.len()).then(|| &*self.partner[(i + 5 * turn) % self.partner.len()]);
         let overlay =
@@ -570,6 +593,7 @@ impl Companions {
 /// Where `size` samples are read for each crop: one from each part of a track of `length` samples, placed by their
 /// middle second; inside the track where they can, and around a shorter one.
 fn places(length: u64, crops: usize, size: usize, random: &mut Random) -> Vec<i64> {
+    // A crop for each second and a half, so that they overlap little.
     let count = crops.min((length as usize * 2 / (3 * WINDOW_SAMPLES)).max(1));
     let room = length as f64 - WINDOW_SAMPLES as f64;
     let before = (size - WINDOW_SAMPLES) as f64 / 2.0;
@@ -577,6 +601,7 @@ fn places(length: u64, crops: usize, size: usize, random: &mut Random) -> Vec<i6
         .map(|i| {
             let middle = room.max(0.0) * (i as f64 + random.f64()) / count as f64;
             let most = length as f64 - size as f64;
+            // Negative: the reader fills what lies before and behind the track with zeros.
             if most < 0.0 {
                 (most / 2.0).floor() as i64
             } else {
@@ -588,6 +613,7 @@ fn places(length: u64, crops: usize, size: usize, random: &mut Random) -> Vec<i6
 
 /// A windowed sinc with unit gain that passes 7.2 kHz and stops what would fold at 16 kHz.
 fn low_pass() -> Vec<f32> {
+    // In the middle between 7.2 kHz, which passes, and 8 kHz, where folding begins.
     let edge = 2.0 * 7600.0 / f64::from(RATE);
     let taps: Vec<f64> = (0..=2 * REACH)
         .map(|i| {

@@ -61,6 +61,7 @@ impl ProgressLine {
     /// A line that stays.
     pub(crate) fn line(&self, text: &str) {
         match &self.bar {
+            // The bar would be drawn over the line otherwise.
             Some(bar) => bar.suspend(|| note(self.quiet, text)),
             None => note(self.quiet, text),
         }

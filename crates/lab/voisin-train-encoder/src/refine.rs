@@ -60,7 +60,10 @@ pub(super) fn track_vectors(
     let mut mels = vec![0.0; CROPS * WINDOW];
     let mut out = vec![0.0; CROPS * inputs];
     for (track, crops) in by_track.iter().enumerate() {
+        // A track with many crops counts as much as one with few.
         let crops = super::validate::thin(crops, CROPS);
+        // The group of a groove is one of eight parts with every style in each: it says nothing of
+        // what is alike.
         if data.is_groove(track) || crops.is_empty() {
             continue;
         }
@@ -109,6 +112,7 @@ impl Refinement {
                 .map(|(&x, m)| f64::from(x) - m)
                 .collect();
             for (i, &a) in centred.iter().enumerate() {
+                // The lower half is enough for the factor.
                 for (to, &b) in covariance[i * d..=i * d + i].iter_mut().zip(&centred) {
                     *to += (1.0 - shrinkage) * a * b / n;
                 }
@@ -186,11 +190,13 @@ impl Refinement {
 
 /// Inverse of the Cholesky factor of a positive definite matrix, of which the lower half is read.
 pub(super) fn inverse_factor(mut a: Vec<f64>, d: usize) -> Vec<f64> {
+    // Column by column, in place: what lies to the left is the factor already.
     for j in 0..d {
         for i in j..d {
             let sum: f64 = (0..j).map(|k| a[i * d + k] * a[j * d + k]).sum();
             let value = a[i * d + j] - sum;
             a[i * d + j] = if i == j {
+                // Rounding may leave a tiny negative number on the diagonal.
                 value.max(1e-12).sqrt()
             } else {
                 value / a[j * d + j]
@@ -222,6 +228,7 @@ fn precisions(vectors: &[Vec<f32>], groups: &[&str]) -> Vec<Option<f64>> {
             let same = (0..unit.len())
                 .filter(|&j| j != i && groups[j] == groups[i])
                 .count();
+            // Nothing could be right, or nothing wrong.
             if same == 0 || same + 1 == unit.len() {
                 return None;
             }
@@ -248,6 +255,7 @@ pub(super) fn choose(
     vectors: &[Vec<f32>],
     groups: &[String],
 ) -> (Option<Refinement>, Vec<WhiteningFigure>) {
+    // By a digest of the group: no group is on both sides, and the folds are the same each time.
     let fold = |group: &str| usize::from(blake3::hash(group.as_bytes()).as_bytes()[0]) % FOLDS;
     let mut plain: Vec<f64> = Vec::new();
     let mut refined: Vec<Vec<f64>> = vec![Vec::new(); SHRINKAGES.len()];
@@ -267,6 +275,7 @@ pub(super) fn choose(
             values.extend(precisions(&mapped, &names).into_iter().flatten());
         }
     }
+    // Values of all ways are in the same order, so that gains are taken query by query.
     let n = plain.len().max(1) as f64;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / n;
     let mut figures = vec![WhiteningFigure {

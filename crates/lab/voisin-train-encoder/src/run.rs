@@ -37,6 +37,7 @@ pub fn train(
     if resumed.is_none() {
         log::refuse_others(&options.out)?;
     }
+    // The teachers' names come from the origin, and the set is opened with these alone.
     let origin = begin::origin(options, resumed.is_none())?;
     let names = begin::teachers(options, resumed.as_ref(), &origin);
     let data = TrainingSet::open_with(&options.cache, names.as_deref())?;
@@ -53,8 +54,10 @@ pub fn train(
     };
     let device = options.device.resolve()?;
     let mut trainer = Trainer::new(options, &data, state, crops, &held, &device)?;
+    // Rows behind the checkpoint belong to steps that are done again.
     log::keep_rows(&options.out, trainer.run.step)?;
     let finished = go_on(&mut trainer, options.checkpoint_every, progress)?;
+    // A run that was finished before it began still reports how good it is.
     if trainer.last.is_none() && trainer.validates() {
         trainer.last = Some(trainer.validate()?);
     }
@@ -130,6 +133,7 @@ impl<'a> Trainer<'a> {
         data.digest().clone_into(&mut run.data);
         run.crops = crops.len();
         run.tracks = by_track.iter().filter(|crops| !crops.is_empty()).count();
+        // As they are from now on; they may differ between sessions.
         (run.batch, run.losses) = (options.batch, options.losses);
         let (grooves, music): (Vec<usize>, Vec<usize>) =
             held.iter().partition(|&&crop| data.style(crop).is_some());
@@ -141,6 +145,7 @@ impl<'a> Trainer<'a> {
             head_average: state.head_average,
             target_mean: state.target_mean,
             target_deviation: state.target_deviation,
+            // No epoch has this number: the first `draw` shuffles.
             order: (u64::MAX, Vec::new()),
             mels: vec![0.0; options.batch * WINDOW],
             targets: vec![0.0; options.batch * layout.targets()],
@@ -191,6 +196,7 @@ impl<'a> Trainer<'a> {
         let batch = self.options.batch;
         let outputs = self.layout.targets();
         let pairs = self.options.losses.contrast > 0.0;
+        // Half of the batch are partners: each window's other one of its track.
         let fresh = if pairs { batch / 2 } else { batch };
         let mut random = Random::stream(self.options.seed, 0x57e9 ^ (self.run.step << 16));
         let mut chosen = Vec::with_capacity(batch);
@@ -199,9 +205,11 @@ impl<'a> Trainer<'a> {
             chosen.push(crop);
             if pairs {
                 let others = &self.by_track[self.data.track(crop)];
+                // The same crop may be drawn as its own partner, in another variant.
                 chosen.push(others[random.below(others.len())]);
             }
         }
+        // All random numbers are drawn here, in order; the threads below get a seed each.
         let items: Vec<(usize, usize, u64)> = chosen
             .iter()
             .map(|&crop| (crop, random.below(self.data.variants(crop)), random.u64()))
@@ -346,6 +354,8 @@ impl Resumable for Trainer<'_> {
                 self.head.show(visit);
             })?;
         let keep = average::keep(self.options.average, self.run.step);
+        // Batch norms' running statistics are averaged as well: they belong to the averaged
+        // weights.
         let (parameters, statistics) = flatten(&self.student.state().weights());
         average::average(&mut self.average.0, &parameters, keep);
         average::average(&mut self.average.1, &statistics, keep);
@@ -375,9 +385,11 @@ impl Resumable for Trainer<'_> {
         }
         let mut validation = None;
         if self.validates() && (self.run.windows >= self.next_validation || self.is_finished()) {
-            self.next_validation += self.options.validate_every;
+            let next = self.next_validation;
+            self.next_validation = next.saturating_add(self.options.validate_every);
             let found = self.validate()?;
             (validation, self.last) = (Some(found), Some(found));
+            // With the time that validation took: a limit in minutes is one of the clock.
             self.run.seconds = self.begun.1 + clock();
             log::validation(&self.options.out, &self.run, &found)?;
         }

@@ -63,6 +63,7 @@ pub(super) fn split(
         )));
     }
     let mut out: std::collections::BTreeSet<&str> = groups.iter().map(String::as_str).collect();
+    // One group alone cannot be held out.
     if out.is_empty() && sizes.len() > 1 {
         let mut order: Vec<(&str, usize)> = sizes
             .into_iter()
@@ -176,6 +177,7 @@ pub(super) fn compare(
         let mean = t.iter().sum::<f64>() / t.len() as f64;
         let total: f64 = t.iter().map(|t| (t - mean).powi(2)).sum();
         let residual: f64 = p.iter().zip(&t).map(|(p, t)| (p - t).powi(2)).sum();
+        // A target that hardly moves on this music has no share to explain.
         if total <= 1e-9 {
             continue;
         }

@@ -89,6 +89,7 @@ fn copies(values: &[f32], n: usize) -> Vec<f32> {
 
 /// Shares of `new` copies of `old` channels: those of one channel sum to 1, each at least a third of an even share.
 fn shares(old: usize, new: usize, random: &mut Random) -> Vec<f32> {
+    // No copies: the weights stay bit by bit.
     if old == new {
         return vec![1.0; new];
     }

@@ -24,4 +24,4 @@ pub use head::TeacherHead;
 pub use openl3::{model_weights, widths};
 pub use optimiser::{AdamW, AdamWOptions, cosine};
 pub use student::{LearningLayer, Student};
-pub use vary::{cubic, vary};
+pub use vary::{cubic, power, vary};

@@ -19,7 +19,7 @@ use voisin_encoder::Weights;
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Largest file that is read, in bytes.
-const LARGEST: u64 = 4 << 30;
+pub const LARGEST: u64 = 4 << 30;
 
 /// Takes a block's parameters, its gradients, and which of the parameters weight decay applies to.
 pub type BlockVisitor<'a> = dyn FnMut(&mut [f32], &[f32], &[bool]) + 'a;
@@ -73,11 +73,15 @@ impl Optimiser {
     ) -> Result<f64, TrainError> {
         let both = [self.l1, self.l2];
         let decay = self.decay;
+        // The length of the gradient over all blocks comes first: they are clipped by one factor,
+        // so that its direction stays.
         let mut square = 0.0;
         blocks(&mut |parameters, gradients, decays| {
             square += squared_norm(&pulled(parameters, gradients, decays, both));
         });
         let length = square.sqrt();
+        // Before anything is changed, so that the last checkpoint and the weights in memory are
+        // both good.
         if !(length.is_finite() && loss.is_finite()) {
             return Err(TrainError::Diverged { step: at, loss });
         }
@@ -86,6 +90,7 @@ impl Optimiser {
         } else {
             1.0
         };
+        // The blocks come in the same order as in `new`, so each meets its own optimiser.
         let mut adam = self.adam.iter_mut();
         blocks(&mut |parameters, gradients, decays| {
             let decay: Vec<f32> = decays
@@ -111,6 +116,7 @@ fn pulled<'a>(
     if l1 == 0.0 && l2 == 0.0 {
         return gradients.into();
     }
+    // `signum` of 0 is 1: a weight that the penalty has brought to 0 would be pushed off again.
     let sign = |p: f32| if p == 0.0 { 0.0 } else { p.signum() };
     let pull = |p: &f32, decays: bool| {
         if decays {
@@ -182,6 +188,7 @@ pub fn read_state<H: DeserializeOwned>(
 ) -> Result<(H, BTreeMap<String, Vec<f32>>), TrainError> {
     let bad = |reason: String| TrainError::checkpoint(path, reason);
     let bytes = regular_file::read(path, LARGEST).map_err(TrainError::io(path))?;
+    // The header first: a file of another kind is refused before its tensors are read.
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
     let value = header.metadata().as_ref().and_then(|words| words.get(key));
     let value = value.ok_or_else(|| bad(format!("is no checkpoint of {kind}")))?;
@@ -196,6 +203,7 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainErro
     let weights = Weights::from_safetensors(&bytes, &path.display().to_string())?;
     let mut found = BTreeMap::new();
     for (name, tensor) in weights.iter() {
+        // A checkpoint of a run that had diverged would spoil all that is trained from it.
         if tensor.values.iter().any(|x| !x.is_finite()) {
             return Err(TrainError::checkpoint(
                 path,
@@ -234,6 +242,8 @@ pub fn go_on<S: Resumable>(
 ) -> Result<bool, TrainError> {
     let begun = Instant::now();
     let mut saved = Instant::now();
+    // `progress` is called after each step and may stop the loop; a checkpoint is written in any
+    // case below.
     while !training.is_finished() && progress(&training.step(&|| begun.elapsed().as_secs_f64())?) {
         if saved.elapsed() >= checkpoint_every {
             training.save()?;

@@ -74,6 +74,7 @@ impl Student {
 
     /// Parameters and gradients.
     pub fn show(&mut self, visit: &mut BlockVisitor<'_>) {
+        // On a GPU these are the copies on the host, on which the optimiser works.
         let state = self.state_mut();
         let mut decays = vec![false; state.parameters().len()];
         for parameter in state.layout().iter().filter(|parameter| parameter.decays) {
@@ -98,6 +99,7 @@ pub struct LearningLayer {
 impl LearningLayer {
     /// A layer that begins with these parameters.
     pub fn new(linear: TeacherHead) -> Self {
+        // The matrix decays, the bias does not.
         let decays = (0..linear.parameters.len())
             .map(|at| at < linear.inputs * linear.outputs)
             .collect();

@@ -5,12 +5,8 @@ use voisin_base::random::Random;
 /// Sound at another speed, up to a tenth (pitch and tempo together), with white noise 20 to 50 dB below it.
 pub fn vary(samples: &[f32], random: &mut Random) -> Vec<f32> {
     let speed = random.range(0.9, 1.1);
-    let power = samples
-        .iter()
-        .map(|&x| f64::from(x) * f64::from(x))
-        .sum::<f64>()
-        / samples.len().max(1) as f64;
-    let level = (power * 10f64.powf(random.range(-5.0, -2.0))).sqrt();
+    // The ratio is one of power, -50 to -20 dB.
+    let level = (power(samples) * 10f64.powf(random.range(-5.0, -2.0))).sqrt();
     let count = (samples.len() as f64 / speed) as usize;
     let heard = (0..count).map(|i| {
         let at = i as f64 * speed;
@@ -21,9 +17,19 @@ pub fn vary(samples: &[f32], random: &mut Random) -> Vec<f32> {
     heard.collect()
 }
 
+/// Mean square of samples.
+pub fn power(samples: &[f32]) -> f64 {
+    samples
+        .iter()
+        .map(|&x| f64::from(x) * f64::from(x))
+        .sum::<f64>()
+        / samples.len().max(1) as f64
+}
+
 /// Catmull and Rom's cubic through the four samples around place `at + t`, `t` from 0 to 1; beyond the ends all is 0.
 pub fn cubic(x: &[f32], at: usize, t: f32) -> f32 {
     let get = |i: usize| x.get(i).copied().unwrap_or(0.0);
+    // Before the first sample the index wraps to the largest number, where there is nothing either.
     let a = get(at.wrapping_sub(1));
     let b = get(at);
     let c = get(at + 1);

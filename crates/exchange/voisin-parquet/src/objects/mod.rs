@@ -59,11 +59,13 @@ impl Object {
             ));
         }
         let is_web = scheme.starts_with("http");
+        // The path is kept in the library, and a password would be kept with it.
         if is_web && rest.contains(['@', '?', '#']) {
             return Err(wrong(
                 "expected an address without a password, ? and #, which are not sent",
             ));
         }
+        // On the web `%20` is a space; in a bucket it is three characters of the name.
         let key = if is_web {
             Key::from_url_path(name)
         } else {
@@ -108,10 +110,13 @@ impl Object {
 
 fn runtime() -> io::Result<&'static Runtime> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    // Not `get_or_init`, which cannot pass on the error of `build`. Of two threads that get here at
+    // once, one makes a runtime in vain.
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
     let made = Builder::new_multi_thread()
+        // Callers block on requests from threads of their own; the worker only drives connections.
         .worker_threads(1)
         .enable_all()
         .build()?;
@@ -125,6 +130,7 @@ fn wait_for<T>(request: impl Future<Output = object_store::Result<T>>) -> io::Re
 /// Connections to a bucket, made once.
 fn store(scheme: &str, host: &str, root: &str) -> io::Result<Arc<dyn ObjectStore>> {
     static STORES: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>> = Mutex::new(BTreeMap::new());
+    // A panic cannot leave the map half changed: a poisoned lock is used as it is.
     let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(store) = stores.get(root) {
         return Ok(Arc::clone(store));
@@ -152,6 +158,8 @@ fn store(scheme: &str, host: &str, root: &str) -> io::Result<Arc<dyn ObjectStore
         "http" | "https" => store!(
             HttpBuilder::new()
                 .with_url(root)
+                // An address that says `http` asks for no encryption itself; buckets need
+                // `AWS_ALLOW_HTTP=true`.
                 .with_config(ClientConfigKey::AllowHttp, (scheme == "http").to_string())
         ),
         _ => {
@@ -167,6 +175,7 @@ fn store(scheme: &str, host: &str, root: &str) -> io::Result<Arc<dyn ObjectStore
 
 /// A store's error in one line, without addresses: they may hold signatures.
 fn told(error: &object_store::Error) -> Error {
+    // The outer errors quote the request with its address; only the innermost one is shown.
     let mut innermost: &(dyn std::error::Error + 'static) = error;
     let mut kind = None;
     while let Some(source) = innermost.source() {
@@ -176,6 +185,7 @@ fn told(error: &object_store::Error) -> Error {
     let message = innermost.to_string();
     let has_any = |words: &[&str]| words.iter().any(|word| message.contains(word));
     match error {
+        // First, because stores answer 404 for a missing bucket as well as for a missing object.
         _ if has_any(&["NoSuchBucket", "ContainerNotFound", "bucket does not exist"]) => {
             Error::new(
                 ErrorKind::NotFound,
@@ -208,6 +218,7 @@ fn told(error: &object_store::Error) -> Error {
             ),
         ),
         _ => {
+            // Answers are XML or HTML on many lines, of any length.
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
             let message = message.replace(
                 "Server returned non-2xx status code: ",
@@ -234,6 +245,8 @@ pub fn fetch(address: &Path) -> io::Result<AtomicFile> {
             .get(&object.key)
             .await
             .map_err(|error| told(&error))?;
+        // Counted against the length that was announced: half a file would be analysed as a shorter
+        // track.
         let expected = answer.meta.size;
         let mut found = 0;
         let mut chunks = answer.into_stream();
@@ -298,6 +311,7 @@ pub(super) fn send(file: &mut File, address: &Path) -> io::Result<()> {
         let bytes = part(size)?;
         return wait_for(object.store.put(&object.key, bytes.into())).map(drop);
     }
+    // Larger parts where parts of the least size would be more than a store takes.
     let most = PART.max(size.div_ceil(MOST_PARTS));
     runtime()?.block_on(async {
         let mut upload = object
@@ -336,6 +350,8 @@ pub(super) fn check_folder(address: &Path) -> io::Result<()> {
     if object.root.starts_with("http") {
         return Ok(());
     }
+    // The first page of a list is requested, whatever is in it: a wrong bucket or a refusal shows
+    // before hours of analysis.
     wait_for(async { object.store.list(Some(&object.key)).try_next().await }).map(drop)
 }
 
@@ -355,6 +371,7 @@ pub(super) fn files(address: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
     }
     let depth = object.key.parts_count() + 1;
     let mut found = object.below()?;
+    // A list is of all levels; these are the objects of the folder itself.
     found.retain(|found| found.location.parts_count() == depth && has_ending(&found.location));
     Ok(found
         .iter()
@@ -403,6 +420,7 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
                 scan.files.push(FileRecord { path, ..record });
                 return Ok(());
             }
+            // No object of this name: it may be a folder, written without its slash.
             Err(error) if error.kind() == ErrorKind::NotFound && !is_web => {}
             Err(error) => return Err(error),
         }
@@ -423,10 +441,13 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
         .map(folder)
         .collect();
     let depth = object.key.parts_count();
+    let place = format!("{}/{}", object.root, object.key);
     let mut of_system: BTreeMap<PathBuf, u64> = BTreeMap::new();
     for found in &all {
         let key = &found.location;
         let record = object.record(found);
+        // Only what lies below the address counts: whoever names `s3://music/.new/` wants what is
+        // in it.
         let is_hidden = key
             .parts()
             .skip(depth)
@@ -438,11 +459,13 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
             .map(|part| part.as_ref().to_owned())
             .collect();
         if let Some(folder) = system_folder(&below).filter(|_| is_audio(&record.path)) {
-            let address = format!("{}/{}/{}", object.root, object.key, folder.display());
+            // The key of a bucket's root is empty.
+            let address = format!("{}/{}", place.trim_end_matches('/'), folder.display());
             *of_system.entry(PathBuf::from(address)).or_default() += 1;
             continue;
         }
         let is_marked = || {
+            // A marker hides its folder and all below it, up to the root of the bucket.
             std::iter::successors(key.parent(), Key::parent).any(|above| marked.contains(&above))
         };
         if is_audio(&record.path) && !is_hidden && !is_marked() {
@@ -461,8 +484,7 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
             files,
             is_more: false,
         }));
-    scan.roots
-        .push(PathBuf::from(format!("{}/{}", object.root, object.key)));
+    scan.roots.push(PathBuf::from(place));
     Ok(())
 }
 

@@ -33,6 +33,7 @@ impl HttpConnector for Transport {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let mut tcp = TcpConnector::new();
         tcp.set_connect_timeout(Some(CONNECTION));
+        // The connector would refuse `https` itself; the TLS layer around it decides.
         tcp.enforce_http(false);
         // Whom this machine trusts (SSL_CERT_FILE names others); without such a list, whom browsers trust.
         let trusting = HttpsConnectorBuilder::new()
@@ -61,6 +62,7 @@ struct Connections(Client<HttpsConnector<TcpConnector>, HttpRequestBody>);
 #[async_trait]
 impl HttpService for Connections {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // The answer comes after the whole body is sent, which takes its time on a slow line.
         let patience =
             SILENCE + Duration::from_secs((request.body().content_length() / SLOWEST) as u64);
         let answer = timeout(patience, self.0.request(request))
@@ -111,6 +113,8 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        // The clock runs from the first poll that finds nothing until the next bytes, not over the
+        // whole body: a long file may take long.
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
             let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(SILENCE)));
             ready!(waiting.as_mut().poll(context));

@@ -39,6 +39,8 @@ impl FixedNet {
     pub(super) fn embeddings(&mut self, x: &[f32]) -> Vec<f32> {
         let mut found = Vec::with_capacity(x.len() / WINDOW * self.net.dimension());
         for window in x.chunks_exact(WINDOW) {
+            // Windows are known by their contents: mixed and blanked ones differ each time, those
+            // of validation do not.
             let mut hasher = blake3::Hasher::new();
             window.iter().for_each(|cell| {
                 hasher.update(&cell.to_le_bytes());
@@ -51,6 +53,8 @@ impl FixedNet {
             let mut embedding = vec![0.0; self.net.dimension()];
             self.net.forward(window, 1, &mut embedding);
             found.extend_from_slice(&embedding);
+            // Of a larger corpus the first windows are kept; the rest is computed again in each
+            // epoch.
             if self.known.len() < KEPT {
                 self.known.insert(digest, embedding);
             }
@@ -74,17 +78,22 @@ pub(super) fn pull(
     let (units, lengths) = centred(after, dimension);
     let (others, _) = centred(before, dimension);
     let mut apart = units.dot(&units.t()) - others.dot(&others.t());
+    // A row has the cosine 1 with itself, before and after.
     apart.diag_mut().fill(0.0);
     let loss = weight / pairs * apart.iter().map(|x| x * x).sum::<f64>();
+    // Each pair is in the sum twice, and the square gives another 2.
     let mut gradient = apart.dot(&units) * (4.0 * weight / pairs);
     for ((mut row, unit), length) in gradient
         .outer_iter_mut()
         .zip(units.outer_iter())
         .zip(lengths)
     {
+        // Through the normalisation: what lies along the unit vector changes its length, not its
+        // direction.
         let along = row.dot(&unit);
         row.zip_mut_with(&unit, |g, u| *g = (*g - along * u) / length);
     }
+    // Through the centring: moving all rows alike moves their mean with them.
     if let Some(mean) = gradient.mean_axis(Axis(0)) {
         gradient -= &mean;
     }

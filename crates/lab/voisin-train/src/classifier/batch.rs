@@ -13,6 +13,7 @@ pub(super) fn class_weights(
     truth.for_each(|class| counts[class] += 1);
     let all: usize = counts.iter().sum();
     let weight = |count: &usize| match how {
+        // A class without examples has the largest weight, which nothing uses.
         ClassWeights::Balanced => all as f32 / (classes * count).max(1) as f32,
         ClassWeights::None => 1.0,
     };
@@ -41,6 +42,7 @@ impl<'a> ClassBatch<'a> {
                     others
                 }
             };
+            // Weighted targets: a row that adds up to more than 1 counts as much more in the loss.
             wanted.extend((0..weights.len()).map(|class| weights[truth] * target(class)));
         }
         Self {
@@ -75,7 +77,10 @@ impl<'a> ClassBatch<'a> {
     /// their answers.
     fn mix(&mut self, alpha: f64, random: &mut Random) {
         let share = symmetric_beta(alpha, random);
+        // The larger part keeps its place, so that an example is still mostly itself.
         let share = share.max(1.0 - share) as f32;
+        // One partner each and one share for the batch; some are mixed with themselves, which
+        // changes nothing.
         let mut partner: Vec<usize> = (0..self.n).collect();
         random.shuffle(&mut partner);
         for numbers in [&mut *self.x, &mut self.wanted] {
@@ -114,6 +119,7 @@ fn blank(example: &mut [f32], frames: usize, most: f64, random: &mut Random) {
 ///
 /// - `alpha`: more than 0, at most 1
 fn symmetric_beta(alpha: f64, random: &mut Random) -> f64 {
+    // By rejection; for small `alpha` both powers may underflow to 0, which is drawn again.
     for _ in 0..1000 {
         let [a, b] = [random.f64(), random.f64()].map(|x| x.powf(1.0 / alpha));
         if a + b <= 1.0 && a + b > 0.0 {

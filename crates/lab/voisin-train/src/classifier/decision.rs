@@ -47,6 +47,7 @@ impl Decision {
         let probabilities_of = |class: usize| windows.iter().map(move |p| p[class]);
         let share = 1.0 / windows.len().max(1) as f32;
         let joined: Vec<f32> = match self {
+            // Returned at once: a mean of probabilities adds up to 1 already.
             Self::Mean => {
                 return (0..classes)
                     .map(|class| probabilities_of(class).fold(0.0, |sum, p| sum + share * p))
@@ -61,6 +62,8 @@ impl Decision {
             Self::Product => {
                 let logs: Vec<f32> = (0..classes)
                     .map(|class| {
+                        // A probability of 0 in one window must not rule the class out for good;
+                        // 1e-30 is still representable.
                         probabilities_of(class)
                             .map(|p| share * p.max(1e-30).ln())
                             .sum()

@@ -147,6 +147,7 @@ struct NetworkCheckpoint {
 
 impl NetworkCheckpoint {
     fn best(&self) -> usize {
+        // The first of equals: later epochs have to be better, not as good.
         argmax(self.history.iter().map(|epoch| epoch.validation_right))
     }
 
@@ -157,6 +158,7 @@ impl NetworkCheckpoint {
             return best;
         };
         let share = one.validation_accuracy();
+        // The standard error of a binomial count.
         let error = (share * (1.0 - share) * one.validation_tracks as f64).sqrt();
         let least = one.validation_right as f64 - error;
         self.history
@@ -166,6 +168,7 @@ impl NetworkCheckpoint {
     }
 
     fn add(&mut self, which: usize, value: f64) {
+        // As bits, so that a resumed run adds to exactly the same sum.
         self.sums[which] = (f64::from_bits(self.sums[which]) + value).to_bits();
     }
 }
@@ -203,11 +206,13 @@ pub fn fit(
         return Ok(None);
     }
     let standing = training.standing;
+    // Weights of epochs that might have been kept. One that is not there is no fault.
     for epoch in 1..=standing.epoch {
         let _ = std::fs::remove_file(options.folder.join(candidate(epoch)));
     }
     let best = options.folder.join(BEST);
     let mut tensors = read_tensors(&best)?;
+    // The network has the weights of the last epoch until here.
     net.restore(&mut |name| tensors.remove(name))
         .map_err(|why| TrainError::checkpoint(&best, why))?;
     let best = standing.chosen(options.training.within_error);
@@ -288,6 +293,7 @@ fn asked(
         .flat_map(|row| (0..examples.windows[tracks[row]]).map(move |window| (row, window)))
         .collect();
     let mut x = Vec::new();
+    // In batches across tracks, since a track may have a single window.
     for part in all.chunks(batch.max(1)) {
         let wanted: Vec<(usize, usize)> = part
             .iter()
@@ -314,6 +320,8 @@ fn load(
 ) -> Result<(), TrainError> {
     x.resize(wanted.len() * cells, 0.0);
     let places: Vec<Option<f64>> = match drawn {
+        // Drawn before the threads start, in the order of the batch: the same places whatever
+        // thread loads an example.
         Some(random) => wanted.iter().map(|_| Some(random.f64())).collect(),
         None => vec![None; wanted.len()],
     };
@@ -392,6 +400,7 @@ impl<'a> Loop<'a> {
         let bad = |reason: String| TrainError::checkpoint(path, reason);
         let (standing, mut tensors): (NetworkCheckpoint, _) =
             read_state(path, KEY, "a network's training")?;
+        // The number of examples stands for the music: another corpus hardly has just as many.
         let is_of_it = standing.format == FORMAT && standing.examples == self.all.len();
         if !is_of_it || standing.done > self.all.len() || standing.history.len() != standing.epoch {
             let found = standing.examples;
@@ -431,10 +440,13 @@ impl<'a> Loop<'a> {
         if self.order.is_empty() {
             self.order = (0..self.all.len()).collect();
             let epoch = self.standing.epoch as u64;
+            // A stream for each epoch and below one for each step: a resumed run draws what an
+            // uninterrupted one would.
             Random::stream(self.options.seed, 0xe9_0c11 ^ (epoch << 24)).shuffle(&mut self.order);
         }
         let training = self.options.training;
         let classes = self.net.classes();
+        // The last batch of an epoch may be smaller.
         let end = (self.standing.done + training.batch).min(self.order.len());
         let batch: Vec<(usize, usize)> = self.order[self.standing.done..end]
             .iter()
@@ -535,11 +547,14 @@ impl<'a> Loop<'a> {
         self.order.clear();
         self.watch(&*net)?;
         let standing = &self.standing;
+        // The epoch that has just ended is the best so far.
         if standing.best() + 1 == standing.epoch {
             let best = self.options.folder.join(BEST);
             let folder = &self.options.folder;
             let within_error = self.options.training.within_error;
             let path = if within_error {
+                // Which epoch is kept shows only at the end, as the first within the error of the
+                // best: all that were best in their time wait in files.
                 folder.join(candidate(standing.epoch))
             } else {
                 best.clone()

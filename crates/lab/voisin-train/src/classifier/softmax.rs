@@ -29,12 +29,14 @@ pub(super) fn cross_entropy(
         loss -= shares
             .map(|(class, share)| f64::from(*share) * log_probability(row, class))
             .sum::<f64>();
+        // A tie is no right answer.
         right += usize::from(
             row.iter()
                 .enumerate()
                 .all(|(class, x)| class == truth || *x < row[truth]),
         );
         gradient.extend(
+            // For a row whose targets add up to `sum`, the gradient of its weighted cross-entropy.
             p.iter()
                 .zip(wanted)
                 .map(|(p, wanted)| (sum * p - wanted) / n),
@@ -45,6 +47,7 @@ pub(super) fn cross_entropy(
 
 /// Softmax.
 pub(super) fn softmax(logits: &[f32]) -> Vec<f32> {
+    // The largest logit is taken off, so that no power overflows.
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f32> = logits.iter().map(|x| (x - most).exp()).collect();
     let sum: f32 = powers.iter().sum();
@@ -52,6 +55,8 @@ pub(super) fn softmax(logits: &[f32]) -> Vec<f32> {
 }
 
 fn log_probability(logits: &[f32], class: usize) -> f64 {
+    // In double precision, and from logits: the logarithm of a probability that was rounded to 0
+    // would be infinite.
     let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits.iter().map(|x| (f64::from(*x) - most).exp()).sum();
     f64::from(logits[class]) - most - sum.ln()

@@ -37,6 +37,8 @@ impl SpaceStart {
         };
         let weights = crate::model_weights(model)?;
         let inputs = weights.convs[7].cout;
+        // Models that were exported by training have this layer behind their embedding; without it
+        // the search vector is the embedding.
         let projection = model.openl3_projection()?.map(|[matrix, bias]| {
             let outputs = bias.len();
             TeacherHead {
@@ -105,6 +107,7 @@ impl SpaceNet {
         anchor: f64,
     ) -> Result<Self, TrainError> {
         let net = Box::new(Student::new(Precision::F32, &start.weights, &device)?);
+        // A second network costs as much as the first: only where the loss asks for it.
         let before = if anchor > 0.0 {
             Some(FixedNet::new(&start.weights)?)
         } else {
@@ -201,6 +204,7 @@ impl Trainable for SpaceNet {
 
     fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
         let mut d = self.head.backward(gradient);
+        // The penalty acts on the search vectors, below the head, which it leaves free.
         if self.anchor > 0.0 {
             let [after, before] = &self.embeddings;
             let (_, pull) = pull(after, before, self.head.linear.inputs, self.anchor);
@@ -209,6 +213,7 @@ impl Trainable for SpaceNet {
         match &mut self.body {
             SpaceBody::Whole { net, .. } => net.backward(&d)?,
             SpaceBody::Layer { layer, .. } => {
+                // The gradient of the layer's inputs is not needed: what lies below does not learn.
                 layer.backward(&d);
             }
         }
@@ -220,6 +225,7 @@ impl Trainable for SpaceNet {
             SpaceBody::Whole { net, .. } => net.show(visit),
             SpaceBody::Layer { layer, .. } => layer.show(visit),
         }
+        // The head last, in every call: optimisers are matched to blocks by their order.
         self.head.show(visit);
     }
 
@@ -270,6 +276,7 @@ impl Trainable for SpaceNet {
                 let values = values.filter(|values| values.len() == head.parameters.len());
                 values.ok_or_else(|| format!("its {name} is missing or of another length"))
             };
+        // All is read and checked before anything is changed.
         let head = linear(get, HEAD, &self.head.linear)?;
         let projection = match &self.body {
             SpaceBody::Whole { .. } => Vec::new(),
@@ -283,6 +290,8 @@ impl Trainable for SpaceNet {
         }
         let problem = |error: TrainError| error.to_string();
         match &mut self.body {
+            // A new one, since the weights of a network in training are laid out for its kernels
+            // and its device.
             SpaceBody::Whole { net, .. } => {
                 **net = Student::new(Precision::F32, &weights, &self.device).map_err(problem)?;
             }

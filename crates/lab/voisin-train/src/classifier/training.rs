@@ -126,8 +126,10 @@ impl ClassTraining {
     pub(super) fn rate_at(&self, share: f64, losses: impl Iterator<Item = f64>) -> f64 {
         match self.schedule {
             Schedule::Constant => self.rate,
+            // The rise takes the first epoch; of a run of one epoch half of it.
             Schedule::Cosine => cosine(self.rate, share, 1.0 / self.epochs.max(2) as f64),
             Schedule::Plateau => {
+                // From the history alone, so that a resumed run finds the same rate.
                 let mut least = f64::INFINITY;
                 let mut waited = 0;
                 let mut rate = self.rate;
@@ -136,6 +138,8 @@ impl ClassTraining {
                     if loss < least {
                         (least, waited) = (loss, 0);
                     } else if waited == PLATEAU {
+                        // The count begins anew: the smaller rate gets as many epochs to show
+                        // itself.
                         (rate, waited) = (rate / 2.0, 0);
                     }
                 }
