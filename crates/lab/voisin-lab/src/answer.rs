@@ -39,6 +39,7 @@ pub fn least_probability(run: &Path, precision: f32) -> Result<f32, LabError> {
         .into_values()
         .map(|(truth, predicted, p)| (p, truth == predicted))
         .collect();
+    // From the surest prediction on, so that the last step that is precise enough answers most.
     let steps = risk_coverage(&outcomes);
     let enough = steps
         .iter()
@@ -79,6 +80,7 @@ impl Answered {
 pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
     let path = run.join("model.safetensors");
     let model = Model::read(&path)?;
+    // Compared by name: columns in another order would be answered without an error, and wrongly.
     if model.columns != matrix.columns {
         let n = model.columns.len();
         let m = matrix.columns.len();
@@ -173,6 +175,7 @@ pub fn write_submission(
         .cloned()
         .collect();
     let rows = wanted.iter().map(|key| {
+        // A jury wants a row for every title, and a guess is better than none.
         let answer = predictions.get(key.as_str()).copied().unwrap_or(commonest);
         [key.clone(), answer.to_owned()]
     });

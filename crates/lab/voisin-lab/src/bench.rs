@@ -104,6 +104,7 @@ impl<'a> Bench<'a> {
                 "expected tracks of two classes or more, found {found}: say which column has the labels (,label=COLUMN)"
             )));
         }
+        // The left-out class is gone by now, so that it has no number.
         let class_of = class_of(&matrix.rows, &classes);
         let mut split = split_rows(
             &matrix.rows,
@@ -156,7 +157,6 @@ impl<'a> Bench<'a> {
         )
     }
 
-    /// Rows of the test part; none for a trial, which must not see them.
     /// How many artists each class has among `learnt` and the tracks that are left out; empty where no artist is known.
     pub(super) fn artists_by_class<'b>(
         &'b self,
@@ -174,6 +174,7 @@ impl<'a> Bench<'a> {
             .collect()
     }
 
+    /// Rows of the test part; none for a trial, which must not see them.
     pub(super) fn test_rows(&self, chosen_among: usize) -> Vec<usize> {
         if chosen_among == TRIAL {
             Vec::new()
@@ -207,6 +208,8 @@ impl<'a> Bench<'a> {
             .iter_mut()
             .flat_map(|fold| fold.rest.iter_mut().chain(&mut fold.held))
         {
+            // Folds were dealt over the rows that are learnt from; from here on they name rows of
+            // the matrix.
             *at = rows[*at];
         }
         folds
@@ -262,6 +265,8 @@ impl<'a> Bench<'a> {
             .map(|(at, fold)| {
                 let mut all = Array2::zeros((fold.held.len(), self.classes.len()));
                 for part in parts[at].iter().copied().collect::<BTreeSet<usize>>() {
+                    // Of the same repeat: in another one, rows of this fold are spread over the
+                    // others.
                     let others_weights =
                         weights(&|repeat, other| repeat == fold.repeat && other != part);
                     for place in (0..fold.held.len()).filter(|&place| parts[at][place] == part) {
@@ -334,6 +339,7 @@ impl<'a> Bench<'a> {
         }
         order.retain(|&at| {
             let left = &mut left[self.class_of[rows[at]]];
+            // The first so many of each class in the shuffled order.
             let is_kept = *left > 0;
             *left = left.saturating_sub(1);
             is_kept
@@ -347,6 +353,7 @@ impl<'a> Bench<'a> {
         let rows = &self.subsample(rows)[..];
         let x = self.matrix.values.select(Axis(0), rows);
         let class_of: Vec<usize> = rows.iter().map(|&row| self.class_of[row]).collect();
+        // Groups stay whole inside the training rows, too, or calibration would be too confident.
         let folds = self.inner_folds(rows);
         let data = Training {
             x: x.view(),
@@ -396,6 +403,7 @@ impl<'a> Bench<'a> {
         };
         Ok(RandomFolds {
             grouped: accuracy(&groups)?,
+            // Each row a group of its own is a random fold.
             random: accuracy(&all)?,
         })
     }
@@ -465,6 +473,7 @@ impl<'a> Bench<'a> {
         answering: &[(Algorithm, f64)],
         test: &[usize],
     ) -> Result<Vec<Importance>, LabError> {
+        // The final model has learnt from every other row, so it cannot be measured on them.
         let fold_model = if test.is_empty() {
             Some(self.fit_all(answering, &fold.rest)?)
         } else {
@@ -524,6 +533,7 @@ impl<'a> Bench<'a> {
             let drops: Vec<f64> = (0..SHUFFLES)
                 .map(|shuffle| {
                     let mut order: Vec<usize> = (0..rows.len()).collect();
+                    // Another order for each group of columns and each shuffle.
                     Random::stream(self.config.seed ^ shuffle, number as u64).shuffle(&mut order);
                     let mut shuffled = x.clone();
                     for (to, &from) in order.iter().enumerate() {
@@ -573,6 +583,7 @@ impl<'a> Bench<'a> {
                 .map(|moments| moments[1] * moments[1] / moments[0])
                 .sum::<f64>()
                 - sum * sum / f64::max(n, 1.0);
+            // Total variation less that between the classes.
             let within = square - sum * sum / f64::max(n, 1.0) - between;
             if within > 0.0 { between / within } else { 0.0 }
         };

@@ -42,6 +42,7 @@ pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String,
     let surest = |row: &[String]| {
         row.iter()
             .skip(predicted + 1)
+            // The columns behind the prediction are the probabilities of the classes.
             .filter_map(|p| p.parse().ok())
             .fold(0.0, f64::max)
     };
@@ -126,12 +127,14 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
             warnings.join("; ")
         )));
     }
+    // The groups of the first run serve for both, as the tracks are the same.
     let groups = groups_of(first)?;
     let mut drawn: BTreeMap<&str, Vec<(bool, bool)>> = BTreeMap::new();
     let mut recall: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
     for key in &both {
         let (truth, predicted, _) = &a[*key];
         let right = (truth == predicted, *truth == b[*key].1);
+        // A track without a group is drawn alone.
         drawn
             .entry(groups.get(*key).map_or(key.as_str(), String::as_str))
             .or_default()
@@ -162,10 +165,9 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
     // Whole groups are drawn: tracks of one artist are right or wrong together, so drawing single
     // tracks would make the interval too narrow.
     let mut random = Random::new(1);
-    let mut draws: Vec<f64> = (0..DRAWS)
+    let draws: Vec<f64> = (0..DRAWS)
         .map(|_| share(&mut (0..sums.len()).map(|_| random.below(sums.len()))))
         .collect();
-    draws.sort_unstable_by(f64::total_cmp);
     let pairs = || drawn.values().flatten();
     let only = [
         pairs().filter(|(a, b)| *a && !b).count(),
@@ -180,11 +182,7 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
             pairs().filter(|(a, _)| *a).count() as f64 / n,
             pairs().filter(|(_, b)| *b).count() as f64 / n,
         ],
-        difference: Interval {
-            value: share(&mut (0..sums.len())),
-            low: draws[DRAWS / 40],
-            high: draws[DRAWS - 1 - DRAWS / 40],
-        },
+        difference: Interval::of_draws(share(&mut (0..sums.len())), draws),
         only,
         p_value: mcnemar(only[0], only[1]),
         recall: recall
@@ -244,6 +242,7 @@ pub(super) fn pairs_of(path: &Path) -> Result<Pairs, LabError> {
     let label = cells.column(&["genre", "id genre", "label", "class", "classe", "predicted"]);
     let (Some(key), Some(label)) = (
         key,
+        // Of two columns the other one holds the labels, whatever it is called.
         label.or_else(|| (cells.header.len() == 2).then_some(1)),
     ) else {
         let found = cells.header.join(", ");
@@ -268,8 +267,15 @@ pub(super) fn pairs_of(path: &Path) -> Result<Pairs, LabError> {
 pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
     const MISSING: &str = "(missing)";
     let (wanted, _, _) = pairs_of(truth)?;
-    let (submitted, _, _) = pairs_of(submission)?;
-    let submitted: BTreeMap<String, String> = submitted.into_iter().collect();
+    let (pairs, _, _) = pairs_of(submission)?;
+    let mut submitted: BTreeMap<String, String> = BTreeMap::new();
+    for (key, label) in pairs {
+        // A jury would take one of both answers, or refuse the file.
+        if submitted.insert(key.clone(), label).is_some() {
+            let problem = format!("expected each title once, found {key} twice");
+            return Err(LabError::run(submission, problem));
+        }
+    }
     let known: BTreeSet<&String> = wanted.iter().map(|(key, _)| key).collect();
     let missing: Vec<String> = wanted
         .iter()
@@ -337,5 +343,16 @@ mod tests {
             (vec!["d".to_owned()], vec!["x".to_owned()])
         );
         assert_eq!(score.classes, ["1", "2", "(missing)"]);
+    }
+
+    #[test]
+    fn a_submission_that_names_a_title_twice_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let truth = folder.path().join("t.csv");
+        let submission = folder.path().join("s.csv");
+        std::fs::write(&truth, "titre,id_genre\na,1\nb,2\n").unwrap();
+        std::fs::write(&submission, "titre,id_genre\na,2\nb,2\na,1\n").unwrap();
+        let message = score(&submission, &truth).unwrap_err().to_string();
+        assert!(message.contains("found a twice"), "{message}");
     }
 }

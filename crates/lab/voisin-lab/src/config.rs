@@ -123,6 +123,7 @@ impl Config {
         let from_file = file
             .as_ref()
             .and_then(|(_, table)| table.get("recipe")?.as_str().map(str::to_owned));
+        // The last of several pairs counts, as for all other keys.
         let from_pairs = pairs
             .iter()
             .rev()
@@ -134,6 +135,7 @@ impl Config {
         // The recipe decides the defaults, so it is looked up before any other key is applied.
         let mut table = Self::of_recipe(recipe).table();
         if let Some((path, file)) = file {
+            // The file before the pairs: what is typed counts more than what was written down.
             merge(&mut table, &file, "").map_err(|problem| LabError::run(path, problem))?;
         }
         for (key, text) in pairs {
@@ -223,16 +225,20 @@ impl Config {
             .map_err(|error| LabError::run(&path, error.to_string()))
     }
 
-    /// The first key whose value is another one there: the key, and both values.
+    /// The first key whose value is another one there: the key, and both values, "nothing" where a key is not set.
     pub fn first_difference(&self, other: &Self) -> Option<(String, String, String)> {
         let mut mine = Vec::new();
         let mut theirs = Vec::new();
         flatten(&self.table(), "", &mut mine);
         flatten(&other.table(), "", &mut theirs);
-        mine.into_iter()
-            .zip(theirs)
-            .find(|(a, b)| a != b)
-            .map(|((key, a), (_, b))| (key, a, b))
+        // By name: a network's settings, and some of its values, are not always there.
+        let value = |all: &[(String, String)], key: &str| {
+            let found = all.iter().find(|(name, _)| name == key);
+            found.map_or_else(|| "nothing".to_owned(), |(_, value)| value.clone())
+        };
+        let keys = mine.iter().chain(&theirs).map(|(key, _)| key);
+        keys.map(|key| (key.clone(), value(&mine, key), value(&theirs, key)))
+            .find(|(_, a, b)| a != b)
     }
 
     fn check(self) -> Result<Self, LabError> {
@@ -294,6 +300,7 @@ impl Config {
         let Some((_, found)) = all.iter().find(|(name, _)| name == key) else {
             return text;
         };
+        // Messages end with an explanation behind a second colon, if they have one.
         let (expected, why) = expected.split_once(": ").unwrap_or((expected, ""));
         let why = if why.is_empty() {
             String::new()
@@ -335,6 +342,7 @@ fn networks() -> impl Iterator<Item = &'static str> {
 
 /// A value as in a line of TOML; anything that does not parse is text.
 fn value_of(text: &str) -> Value {
+    // So numbers, lists and quoted texts are what they are in the file, and a bare word is text.
     let parsed = format!("value = {text}").parse::<Table>().ok();
     let value = parsed.and_then(|mut table| table.remove("value"));
     value.unwrap_or_else(|| Value::String(text.to_owned()))
@@ -363,6 +371,7 @@ fn merge(table: &mut Table, file: &Table, before: &str) -> Result<(), String> {
         let key = format!("{before}{key}");
         match value {
             Value::Table(inner) => merge(table, inner, &format!("{key}."))?,
+            // Through `set`, which checks that the key is known and of the right type.
             value => set(table, &key, value.clone())?,
         }
     }
@@ -488,6 +497,20 @@ mod tests {
             ["data.source", "\"folder:a b\"", "\"folder:b\""]
         );
         assert_eq!(config.first_difference(&config), None);
+    }
+
+    #[test]
+    fn a_setting_that_is_missing_is_a_difference() {
+        let network = Config::of_recipe("space");
+        let without = Config {
+            network: None,
+            ..network.clone()
+        };
+        let (key, mine, theirs) = network.first_difference(&without).unwrap();
+        assert!(key.starts_with("network."), "{key}");
+        assert_eq!(theirs, "nothing");
+        let swapped = without.first_difference(&network);
+        assert_eq!(swapped, Some((key, theirs, mine)));
     }
 
     #[test]

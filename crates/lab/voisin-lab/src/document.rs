@@ -8,7 +8,7 @@ const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8
 content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"><meta http-equiv=\"Content-Security-Policy\" \
 content=\"default-src 'none'; style-src 'unsafe-inline'\"><style>body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;\
 padding:0 1rem;color:#222}table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;text-align:right;\
-border-bottom:1px solid #ddd}td{white-space:nowrap}th:first-child,td:first-child{text-align:left;white-space:normal}\
+border-bottom:1px solid #ddd}td{white-space:nowrap}th:first-child,td:first-child{text-align:left;white-space:normal}.text{text-align:left;white-space:normal}\
 .best{font-weight:bold}svg{max-width:100%;height:auto}.note{color:#555;font-size:.92em}p{overflow-wrap:anywhere}h2{margin-top:2.2rem}.wide{overflow-x:auto}\
 .picture{background:#fff;border-radius:6px;width:fit-content;max-width:100%}\
 @media(prefers-color-scheme:dark){body{background:#121216;color:#ececf1}.note{color:#a6a6b3}th,td{border-bottom-color:#3a3a46}}\
@@ -94,6 +94,7 @@ impl Document {
         best: Option<usize>,
         is_brief: bool,
     ) {
+        // A header without rows would look like a fault.
         if !rows.is_empty() {
             let header = header.iter().map(|&name| name.to_owned()).collect();
             self.parts.push(DocumentPart::Table {
@@ -116,11 +117,20 @@ impl Document {
 
     /// One page of HTML: no scripts, nothing from outside; names from tags are text.
     pub fn html(&self) -> String {
+        // All text goes through `xml`: names of tracks and classes may hold markup.
         let title = xml(&self.title);
         let mut out = format!("{HEAD}<title>{title}</title></head><body><h1>{title}</h1>");
-        let cells = |tag: &str, row: &[String]| -> String {
+        let cells = |tag: &str, row: &[String], texts: &[bool]| -> String {
+            let class = |at: usize| {
+                if texts.get(at) == Some(&true) {
+                    " class=\"text\""
+                } else {
+                    ""
+                }
+            };
             row.iter()
-                .map(|cell| format!("<{tag}>{}</{tag}>", xml(cell)))
+                .enumerate()
+                .map(|(at, cell)| format!("<{tag}{}>{}</{tag}>", class(at), xml(cell)))
                 .collect()
         };
         for part in &self.parts {
@@ -138,10 +148,15 @@ impl Document {
                             ""
                         }
                     };
+                    // the first column stands left anyway
+                    let texts: Vec<bool> = (0..header.len())
+                        .map(|column| column > 0 && is_text(rows, column))
+                        .collect();
+                    let header = cells("th", header, &texts);
                     let rows = rows.iter().enumerate();
-                    let rows =
-                        rows.map(|(at, row)| format!("<tr{}>{}</tr>", class(at), cells("td", row)));
-                    let header = cells("th", header);
+                    let rows = rows.map(|(at, row)| {
+                        format!("<tr{}>{}</tr>", class(at), cells("td", row, &texts))
+                    });
                     let rows = rows.collect::<String>();
                     format!("<div class=\"wide\"><table><tr>{header}</tr>{rows}</table></div>")
                 }
@@ -179,6 +194,7 @@ impl Document {
                     format!("{}\n\n", plain(text))
                 }
                 DocumentPart::Table { header, rows, .. } => {
+                    // The first column stands left, all others right.
                     let rules = "---:|".repeat(header.len().saturating_sub(1));
                     let rows: String = rows.iter().map(|row| line(row)).collect();
                     format!("{}|---|{rules}\n{rows}\n", line(header))
@@ -194,6 +210,13 @@ impl Document {
         }
         (out, pictures)
     }
+}
+
+/// Whether a column is of words, which stand left, and not of numbers.
+fn is_text(rows: &[Vec<String>], column: usize) -> bool {
+    let is_word = |cell: &String| cell.is_empty() || cell.starts_with(char::is_alphabetic);
+    let mut cells = rows.iter().filter_map(|row| row.get(column));
+    cells.all(is_word)
 }
 
 /// Text for a Markdown table or paragraph: what has a meaning there is escaped, control characters are dropped.
@@ -225,9 +248,10 @@ mod tests {
             vec![vec!["r|b".to_owned(), "1".to_owned()]],
             Some(0),
         );
+        page.detail(&["x", "note"], vec![vec!["1".to_owned(), "why".to_owned()]]);
         page.picture("bars", "T", bars("T", &[]));
         let (text, pictures) = page.markdown("r");
-        let table = "| genre | share |\n|---|---:|\n| r\\|b | 1 |\n\n";
+        let table = "| genre | share |\n|---|---:|\n| r\\|b | 1 |\n\n| x | note |\n|---|---:|\n| 1 | why |\n\n";
         assert_eq!(
             text,
             format!("# r \\& b\n\na\\|b \\<x\\>\\[c\\](d)\n\n{table}![T](<r-bars.svg>)\n\n")
@@ -241,6 +265,10 @@ mod tests {
         assert!(
             html.contains("<tr class=\"best\"><td>r|b</td><td>1</td></tr>"),
             "{html}"
+        );
+        assert!(
+            html.contains("<td>1</td><td class=\"text\">why</td>"),
+            "words stand left: {html}"
         );
     }
 }

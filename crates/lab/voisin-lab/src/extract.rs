@@ -39,6 +39,7 @@ fn facts(set: &Dataset, matrix: &Matrix) -> (Vec<String>, Vec<Vec<String>>) {
         "split",
         "licence",
     ];
+    // A column without any value would only make the table wider.
     let known: Vec<usize> = (0..names.len())
         .filter(|&at| columns.iter().any(|row| row[at].is_some()))
         .collect();
@@ -93,6 +94,7 @@ pub fn column_table(names: &[String]) -> Vec<u8> {
 pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Result<(), String> {
     let write = |mut file: OutputFile| {
         values
+            // Row by row, as all readers of .npy expect it unless the header says otherwise.
             .as_standard_layout()
             .write_npy(&mut file)
             .map_err(std::io::Error::other)?;
@@ -169,6 +171,7 @@ pub fn frames(path: &Path, info: &AudioInfo) -> Result<ArrayD<f32>, String> {
             .column_mut(0)
             .iter_mut()
             .enumerate()
+            // Frames are centred, so the first one's middle is the first sample.
             .for_each(|(at, x)| *x = (start + at as f64 * hop) as f32);
         found.into_dyn()
     })
@@ -185,6 +188,7 @@ pub fn picture(path: &Path) -> Result<Scene, String> {
 fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) -> Scene {
     const PITCHES: [&str; 12] = ["C", "", "D", "", "E", "F", "", "G", "", "A", "", "B"];
     let views = ClipViews::new(samples, rate);
+    // Between the centres of two bands, as a mark need not lie on one.
     let row_of = |hz: f64| {
         let above = views
             .mel_hz

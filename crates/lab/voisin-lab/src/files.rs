@@ -31,6 +31,7 @@ pub fn read_vectors(path: &Path) -> Result<Array2<f32>, LabError> {
 pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     /// NumPy itself reads no longer header.
     const LONGEST_HEADER: usize = 10_000;
+    // Version 1 has its header's length in two bytes, later ones in four.
     let length = match bytes.get(..12) {
         Some([0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..]) => {
             10 + usize::from(u16::from_le_bytes([*low, *high]))
@@ -72,6 +73,7 @@ pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
         ));
     }
     Array2::<f32>::read_npy(bytes)
+        // The header tells which it is; the reader refuses the other.
         .or_else(|_| Array2::<f64>::read_npy(bytes).map(|m| m.mapv(|v| v as f32)))
         .map_err(|error| error.to_string())
 }
@@ -110,6 +112,7 @@ pub fn read_vector_tracks(path: &Path, rows: usize) -> Result<Vec<VectorTrack>, 
     ];
     let one = |(line, row): &(u64, Vec<String>)| {
         let path = PathBuf::from(&row[path_at]);
+        // A library holds tracks by where they are, whatever folder a command runs in.
         if !path.is_absolute() && address::scheme(&path).is_none() {
             let found = &row[path_at];
             return Err(wrong(
@@ -192,6 +195,7 @@ pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, DatasetError>
             return Err(DatasetError::table(path, line, problem));
         }
         if !text.is_empty() {
+            // Behind the numbers that rows without a group have of their own.
             let next = rows + numbers.len();
             groups[row] = *numbers.entry(text).or_insert(next);
         }

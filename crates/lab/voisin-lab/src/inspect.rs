@@ -61,6 +61,7 @@ pub struct Inspection {
 
 fn measure(path: &Path) -> Result<Heard, String> {
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
+    // At the file's own rate, as resampling would round off clipped peaks.
     let starts: Vec<i64> = (0..info.n_frames)
         .step_by(BLOCK)
         .map(|start| start as i64)
@@ -71,6 +72,7 @@ fn measure(path: &Path) -> Result<Heard, String> {
     let mut sink = |_: usize, block: &[f32]| {
         let energy: f64 = block.iter().map(|v| f64::from(*v).powi(2)).sum();
         clipped += block.iter().filter(|v| v.abs() >= FULL_SCALE).count();
+        // The last block is filled up with zeros, and may count as silent.
         silent += usize::from(10.0 * (energy / BLOCK as f64).max(1e-20).log10() < SILENT_DB);
         square += energy;
     };
@@ -103,6 +105,7 @@ pub fn inspect(
         .par_iter()
         .map(|item| {
             if stop.load(Ordering::Relaxed) {
+                // Not shown: an interrupted inspection ends with its own error below.
                 return Err(String::new());
             }
             let heard = item.path.as_deref().map(|path| {
@@ -110,6 +113,7 @@ pub fn inspect(
                 let likeness = LIKENESS.compute(&SoundFile::new(path, &heard.info), stop)?;
                 Ok((heard, likeness))
             });
+            // A track without audio is no fault; one that cannot be decoded is.
             let heard = heard.transpose();
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
             heard
@@ -256,6 +260,7 @@ pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabe
         .iter()
         .map(|row| row.item.label.iter().map(genre).collect())
         .collect();
+    // Scaled, since distances between raw columns would be those of the largest one.
     let vectors = Preparation::fit(matrix.values.view()).1;
     let set = LabelledVectors {
         ids: &ids,
@@ -302,6 +307,7 @@ pub fn overview(
     let split: Option<Split> = match split_rows(&rows, &class_of, names.len(), how, seed) {
         _ if rows.is_empty() => None,
         Ok(split) => Some(split),
+        // Data that cannot be split can still be looked at: the reason becomes a remark.
         Err(LabError::Asked(why)) => {
             notes.push(why);
             None
@@ -350,6 +356,7 @@ pub fn overview(
             ))
             .or_default() += 1;
     }
+    // The sum of nothing is -0; adding 0 makes it 0.
     let seconds = found.rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0;
     let bytes: u64 = heard.iter().map(|one| one.bytes).sum();
     Ok(Overview {
@@ -421,6 +428,8 @@ pub fn canonical_table(found: &Inspection) -> Vec<u8> {
     let bad = found.faults.iter().map(|fault| {
         let mut row: [String; 9] = Default::default();
         row[0].clone_from(&fault.key);
+        // In the column "status", which marks a row that cannot be used when the table is read
+        // again.
         row[8].clone_from(&fault.reason);
         row
     });

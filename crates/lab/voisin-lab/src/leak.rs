@@ -135,6 +135,7 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
             let mut by_content = BTreeMap::new();
             for &row in &training {
                 if let Some(content) = rows[row].audio() {
+                    // The first of several copies stands for all of them.
                     by_content.entry(content).or_insert(row);
                 }
             }
@@ -166,6 +167,7 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
     let mut doubles = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         let Some(content) = row.content else { continue };
+        // By audio, or by numbers where nothing was decoded.
         let before = *first.entry(content).or_insert(at);
         if before != at {
             let why = if row.seconds.is_some() {
@@ -268,11 +270,13 @@ pub fn listen(
         // equal audio is listed by its digest already
         .filter(|(_, [a, b])| rows[*a].content != rows[*b].content && apart(split, [*a, *b]))
         .collect();
+    // The most similar first: they are the likeliest copies among those that can be decoded.
     pairs.sort_by(|x, y| y.0.total_cmp(&x.0));
     let candidates = pairs.len();
     pairs.truncate(MOST_HEARD);
     let least = DuplicateOptions::default().correlation;
     let stopped = || stop.load(Ordering::Relaxed);
+    // Decoded in parallel; after Ctrl-C the pairs that are left count as different.
     let (recordings, others): (Vec<[usize; 2]>, Vec<[usize; 2]>) =
         pairs.par_iter().map(|(_, pair)| *pair).partition(|pair| {
             let [Some(a), Some(b)] = pair.map(|row| paths[row]) else {

@@ -52,6 +52,7 @@ impl<'a> SoundFile<'a> {
         sink: impl FnOnce(&[f32], u32, f64) -> T,
     ) -> Result<T, String> {
         let rate = set.rate(self.info.sample_rate);
+        // Borrowed while the sink runs: it is handed samples, and never this file again.
         let mut middles = self.middles.borrow_mut();
         // another set of the same rate has decoded it already
         if let Some((_, samples, start)) = middles.iter().find(|(known, ..)| *known == rate) {
@@ -59,6 +60,7 @@ impl<'a> SoundFile<'a> {
         }
         let all = voisin_audio::resampled_len(self.info, rate);
         let length = all.min(LONGEST * u64::from(rate));
+        // The middle, as intros and fades are less like the rest.
         let start = (all - length) / 2;
         let seconds = start as f64 / f64::from(rate);
         let mut sink = Some(sink);
@@ -301,6 +303,7 @@ impl Row {
     /// A track that is known by its numbers alone: several of them, not all whole.
     pub(crate) fn of_numbers(item: &Item, numbers: ArrayView1<f32>) -> Self {
         let finite = || numbers.iter().filter(|x| x.is_finite());
+        // Whole numbers (a year, a tempo, a count) are shared by tracks that are not the same.
         let tells = finite().count() >= TELLING && finite().any(|x| x.fract() != 0.0);
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         let content = tells.then(|| ContentId(*blake3::hash(&bytes).as_bytes()));
@@ -385,9 +388,11 @@ pub fn open(
         }
         .into());
     }
+    // Only tables list rows that cannot be used; of all other kinds the items are the keys.
     if set.keys.is_empty() {
         set.keys = set.items.iter().map(|item| item.key.clone()).collect();
     }
+    // Last, for all kinds: classes are counted from here on.
     set.join_spellings();
     Ok(set)
 }
@@ -477,6 +482,7 @@ pub fn compute(
     let widths: Vec<usize> = sets.iter().map(|set| set.columns().len()).collect();
     for one in sets {
         for column in one.columns() {
+            // A model's numbers measure nothing each, so all of them are one group.
             let group = if one.name().starts_with("model:") {
                 one.name()
             } else {
@@ -498,6 +504,7 @@ pub fn compute(
                 return Err("interrupted".to_owned());
             }
             let heard = if sets.is_empty() {
+                // The table's own columns are all that is wanted: no file is opened.
                 Ok((None, None, Vec::new()))
             } else {
                 listen(item, sets, &prints, &widths, cache, stop)
@@ -515,6 +522,8 @@ pub fn compute(
     let mut kept = Vec::new();
     let mut flat = Vec::new();
     for (at, (item, heard)) in set.items.iter().zip(heard).enumerate() {
+        // Rows of the table whose file failed are dropped with it, so that both halves stay
+        // aligned.
         match heard {
             Ok((content, seconds, numbers)) => {
                 kept.push(at);
@@ -565,6 +574,7 @@ fn listen(
         .path
         .as_deref()
         .ok_or("the data set names no audio of it")?;
+    // Always probed, even if all numbers are cached: the cache goes by the audio's digest.
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
     let file = SoundFile {
         is_shared: sets.len() > 1,

@@ -255,6 +255,7 @@ impl Model {
             Algorithm::Vote => Box::new(FusionClassifier::fit(data, FusionPart::Vote)?),
             Algorithm::Fused => Box::new(FusionClassifier::fit(data, FusionPart::Fused)?),
         };
+        // A single algorithm is an ensemble of one, so that both are saved and read alike.
         let members = vec![Member {
             algorithm,
             weight: 1.0,
@@ -293,6 +294,7 @@ impl Model {
         for one in &self.members {
             let p = one
                 .classifier
+                // Each member scales rows as its own fit did.
                 .probabilities(one.preparation.apply(x).view());
             all.scaled_add(one.weight as f32, &p);
         }
@@ -303,6 +305,7 @@ impl Model {
     pub fn importances(&self) -> Option<Vec<f64>> {
         let mut all = vec![0.0; self.columns.len()];
         for one in &self.members {
+            // One member without a measure leaves the ensemble without one.
             let shares = one.classifier.importances()?;
             all.iter_mut()
                 .zip(shares)
@@ -412,6 +415,7 @@ impl Head {
             Algorithm::Vote => boxed(FusionClassifier::load(from, FusionPart::Vote, k, d)),
             Algorithm::Fused => boxed(FusionClassifier::load(from, FusionPart::Fused, k, d)),
         }?;
+        // One of another number of columns does not fit the rows that it would be given.
         let preparation =
             Preparation::load(from).filter(|preparation| preparation.columns() == d)?;
         Some(Member {

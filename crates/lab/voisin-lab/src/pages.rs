@@ -22,6 +22,18 @@ pub(super) fn percent(value: f64) -> String {
     format!("{:.1} %", 100.0 * value)
 }
 
+/// Of fewer tracks one is more than five points: they are counted.
+const FEWEST_FOR_SHARES: usize = 20;
+
+/// A share of so many tracks: in per cent, or of few as a count.
+fn share(value: f64, tracks: usize) -> String {
+    if tracks < FEWEST_FOR_SHARES {
+        format!("{:.0} of {tracks}", value * tracks as f64)
+    } else {
+        percent(value)
+    }
+}
+
 /// A share in per cent with its interval.
 pub fn between(interval: Interval) -> String {
     format!(
@@ -46,23 +58,35 @@ pub fn run(report: &Report) -> Document {
         .find(|method| method.chosen)
         .map_or("", |method| &method.name);
     let seconds: f64 = report.cost.iter().map(|cost| cost.seconds).sum();
-    let (accuracy, interval) = if figures.groups < FEWEST_GROUPS {
-        let text = format!("too few groups for an interval: {}", figures.groups);
-        (percent(figures.accuracy.value), text)
-    } else {
-        let text = "95 % interval over groups".to_owned();
-        (between(figures.accuracy), text)
+    let right = share(figures.accuracy.value, figures.tracks);
+    let right = match figures.tracks {
+        tracks if tracks < FEWEST_FOR_SHARES => format!("{right} rightly"),
+        // Draws of a handful of artists repeat the same few, and their interval is too narrow.
+        tracks if figures.groups < FEWEST_GROUPS => format!(
+            "{right} of {tracks} rightly (too few groups for an interval: {})",
+            figures.groups
+        ),
+        tracks => format!(
+            "{right} of {tracks} rightly (95 % interval over groups: {:.1} to {:.1})",
+            100.0 * figures.accuracy.low,
+            100.0 * figures.accuracy.high
+        ),
     };
     let sizes = figures.per_class.iter().map(|class| class.measures.support);
+    // Always naming one class would reach as much: accuracy without it says nothing.
     let commonest = sizes.max().unwrap_or_default() as f64 / figures.tracks.max(1) as f64;
+    let balanced = if figures.tracks < FEWEST_FOR_SHARES {
+        String::new()
+    } else {
+        let mean = percent(figures.balanced_accuracy.value);
+        format!(", the mean over classes (balanced accuracy) {mean}")
+    };
     page.text(format!(
-        "{chosen} names the {} of {accuracy} of {} rightly, on {}, that it was not trained on ({interval}); the most frequent \
-         class alone is {} of them, and the mean over classes (balanced accuracy) {}. It took {seconds:.0} seconds.",
-        report.data.label_name,
-        count(figures.tracks as u64, "track"),
+        "Of tracks that it was not trained on ({}), {chosen} names the {} of {right}. The most frequent class alone is {} of \
+         them{balanced}. It took {seconds:.0} seconds.",
         figures.judged_on(),
-        percent(commonest),
-        percent(figures.balanced_accuracy.value),
+        report.data.label_name,
+        share(commonest, figures.tracks),
     ));
     let exploded = report.learning.as_ref().and_then(Learning::exploded);
     if let Some(text) = exploded {
@@ -169,6 +193,7 @@ fn leak_card(page: &mut Document, report: &Report) {
                 format!(" ({})", pairs.join("; "))
             }
         );
+        // A hint is not shown on a terminal; a leak must be.
         if shared.is_clean() {
             page.hint(text);
         } else {
@@ -303,18 +328,22 @@ fn forming(page: &mut Document, forming: &Forming, classes: &[String]) {
         "How the space forms",
         maps("The inner layer", (&names, &class_of), apart, &panels),
     );
-    let [before, after] = forming.own.map(percent);
-    page.text(format!("nearest to their own class: {after} of the tracks that it has not learnt from (before training {before})"));
+    let mapped = class_of.iter().filter(|&&class| Some(class) != apart);
+    let mapped = mapped.count();
+    let [before, after] = forming.own.map(|value| share(value, mapped));
+    page.text(format!(
+        "Of the tracks that it has not learnt from, {after} are nearest to their own class (before training {before})."
+    ));
     if forming.plane_agrees < 0.8 {
+        let (shown, counted) = if forming.left_out.is_empty() {
+            ("tracks", mapped)
+        } else {
+            ("tracks that were left out", forming.left_out_tracks)
+        };
         page.hint(format!(
-            "A plane shows two of many dimensions: only {} of the {} lie on it nearest to the class that they are nearest to in all \
-             of them.",
-            percent(forming.plane_agrees),
-            if forming.left_out.is_empty() {
-                "tracks"
-            } else {
-                "tracks that were left out"
-            },
+            "A plane shows two of many dimensions: of the {shown}, only {} lie on it nearest to the class that they are nearest to in \
+             all of them.",
+            share(forming.plane_agrees, counted)
         ));
     }
 }
@@ -325,14 +354,11 @@ fn left_out_card(page: &mut Document, forming: &Forming) {
         return;
     }
     let name = &forming.left_out;
-    let listed = |shares: &[(String, [f64; 2])]| {
+    let listed = |shares: &[(String, [f64; 2])], counted: usize| {
         let shares = shares.iter().filter(|(_, [_, after])| *after > 0.0);
-        let shares = shares.map(|(class, [before, after])| {
-            format!(
-                "{class} {} (before training {})",
-                percent(*after),
-                percent(*before)
-            )
+        let shares = shares.map(|(class, both)| {
+            let [before, after] = both.map(|value| share(value, counted));
+            format!("{class} {after} (before training {before})")
         });
         shares.collect::<Vec<String>>().join(", ")
     };
@@ -349,8 +375,9 @@ fn left_out_card(page: &mut Document, forming: &Forming) {
             &format!("track of {name}"),
             &format!("tracks of {name}")
         ),
-        listed(&forming.votes),
-        listed(&forming.nearest),
+        // ten neighbours of each
+        listed(&forming.votes, 10 * forming.left_out_tracks),
+        listed(&forming.nearest, forming.left_out_tracks),
     ));
     let first = |shares: &[(String, [f64; 2])]| shares.first().map(|(class, _)| class.clone());
     if let (Some(voted), Some(near)) = (first(&forming.votes), first(&forming.nearest)) {
@@ -443,23 +470,36 @@ fn methods(page: &mut Document, report: &Report) {
 /// - `who`: name of the method
 pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     page.heading("Right and wrong");
-    page.text(format!(
-        "{who}, over all tracks (95 % intervals): accuracy {}; balanced {}; macro F1 {}",
-        between(f.accuracy),
-        between(f.balanced_accuracy),
-        between(f.macro_f1)
-    ));
-    page.text(format!(
-        "right among the two most probable {}; weighted F1 {}; Matthews {:.3}; Cohen's κ {:.3}",
-        percent(f.top2),
-        percent(f.weighted_f1),
-        f.matthews,
-        f.kappa
-    ));
-    page.text(format!(
-        "of probabilities: log loss {:.3}; Brier {:.3}; calibration error {:.3}",
-        f.log_loss, f.brier, f.calibration_error
-    ));
+    let over = if f.on == "folds" {
+        "all folds taken together, not their mean"
+    } else {
+        "all tracks"
+    };
+    if f.tracks < FEWEST_FOR_SHARES {
+        page.text(format!(
+            "{who}, over {over}: {} right, and {} among the two most probable; shares and measures of so few tracks are left out",
+            share(f.accuracy.value, f.tracks),
+            share(f.top2, f.tracks)
+        ));
+    } else {
+        page.text(format!(
+            "{who}, over {over} (95 % intervals): accuracy {}; balanced {}; macro F1 {}",
+            between(f.accuracy),
+            between(f.balanced_accuracy),
+            between(f.macro_f1)
+        ));
+        page.text(format!(
+            "right among the two most probable {}; weighted F1 {}; Matthews {:.3}; Cohen's κ {:.3}",
+            percent(f.top2),
+            percent(f.weighted_f1),
+            f.matthews,
+            f.kappa
+        ));
+        page.text(format!(
+            "of probabilities: log loss {:.3}; Brier {:.3}; calibration error {:.3}",
+            f.log_loss, f.brier, f.calibration_error
+        ));
+    }
     if f.accuracy_with_failures < f.accuracy.value {
         let with = percent(f.accuracy_with_failures);
         page.hint(format!(
@@ -600,8 +640,11 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
 fn classes(page: &mut Document, f: &Figures) {
     page.heading("Class by class");
     page.hint(
-        "Precision: of the tracks given this class, how many have it. Recall: of the tracks that have it, how many were \
-         given it. AUC: chance that a track of the class is rated higher for it than a track of another.",
+        format!(
+            "Precision: of the tracks given this class, how many have it. Recall: of the tracks that have it, how many were \
+             given it. AUC: chance that a track of the class is rated higher for it than a track of another. Of a class of \
+             fewer than {FEW} tracks they are chance, and left out."
+        ),
     );
     let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
     let row = |at: usize| {
@@ -612,9 +655,15 @@ fn classes(page: &mut Document, f: &Figures) {
         let taken = others.max_by_key(|&other| (f.confusion[at][other], std::cmp::Reverse(other)));
         let taken =
             taken.map(|other| format!("{} ({})", f.per_class[other].name, f.confusion[at][other]));
-        let [precision, recall, f1] = [m.precision, m.recall, m.f1].map(|v| format!("{v:.3}"));
-        let auc = number(class.auc);
-        let average = number(class.average_precision);
+        let is_known = |value: &f64| m.support >= FEW && value.is_finite();
+        let [precision, recall, f1, auc, average] = [
+            Some(m.precision),
+            Some(m.recall),
+            Some(m.f1),
+            class.auc,
+            class.average_precision,
+        ]
+        .map(|value| number(value.filter(is_known)));
         let tracks = m.support.to_string();
         let taken = taken.unwrap_or_default();
         strings([
@@ -674,6 +723,7 @@ fn importance(page: &mut Document, report: &Report) {
                 .collect::<Vec<_>>()
         });
         let rows: Vec<Vec<String>> = rows.collect();
+        // Without a measure of the algorithm's own the third column is left away.
         let wide = rows.first().map_or(0, Vec::len);
         page.detail(&[title, "points lost", "own measure"][..wide], rows);
     }
@@ -689,6 +739,7 @@ fn importance(page: &mut Document, report: &Report) {
 /// Occlusion map of a network: the more a cell takes away from the true class, the darker. High
 /// bands are on top.
 fn occlusion_map(found: &Occlusion) -> Scene {
+    // The darkest cell is the one that costs most, unless nothing costs anything.
     let most = found.lost.iter().flatten().copied().fold(1e-3, f64::max);
     let bands: Vec<String> = found.bands.iter().rev().cloned().collect();
     grid(
@@ -753,6 +804,7 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
     let mut page = Document::new("Runs side by side");
     for one in compared {
         let d = one.difference;
+        // 0 lies outside of the interval.
         let sure = if d.low > 0.0 || d.high < 0.0 {
             ""
         } else {
@@ -820,6 +872,7 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
         strings([name, &seconds, &processor])
     });
     page.detail(&["run", "seconds", "processor seconds"], rows.collect());
+    // Names of pictures are constants, so that no more than the first runs have one.
     for ((name, report), picture) in runs.iter().zip(CONFUSIONS) {
         let f = &report.figures;
         if f.per_class.len() <= DRAWN {
@@ -833,4 +886,35 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
         }
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::report::Answers;
+
+    #[test]
+    fn few_tracks_are_counted() {
+        assert_eq!(share(0.25, 4), "1 of 4");
+        assert_eq!(share(0.558, 43), "55.8 %");
+        let classes = ["a", "b"].map(str::to_owned);
+        let sure = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]];
+        let answers = Answers {
+            classes: &classes,
+            keys: vec!["x"; 3],
+            truth: vec![vec![0], vec![0], vec![1]],
+            probabilities: Array2::from_shape_fn((3, 2), |(row, class)| sure[row][class]),
+            groups: vec![0, 1, 2],
+        };
+        let mut page = Document::new("Right");
+        figures(&mut page, "knn", &Figures::of("test", &answers, 0));
+        let (text, _) = page.markdown("right");
+        assert!(
+            text.contains("knn, over all tracks: 2 of 3 right"),
+            "{text}"
+        );
+        assert!(!text.contains("66.7 %"), "{text}");
+    }
 }

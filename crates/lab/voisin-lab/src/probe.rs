@@ -122,6 +122,7 @@ pub fn probes(
         .predict(test.view());
         let machine = Svm::fit(train.view(), &known, classes, options.svm_c).predict(test.view());
         for (at, label) in test_rows.iter().map(|&row| labels[row]).enumerate() {
+            // Summed over the folds of a repeat, in which each row is predicted once.
             linear[repeat] += f64::from(u8::from(probe[at] == label));
             svm[repeat] += f64::from(u8::from(machine[at] == label));
             right_by_label[label] += usize::from(machine[at] == label);

@@ -12,9 +12,9 @@ use voisin_base::random::Random;
 use voisin_base::regular_file;
 use voisin_learn::metrics::{
     ClassMeasures, ReliabilityBin, RiskStep, RocPoint, accuracy, argmax, auc, average_precision,
-    balanced_accuracy, brier, cohen_kappa, confusion, expected_calibration_error, log_loss,
-    macro_f1, matthews, per_class, precision_recall_curve, reliability, risk_coverage, roc_curve,
-    top_k_accuracy, weighted_f1,
+    balanced_accuracy_of, brier, cohen_kappa, confusion, expected_calibration_error, log_loss,
+    macro_f1_of, matthews, per_class, precision_recall_curve, reliability, risk_coverage,
+    roc_curve, top_k_accuracy, weighted_f1,
 };
 
 /// A figure and where it lies in 95 of 100 draws of the groups.
@@ -26,6 +26,19 @@ pub struct Interval {
     pub low: f64,
     /// 2.5 % are above.
     pub high: f64,
+}
+
+impl Interval {
+    /// Around a figure from the values that it has in the draws of a bootstrap.
+    pub(crate) fn of_draws(value: f64, mut draws: Vec<f64>) -> Self {
+        draws.sort_unstable_by(f64::total_cmp);
+        let beyond = draws.len() / 40;
+        Self {
+            value,
+            low: draws[beyond],
+            high: draws[draws.len() - 1 - beyond],
+        }
+    }
 }
 
 /// One algorithm, evaluated beside the others.
@@ -290,6 +303,7 @@ impl Learning {
         /// Between seeds it varies by less than half.
         const FAR_ABOVE: f64 = 2.0;
         let first = *self.loss[0].first()?;
+        // NaN compares as false, so that it needs a test of its own.
         let worst = |loss: &f64| !loss.is_finite() || *loss > FAR_ABOVE * first;
         let epoch = self.loss[0].iter().position(worst)?;
         Some(format!(
@@ -341,7 +355,7 @@ pub struct Answers<'a> {
 const DRAWS: usize = 1000;
 /// Wrong answers that are listed.
 const WRONG: usize = 20;
-/// A class of fewer tracks is shown, but counts in no mean over classes, and no curve is drawn of it.
+/// Of a class of fewer tracks no curve is drawn, and among a library's genres it counts in no mean over classes.
 pub(super) const FEW: usize = 3;
 
 /// True and predicted class for each label of each track, and the track's row: a prediction that is
@@ -356,6 +370,7 @@ pub(super) fn by_class(
     for (row, (labels, &answer)) in truth.iter().zip(answers).enumerate() {
         for &class in labels {
             expected.push(class);
+            // One line of the confusion for each label, all of them right or all wrong.
             predicted.push(if labels.contains(&answer) {
                 class
             } else {
@@ -374,7 +389,25 @@ pub fn intervals(
     groups: &[usize],
     classes: usize,
 ) -> [Interval; 3] {
-    let measure = |m: &[Vec<usize>]| [accuracy(m), balanced_accuracy(m), macro_f1(m)];
+    intervals_of(truth, answers, groups, classes, |_| true)
+}
+
+/// [`intervals`], with the means over some of the classes.
+pub(super) fn intervals_of(
+    truth: &[usize],
+    answers: &[usize],
+    groups: &[usize],
+    classes: usize,
+    counts: impl Fn(usize) -> bool,
+) -> [Interval; 3] {
+    let measure = |m: &[Vec<usize>]| {
+        [
+            accuracy(m),
+            balanced_accuracy_of(m, &counts),
+            macro_f1_of(m, &counts),
+        ]
+    };
+    // Counts by group, so that each of a thousand draws adds up a few numbers and not all tracks.
     let whole = measure(&confusion(truth, answers, classes));
     let mut members: BTreeMap<usize, BTreeMap<(usize, usize), usize>> = BTreeMap::new();
     for ((&t, &a), &group) in truth.iter().zip(answers).zip(groups) {
@@ -396,14 +429,7 @@ pub fn intervals(
         }
     }
     std::array::from_fn(|figure| {
-        let values = &mut draws[figure];
-        values.sort_unstable_by(f64::total_cmp);
-        Interval {
-            value: whole[figure],
-            // 2.5 % of the draws lie beyond each end
-            low: values[DRAWS / 40],
-            high: values[DRAWS - 1 - DRAWS / 40],
-        }
+        Interval::of_draws(whole[figure], std::mem::take(&mut draws[figure]))
     })
 }
 
@@ -448,6 +474,7 @@ impl Figures {
             let groups: Vec<usize> = rows.iter().map(|&row| answered.groups[row]).collect();
             [_, balanced, f1] = intervals(&expected, &found, &groups, k);
         }
+        // How sure each answer was, and whether it was right.
         let sure: Vec<(f64, bool)> = p
             .iter()
             .zip(&answers)
@@ -534,6 +561,7 @@ impl Figures {
                 .collect();
             found.push((&class.name, class.answered, support, from));
         }
+        // By how much oftener it is answered than true, compared without division.
         found.sort_by(|a, b| (b.1 * a.2.max(1)).cmp(&(a.1 * b.2.max(1))));
         found
     }

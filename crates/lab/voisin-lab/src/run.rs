@@ -117,6 +117,7 @@ pub fn begin(run: &Path, config: &Config, set: &Dataset) -> Result<bool, LabErro
             Some(_) => {}
         }
     }
+    // Before anything is written: a mistyped name must not put files into a folder of music.
     refuse_others(run)?;
     std::fs::create_dir_all(run).map_err(LabError::io(run))?;
     write(&run.join("config.toml"), config.text())?;
@@ -173,6 +174,7 @@ pub fn train(
             )
         })
         .collect();
+    // The first of equals, and algorithms are tried the cheapest first.
     let best = argmax(methods.iter().map(|method| method.accuracy.value));
     let mut answering = vec![(evaluated[best].algorithm, 1.0)];
     let mut answers = evaluated[best].p.clone();
@@ -209,6 +211,7 @@ pub fn train(
     let learnt: Vec<usize> = (0..bench.class_of.len())
         .filter(|&row| bench.is_learnt_from(row))
         .collect();
+    // On training and validation rows together: what was to be chosen is chosen.
     let model = bench.fit_all(&answering, &learnt)?;
     let bytes = model
         .to_bytes(&config.settings)
@@ -218,6 +221,7 @@ pub fn train(
 
     let clock = Clock::start();
     let predictions = (!test.is_empty()).then(|| bench.predict(&model, &test));
+    // The test part is first looked at here, when nothing is left to be chosen.
     let figures = bench.conclude(
         run,
         given.set,
@@ -237,6 +241,7 @@ pub fn train(
             stop,
         );
     }
+    // For the report alone: how much too good figures without groups would have been.
     if given.random_folds {
         found.random_folds = Some(bench.random_folds()?);
     }
@@ -254,6 +259,7 @@ pub fn train(
         given.command,
     );
     report.judged_by += &among(given.chosen_among);
+    // The class that no model knows: which of the others its tracks are taken for.
     if !bench.left_out.0.is_empty() {
         let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
         for p in model.probabilities(bench.left_out.1.view()).outer_iter() {
@@ -381,6 +387,7 @@ impl Bench<'_> {
         std::fs::create_dir_all(&work).map_err(LabError::io(&work))?;
         let digest = self.digest();
         let digest_file = work.join("data.txt");
+        // Fits in the folder are of these numbers; others must not be mixed with them.
         let both = format!("{digest}\n{}\n", self.numbers_digest());
         match regular_file::read(&digest_file, 1000) {
             Ok(known) if known != both.as_bytes() => {
@@ -389,6 +396,7 @@ impl Bench<'_> {
             Ok(_) => {}
             Err(_) => write(&digest_file, &both)?,
         }
+        // Also marks that the run has begun: from now on its settings are fixed.
         self.write_data(run, set)?;
         Ok((work, digest))
     }
@@ -473,6 +481,7 @@ impl Bench<'_> {
         (test, predictions): (&[usize], Option<Array2<f32>>),
         otherwise: &str,
     ) -> Result<Figures, LabError> {
+        // Each row is held out once in a repeat, so the first repeat has a prediction for each.
         let first: Vec<(&Fold, &Array2<f32>)> = folds
             .iter()
             .zip(answers)
@@ -587,6 +596,7 @@ impl Bench<'_> {
             let one = match (size, groups.len()) {
                 (1, _) => "track",
                 (_, 1) if data.folds > 0 => "group",
+                // Classes of more than one track and group need no remark.
                 _ => continue,
             };
             notes.push(format!(
@@ -663,6 +673,7 @@ fn read_unit(
 ) -> Option<(Array2<f32>, Option<String>, f64)> {
     let bytes = regular_file::read(path, 1 << 32).ok()?;
     let (tensors, header) = Tensors::from_bytes(&bytes).ok()?;
+    // A file of other folds or classes counts as not there.
     let p = tensors.matrix("p").filter(|p| p.dim() == (rows, classes))?;
     Some((
         p,

@@ -72,6 +72,7 @@ impl Split {
                 .filter(|&&row| is_of_part(&rows[row].item))
                 .count();
             let failed = failed.iter().filter(|item| is_of_part(item)).count();
+            // In proportion, rounded down: which of them would be held out is not known.
             failed * held / all.max(1)
         });
         expected.sum()
@@ -93,6 +94,7 @@ pub fn split_rows(
         |value: fn(&Row) -> bool| rows.iter().filter(|row| value(row)).count() * 2 > rows.len();
     let is_given = rows.iter().all(|row| row.item.part.is_some());
     let has_pieces = are_pieces(rows, class_of);
+    // The best that the data allow: what it says itself, then artists, albums, recordings.
     let chosen = match how {
         "auto" if is_given => "given",
         "auto" if has(|row| row.item.artist.is_some()) => "artist",
@@ -160,6 +162,7 @@ pub fn split_rows(
             "--split {chosen}: no track is left for training"
         )));
     }
+    // Given splits often have no validation part.
     fill_validation(&mut split, class_of, classes, seed);
     split.summary = sentence(&split, by, rows);
     if has_pieces && by == "track" {
@@ -215,6 +218,7 @@ fn sentence(split: &Split, by: &str, rows: &[Row]) -> String {
 
 /// The name of a recording and the number of the piece of it that a key like `blues.00000.7.wav` names.
 fn recording(key: &str) -> Option<(&str, u32)> {
+    // An ending of digits is no file's ending but the number of a piece.
     let stem = key
         .rsplit_once('.')
         .filter(|(_, ending)| ending.parse::<u32>().is_err());
@@ -234,14 +238,17 @@ fn are_pieces(rows: &[Row], class_of: &[usize]) -> bool {
         *rows_of_class.entry(class).or_default() += 1;
         if let Some((name, number)) = recording(&row.item.key) {
             let (first, numbers, same) = found.entry(name).or_insert((class, BTreeSet::new(), 0));
+            // The same number twice is a copy, not another piece.
             if *first == class && numbers.insert(number) {
                 *same += 1;
             }
         }
     }
+    // A name with one number says nothing about pieces.
     found.retain(|_, (_, _, pieces)| *pieces > 1);
     let pieces: usize = found.values().map(|(_, _, pieces)| pieces).sum();
     let is_part = |(class, _, pieces): &(usize, BTreeSet<u32>, usize)| {
+        // A recording of more than half of its class is the class itself, numbered through.
         2 * pieces <= rows_of_class.get(class).copied().unwrap_or_default()
     };
     2 * pieces > rows.len() && found.values().all(is_part)
@@ -309,6 +316,7 @@ fn hold_out_tenths(
             count(known as u64, what)
         )));
     }
+    // Two parts at once, so that neither takes the groups that the other needs.
     let part_of = hold_out(class_of, classes, &split.groups, 2, TENTH, seed);
     let parts = [Part::Training, Part::Test, Part::Validation];
     split.parts = part_of.into_iter().map(|part| Some(parts[part])).collect();
@@ -326,6 +334,7 @@ fn fill_validation(split: &mut Split, class_of: &[usize], classes: usize, seed: 
         .map(|&row| (class_of[row], split.groups[row]))
         .unzip();
     let part_of = hold_out(&labels, classes, &groups, 1, TENTH, seed);
+    // All groups held out would leave nothing to train on; the split then stays without validation.
     if part_of.contains(&0) {
         for (row, _) in rows.iter().zip(part_of).filter(|(_, part)| *part > 0) {
             split.parts[*row] = Some(Part::Validation);
@@ -359,6 +368,7 @@ pub(super) fn hold_out(
     let mut small: BTreeSet<usize> = sizes.keys().copied().filter(is_small).collect();
     for class_groups in &of_class {
         let mut class_groups: Vec<usize> = class_groups.iter().copied().collect();
+        // Before the stable sort, so that chance decides among groups of one size.
         Random::new(seed).shuffle(&mut class_groups);
         class_groups.sort_by_key(|group| sizes[group]);
         // at least one group of every class stays in training
@@ -378,6 +388,7 @@ pub(super) fn hold_out(
     let folds = (rows.len() * share / groups.len().max(1)).max(parts);
     let mut best: Option<(f64, Vec<usize>)> = None;
     for attempt in 0..ATTEMPTS {
+        // No two seeds of a user share an attempt.
         let seed = seed.wrapping_mul(ATTEMPTS).wrapping_add(attempt);
         let fold_of = grouped_folds(&labels, classes, &own_groups, folds, seed);
         let mut in_fold = vec![vec![(0.0, BTreeSet::new()); classes]; folds];
@@ -391,6 +402,7 @@ pub(super) fn hold_out(
                 let (found, found_groups) = &in_fold[fold][class];
                 let wanted = rows_of_class[class] / share as f64;
                 let wanted_groups = of_class[class].len() as f64 / share as f64;
+                // A part of few groups measures these artists; more groups than wanted do no harm.
                 let too_few = (wanted_groups - found_groups.len() as f64).max(0.0);
                 (found - wanted).powi(2) / wanted + too_few.powi(2) / wanted_groups
             };
@@ -400,6 +412,7 @@ pub(super) fn hold_out(
                 .sum()
         };
         let mut order: Vec<(f64, usize)> = (0..folds)
+            // With large groups some folds stay empty.
             .filter(|fold| fold_of.contains(fold))
             .map(|fold| (unevenness(fold), fold))
             .collect();
@@ -466,6 +479,8 @@ fn of_lists(folder: &Path) -> Result<HashMap<String, Part>, LabError> {
             .map(str::trim)
             .filter(|line| !line.is_empty())
         {
+            // By the stem alone: published lists name other folders and endings than the files at
+            // hand have.
             parts.insert(stem(line), part);
         }
     }

@@ -17,6 +17,7 @@ const MOST: usize = 1 << 28;
 /// The group that a column belongs to: what stands before its statistic, or before its number.
 pub fn group_of(name: &str) -> &str {
     const STATISTICS: [&str; 7] = ["kurtosis", "max", "mean", "median", "min", "skew", "std"];
+    // The first word that names a statistic ends the name of what it is of.
     let statistic = STATISTICS
         .iter()
         .filter_map(|word| name.find(&format!("_{word}")))
@@ -64,6 +65,7 @@ fn read_fma(source: &Source) -> Result<Dataset, DatasetError> {
         .len()
         .min(statistics.len())
         .min(numbers.len())
+        // The reader adds an empty cell behind each row.
         .saturating_sub(1);
     let names: Vec<String> = (1..width)
         .map(|i| format!("{}_{}_{}", features[i], statistics[i], numbers[i]))
@@ -161,6 +163,7 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
     let mut values = zeros(path, cells.rows.len(), numbers.len())?;
     let mut kept = Vec::new();
     let mut bad = Vec::new();
+    // A track may have several rows, such as one for each excerpt, if their numbers differ.
     let mut seen = HashMap::new();
     let mut again = Vec::new();
     for (at, (line, row)) in cells.rows.iter().enumerate() {

@@ -111,6 +111,7 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, Datase
     let mut header = || rows.next().transpose().map(Option::unwrap_or_default);
     let levels = header()?;
     let names = header()?;
+    // The third row, whose only name is `track_id`.
     header()?;
     let place = |level: &str, name: &str| {
         (0..levels.len().min(names.len())).find(|&i| levels[i] == level && names[i] == name)
@@ -154,6 +155,7 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, Datase
                 .filter(|text| !text.is_empty())
                 .cloned()
         };
+        // An empty line has nothing but the cell that the reader adds.
         let Ok(id) = row[0].parse::<u64>() else {
             continue;
         };
@@ -180,6 +182,7 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, Datase
         };
         found.rows.push((id, item));
     }
+    // By number, so that the order of the table does not decide over splits.
     found.rows.sort_by_key(|(id, _)| *id);
     found.rows.dedup_by_key(|(id, _)| *id);
     Ok(found)
@@ -211,6 +214,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     let mut set = Dataset::new(source, "track_id", "genre");
     for (id, mut item) in found.rows {
         let name = format!("{id:06}");
+        // Clips lie a thousand to a folder, by the first three of six digits.
         let below = Path::new(&name[..3]).join(format!("{name}.mp3"));
         item.path = roots
             .iter()

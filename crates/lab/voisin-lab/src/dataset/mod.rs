@@ -9,17 +9,19 @@ mod fma;
 mod folder;
 mod source;
 mod table;
-mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
 pub use columns::group_of;
 pub use source::{Kind, Source};
 pub(crate) use table::read_cells;
-use voisin_base::text::clean;
+use voisin_audio::tags::read_tags;
+use voisin_base::artists::{artists, is_no_album};
+use voisin_base::text::{clean, count};
 
 /// A part of a split.
 #[derive(
@@ -151,6 +153,8 @@ impl Dataset {
                 let texts = [&item.label, &item.artist, &item.album];
                 let texts = texts.map(|text| text.as_deref().unwrap_or_default());
                 for text in [item.key.as_str(), part].into_iter().chain(texts) {
+                    // With a byte between them that no text has, or "ab" and "c" would be "a" and
+                    // "bc".
                     line.update(text.as_bytes()).update(b"\0");
                 }
                 let size = item.path.as_ref().and_then(|path| path.metadata().ok());
@@ -165,12 +169,43 @@ impl Dataset {
                 line.finalize()
             })
             .collect();
+        // So that a table which was sorted anew is the same data.
         lines.sort_unstable_by_key(|line| *line.as_bytes());
         let mut all = blake3::Hasher::new();
         for line in lines {
             all.update(line.as_bytes());
         }
         all.finalize().to_hex().to_string()
+    }
+
+    /// Takes artists and albums from the files' tags, as `add` does, where the data set itself names no artist.
+    pub fn read_tags(&mut self) {
+        if self.items.iter().any(|item| item.artist.is_some()) {
+            return;
+        }
+        self.items.par_iter_mut().for_each(|item| {
+            // a file that cannot be read is reported when it is decoded
+            let tags = item.path.as_deref().and_then(|path| read_tags(path).ok());
+            let Some(tags) = tags else { return };
+            let named = [tags.artist, tags.album_artist];
+            item.artist = named
+                .iter()
+                .flatten()
+                .find_map(|names| artists(names).first().map(|lead| (*lead).to_owned()));
+            let album = tags.album.filter(|album| !is_no_album(album));
+            item.album = item.album.take().or(album);
+        });
+        let known = self
+            .items
+            .iter()
+            .filter(|item| item.artist.is_some())
+            .count();
+        if known > 0 {
+            self.notes.push(format!(
+                "The artists of {} are from the files' tags (--split track leaves them out of account).",
+                count(known as u64, "track")
+            ));
+        }
     }
 
     /// Makes one class of labels that differ in case, composition of letters or spaces alone, under the most frequent
@@ -183,8 +218,10 @@ impl Dataset {
         }
         spellings.retain(|_, known| known.len() > 1);
         let mut joined = Vec::new();
+        let mut names = HashMap::new();
         for (key, known) in spellings {
             let most = known.values().max().copied().unwrap_or_default();
+            // Of equally frequent spellings the first in the alphabet.
             let Some(name) = known.iter().find(|(_, count)| **count == most) else {
                 continue;
             };
@@ -192,10 +229,12 @@ impl Dataset {
             let others = known.keys().filter(|other| **other != name);
             let others: Vec<String> = others.map(|other| format!("{other:?}")).collect();
             joined.push(format!("{} as {name:?}", others.join(" and ")));
-            for label in self.items.iter_mut().filter_map(|item| item.label.as_mut()) {
-                if spelling_key(label) == key {
-                    label.clone_from(&name);
-                }
+            names.insert(key, name);
+        }
+        // In one pass over the tracks: a table may have as many classes as it has artists.
+        for label in self.items.iter_mut().filter_map(|item| item.label.as_mut()) {
+            if let Some(name) = names.get(&spelling_key(label)) {
+                label.clone_from(name);
             }
         }
         if !joined.is_empty() {
@@ -224,6 +263,7 @@ pub(crate) fn class_names<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<
         .filter_map(|item| item.label.clone())
         .collect();
     let mut names: Vec<String> = names.into_iter().collect();
+    // Stable: what is no number stays behind them in the order of letters.
     names.sort_by_key(|name| name.trim().parse::<u64>().unwrap_or(u64::MAX));
     names
 }
@@ -334,6 +374,25 @@ mod tests {
         set.join_spellings();
         assert_eq!(set.classes(), ["Musica", "M\u{fa}sica", "Rock"]);
         assert_eq!(set.notes.len(), 1, "{:?}", set.notes);
+    }
+
+    #[test]
+    fn artists_come_from_tags_where_the_set_names_none() {
+        let mut set = set(&["ambient", "ambient"]);
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../data/demo/library");
+        set.items[0].path = Some(demo.join("ambient/zeropage-void-sensor.mp3"));
+        let untagged = set.clone();
+        set.read_tags();
+        let artists = |set: &Dataset| set.items.iter().map(|item| item.artist.clone()).collect();
+        let found: Vec<Option<String>> = artists(&set);
+        assert_eq!(found, [Some("Zeropage".to_owned()), None]);
+        assert!(set.notes[0].contains("1 track"), "{:?}", set.notes);
+        // what the set names itself counts alone
+        let mut named = untagged;
+        named.items[1].artist = Some("Muldjord".to_owned());
+        named.read_tags();
+        let found: Vec<Option<String>> = artists(&named);
+        assert_eq!(found, [None, Some("Muldjord".to_owned())]);
     }
 
     #[test]

@@ -109,6 +109,7 @@ impl FromStr for Source {
                 guessed: false,
             });
         }
+        // Only a known kind before the colon: a path may hold one, too.
         let named = text.split_once(':').and_then(|(name, rest)| {
             KINDS
                 .iter()

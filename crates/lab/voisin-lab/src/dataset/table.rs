@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::{Dataset, DatasetError, Item, Part, Source, text};
+use super::{Dataset, DatasetError, Item, Part, Source};
 use voisin_audio::is_audio_candidate;
-use voisin_base::text::{clean, count, decode, fold};
+use voisin_base::encoding::OldEncoding;
+use voisin_base::table::TableText;
+use voisin_base::text::{clean, count, fold};
 use voisin_library::scan::scan;
 
 /// Names of a column, compared without case and accents; the first one present is used.
@@ -24,24 +26,31 @@ pub(crate) struct Cells {
     pub(crate) header: Vec<String>,
     /// Each with the line that it begins on.
     pub(crate) rows: Vec<(u64, Vec<String>)>,
-    /// Windows-1252 rather than UTF-8.
-    pub(crate) western: bool,
+    /// Of lines that are not UTF-8.
+    pub(crate) old_encoding: Option<OldEncoding>,
     /// The separator.
     pub(crate) separator: u8,
 }
 
 /// Reads all cells; rows of another length than the header are filled up or cut.
 pub(crate) fn read_cells(path: &Path) -> Result<Cells, DatasetError> {
-    parse(&text::bytes(path)?).map_err(|(line, problem)| DatasetError::table(path, line, problem))
+    let table = TableText::read(path).map_err(|source| DatasetError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&table).map_err(|(line, problem)| DatasetError::table(path, line, problem))
 }
 
-pub(crate) fn parse(bytes: &[u8]) -> Result<Cells, (u64, String)> {
-    let (text, western) = decode(bytes);
-    let separator = text::separator(&text);
+pub(crate) fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
+    let TableText {
+        text,
+        separator,
+        old_encoding,
+    } = table;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .delimiter(separator)
+        .delimiter(*separator)
         .from_reader(text.as_bytes());
     let mut rows = Vec::new();
     for record in reader.records() {
@@ -75,8 +84,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Cells, (u64, String)> {
     Ok(Cells {
         header,
         rows,
-        western,
-        separator,
+        old_encoding: *old_encoding,
+        separator: *separator,
     })
 }
 
@@ -118,6 +127,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     let label = cells.wanted(source, "label", LABELS, path)?;
     let mut headless = false;
     let (key, label) = match (key, label) {
+        // One column cannot be both, as where a title is asked for as the label.
         (Some(key), label) => (key, label.filter(|&label| label != key)),
         // two columns without a header
         (None, None) if cells.header.len() == 2 => {
@@ -139,10 +149,11 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     };
     let label_name = label.map_or("genre", |label| cells.header[label].as_str());
     let mut set = Dataset::new(source, &cells.header[key], label_name);
-    if cells.western {
+    if let Some(encoding) = cells.old_encoding {
         set.notes.push(format!(
-            "{}: not UTF-8, read as Windows-1252",
-            path.display()
+            "{}: not UTF-8, read as {}",
+            path.display(),
+            encoding.name()
         ));
     }
     if headless {
@@ -188,6 +199,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
             continue;
         }
         seen.insert(name.clone(), (*line, row_label.clone()));
+        // Before anything can fail: a submission wants a row for each title, decoded or not.
         set.keys.push(name.clone());
         // the table that `voisin dataset` writes marks the files that failed
         if let Some(why) = text(status).filter(|status| status != "ok") {
@@ -273,6 +285,7 @@ impl Files {
         let Some(found) = self.by.iter().find_map(|map| map.get(&name)) else {
             return Err("no audio file has this path, name or stem".to_owned());
         };
+        // Not guessed: the wrong one of two would be learnt under this label.
         let [one] = found[..] else {
             let a = self.all[found[0]].display();
             let b = self.all[found[1]].display();
@@ -290,6 +303,7 @@ mod tests {
 
     #[test]
     fn names_of_columns_are_folded() {
+        let parse = |bytes: &[u8]| parse(&TableText::parse(bytes));
         let cells = parse("Titre;ID_Genre;Durée\n a ;3;1\n\nb\n".as_bytes()).unwrap();
         assert_eq!(
             (cells.column(KEYS), cells.column(LABELS)),
@@ -309,7 +323,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_are_a_table_or_an_error(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
-            if let Ok(cells) = parse(&bytes) {
+            if let Ok(cells) = parse(&TableText::parse(&bytes)) {
                 proptest::prop_assert!(cells.rows.iter().all(|(_, row)| row.len() == cells.header.len()));
             }
         }

@@ -138,6 +138,7 @@ pub fn degrade(
     } else {
         "copy.wav"
     });
+    // Played faster at the wrong rate, resampled back, and slowed down without a change of pitch.
     let up = format!(
         "asetrate={0},aresample={RATE},atempo={1:.8}",
         45_423,
@@ -178,6 +179,7 @@ pub fn degrade(
     if way == D::Mp3 || filter.is_some() {
         let mut ffmpeg = Command::new("ffmpeg");
         ffmpeg
+            // It must not wait for a key, and what it prints is the reason of a failure.
             .args(["-nostdin", "-v", "error", "-y", "-i"])
             .arg(absolute(original))
             .args(["-map", "0:a:0"]);
@@ -256,11 +258,13 @@ fn low_pass(samples: &mut [f32], edge: f64) {
     let k = (std::f64::consts::PI * edge).tan();
     for section in 0..4 {
         let angle = std::f64::consts::PI * (2.0 * f64::from(section) + 1.0) / 16.0;
+        // The poles of the filter lie evenly on a half circle, a pair for each section.
         let q = 1.0 / (2.0 * angle.cos());
         let norm = 1.0 / (1.0 + k / q + k * k);
         let b0 = k * k * norm;
         let a1 = 2.0 * (k * k - 1.0) * norm;
         let a2 = (1.0 - k / q + k * k) * norm;
+        // Transposed direct form II: two numbers of memory, in f64 against rounding at low edges.
         let mut s1 = 0.0;
         let mut s2 = 0.0;
         for x in samples.iter_mut() {
@@ -275,7 +279,17 @@ fn low_pass(samples: &mut [f32], edge: f64) {
 
 /// Mono, 32-bit float.
 fn write_wav(path: &Path, rate: u32, samples: &[f32]) -> Result<(), DegradeError> {
-    let bytes = (samples.len() * 4) as u32;
+    let failed = |source| DegradeError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let size = samples.len() * 4 + 36;
+    // Sizes in the header have 32 bits, that of the file behind its first eight bytes is the largest.
+    let size = u32::try_from(size).map_err(|_| {
+        let text =
+            format!("expected a copy of at most 4 GB, found {size} bytes: leave the file out");
+        failed(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text))
+    })?;
     let numbers = |numbers: &[u32]| {
         numbers
             .iter()
@@ -284,14 +298,11 @@ fn write_wav(path: &Path, rate: u32, samples: &[f32]) -> Result<(), DegradeError
     };
     // 16 bytes of format: IEEE float (3) of one channel, 32 bits of which make 4 bytes of a frame.
     let format = numbers(&[16, 3 | 1 << 16, rate, rate * 4, 4 | 32 << 16]);
-    let all = numbers(&[36 + bytes]);
-    let data = numbers(&[bytes]);
+    let all = numbers(&[size]);
+    let data = numbers(&[size - 36]);
     let mut file = [b"RIFF", &all[..], b"WAVEfmt ", &format, b"data", &data].concat();
     file.extend(samples.iter().flat_map(|x| x.to_le_bytes()));
-    std::fs::write(path, file).map_err(|source| DegradeError::Io {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::write(path, file).map_err(failed)
 }
 
 #[cfg(test)]

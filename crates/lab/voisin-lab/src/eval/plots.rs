@@ -43,6 +43,7 @@ pub(crate) fn grid(
     cell: impl Fn(usize, usize) -> (Option<f64>, String, String),
 ) -> Scene {
     let most = names[0].len().max(names[1].len());
+    // Large cells for few names; many share a width that a page has.
     let side = if most <= 16 {
         44.0
     } else {
@@ -102,6 +103,7 @@ pub(crate) fn grid(
                 hint,
             );
             if side >= 30.0 && !label.is_empty() {
+                // Letters stay readable on dark cells.
                 let colour = if value.is_some_and(|value| value > 0.5) {
                     (255, 255, 255)
                 } else {

@@ -207,6 +207,7 @@ fn difference(
 ) -> Interval {
     let mut by_artist: BTreeMap<(bool, usize), (f64, usize)> = BTreeMap::new();
     for (a, b) in first.iter().zip(second) {
+        // The flag keeps tracks of unknown artists apart from artists of the same number.
         let artist = artists[a.row].map_or((true, a.row), |artist| (false, artist));
         let (sum, count) = by_artist.entry(artist).or_default();
         *sum += b.precision - a.precision;
@@ -218,16 +219,10 @@ fn difference(
         sum / count as f64
     };
     let mut random = Random::new(0);
-    let mut draws: Vec<f64> = (0..REDRAWS)
+    let draws: Vec<f64> = (0..REDRAWS)
         .map(|_| mean(&mut (0..groups.len()).map(|_| &groups[random.below(groups.len())])))
         .collect();
-    draws.sort_unstable_by(f64::total_cmp);
-    Interval {
-        value: mean(&mut groups.iter()),
-        // 2.5 % of the draws lie beyond each end
-        low: draws[REDRAWS / 40],
-        high: draws[REDRAWS - 1 - REDRAWS / 40],
-    }
+    Interval::of_draws(mean(&mut groups.iter()), draws)
 }
 
 /// The ranking of each query that has a candidate; these are the same ones whatever the vectors.
@@ -250,6 +245,8 @@ fn rank_each(
     let queries: Vec<QueryFigures> = (0..n)
         .into_par_iter()
         .filter_map(|query| {
+            // All candidates are ranked, not only the nearest: average precision needs the whole
+            // order.
             let similarity: Array1<f32> = unit.dot(&unit.row(query));
             let mut order: Vec<usize> = (0..n)
                 // a track of an unknown artist stays a candidate, as it may be by anybody
@@ -346,6 +343,7 @@ pub fn robustness(
             similarity
                 .row(i)
                 .iter()
+                // A tie counts as found: equal originals cannot be told apart.
                 .all(|&other| other <= to_original(i))
         })
         .count();

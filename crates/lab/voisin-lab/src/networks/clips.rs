@@ -39,6 +39,7 @@ pub(super) fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
     MelConfig {
         window_samples: clip.samples(seconds),
         n_frames: clip.frames(seconds),
+        // Frames are centred on their time, as librosa has them by default.
         pad_left: clip.n_fft / 2,
         standardised: true,
         ..MelConfig::librosa(clip.sample_rate, clip.n_fft, clip.hop, clip.bands)
@@ -118,6 +119,7 @@ impl ClipReader {
             return to.copy_from_slice(kept);
         };
         let crops = self.settings.crops();
+        // Crops were checked against the clip's length with the settings.
         let room = whole - wanted;
         // evenly spread from start to end; a single crop is at the start
         let place = place.unwrap_or_else(|| (number % crops) as f64 / (crops.max(2) - 1) as f64);
@@ -154,7 +156,9 @@ impl ClipReader {
             RecipeInput::Windows => {
                 windows::spread(samples, length, self.settings.windows, rate as usize)
             }
+            // Data sets of clips are cut already: a longer file is heard from its start.
             RecipeInput::Clip(_) => vec![0],
+            // The middle of a long file, as other descriptors are computed from.
             RecipeInput::Cepstrum => vec![((samples - length as u64) / 2) as i64],
         };
         let copies = self.settings.copies;
@@ -166,6 +170,7 @@ impl ClipReader {
         };
         let mut found = vec![Vec::new(); 1 + copies];
         let mut listen = |at: usize, heard: &[f32]| {
+            // Reading cannot be ended from here, so after Ctrl-C the rest is only skipped.
             if stop.load(Ordering::Relaxed) || windows::is_near_silent(&heard[..length]) {
                 return;
             }
@@ -285,6 +290,7 @@ impl KeptSpectrograms {
 
     /// How many examples a file has that is whole; nothing where it is not.
     fn whole(&self, path: &Path) -> Option<usize> {
+        // Another layout than the one asked for has another size, and is computed again.
         let numbers = read_whole(path, 1 << 32)?.len() - DIGEST;
         (numbers > 0 && numbers.is_multiple_of(self.size())).then(|| numbers / self.size())
     }
@@ -315,6 +321,7 @@ impl KeptSpectrograms {
         to: &mut [f32],
     ) -> Result<(), TrainError> {
         let path = self.path(content);
+        // One example of many: its digest was checked by `whole` when the run began.
         let mut bytes = vec![0; self.size()];
         let mut read = || {
             let mut file = File::open(&path)?;
@@ -363,6 +370,7 @@ impl FeatureSet for KeptSpectrograms {
             return Ok(vec![count as f32]);
         }
         let found = self.reader.decode(file.path, file.info, stop)?;
+        // A single NaN in an example would make every weight of the network NaN.
         if found.iter().any(|x| !x.is_finite()) {
             return Err("gave what is no number".to_owned());
         }
@@ -374,6 +382,8 @@ impl FeatureSet for KeptSpectrograms {
         } else {
             found.iter().flat_map(|x| x.to_le_bytes()).collect()
         };
+        // Training reads from the disk alone, so a failed write ends the run, unlike one of the
+        // feature cache.
         if let Err(error) = write_whole(&kept, &numbers) {
             let folder = self.folder.display();
             let why = format!(

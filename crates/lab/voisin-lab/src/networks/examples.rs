@@ -20,6 +20,7 @@ pub(super) fn joined(windows: &WindowAnswers, how: Decision) -> Result<Array2<f3
 /// track has one window.
 pub(super) fn decisions(windows: &WindowAnswers, truth: &[usize]) -> Vec<(String, f64)> {
     let all: usize = windows.iter().map(Vec::len).sum();
+    // One window each: all ways to join them are the same.
     if all <= windows.len() {
         return Vec::new();
     }

@@ -48,6 +48,7 @@ impl WatchedTracks<'_> {
         for epoch in 0..=epochs {
             let path = places_file(folder, epoch);
             if !path.exists() {
+                // Only networks with a space for an inner layer record places.
                 return Ok(None);
             }
             let places = read_tensors(&path)?.remove("places").unwrap_or_default();
@@ -58,6 +59,7 @@ impl WatchedTracks<'_> {
             );
         }
         let first = &all[0];
+        // The first file is from before training, so that of an epoch is one further on.
         let last = &all[best + 1];
         // one plane for all epochs, or the maps could not be compared
         let (plane, plane_agrees) = self.plane(last);
@@ -89,6 +91,7 @@ impl WatchedTracks<'_> {
                 nearest.push((name.clone(), share_near(class)));
                 votes.push((name.clone(), [voted[0][class], voted[1][class]]));
             }
+            // By the share in the end, which is what a reader looks for.
             for list in [&mut nearest, &mut votes] {
                 list.sort_by(|a, b| b.1[1].total_cmp(&a.1[1]));
             }
@@ -180,6 +183,7 @@ impl WatchedTracks<'_> {
             let mut all = 0_usize;
             let drawn = self.drawn_of(units);
             for ((class, row), &near) in self.drawn.iter().zip(drawn.outer_iter()).zip(&near) {
+                // With a class left out, it is that class which the picture is about.
                 if class.is_some() && !self.left_out.is_empty() {
                     continue;
                 }
@@ -201,6 +205,7 @@ impl WatchedTracks<'_> {
             let agreement = agreement(&plane);
             (plane, agreement)
         });
+        // The plane of the tracks where both are as good.
         let best = usize::from(rated[1].1 > rated[0].1);
         std::mem::take(&mut rated[best])
     }

@@ -53,6 +53,7 @@ pub(super) fn occlusion(
         StackShape::Image(_, bands, frames) => [bands, frames],
         other => [other.cells(), 1],
     };
+    // Probability of its own class for each track, with these bands and frames blanked.
     let truths =
         |most: usize, rows: Range<usize>, columns: Range<usize>| -> Result<Vec<f64>, LabError> {
             let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
@@ -71,7 +72,9 @@ pub(super) fn occlusion(
             };
             Ok(heard.iter().zip(tracks).map(probability_of_truth).collect())
         };
+    // Nothing is blanked, so that the same tracks and crops are compared.
     let before = truths(STRIPED, 0..0, 0..0)?;
+    // The cells use fewer tracks than the strips, the first of the same ones.
     let lost =
         |after: Vec<f64>| -> Vec<f64> { before.iter().zip(after).map(|(a, b)| a - b).collect() };
     let rows = strips(bands);

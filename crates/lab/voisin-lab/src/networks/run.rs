@@ -55,6 +55,7 @@ fn network(
     device: Device,
 ) -> Result<Box<dyn Trainable>, LabError> {
     let (recipe, settings) = named(config)?;
+    // OpenL3's shape, from a model or from random weights; all other recipes are stacks of layers.
     if recipe.input == RecipeInput::Windows {
         let model = settings.start();
         let start = SpaceStart::new(model.as_ref(), settings.width, config.seed)?;
@@ -96,6 +97,8 @@ pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, us
     }
     let start = SpaceStart::new(settings.start().as_ref(), settings.width, config.seed)?;
     let mut found: Vec<(String, String, usize)> = Vec::new();
+    // Weights come in the order of the layers, so that the last shape seen is the width of what is
+    // next.
     let mut channels = 1;
     start.weights.for_each(|name, shape, values| {
         let (layer, part) = name.rsplit_once('.').unwrap_or((name, ""));
@@ -153,6 +156,7 @@ pub fn train(
     let counts = bench.matrix.values.column(0);
     let counts = counts.iter().chain(bench.left_out.1.column(0));
     let kept_of: Vec<usize> = counts.map(|count| *count as usize).collect();
+    // Examples as the network counts them: several crops of each that is kept.
     let windows: Vec<usize> = kept_of
         .iter()
         .map(|count| kept.reader().judged(*count))
@@ -196,6 +200,7 @@ pub fn train(
             let folder = run.join(format!("work/network-{}-{}", fold.repeat, fold.number));
             fits.push((folder, bench.subsample(&training), validation));
         }
+        // The run's own network learns from all that is not in a given test part.
         let learnt: Vec<usize> = (0..rows.len())
             .filter(|&row| bench.is_learnt_from(row))
             .collect();
@@ -224,6 +229,8 @@ pub fn train(
                     few([&validation[..], &test].concat()),
                 )
             });
+    // Behind the tracks that were not heard, those of the class that is left out, which has no
+    // number.
     let drawn = [unheard, few((rows.len()..everyone.len()).collect())].concat();
     let class_of = |track: &usize| bench.class_of.get(*track).copied();
     let watched = WatchedTracks {
@@ -279,6 +286,7 @@ pub fn train(
                 ),
                 seconds_left: now.seconds_left,
             });
+            // `false` makes the training write a checkpoint and end.
             !stop.load(Ordering::Relaxed)
         })?;
         let Some(fitted) = fitted else {
@@ -288,6 +296,7 @@ pub fn train(
         if let Some(fold) = folds.get(number) {
             let heard = examples.heard(&*net, &fold.held, settings.training.batch)?;
             answers.push(joined(&heard, decide)?);
+            // Figures over windows are those of all folds, unless there is a test part below.
             windowed.extend(heard);
             truth.extend(fold.held.iter().map(|&row| bench.class_of[row]));
         }
@@ -304,6 +313,7 @@ pub fn train(
         doing: "figures".to_owned(),
         seconds_left: 0.0,
     });
+    // Figures of the finished networks, as of any other run.
     let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
     let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
     let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
@@ -341,12 +351,14 @@ pub fn train(
     let forming = watched.forming(run, fitted.history.len(), fitted.best)?;
     cost.push(clock.cost("figures"));
 
+    // The digest of the run covers the weights as they lie on the disk.
     let best = run.join(BEST);
     let bytes = regular_file::read(&best, 4 << 30).map_err(LabError::io(&best))?;
     let method = Method {
         chosen: true,
         ..method
     };
+    // Without decoding: near copies are found by features, which a network's run has not.
     let mut leaks = leak::look(rows, &bench.split);
     leaks.looked_for += " alone; `voisin dataset` decodes the nearest pairs to find more.";
     let digests = digests(config, given.set, digest, &bytes);
@@ -399,6 +411,7 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
         curve(&|epoch| epoch.train_accuracy),
         curve(&EpochFigures::validation_accuracy),
     ];
+    // The epoch of least validation loss, which need not be that of the kept weights.
     let least = argmax(loss[1].iter().map(|loss| -loss));
     let mut notes = vec![format!(
         "The weights are those of epoch {} of {}, {}. The validation loss is least after epoch {}.",
@@ -417,6 +430,7 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
             "At the end {gap:.1} points lie between training and validation."
         ));
         if last.validation_loss > OVERFITTED * first.validation_loss
+            // Losses that rise together are no overfitting.
             && last.train_loss < first.train_loss
         {
             notes.push(format!(
@@ -450,6 +464,7 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
             "expected a network, whose inner layer is a search vector",
         ));
     };
+    // OpenL3's shape is known to the encoder; a stack's layers go into the manifest.
     let network = match recipe.input {
         RecipeInput::Windows => None,
         RecipeInput::Clip(clip) => {
@@ -481,6 +496,7 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
         report.data.label_name
     );
     let run_digest = report.digests.get("run").map_or("", String::as_str);
+    // The licence of a model's weights stays with what was trained from them.
     let start = settings.start().map(|model| match model.manifest() {
         Ok(card) => (format!("{}, {}", card.name, card.licence), card.licence),
         Err(_) => (model.to_string(), "unknown".to_owned()),
@@ -573,6 +589,7 @@ impl FeatureSet for Answering {
     fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         let heard = self.reader.decode(file.path, file.info, stop)?;
         let cells = self.reader.example().cells();
+        // The same crops and the same joining as when the run was evaluated.
         let windows = [self.reader.judged(heard.len() / cells)];
         let crops = self.crops;
         let load = |_: usize, window: usize, place: Option<f64>, to: &mut [f32]| {

@@ -80,6 +80,7 @@ impl NetworkSettings {
         let text = self.start.trim();
         let model = text
             .parse()
+            // Any text names a model; whether there is one shows when it is opened.
             .unwrap_or_else(|never: std::convert::Infallible| match never {});
         if text.is_empty() { None } else { Some(model) }
     }

@@ -15,6 +15,7 @@ pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let step = [1.0, 2.0, 5.0, 10.0]
         .map(|m| m * power)
         .into_iter()
+        // The finest step with nine ticks at most.
         .find(|step| span / step <= 8.0);
     let step = step.unwrap_or(10.0 * power);
     let first = (low / step).ceil() as i64;
@@ -80,6 +81,7 @@ pub fn chart(title: &str, x_name: &str, y_name: &str, curves: &[Curve]) -> Scene
     };
     let (left, right) = range(|p| p.0);
     let (low, high) = range(|p| p.1);
+    // An axis that could as well begin at 0 does, so that heights can be compared.
     let low = if low >= 0.0 && low < 0.5 * high {
         0.0
     } else {

@@ -122,6 +122,7 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
             SERIES[0],
             2.0,
         );
+        // Clusters are numbered behind the genres, in the order in which they were joined.
         at[n + i] = (d, f64::midpoint(pa.1, pb.1));
     }
     let base = 48.0 + row * n as f64;

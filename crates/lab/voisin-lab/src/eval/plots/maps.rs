@@ -36,6 +36,7 @@ pub(crate) fn maps(
     let all = panels
         .iter()
         .flat_map(|panel| panel.points.iter().chain(panel.means).flatten());
+    // One scale for all panels, or a space that contracts would look as if it stayed.
     let widest = all.fold(1e-6f32, |most, x| most.max(x.abs()));
     let colour = |class: usize| match apart {
         Some(highlighted) if highlighted == class => INK,
@@ -54,6 +55,7 @@ pub(crate) fn maps(
             (x, y),
         ];
         scene.line(corners.to_vec(), GRID, 1.0);
+        // The origin is in the middle: places are relative to the mean of the training tracks.
         let mut dot = |place: [f32; 2], class: usize, size: f64, opacity: f64| {
             let [right, up] = place.map(|p| f64::from(p / widest) * (SIDE / 2.0 - 10.0));
             scene.dot(

@@ -105,6 +105,7 @@ pub fn sound(
     for (at, panel) in panels.iter().enumerate() {
         let top = begin(&mut scene, panel.title, panel.rows, HIGH);
         let cells = |unit: f64, most: usize| ((unit * FINENESS) as usize).min(most).max(1);
+        // No more cells than the picture can show: hours of frames would make a huge file.
         let columns = cells(WIDE, panel.values.ncols());
         let rows = if panel.values.nrows() < HIGH as usize {
             panel.values.nrows()
@@ -200,6 +201,7 @@ fn draw_wave(scene: &mut Scene, top: f64, wave: &[f32]) {
     let spans: Vec<(usize, usize)> = (0..columns)
         .map(|at| {
             // From the last sample of the one before, so that no line is broken.
+            // Minimum and maximum of a column's samples, as editors draw a wave.
             let from = (at * wave.len() / columns).saturating_sub(1);
             let part = &wave[from..(at + 1) * wave.len() / columns];
             let ends = |(low, high): (f32, f32), x: &f32| (low.min(*x), high.max(*x));
@@ -232,6 +234,7 @@ fn draw_wave(scene: &mut Scene, top: f64, wave: &[f32]) {
 fn draw_spectrum(scene: &mut Scene, top: f64, decibels: &[f64], bin_hz: f64) {
     let highest = bin_hz * (decibels.len().max(2) - 1) as f64;
     let x = |hz: f64| LEFT + (hz / LOWEST).ln() / (highest / LOWEST).ln() * WIDE;
+    // Upside down: decibels go down from 0 at the top.
     let y = |db: f64| top - db.clamp(-DEPTH, 0.0) / DEPTH * SPECTRUM;
     for level in [0.0, -20.0, -40.0, -60.0, -80.0] {
         scene.line(vec![(LEFT, y(level)), (LEFT + WIDE, y(level))], GRID, 1.0);
@@ -306,6 +309,7 @@ pub fn hertz(hz: f64) -> String {
 fn pooled(values: ArrayView2<f64>, columns: usize, rows: usize) -> Vec<f64> {
     let span = |at: usize, parts: usize, all: usize| {
         let first = at * all / parts;
+        // At least one row or column, where there are fewer than cells.
         first..((at + 1) * all / parts).max(first + 1).min(all)
     };
     let mut out = Vec::with_capacity(rows * columns);
