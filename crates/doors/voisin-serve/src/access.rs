@@ -29,6 +29,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// As [`PATIENCE`], where a whole audio file is sent.
 pub(super) const PATIENCE_FOR_FILES: Duration = Duration::from_mins(10);
 /// Wrong tokens that an address may show within [`WINDOW`].
+// Not against guessing, as nobody guesses 256 bits: a client with a former token is told to stop.
 const TRIES: usize = 5;
 const WINDOW: Duration = Duration::from_secs(20);
 /// Name of the page's cookie.
@@ -64,6 +65,8 @@ pub(super) struct Guard {
 
 /// The host in a Host header, without its port: `None` where it is not one.
 fn name_of_host(host: &str) -> Option<&str> {
+    // By hand and strictly: what a lenient parser takes for localhost, a browser may take for
+    // another host.
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
             let (name, rest) = rest.split_once(']')?;
@@ -104,6 +107,8 @@ pub(super) fn own_names(name: &str) -> Vec<String> {
     {
         return Vec::new();
     }
+    // A machine calls itself "nas" or "nas.example.org"; routers add their own ending to the first
+    // part.
     let first = name.split('.').next().unwrap_or_default().to_owned();
     let at_home = AT_HOME.iter().map(|end| format!("{first}.{end}"));
     [name.clone(), first.clone()]
@@ -143,6 +148,8 @@ impl Guard {
         let knows = |host: &str| self.hosts.iter().any(|known| known == host);
         name == "localhost"
             || knows(&name)
+            // Addresses cannot be rebound by a name server, so this machine's own are safe to
+            // answer for.
             || name.parse::<IpAddr>().is_ok_and(|address| {
                 let address = address.to_canonical();
                 address.is_loopback() || local == Some(address) || knows(EVERY_ADDRESS)
@@ -161,6 +168,7 @@ impl Guard {
         let mut named = headers.get_all(header::HOST).iter();
         let host = named.next();
         let more = named.next();
+        // Two Host headers are read differently by proxies and servers.
         let Some(host) = host
             .filter(|_| more.is_none())
             .and_then(|host| host.to_str().ok())
@@ -170,10 +178,12 @@ impl Guard {
                 if more.is_some() { "several" } else { "none" },
             ));
         };
+        // Requests through a proxy name the host a second time, in the request line.
         let foreign = uri
             .authority()
             .map(axum::http::uri::Authority::as_str)
             .filter(|named| *named != host);
+        // A socket's file is opened by programs of this machine, never by a browser's page.
         if local.is_none() && foreign.is_none() {
             return Ok(host.to_owned());
         }
@@ -204,6 +214,7 @@ impl Guard {
             return Ok(None);
         };
         let text = origin.to_str().unwrap_or_default();
+        // Both schemes: a proxy that adds TLS is not seen from here.
         let is_own = ["http://", "https://"].iter().any(|scheme| {
             text.strip_prefix(scheme)
                 .is_some_and(|rest| rest.eq_ignore_ascii_case(host))
@@ -235,6 +246,8 @@ impl Guard {
             return Ok(Rights::Change);
         };
         if let Some(offered) = bearer(headers) {
+            // A wrong token is refused even where a good cookie comes with it: the client means the
+            // token.
             if !token.is(offered) {
                 return Err(self.failed(peer));
             }
@@ -254,6 +267,8 @@ impl Guard {
         if rights == Rights::Change {
             self.sign_ins.know(peer);
         }
+        // `check_origin` has compared the origin by now; a request without one may be a form of
+        // another page.
         if method.is_safe() || headers.contains_key(header::ORIGIN) {
             Ok(rights)
         } else {
@@ -273,6 +288,7 @@ impl Guard {
         if !self.proxies.contains(&peer) {
             return peer;
         }
+        // Proxies append to the header or add a line of it.
         let last = headers.get_all("x-forwarded-for").iter().next_back();
         let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next());
         last.and_then(|address| address.trim().parse::<IpAddr>().ok())
@@ -294,6 +310,7 @@ impl Guard {
     /// Notes a wrong token.
     pub(super) fn failed(&self, peer: Peer) -> Problem {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        // Addresses of the past go first, so that a scan from many does not fill the memory.
         failed.retain(|_, times| times.last().is_some_and(|last| last.elapsed() < WINDOW));
         let times = failed.entry(peer.network()).or_default();
         times.retain(|time| time.elapsed() < WINDOW);
@@ -322,6 +339,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .unwrap_or_default();
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
+        // "Basic …" counts as a wrong token, not as none: a cookie beside it must not help.
         _ => Some(""),
     }
 }

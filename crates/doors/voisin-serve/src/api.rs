@@ -233,8 +233,10 @@ pub(super) fn router(
     } else {
         Router::new().nest(&base, all)
     };
+    // It knows the base itself: the page is also there without its last slash.
     let all = all.merge(super::page::router(&state.guard.base_path));
     Ok(all
+        // Outermost, so that no route can be added without its checks.
         .layer(middleware::from_fn_with_state(state.clone(), guard))
         .with_state(state.clone()))
 }
@@ -272,6 +274,7 @@ async fn session(
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let rights = match (session.token, session.code) {
+        // The token is never limited: nobody guesses it, and its owner must always get in.
         (Some(offered), None) if token.is(&offered) => Ok(Rights::Change),
         (Some(_), None) if !token.has_passwords() => {
             if state.guard.sign_ins.is_logged() {
@@ -316,6 +319,7 @@ async fn session(
                 )
             }
             SignInRefused::TooMany(wait) => {
+                // Rounded up: a try a moment too early would be refused again.
                 let seconds = wait.as_secs() as u32 + 1;
                 if state.guard.sign_ins.is_logged() {
                     say_refused(&state, peer, "too many wrong passwords and codes");
@@ -435,6 +439,7 @@ async fn let_in(
         .devices
         .code(rights)
         .map_err(|_| Problem::fault())?;
+    // Behind a #, which browsers keep to themselves: the code stands in no log of a proxy.
     let picture = page.and_then(|page| qr::picture(&format!("{page}#code={code}")));
     let (qr_side, qr) = picture.unzip();
     Ok(Json(Invited {
@@ -478,6 +483,7 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
         let now = progress.borrow().clone();
         return Json(now).into_response();
     }
+    // The first event comes at once, with how far it is.
     progress.mark_changed();
     let events = stream::unfold(
         (progress, state.stop.clone(), false),
@@ -518,6 +524,7 @@ async fn start_scan(
     State(state): State<Shared>,
     _: ask::NoBody,
 ) -> Result<Response<Body>, Problem> {
+    // Starting a process may wait for the disk.
     let started = tokio::task::spawn_blocking(move || state.scan.start()).await;
     let progress = started.unwrap_or_else(|_| {
         Err(Problem::new(

@@ -117,6 +117,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         let text = Path::<String>::from_request_parts(parts, state)
             .await
             .map_or_else(|_| String::new(), |path| path.0);
+        // Back into the message, so not at any length.
         let found: String = text.chars().take(50).collect();
         text.parse()
             .map(|id| Self(TrackId(id)))

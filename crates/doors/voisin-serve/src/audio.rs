@@ -137,6 +137,7 @@ fn gone(error: AudioError) -> Problem {
 /// Sends the file of a track.
 pub(super) async fn send(song: StoredSong, request: &HeaderMap) -> Result<Response<Body>, Problem> {
     let kind = song.kind;
+    // Opening waits for a disk that sleeps; afterwards the file is held, whatever its name becomes.
     let opened = tokio::task::spawn_blocking(move || song.open().map(HeldFile::into_file)).await;
     let file: Result<File, Problem> = opened.unwrap_or_else(|_| Err(Problem::fault()));
     let mut file = tokio::fs::File::from_std(file?);
@@ -149,6 +150,7 @@ pub(super) async fn send(song: StoredSong, request: &HeaderMap) -> Result<Respon
     let metadata = file.metadata().await.map_err(gone)?;
     let length = metadata.len();
     let state = Validator::of_file(&metadata);
+    // Before the range: a client that has the file needs no part of it.
     if state.is_known(request) {
         return Ok(state.unchanged(CONTROL));
     }

@@ -107,6 +107,7 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
         .route("/api/hyperbolic/similar", post(hyperbolic))
         // Its plugins ask whether anything runs: here nothing does that they began.
         .route("/api/active_tasks", get(|| async { Json(json!({})) }))
+        // Everything else that AudioMuse-AI answers is refused by name, not as unknown.
         .route("/api/{*rest}", any(something_else))
         .route("/external/get_score", get(score))
         .route("/external/get_embedding", get(embedding))
@@ -202,6 +203,7 @@ async fn similar_tracks(
                 .ok_or_else(|| unknown("track", item))?,
             None => match library.lookup().resolve_words(&words, 1)? {
                 Resolution::One(track) => track,
+                // This interface has no way to ask which one is meant.
                 Resolution::Ambiguous(tracks) => {
                     tracks.first().ok_or_else(|| unknown("track", &words))?.id
                 }
@@ -247,6 +249,7 @@ fn nearest(
         ) = (None, None, true);
     }
     let mut found = context.engine.mix(seeds, &options)?;
+    // A mix is ordered to be heard; clients of this interface expect the nearest first.
     found.sort_by(SimilarTrack::nearer);
     with_distances(context.engine.library(), server, &found)
 }
@@ -325,6 +328,7 @@ async fn text_search(
         let known = engine.library().links().linked_tracks(server.as_str())?;
         let found = engine
             .words()
+            // All, because those that the server has are picked out below.
             .find(heard, &query, &TrackFilter::default(), usize::MAX, None)?
             .tracks
             .into_iter();
@@ -513,6 +517,8 @@ async fn find_path(
             .filter_map(|(track, _)| collection.row(*track))
             .collect();
         let vector = |row: usize| collection.vectors.row(row).to_vec();
+        // Before songs are left out that the server does not have: the length is that of the whole
+        // way.
         let total: f32 = rows
             .windows(2)
             .map(|pair| 1.0 - dot(&vector(pair[0]), &vector(pair[1])))
@@ -673,11 +679,13 @@ async fn score(
             .unwrap_or_default();
         let key = measured.key.map(MusicalKey::name);
         answer["tempo"] = json!(measured.tempo);
+        // AudioMuse-AI has key and scale apart: "Am" is A and minor.
         answer["key"] = json!(key.map(|key| key.trim_end_matches('m')));
         answer["scale"] = json!(key.map(|key| if key.ends_with('m') { "minor" } else { "major" }));
         answer["mood_vector"] = Value::Null;
         let scale = |name: &str| {
             let value = measured.scales.get(&name.parse().ok()?)?;
+            // Scales go from 0 to 100 here, from 0 to 1 there.
             Some((value.value / 100.0 * 1e4).round() / 1e4)
         };
         answer["energy"] = json!(scale("energy"));

@@ -55,6 +55,7 @@ impl Validator {
         let own_tag = opaque(self.tag.to_str().unwrap_or_default());
         let mut tags = request.get_all(header::IF_NONE_MATCH).iter().peekable();
         if tags.peek().is_some() {
+            // A tag goes before a date, as RFC 9110 demands: dates count whole seconds.
             return tags
                 .filter_map(|value| value.to_str().ok())
                 .flat_map(|value| value.split(','))
@@ -76,6 +77,7 @@ impl Validator {
     /// Whether a part may be sent: not to somebody whose other parts are of another state.
     pub(super) fn allows_parts(&self, request: &HeaderMap) -> bool {
         let wanted = request.get(header::IF_RANGE);
+        // Compared strongly: parts of two states must never be joined.
         wanted.is_none_or(|wanted| *wanted == self.tag || self.modified.as_ref() == Some(wanted))
     }
 
@@ -114,6 +116,7 @@ pub(super) async fn remembered(mut answer: Response<Body>, request: &HeaderMap) 
     if answer.status() != StatusCode::OK
         || !is_json
         || !is_long
+        // A handler that knows better has named its state.
         || headers.contains_key(header::ETAG)
     {
         return answer;
@@ -142,6 +145,7 @@ pub(super) fn takes_gzip(request: &HeaderMap) -> bool {
             .trim()
             .strip_prefix("q=")
             .and_then(|weight| weight.trim().parse::<f32>().ok());
+        // "gzip;q=0" refuses it.
         matches!(name.trim(), "gzip" | "*") && weight.is_some_and(|weight| weight > 0.0)
     })
 }

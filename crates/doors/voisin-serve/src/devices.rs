@@ -37,10 +37,14 @@ pub(super) struct Devices(Mutex<Vec<Code>>);
 impl Devices {
     /// A new code: six digits that are good once.
     pub(super) fn code(&self, rights: Rights) -> Result<String, getrandom::Error> {
+        // The remainder favours some codes by less than one in 10^12, which helps nobody who
+        // guesses.
         let digits = format!("{:06}", getrandom::u64()? % 1_000_000);
         let mut codes = lock(&self.0);
+        // Two equal codes with different rights would be taken for each other.
         codes.retain(|code| code.until > Instant::now() && code.digits != digits);
         if codes.len() >= MOST {
+            // The oldest: whoever asks for a code wants this one.
             codes.remove(0);
         }
         let until = Instant::now() + CODE_LASTS;

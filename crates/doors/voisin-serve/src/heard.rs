@@ -76,6 +76,7 @@ pub fn take_listens(
             }
         }
     }
+    // Once, at the end: an error on the way leaves nothing half noted.
     library.history_mut().note_listening(listener, &events)?;
     Ok(report)
 }

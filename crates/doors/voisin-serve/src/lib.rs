@@ -219,6 +219,7 @@ pub struct Options {
 
 fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
     tokio::runtime::Builder::new_multi_thread()
+        // Work is done on blocking threads; this one mostly moves bytes.
         .worker_threads(1)
         .enable_io()
         .enable_time()
@@ -236,6 +237,8 @@ pub fn serve(
     listener: impl Fn(&str) + Send + Sync + 'static,
     ready: impl FnOnce(&[String], Option<&str>),
 ) -> Result<(), ServeError> {
+    // A server lives for weeks, and one answer about the whole library must not hold its memory
+    // until the end.
     allocator::give_back_large_blocks();
     let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
@@ -265,6 +268,7 @@ pub fn serve(
         Box::new(listener),
         options.logs,
     )?;
+    // Before the state is shared: from here on it can only be read.
     state.elsewhere = options.elsewhere;
     state.mixes = options.mixes;
     state.push = options.push;
@@ -277,6 +281,8 @@ pub fn serve(
     if let Some(mut follow) = options.follow {
         let state = Arc::clone(&state);
         let stop = Arc::clone(stop);
+        // Before the first request: without it a query about all tracks would be told that there is
+        // no copy.
         state.set_copying(0, 0);
         // It may wait long for an answer: nobody waits for it at the end.
         std::thread::spawn(move || {
@@ -295,6 +301,7 @@ pub fn serve(
         let stop = Arc::clone(stop);
         std::thread::spawn(move || lists::renew(&state, age, &stop));
     }
+    // Only with a server in front of which this one stands: its ids are what players ask with.
     if let (Some(server), Some(link)) = (options.subsonic.clone(), options.link) {
         let state = Arc::clone(&state);
         let stop = Arc::clone(stop);
@@ -302,6 +309,7 @@ pub fn serve(
     }
     let result = runtime.block_on(async {
         let mut open = Vec::new();
+        // All places first: a port that is taken ends the start before anybody is answered.
         for place in &options.listen {
             open.push((place, Listener::open(place).await?));
         }
@@ -309,6 +317,7 @@ pub fn serve(
         let addresses: Vec<String> = open
             .iter()
             .map(|(place, listener)| match (listener.address(), place) {
+                // Of the listener, not of the option: port 0 means any that is free.
                 (Some(address), _) => format!("http://{address}{}/", state.guard.base_path),
                 (None, Listen::Unix(path)) => format!("unix:{}", path.display()),
                 (None, Listen::Tcp(address)) => address.to_string(),
@@ -341,6 +350,7 @@ pub fn serve(
                 connections,
                 stopped.clone(),
             )));
+            // In the background: Lyrion may start later than this server.
             if let Some(server) = lms.report.clone() {
                 let state = Arc::clone(&state);
                 tokio::spawn(async move {
@@ -350,6 +360,8 @@ pub fn serve(
                 });
             }
         }
+        // A new code at each start, so that the first device can be let in by whoever sees the
+        // terminal.
         let code = match &state.guard.token {
             Some(_) => Some(
                 state
@@ -361,10 +373,13 @@ pub fn serve(
             None => None,
         };
         ready(&addresses, code.map(|code| readable(&code)).as_deref());
+        // Polled, since an atomic wakes nobody. The same loop begins builds of the index that
+        // requests asked for.
         while !stop.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             state.start_building();
         }
+        // Before the tasks are waited for: this is what ends them, and streams of events too.
         stopper.send_replace(true);
         state.scan.stop();
         for task in tasks {

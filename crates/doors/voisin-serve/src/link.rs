@@ -11,7 +11,7 @@ use super::process::ended;
 use super::songs::{Everything, SongRef};
 use super::state::{MakeCommand, State};
 use super::subsonic::{Login, ask, id_of, song_ref};
-use super::upstream::{ServerAddress, Upstream};
+use super::upstream::{ServerAddress, Upstream, runtime};
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError};
@@ -116,6 +116,7 @@ pub(super) fn keep_linked(
 ) {
     // Tracks, and how many of them are not linked.
     let count = || -> Result<(u64, u64), LibraryError> {
+        // Opened for the count alone: this thread lives as long as the server.
         let library = Library::open_to_read(&state.dir)?;
         let tracks = library.status()?.tracks;
         let linked = library.links().linked_tracks(server.as_str())?.len() as u64;
@@ -137,12 +138,15 @@ pub(super) fn keep_linked(
         }
         look = now + LOOK;
         let found = state.version().ok();
+        // Only after a commit of somebody: counting opens the library.
         if found.is_some() && found != version {
             version = found;
             let Ok(counted) = count() else { continue };
             if counted != known {
                 known = counted;
                 tries = 0;
+                // A scan changes the counts all the time: it is waited for until it is quiet, but
+                // not for ever.
                 latest = (known.1 > 0).then(|| latest.unwrap_or(now + LATEST));
                 due = latest.map(|latest| latest.min(now + QUIET));
             }
@@ -171,12 +175,13 @@ pub(super) fn keep_linked(
             )),
             None if known.1 < before => {
                 state.say(&format!(
-                    "linked again with {server}: {} tracks",
-                    known.0 - known.1
+                    "linked again with {server}: {}",
+                    voisin_base::text::count(known.0 - known.1, "track")
                 ));
             }
             None => {}
         }
+        // Ends by itself: songs that the server never gets are not asked for without end.
         let after = AGAIN.get(tries).filter(|_| known.1 > 0);
         due = after.map(|after| Instant::now() + *after);
         (latest, tries) = (None, tries + 1);
@@ -198,11 +203,7 @@ pub fn link(
     password: &str,
     progress: &dyn Fn(usize),
 ) -> Result<LinkReport, LinkError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(LinkError::Runtime)?;
+    let runtime = runtime().map_err(LinkError::Runtime)?;
     let upstream = Upstream::new(address);
     let songs = runtime.block_on(async {
         match kind {
@@ -216,6 +217,7 @@ pub fn link(
     if songs.all.is_empty() {
         return Err(LinkError::NoSongs(upstream.address.to_string()));
     }
+    // All in memory: thousands of songs would be as many searches in the database.
     let everything = Everything::of(library)?;
     let mut linked = LinkReport {
         server: upstream.address.to_string(),
@@ -244,6 +246,7 @@ pub fn link(
         .links_mut()
         .set_links(upstream.address.as_str(), &links, &songs.artists)?;
     linked.linked = links.len();
+    // Several songs may be one track, so tracks are counted from the library.
     let known = library.links().linked_tracks(upstream.address.as_str())?;
     linked.unknown_to_server = everything.len().saturating_sub(known.len());
     Ok(linked)
@@ -257,20 +260,9 @@ async fn all_songs(
     let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
         ask(upstream, login, endpoint, parameters)
             .await
-            .map_err(|refusal| {
-                if !refusal.is_of_server {
-                    return LinkError::Server(refusal.message);
-                }
-                let text = format!(
-                    "{} says: {}",
-                    upstream.address,
-                    refusal.message.trim_end_matches('.')
-                );
-                if matches!(refusal.code, 40 | 41 | 50) {
-                    LinkError::Login(text)
-                } else {
-                    LinkError::Server(text)
-                }
+            .map_err(|refusal| match refusal.reason(upstream) {
+                (true, text) => LinkError::Login(text),
+                (false, text) => LinkError::Server(text),
             })
     };
     let mut songs = Songs::default();
@@ -322,6 +314,7 @@ async fn all_songs(
             );
             progress(songs.all.len());
         }
+        // No new song on a page: the server begins again, or its albums are empty.
         if albums.is_empty() || songs.all.len() == before {
             return Ok(songs);
         }
@@ -348,6 +341,8 @@ impl Songs {
                     .into_iter()
                     .filter_map(|name| song[name].as_array());
                 for artist in several.flatten() {
+                    // OpenSubsonic names each artist by itself; the field below is all of them in
+                    // one text.
                     self.add_artist(id_of(artist), &artist["name"]);
                 }
                 self.add_artist(
@@ -414,6 +409,7 @@ pub(super) mod jellyfin {
             );
             let mut who = HeaderValue::from_str(&who)
                 .map_err(|_| LinkError::Server(format!("{server} gave a token that is no text")))?;
+            // So that no log of the HTTP client shows it.
             who.set_sensitive(true);
             let headers: [(HeaderName, HeaderValue); 2] = [
                 (header::AUTHORIZATION, who),
@@ -434,6 +430,7 @@ pub(super) mod jellyfin {
                 let text = format!("{server} answers {status}: is it a Jellyfin server?");
                 return Err(LinkError::Server(text));
             }
+            // Some answers have no body.
             Ok(serde_json::from_slice(&body).unwrap_or_default())
         }
     }
@@ -488,6 +485,7 @@ pub(super) mod jellyfin {
             .find(|one| made.is_some() && one["Id"].as_str() == made);
         let there = ours.or_else(|| all.iter().find(|one| one["Name"] == name));
         if ours.is_none() && there.is_some() && !is_forced {
+            // Sessions of programs that do not sign out stay in the server's list of devices.
             let _ = session.ask(Method::POST, "/Sessions/Logout", None).await;
             return Ok(None);
         }

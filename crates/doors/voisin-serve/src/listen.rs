@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -87,6 +90,7 @@ impl FromStr for Listen {
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
         }
+        // Addresses only: a name may stand for several, or for another machine.
         text.parse().map(Self::Tcp).map_err(|_| {
             format!(
                 "expected ADDRESS:PORT such as 127.0.0.1:8766 or [::1]:8766, or unix:PATH, found \"{text}\""
@@ -148,6 +152,7 @@ impl Listener {
         let mut staged = path.as_os_str().to_owned();
         staged.push(format!(".{}", std::process::id()));
         let staged = SocketFile(staged.into());
+        // The rename below would put this socket in the place of whatever lies there.
         if path.exists() {
             return Err(fault(std::io::ErrorKind::AddrInUse.into()));
         }
@@ -185,7 +190,7 @@ pub(super) struct Open {
 
 #[derive(Default)]
 struct HttpConnection {
-    /// Requests under way.
+    /// Requests under way, until their answers are sent.
     busy: AtomicUsize,
     /// Whose the last request was that has shown a token or a cookie.
     caller: Mutex<Option<Caller>>,
@@ -202,6 +207,48 @@ impl HttpConnection {
     }
 }
 
+/// A request under way; its answer's body owns it, since a song is sent long after its head.
+struct BusyMark(Arc<HttpConnection>);
+
+impl BusyMark {
+    fn new(connection: &Arc<HttpConnection>) -> Self {
+        connection.busy.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for BusyMark {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer, which keeps its connection busy.
+struct BusyBody {
+    body: Body,
+    _busy: BusyMark,
+}
+
+impl HttpBody for BusyBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// A connection's place among all, for who finds out whose it is.
 #[derive(Clone)]
 pub(super) struct ConnectionPlace {
@@ -214,6 +261,7 @@ impl ConnectionPlace {
     /// them is closed: whoever takes much takes it from themselves.
     pub(super) fn admit(&self, caller: Caller) {
         let before = lock(&self.connection.caller).replace(caller);
+        // Nothing is counted at each request of a connection, only when it becomes somebody's.
         if before == Some(caller) || caller.rights == Rights::Change {
             return;
         }
@@ -282,6 +330,8 @@ impl Open {
         let mut all = lock(&self.all);
         if all.len() >= self.most {
             let at = gives_way(&all)?;
+            // The permit is kept where nobody waits yet, so a connection that is just starting
+            // ends, too.
             all.remove(at).end.notify_one();
         }
         let connection = Arc::new(HttpConnection::default());
@@ -300,6 +350,7 @@ impl Open {
                 all.remove(at).end.notify_one();
             }
         }
+        // `accept` fails at once while no descriptor is free: without a pause this loop would spin.
         tokio::time::sleep(ACCEPT_AGAIN).await;
     }
 
@@ -323,11 +374,14 @@ pub(super) async fn serve(
     let mut waits = stop.clone();
     let mut tasks = JoinSet::new();
     loop {
+        // A set keeps what ended until somebody looks.
         while tasks.try_join_next().is_some() {}
         match &listener {
             Listener::Tcp(tcp) => tokio::select! {
                 accepted = tcp.accept() => match accepted {
                     Ok((stream, peer)) => {
+                        // Answers are written in one go; waiting for more to send would only delay
+                        // them.
                         let _ = stream.set_nodelay(true);
                         let peer = Peer::Address(peer.ip().to_canonical());
                         // A connection that is gone already has none.
@@ -350,6 +404,7 @@ pub(super) async fn serve(
             },
         }
     }
+    // Before the last answers: no new connection is taken while they are finished.
     drop(listener);
     let finished = async { while tasks.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(STOP_TIME, finished).await;
@@ -374,18 +429,17 @@ fn start(
             connection: Arc::clone(&connection),
         };
         let service = service_fn(move |mut request: Request<Incoming>| {
+            // Set here and nowhere else: a client cannot send an extension, as it can a header.
             request.extensions_mut().insert(peer);
             if let Some(local) = local {
                 request.extensions_mut().insert(local);
             }
             request.extensions_mut().insert(place.clone());
-            let connection = Arc::clone(&place.connection);
-            connection.busy.fetch_add(1, Ordering::Relaxed);
+            let busy = BusyMark::new(&place.connection);
             let answer = hyper::service::Service::call(&service, request);
             async move {
                 let answer = answer.await;
-                connection.busy.fetch_sub(1, Ordering::Relaxed);
-                answer
+                answer.map(|answer| answer.map(|body| BusyBody { body, _busy: busy }))
             }
         });
         let serving = http1::Builder::new()
@@ -395,6 +449,7 @@ fn start(
             .max_buf_size(LONGEST_HEAD)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(serving);
+        // Dropping `serving` closes the connection.
         tokio::select! {
             _ = &mut serving => {}
             () = connection.end.notified() => {}
@@ -467,6 +522,42 @@ mod tests {
         assert!(open.add().is_none(), "all are busy for the owner");
         open.make_room().await;
         assert_eq!(lock(&open.all).len(), 16);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_busy_until_its_answer_is_sent() {
+        use futures_util::{StreamExt as _, stream};
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        // A song of which one byte is sent, and the others never.
+        let song = || async {
+            let first = stream::iter([Ok::<_, std::io::Error>("a")]);
+            Body::from_stream(first.chain(stream::pending()))
+        };
+        let router = Router::new()
+            .route("/song", axum::routing::get(song))
+            .route("/", axum::routing::get(|| async { "b" }));
+        let open = Arc::new(Open {
+            all: Mutex::default(),
+            most: 16,
+        });
+        let (_stop, stop) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for (path, sent, is_idle) in [("/", "\r\n\r\nb", true), ("/song", "a\r\n", false)] {
+            let (mut client, server) = tokio::io::duplex(1024);
+            let peer = (Peer::Unix, None);
+            start(&mut tasks, &open, server, peer, &router, &stop);
+            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            let mut read = Vec::new();
+            while !read.ends_with(sent.as_bytes()) {
+                assert!(client.read_buf(&mut read).await.unwrap() > 0);
+            }
+            let connection = Arc::clone(&lock(&open.all)[0]);
+            assert_eq!(connection.is_idle(), is_idle, "{path}");
+            drop(client);
+            tasks.join_next().await.unwrap().unwrap();
+            assert!(connection.is_idle() && lock(&open.all).is_empty());
+        }
     }
 
     #[test]

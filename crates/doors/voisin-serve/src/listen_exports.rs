@@ -13,6 +13,7 @@ use chrono::NaiveDateTime;
 use serde_json::Value;
 
 use super::songs::SongRef;
+use voisin_base::table::TableText;
 use voisin_library::Told;
 
 /// One row or item of an export: where it is, counted from 1, and a song with what happened, or what was expected.
@@ -25,6 +26,7 @@ pub(super) fn read_export(name: &str, bytes: &[u8]) -> Vec<ExportItem> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let file = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let loved = file.to_lowercase().contains("loved");
+    // Contents decide: exporters call JSON of any form .json.
     if let Ok(document) = serde_json::from_slice::<Value>(bytes) {
         let mut entries = Vec::new();
         flatten(document, loved, &mut entries);
@@ -171,10 +173,12 @@ fn read_listen(entry: &Value) -> Result<(SongRef, Told), &'static str> {
 
 /// A table of Last.fm's plays or loved tracks, with or without a heading.
 fn read_table(bytes: &[u8], loved: bool) -> Vec<ExportItem> {
+    let table = TableText::parse(bytes);
     let mut reader = csv::ReaderBuilder::new()
+        .delimiter(table.separator)
         .has_headers(false)
         .flexible(true)
-        .from_reader(bytes);
+        .from_reader(table.text.as_bytes());
     let mut columns = ExportColumns::UNNAMED;
     let mut items = Vec::new();
     let mut record = csv::ByteRecord::new();
@@ -182,6 +186,7 @@ fn read_table(bytes: &[u8], loved: bool) -> Vec<ExportItem> {
     loop {
         match reader.read_byte_record(&mut record) {
             Ok(true) => {}
+            // With flexible rows and bytes for text, only the end is left to come here.
             Ok(false) | Err(_) => return items,
         }
         row += 1;
@@ -189,6 +194,7 @@ fn read_table(bytes: &[u8], loved: bool) -> Vec<ExportItem> {
             .iter()
             .map(|cell| String::from_utf8_lossy(cell).trim().to_owned())
             .collect();
+        // Only the first row can be a heading; a song may be called "Artist".
         if items.is_empty()
             && let Some(named) = ExportColumns::named(&cells)
         {
@@ -231,6 +237,7 @@ impl ExportColumns {
             track: find(&["track", "title", "track_name", "name"])?,
             album: find(&["album", "release_name"]),
             mbid: find(&["track_mbid", "recording_mbid"]),
+            // Seconds before a date, which has no time zone.
             time: find(&["uts"]).or(time),
         })
     }
@@ -310,6 +317,7 @@ mod tests {
         let found = items("me.csv", table);
         let heard = "Deftones - Pompeji (Ohms) Heard(1617273720)";
         assert_eq!(found[0], (1, heard.to_owned()));
+        assert_eq!(items("me.csv", &table.replace(',', ";")), found);
         assert!(found[1].1.starts_with("expected a time"), "{found:?}");
     }
 

@@ -13,7 +13,7 @@ use super::mpd::{Mpd, MpdAddress, MpdError};
 use super::process::ended;
 use super::state::State;
 use super::subsonic::{Login, ask, id_of};
-use super::upstream::{ServerAddress, Upstream};
+use super::upstream::{ServerAddress, Upstream, runtime};
 use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::remedy::Remedy;
 use voisin_base::track::{ContentId, TrackId};
@@ -120,6 +120,7 @@ impl ListPlace {
                     user: login,
                     ..
                 },
+                // Its id is left out: it is known only once the playlist was made.
             ) => server == at && user == login,
             _ => self == other,
         }
@@ -228,6 +229,7 @@ impl ListError {
 fn content_of(text: &str) -> Option<ContentId> {
     let mut bytes = [0; 32];
     let digits = text.as_bytes().chunks(2);
+    // Bytes are paired below, which would cut a longer letter in two.
     if text.len() != 64 || !text.is_ascii() {
         return None;
     }
@@ -239,10 +241,22 @@ fn content_of(text: &str) -> Option<ContentId> {
 
 impl SavedList {
     /// All lists of a library, by name.
-    pub fn all(library: &Library) -> Result<Vec<(String, Self)>, ListError> {
-        let all = library.lists().saved_lists()?.into_iter();
-        all.map(|(name, text)| Self::read(library, &name, &text).map(|list| (name, list)))
-            .collect()
+    ///
+    /// - `unreadable`: is given the error of each that cannot be read, which is left out
+    pub fn all(
+        library: &Library,
+        mut unreadable: impl FnMut(&ListError),
+    ) -> Result<Vec<(String, Self)>, ListError> {
+        let mut all = Vec::new();
+        for (name, text) in library.lists().saved_lists()? {
+            match Self::read(library, &name, &text) {
+                Ok(list) => all.push((name, list)),
+                // One list must not keep the others from being shown and renewed.
+                Err(error @ ListError::Unreadable { .. }) => unreadable(&error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
     }
 
     /// The list of this name.
@@ -287,6 +301,7 @@ impl SavedList {
             other => other.clone(),
         };
         self.question
+            // `pin` is the one place that knows where each kind of list keeps its seeds.
             .pin(|named| Ok::<_, LibraryError>(named.iter().map(renamed).collect()))?;
         self.recordings = std::mem::take(&mut self.recordings)
             .into_iter()
@@ -346,7 +361,10 @@ impl SavedList {
         question.validate()?;
         let (to, pushed) = match Self::named(library, name) {
             Ok(before) => (before.to, before.pushed),
-            Err(_) => (Vec::new(), None),
+            // One that cannot be read any more is replaced by the new one.
+            Err(ListError::Unknown(_) | ListError::Unreadable { .. }) => (Vec::new(), None),
+            // Of a library that cannot be asked for a moment, its places would be forgotten.
+            Err(error) => return Err(error),
         };
         let tracks = Self::tracks_of(library, &question)?;
         let list = Self {
@@ -394,6 +412,7 @@ impl SavedList {
         password: &dyn Fn() -> Result<String, String>,
         is_forced: bool,
     ) -> Result<usize, ListError> {
+        // A place that this list was put to before is its own to overwrite.
         let known = self.to.iter().position(|one| one.is(place));
         let is_ours = is_forced || known.is_some();
         let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
@@ -447,6 +466,7 @@ impl SavedList {
                 left_out
             }
         };
+        // Only after it was put there: a place that refused is not remembered.
         match known {
             Some(at) => self.to[at] = place,
             None => self.to.push(place),
@@ -468,6 +488,7 @@ pub(super) fn renew(state: &State, age: Duration, stop: &AtomicBool) {
         if Instant::now() < next {
             continue;
         }
+        // An age below a minute is for trying it out.
         next = Instant::now() + LOOK.min(age);
         let Some(push) = state.push.as_ref().filter(|_| is_due(state, age)) else {
             continue;
@@ -478,6 +499,7 @@ pub(super) fn renew(state: &State, age: Duration, stop: &AtomicBool) {
             Ok((_, messages)) => messages.iter().for_each(|line| state.say(line)),
             Err(error) => state.say(&format!("lists are not renewed: {error}")),
         }
+        // Still old, so it was not put there: the server is not asked every minute.
         if is_due(state, age) {
             next = Instant::now() + AFTER_FAILURE.min(age);
         }
@@ -495,7 +517,8 @@ fn is_due(state: &State, age: Duration) -> bool {
     };
     let all = Library::open_to_read(&state.dir)
         .map_err(ListError::from)
-        .and_then(|library| SavedList::all(&library));
+        // Those that cannot be read are named by the process that renews the others.
+        .and_then(|library| SavedList::all(&library, |_| ()));
     all.is_ok_and(|all| {
         all.iter()
             .any(|(_, list)| !list.to.is_empty() && is_old(list))
@@ -560,8 +583,8 @@ fn put_at_mpd(
             next,
         });
     }
-    mpd.store_playlist(name, &files)?;
-    Ok(tracks.len() - files.len())
+    let stored = mpd.store_playlist(name, &files)?;
+    Ok(tracks.len() - stored)
 }
 
 /// Makes a playlist of Jellyfin or Plex the list; its id, and how many songs the server does not have.
@@ -577,7 +600,8 @@ fn put_at_media(
     let place = address.to_string();
     let known = linked_items(library, name, &address, tracks)?;
     let items: Vec<&str> = known.iter().map(String::as_str).collect();
-    let runtime = runtime()?;
+    // The caller has none: this runs in the command line's process.
+    let runtime = runtime().map_err(ListError::Runtime)?;
     let upstream = Upstream::new(address);
     let id = runtime.block_on(async {
         match kind {
@@ -620,14 +644,6 @@ fn linked_items(
     Ok(items)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, ListError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(ListError::Runtime)
-}
-
 mod subsonic {
     use super::{
         Library, ListError, Login, ServerAddress, TrackId, Upstream, Value, ask, id_of,
@@ -647,8 +663,13 @@ mod subsonic {
     ) -> Result<(String, usize), ListError> {
         let known = linked_items(library, name, &address, tracks)?;
         let items: Vec<&str> = known.iter().map(String::as_str).collect();
-        let id =
-            runtime()?.block_on(replace(&Upstream::new(address), login, name, &items, made))?;
+        let id = runtime().map_err(ListError::Runtime)?.block_on(replace(
+            &Upstream::new(address),
+            login,
+            name,
+            &items,
+            made,
+        ))?;
         Ok((id, tracks.len() - items.len()))
     }
 
@@ -662,17 +683,9 @@ mod subsonic {
         let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
             ask(upstream, login, endpoint, parameters)
                 .await
-                .map_err(|refusal| {
-                    let text = format!(
-                        "{} says: {}",
-                        upstream.address,
-                        refusal.message.trim_end_matches('.')
-                    );
-                    match refusal.code {
-                        _ if !refusal.is_of_server => ListError::Server(refusal.message),
-                        40 | 41 | 50 => ListError::Login(text),
-                        _ => ListError::Server(text),
-                    }
+                .map_err(|refusal| match refusal.reason(upstream) {
+                    (true, text) => ListError::Login(text),
+                    (false, text) => ListError::Server(text),
                 })
         };
         let playlists = async || {
@@ -695,6 +708,7 @@ mod subsonic {
         let ours = before
             .iter()
             .find(|one| made.is_some() && id_of(one).as_deref() == made);
+        // By id first: the user may have renamed it on the server.
         let there = ours.or_else(|| before.iter().find(is_so_called));
         if ours.is_none() && there.is_some() && !is_forced {
             return Err(ListError::Taken {
@@ -735,5 +749,33 @@ mod subsonic {
         ];
         let _ = question("updatePlaylist", &comment).await;
         Ok(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_library::OpenMode;
+    use voisin_questions::saved::TEMPLATES;
+
+    #[test]
+    fn an_unreadable_list_keeps_no_other_from_its_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut library = Library::open(folder.path(), OpenMode::Create).unwrap();
+        let question = || TEMPLATES[0].question();
+        SavedList::keep(&mut library, "a", question()).unwrap();
+        library.lists_mut().save_list("b", Some("{}")).unwrap();
+        let names = |library: &Library, unreadable: &mut Vec<String>| -> Vec<String> {
+            let all = SavedList::all(library, |error| unreadable.push(error.to_string()));
+            all.unwrap().into_iter().map(|(name, _)| name).collect()
+        };
+        let mut unreadable = Vec::new();
+        assert_eq!(names(&library, &mut unreadable), ["a"]);
+        assert!(
+            matches!(&unreadable[..], [text] if text.contains("\"b\"")),
+            "{unreadable:?}"
+        );
+        SavedList::keep(&mut library, "b", question()).unwrap();
+        assert_eq!(names(&library, &mut unreadable), ["a", "b"]);
     }
 }

@@ -129,6 +129,7 @@ struct Mixer {
 pub(super) fn router(state: &Shared, folders: &[PathBuf]) -> Router {
     let mixer = Arc::new(Mixer {
         state: Arc::clone(state),
+        // No names but localhost, and no token: the plugin cannot show one.
         guard: Guard::default(),
         roots: Mutex::new(folders.iter().cloned().collect()),
     });
@@ -170,6 +171,7 @@ fn plain(text: String) -> Response<Body> {
 
 /// Genres as they are compared: those of the tags, in lower case.
 fn genres(track: &Track) -> Vec<String> {
+    // One tag may hold several genres, between semicolons.
     let split = track.tags.genres.iter().flat_map(|genre| genre.split(';'));
     split
         .map(|genre| genre.trim().to_lowercase())
@@ -184,6 +186,7 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
     let mut n = 0;
     let mut star = None;
     while n < name.len() {
+        // Only the last star is gone back to, so the time is at most pattern times name.
         if p < pattern.len() && (pattern[p] == '?' || (pattern[p] != '*' && pattern[p] == name[n]))
         {
             (p, n) = (p + 1, n + 1);
@@ -257,6 +260,7 @@ impl GenreRule {
         if self.wanted.is_empty() {
             let in_any =
                 |genre: &String| (0..self.groups.len()).any(|group| self.has(group, genre));
+            // Seeds in no group: what belongs to a group is another kind of music.
             return !own_genres.iter().any(in_any);
         }
         self.groups_of(&own_genres, false)
@@ -318,12 +322,14 @@ impl Mixer {
         let known = known
             .filter_map(Result::transpose)
             .collect::<Result<Vec<_>, _>>()?;
+        // Below two folders the path may be two files, and then its end decides.
         if let [track] = known[..] {
             return Ok(Some(track));
         }
         let found = library.files().find_by_path_end(path)?;
         let mut ids: Vec<TrackId> = found.iter().map(|(_, track)| *track).collect();
         ids.dedup();
+        // Ambiguous: a wrong seed is worse than none.
         let [track] = ids[..] else { return Ok(None) };
         let depth = path
             .components()
@@ -332,6 +338,7 @@ impl Mixer {
         // A file right in a music folder tells no more than the folder that it is in.
         if let Some(root) = found[0].0.ancestors().nth(depth) {
             let mut roots = lock(&self.roots);
+            // Each root is tried for each path.
             if roots.len() < 100 {
                 roots.insert(root.to_owned());
             }
@@ -413,6 +420,7 @@ fn each_neighbour(
         if let Some(mix) = mix {
             all = context.engine.arrange(all, mix)?;
         }
+        // Fewer than were asked for are all that fit the filters.
         if accept(&all) || found < reach || reach >= FARTHEST {
             return Ok(());
         }
@@ -451,7 +459,10 @@ async fn mix(
         let no_christmas = request.common.filterxmas && Local::now().month() != 12;
         let known: HashSet<TrackId> = seeds.iter().chain(&before).copied().collect();
         let artists_of = |track: &Track| track.people().into_iter().map(fold).collect::<Vec<_>>();
+        // A float to begin with, as the plugin may write 5 or "5" or 5.0; what is no number becomes
+        // 0.
         let count = (request.common.count as usize).clamp(1, MOST);
+        // Shuffling the nearest few would give the same few each time.
         let wanted = if request.shuffle && count < 20 {
             5 * count
         } else {
@@ -495,6 +506,7 @@ async fn mix(
                     .collect();
                 let mut taken: HashSet<String> = HashSet::new();
                 let mut set_aside: Vec<Track> = Vec::new();
+                // Each round sees all that was found so far, and starts over.
                 chosen.clear();
                 for (track, _) in all.iter().filter(|(track, _)| !known.contains(&track.id)) {
                     if rule.as_ref().is_some_and(|rule| !rule.allows(track))
@@ -503,6 +515,7 @@ async fn mix(
                         continue;
                     }
                     let album = album(track);
+                    // At most one song of an album in an answer, whatever the settings say.
                     if album
                         .as_ref()
                         .is_some_and(|(album, _)| taken.contains(album))
@@ -537,6 +550,7 @@ async fn mix(
             },
         )?;
         if request.shuffle {
+            // Another order each time is what shuffling is for, so no seed is kept.
             let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
             Random::new(seed).shuffle(&mut chosen);
         }

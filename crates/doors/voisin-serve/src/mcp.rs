@@ -299,9 +299,12 @@ impl ServerHandler for Assistant {
             None => {
                 let structured = serde_json::from_str(&answer).ok();
                 let mut result = CallToolResult::success(vec![ContentBlock::text(answer)]);
+                // Both forms: older assistants read the text alone.
                 result.structured_content = structured;
                 result
             }
+            // An error of the tool, not of the protocol, so that the assistant reads it and can
+            // correct itself.
             Some(problem) => CallToolResult::error(vec![ContentBlock::text(problem.in_tools())]),
         }
         .into())
@@ -328,6 +331,7 @@ impl Assistant {
             *request.method_mut() = method.clone();
             *request.uri_mut() = uri.clone();
             let headers = [
+                // The same checks as for all requests; localhost always passes them.
                 (header::HOST, "localhost"),
                 (header::CONTENT_TYPE, "application/json"),
             ];
@@ -339,6 +343,7 @@ impl Assistant {
             let is_for_later =
                 head.status == StatusCode::SERVICE_UNAVAILABLE && self.state.is_building();
             if is_for_later && start.elapsed() < PATIENCE {
+                // The server's own loop begins builds; here nobody else does.
                 self.state.start_building();
                 tokio::time::sleep(GLANCE).await;
                 continue;
@@ -346,6 +351,7 @@ impl Assistant {
             let body = to_bytes(body, usize::MAX)
                 .await
                 .map_err(|error| fault(&error))?;
+            // The body words the next step by addresses, which an assistant does not have.
             let problem = head.extensions.get::<Problem>().cloned();
             return Ok((problem, String::from_utf8_lossy(&body).into_owned()));
         }

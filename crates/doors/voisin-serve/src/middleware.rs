@@ -35,11 +35,13 @@ pub(super) async fn guard(
         .get::<Peer>()
         .copied()
         .unwrap_or(Peer::Unix);
+    // Who asks is settled once, before any limit counts them.
     let peer = state.guard.caller(peer, request.headers());
     request.extensions_mut().insert(peer);
     let checked = check(&state, &request, peer);
     let rights = checked.as_ref().ok().map(|(_, rights)| *rights);
     if let Some(rights) = rights {
+        // A refused request has no rights here, and no handler sees it.
         request.extensions_mut().insert(rights);
         request.extensions_mut().insert(Caller {
             rights,
@@ -79,11 +81,14 @@ pub(super) async fn guard(
         Err(problem) => problem.clone().into_response(),
         Ok(Some(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
         Ok(_) => {
+            // A stranger could otherwise hold a connection by a body that never ends.
             let request = if needs_token {
                 request
             } else {
                 request.map(in_time)
             };
+            // A task-local, since permits are taken deep below handlers, which do not know whose
+            // request it is.
             let answer = WAITED.scope(Arc::clone(&waited), next.run(request));
             tokio::time::timeout(patience, answer)
                 .await
@@ -114,12 +119,14 @@ pub(super) async fn guard(
             response.headers_mut().insert(header::ALLOW, allowed);
         }
     }
+    // Before the answer's tag is computed: guests and owners have different bodies.
     if is_guest {
         response = without_folders(response).await;
     }
     if let Some(known) = known {
         response = remembered(response, &known).await;
     }
+    // Last of all that reads a body: a packed one cannot be read again.
     if takes_gzip {
         response = packed(response).await;
     }
@@ -139,6 +146,8 @@ pub(super) async fn guard(
         ),
     ] {
         headers
+            // Not over what a handler has set: the page has a policy of its own, and songs may be
+            // kept.
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
     }
@@ -148,8 +157,10 @@ pub(super) async fn guard(
     {
         headers.insert(HeaderName::from_static("server-timing"), timing);
     }
+    // Also where the answer is an error, or a page of that origin could not read why.
     if let Ok(Some(origin)) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        // A cache must not give one origin's answer to another.
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
@@ -181,6 +192,7 @@ const SESSION: &str = "/api/v1/session";
 
 /// - `path`: below the base path
 fn needs_token(path: &str) -> bool {
+    // By whole paths: a prefix would let in whatever is added below it later.
     let is_public = ["/api/v1/health", SESSION, "/api/health"].contains(&path);
     (path.starts_with("/api/") || path.starts_with("/external/")) && !is_public
 }
@@ -194,6 +206,8 @@ fn in_time(body: Body) -> Body {
     Body::from_stream(stream::unfold(
         body.into_data_stream(),
         move |mut pieces| async move {
+            // One end for the whole body: a time for each piece would let a byte a second go on for
+            // ever.
             let piece = tokio::time::timeout_at(until, pieces.next()).await;
             let late = || {
                 Some(Err(axum::Error::new(std::io::Error::from(
@@ -221,12 +235,15 @@ async fn without_folders(mut response: Response<Body>) -> Response<Body> {
     let kind = response.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let is_problem = kind == "application/problem+json";
+    // Other servers' interfaces, which are answered here too, have errors of their own form.
+    let is_refusal = is_problem || !response.status().is_success();
     if kind == "text/event-stream" {
         let pieces = std::mem::take(response.body_mut()).into_data_stream();
         // Each piece is one whole event.
         *response.body_mut() = Body::from_stream(pieces.map_ok(event_without_folders));
         return response;
     }
+    // Pictures and songs name no folders; playlists as files are not for guests.
     if kind != "application/json" && !is_problem {
         return response;
     }
@@ -236,13 +253,15 @@ async fn without_folders(mut response: Response<Body>) -> Response<Body> {
         return Problem::fault().into_response();
     };
     shorten_places(&mut answer, false);
-    if is_problem && let Value::Object(fields) = &mut answer {
+    // Messages of errors have paths inside of sentences, under no field of their own.
+    if is_refusal && let Value::Object(fields) = &mut answer {
         for text in fields.values_mut() {
             if let Value::String(text) = text {
                 *text = sentence_without_folders(text);
             }
         }
     }
+    // It is of the longer body.
     response.headers_mut().remove(header::CONTENT_LENGTH);
     *response.body_mut() = answer.to_string().into();
     response
@@ -272,7 +291,16 @@ fn sentence_without_folders(text: &str) -> String {
             .chars()
             .next_back()
             .is_none_or(|before| matches!(before, ' ' | '"' | '(' | '\u{201c}'));
-        let is_path = begins && rest.starts_with('/') && !rest.starts_with("/api/");
+        // Windows: "C:\Music" and "\\server\Music".
+        let is_drive = begins
+            && match rest.as_bytes() {
+                [b'\\', b'\\', ..] => true,
+                [letter, b':', b'\\' | b'/', ..] => letter.is_ascii_alphabetic(),
+                _ => false,
+            };
+        let separators: &[char] = if is_drive { &['/', '\\'] } else { &['/'] };
+        // "3/4" is no path: a slash counts only where a word begins.
+        let is_path = is_drive || begins && rest.starts_with('/') && !rest.starts_with("/api/");
         let end = if is_path {
             let ends = ["\"", "\u{201d}", ": ", ", ", "; ", ")", "\n"];
             let ends = ends.iter().filter_map(|sign| rest.find(sign));
@@ -283,8 +311,8 @@ fn sentence_without_folders(text: &str) -> String {
         let piece = &rest[..end];
         shortened.push_str(if is_path {
             piece
-                .trim_end_matches('/')
-                .rsplit('/')
+                .trim_end_matches(separators)
+                .rsplit(separators)
                 .next()
                 .unwrap_or(piece)
         } else {
@@ -305,6 +333,7 @@ fn shorten_places(answer: &mut Value, is_place: bool) {
             for (field, value) in fields.iter_mut() {
                 shorten_places(value, PLACES.contains(&field.as_str()));
             }
+            // Here the folders are the names of fields.
             if let Some(Value::Object(folders)) = fields.get_mut("absent_folders") {
                 let counts = std::mem::take(folders).into_iter();
                 *folders = counts.map(|(path, n)| (name_of(&path), n)).collect();
@@ -350,6 +379,7 @@ fn check(
     let headers = request.headers();
     let method = request.method();
     let uri = request.uri();
+    // Before anything is parsed or compared.
     let length = uri
         .path_and_query()
         .map_or(0, |target| target.as_str().len());
@@ -361,12 +391,15 @@ fn check(
             format!("{length} bytes"),
         ));
     }
+    // Before the token: a cookie that a browser sends along must not decide what a stranger's page
+    // may ask.
     let host = guard.check_host(
         headers,
         uri,
         request.extensions().get::<LocalAddress>().copied(),
     )?;
     let origin = guard.check_origin(headers, &host)?;
+    // Browsers send no token with the request that asks what is allowed.
     if method == Method::OPTIONS && origin.is_some() {
         return Ok((origin, Rights::Listen));
     }
@@ -384,6 +417,7 @@ fn check(
                 "use a device that may, or have it let in with a code for that",
             ));
         }
+        // From here on the connection is no stranger's, and gives way later than those.
         if let Some(place) = request.extensions().get::<ConnectionPlace>() {
             place.admit(Caller {
                 rights,
@@ -391,6 +425,8 @@ fn check(
             });
         }
     }
+    // A body without a stated length is bounded while it is read; this spares sending one that is
+    // too long.
     if matches!(*method, Method::POST | Method::PUT) && path.starts_with("/api/") {
         let most = match path {
             SESSION => LONGEST_SESSION,
@@ -416,6 +452,23 @@ fn check(
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn guests_read_no_folder_in_errors_of_other_interfaces() {
+        let text = r#"{"error":"the library is not there: /home/me/lib: away"}"#;
+        for (status, expected) in [
+            (StatusCode::OK, text),
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                r#"{"error":"the library is not there: lib: away"}"#,
+            ),
+        ] {
+            let kind = [(header::CONTENT_TYPE, "application/json")];
+            let answer = without_folders((status, kind, text).into_response()).await;
+            let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            assert_eq!(body, expected);
+        }
+    }
+
     #[test]
     fn guests_read_no_folder_in_sentences_and_events() {
         for (text, expected) in [
@@ -436,6 +489,12 @@ mod tests {
                 "see those there are: GET /api/v1/genres",
             ),
             ("3/4 of it, at 1/2", "3/4 of it, at 1/2"),
+            (
+                "cannot open C:\\Users\\me\\a b.flac: access is denied",
+                "cannot open a b.flac: access is denied",
+            ),
+            ("found \"\\\\nas\\music\"", "found \"music\""),
+            ("\u{201c}D:/music\u{201d}", "\u{201c}music\u{201d}"),
         ] {
             assert_eq!(sentence_without_folders(text), expected);
         }

@@ -61,8 +61,9 @@ impl MpdAddress {
     /// Reads what MPD's own programs read: a host, `PASSWORD@HOST`, the path of a socket, `@NAME`.
     pub fn read(host: &str, port: u16) -> Self {
         // The first @ that is not at the beginning ends the password: "secret@@name" has one, "@name" has none.
-        let (password, host) = match host.get(1..).and_then(|rest| rest.find('@')) {
-            Some(at) => (Some(host[..=at].to_owned()), &host[at + 2..]),
+        let mut signs = host.char_indices().skip(1);
+        let (password, host) = match signs.find(|(_, sign)| *sign == '@') {
+            Some((at, _)) => (Some(host[..at].to_owned()), &host[at + 1..]),
             None => (None, host),
         };
         let place = if let Some(name) = host.strip_prefix('@') {
@@ -91,6 +92,7 @@ impl MpdAddress {
         {
             let of_user = std::env::var_os("XDG_RUNTIME_DIR")
                 .map(|dir| PathBuf::from(dir).join("mpd/socket"));
+            // A socket's file may be left of an MPD that is gone.
             let answers = |path: &PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
             if let Some(path) = of_user
                 .into_iter()
@@ -151,7 +153,7 @@ pub enum MpdError {
     /// A file that MPD no longer has.
     #[error("MPD no longer has {file}")]
     Gone {
-        /// The file, as MPD names it.
+        /// The file, as MPD names it, or which files.
         file: String,
     },
     /// A command is refused.
@@ -218,6 +220,8 @@ impl Mpd {
             place: place.clone(),
             source,
         };
+        // A thread of its own, not one that runs only while something is asked: the client listens
+        // for changes in between.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_io()
@@ -241,6 +245,7 @@ impl Mpd {
                     use std::os::linux::net::SocketAddrExt as _;
                     let name = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
                     let stream = std::os::unix::net::UnixStream::connect_addr(&name)?;
+                    // Tokio takes it for granted.
                     stream.set_nonblocking(true)?;
                     let stream = tokio::net::UnixStream::from_std(stream)?;
                     Ok(Client::connect_with_password_opt(stream, password).await)
@@ -362,6 +367,7 @@ impl Mpd {
         for (name, value) in frame.fields() {
             match name {
                 "file" => file = Some(value.to_owned()),
+                // A song's lines begin with its file, and its id comes after.
                 "Id" => queue.extend(value.parse().ok().zip(file.take())),
                 _ => {}
             }
@@ -402,26 +408,45 @@ impl Mpd {
             .any(|field| field == ("playlist", name)))
     }
 
-    /// Stores files as a playlist, in the place of one of that name. The queue is not touched, and nobody sees half of it.
-    pub fn store_playlist(&self, name: &str, files: &[&str]) -> Result<(), MpdError> {
+    /// Stores files as a playlist, in the place of one of that name, and says how many MPD still had. The queue is not
+    /// touched, and nobody sees half of it.
+    ///
+    /// # Errors
+    ///
+    /// [`MpdError::Gone`] where MPD has none of them any more: the playlist of before stays.
+    pub fn store_playlist(&self, name: &str, files: &[&str]) -> Result<usize, MpdError> {
+        // Under another name first: MPD fills a playlist song by song, and a break would leave half
+        // of it.
         let made = format!("{name} (voisin writes it)");
         // Of a run that was broken off.
         if self.has_playlist(&made)? {
             self.ask("rm", &[&made])?;
         }
+        let mut stored = 0;
         for file in files {
             match self.ask("playlistadd", &[&made, file]) {
                 // Gone since its files were asked for.
                 Err(MpdError::Refused {
                     code: NO_SUCH_SONG, ..
                 }) => {}
-                added => drop(added?),
+                added => {
+                    added?;
+                    stored += 1;
+                }
             }
         }
+        // MPD makes a playlist with its first song: without one there is nothing to put in the place of the old one.
+        if stored == 0 {
+            return Err(MpdError::Gone {
+                file: format!("any song of \"{name}\""),
+            });
+        }
+        // MPD renames onto no playlist that is there.
         if self.has_playlist(name)? {
             self.ask("rm", &[name])?;
         }
-        self.ask("rename", &[&made, name]).map(drop)
+        self.ask("rename", &[&made, name])?;
+        Ok(stored)
     }
 
     /// Which of MPD's files are tracks of the library.
@@ -481,6 +506,7 @@ impl Mpd {
                     file = Some(value.to_owned());
                     continue;
                 }
+                // A sticker comes as "name=value".
                 let number = value
                     .strip_prefix(name)
                     .and_then(|rest| rest.strip_prefix('=')?.parse::<i64>().ok());
@@ -494,8 +520,10 @@ impl Mpd {
                     "lastPlayed" => known.last = Some(number).filter(|at| *at > 0),
                     // Ten for five stars; nothing for none.
                     "rating" if (1..=10).contains(&number) => {
+                        // Three stars, which is 6, are no opinion.
                         known.opinion = ((number as f32 - 6.0) / 4.0).clamp(-1.0, 1.0);
                     }
+                    // myMPD writes 0 for dislike, 1 for neither and 2 for like.
                     "like" if number == 0 => known.opinion = -1.0,
                     "like" if number == 2 => known.opinion = 1.0,
                     _ => {}
@@ -546,6 +574,7 @@ impl MpdSongs {
         for file in files {
             songs.files += 1;
             let mut found: Vec<(&Path, TrackId)> = ends.find(Path::new(file)).collect();
+            // Copies in two folders are one track all the same.
             found.dedup_by_key(|(_, track)| *track);
             let [(path, track)] = found[..] else { continue };
             let depth = Path::new(file).components().count();
@@ -623,10 +652,48 @@ mod tests {
             read("s@/run/mpd/socket"),
             ("/run/mpd/socket".to_owned(), Some("s".to_owned()))
         );
+        assert_eq!(
+            read("é…@nas"),
+            ("nas:6600".to_owned(), Some("é…".to_owned()))
+        );
         assert_eq!(read("@mpd"), ("@mpd".to_owned(), None));
         assert_eq!(
             read("secret@@mpd"),
             ("@mpd".to_owned(), Some("secret".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_list_whose_songs_are_gone_leaves_the_playlist_of_before() {
+        use std::io::{BufRead as _, BufReader, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // An MPD that has a playlist "old" and no song.
+        let server = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            stream.write_all(b"OK MPD 0.23.5\n").unwrap();
+            let mut commands = Vec::new();
+            for line in lines.map_while(Result::ok) {
+                let answer = match line.split(' ').next().unwrap_or_default() {
+                    "idle" => continue,
+                    "playlistadd" => "ACK [50@0] {playlistadd} No such song\n",
+                    "listplaylists" => "playlist: old\nOK\n",
+                    _ => "OK\n",
+                };
+                commands.push(line);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            commands
+        });
+        let mpd = Mpd::connect(&MpdAddress::read("127.0.0.1", port)).unwrap();
+        let stored = mpd.store_playlist("old", &["a.mp3", "b.mp3"]);
+        assert!(matches!(stored, Err(MpdError::Gone { .. })), "{stored:?}");
+        drop(mpd);
+        let commands = server.join().unwrap();
+        assert!(
+            commands.iter().all(|command| !command.starts_with("rm ")),
+            "{commands:?}"
         );
     }
 

@@ -232,6 +232,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (self.status, body).into_response();
+        // For assistants, which read it in other words than the body's.
         response.extensions_mut().insert(self.clone());
         let headers = response.headers_mut();
         headers.insert(
@@ -242,6 +243,7 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 wants it with every 401.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
@@ -309,6 +311,7 @@ impl From<EngineError> for Problem {
                 "please report it".into(),
             ),
         };
+        // The error's own next step knows more than its kind does.
         let next = error.remedy().unwrap_or(next);
         Self {
             retry_after: wait,

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 pub(super) fn ended(mut command: Command) -> std::io::Result<(bool, Vec<String>)> {
     let output = command
         .stdin(Stdio::null())
+        // Messages go to standard error; a result on standard output is for a shell.
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()?;
@@ -13,5 +14,6 @@ pub(super) fn ended(mut command: Command) -> std::io::Result<(bool, Vec<String>)
         .lines()
         .map(str::to_owned)
         .collect();
+    // 1 is the program's code for "done, but not all of it".
     Ok((matches!(output.status.code(), Some(0 | 1)), messages))
 }

@@ -11,6 +11,7 @@ const QUIET: i32 = 4;
 ///
 /// `None` where the text is longer than a code can hold (2 953 bytes).
 pub(super) fn picture(text: &str) -> Option<(u32, String)> {
+    // A screen is clean and flat: more correction would only make the modules smaller.
     let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;
     let mut path = String::new();
     for y in 0..code.size() {
@@ -27,10 +28,12 @@ pub(super) fn picture(text: &str) -> Option<(u32, String)> {
 /// `None` where the text is longer than a code can hold.
 pub fn for_terminal(text: &str) -> Option<String> {
     let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;
+    // Half of the white that the standard asks for, since terminals have few rows.
     let all = -QUIET / 2..code.size() + QUIET / 2;
     let mut lines = String::new();
     for y in all.clone().step_by(2) {
         for x in all.clone() {
+            // Outside of the code a module is light.
             let upper = !code.get_module(x, y);
             let lower = !code.get_module(x, y + 1);
             lines.push(match (upper, lower) {

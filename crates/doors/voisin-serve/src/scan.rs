@@ -75,6 +75,7 @@ impl ScanProcess {
                 "have the server started with a folder to scan",
             ));
         };
+        // Held until the child is noted, so that two requests cannot start two scans.
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         if self.progress.borrow().state == ScanState::Running {
             let next = "wait for it (GET /api/v1/scan), or stop it (DELETE /api/v1/scan)";
@@ -109,6 +110,17 @@ impl ScanProcess {
         let progress = self.progress.clone();
         let child = Arc::clone(&self.child);
         std::thread::spawn(move || {
+            // Read beside standard error: a summary that is longer than a pipe's buffer (64 KiB) would have the scan wait
+            // for its reader, and that one for the scan's end.
+            let summary = std::thread::spawn(move || {
+                let mut output = Vec::new();
+                if let Some(mut stdout) = stdout {
+                    let _ = stdout.by_ref().take(1 << 20).read_to_end(&mut output);
+                    // The rest of one that is too long.
+                    let _ = std::io::copy(&mut stdout, &mut std::io::sink());
+                }
+                output
+            });
             let mut last = String::new();
             let mut first = None;
             for line in stderr
@@ -128,19 +140,20 @@ impl ScanProcess {
                     last = line;
                 }
             }
-            let mut output = String::new();
-            let _ = stdout.map(|stdout| stdout.take(1 << 20).read_to_string(&mut output));
+            let output = summary.join().unwrap_or_default();
             let ended = child
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take()
                 .map(|mut child| child.wait());
-            let summary: Option<Value> = serde_json::from_str(&output).ok();
+            let summary: Option<Value> = serde_json::from_slice(&output).ok();
             let status = ended.and_then(Result::ok);
             let code = status.and_then(|status| status.code());
             progress.send_modify(|progress| {
                 progress.state = match (code, &summary) {
+                    // 1: some files failed, and all others were added.
                     (Some(0 | 1), Some(_)) => ScanState::Done,
+                    // 128 + SIGINT, as shells count.
                     (Some(130), _) => ScanState::Stopped,
                     _ if progress.state == ScanState::Stopped => ScanState::Stopped,
                     _ => ScanState::Failed,
@@ -162,6 +175,7 @@ impl ScanProcess {
         };
         #[cfg(unix)]
         {
+            // As Ctrl-C does: `voisin add` finishes the tracks in hand.
             let _ = rustix::process::kill_process(
                 rustix::process::Pid::from_child(child),
                 rustix::process::Signal::INT,
@@ -227,6 +241,15 @@ mod tests {
             "{} s: looking through the folders is not among it",
             one.seconds
         );
+    }
+
+    #[test]
+    fn a_summary_of_any_length_ends_a_scan() {
+        let long = ended("printf '{\"a\":\"%200000s\"}' x; echo '1/1  /a.mp3  added' >&2");
+        let summary = long.summary.unwrap();
+        assert_eq!(summary["a"].as_str().map(str::len), Some(200_000));
+        let longer = ended("printf '%2000000s' x; exit 2");
+        assert_eq!((longer.state, longer.summary), (ScanState::Failed, None));
     }
 
     #[test]

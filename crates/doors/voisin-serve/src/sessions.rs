@@ -4,7 +4,7 @@
 //! signs all of them out. Where it cannot be written they last as long as the server.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
@@ -60,13 +60,14 @@ pub(super) struct SignedIn {
 
 #[derive(Default)]
 struct Known {
-    sessions: Vec<DeviceSession>,
-    file: Option<PathBuf>,
+    sessions: Mutex<Vec<DeviceSession>>,
+    /// Held while it is written, from before the sessions are read: whoever writes last has the last state.
+    file: Mutex<Option<PathBuf>>,
 }
 
 /// Devices that are signed in.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<Known>);
+pub(super) struct Sessions(Arc<Known>);
 
 fn now() -> u64 {
     SystemTime::now()
@@ -76,8 +77,11 @@ fn now() -> u64 {
 
 impl Known {
     fn keep(&self) {
-        let Some(file) = &self.file else { return };
-        if let Ok(text) = serde_json::to_vec_pretty(&self.sessions) {
+        let file = lock(&self.file);
+        let Some(file) = &*file else { return };
+        let text = serde_json::to_vec_pretty(&*lock(&self.sessions));
+        if let Ok(text) = text {
+            // A folder that cannot be written costs a sign-in after the next start, nothing more.
             let _ = write(file, &text);
         }
     }
@@ -90,6 +94,7 @@ fn write(file: &Path, text: &[u8]) -> std::io::Result<()> {
     {
         use std::os::unix::fs::PermissionsExt as _;
         writer
+            // Before the first byte: new files may be read by others.
             .file()
             .set_permissions(std::fs::Permissions::from_mode(0o600))?;
     }
@@ -104,9 +109,9 @@ impl Sessions {
         let text = regular_file::read_text(&file, LARGEST).unwrap_or_default();
         // A damaged one signs everybody out, which harms nobody.
         let sessions = serde_json::from_str(&text).unwrap_or_default();
-        Self(Mutex::new(Known {
-            sessions,
-            file: Some(file),
+        Self(Arc::new(Known {
+            sessions: Mutex::new(sessions),
+            file: Mutex::new(Some(file)),
         }))
     }
 
@@ -131,31 +136,35 @@ impl Sessions {
             digest: token.digest_of(&cookie),
             token: token.digest_of(""),
         };
-        let mut known = lock(&self.0);
-        known.sessions.retain(|one| one.token == session.token);
-        if known.sessions.len() >= MOST
-            && let Some(oldest) =
-                (0..known.sessions.len()).min_by_key(|&at| known.sessions[at].seen)
+        let mut sessions = lock(&self.0.sessions);
+        // Those of a former token can never be used again and would take the places of others.
+        sessions.retain(|one| one.token == session.token);
+        if sessions.len() >= MOST
+            && let Some(oldest) = (0..sessions.len()).min_by_key(|&at| sessions[at].seen)
         {
-            known.sessions.remove(oldest);
+            sessions.remove(oldest);
         }
-        known.sessions.push(session);
-        known.keep();
+        sessions.push(session);
+        drop(sessions);
+        self.0.keep();
         Ok(cookie)
     }
 
     /// The rights that a cookie gives.
     pub(super) fn rights_of(&self, token: &Token, cookie: &str) -> Option<Rights> {
         let digest = token.digest_of(cookie);
-        let mut known = lock(&self.0);
+        let mut sessions = lock(&self.0.sessions);
         let now = now();
-        let session = known.sessions.iter_mut().find(|one| one.digest == digest)?;
-        let rights = session.rights;
+        // Digests are compared, so the time that this takes tells nothing of a cookie.
+        let session = sessions.iter_mut().find(|one| one.digest == digest)?;
+        // Not at each request: that would write the file with each song.
         if now.saturating_sub(session.seen) >= SEEN_AGAIN {
             session.seen = now;
-            known.keep();
+            let known = Arc::clone(&self.0);
+            // This thread moves the bytes of all songs, and a disk may take its time.
+            tokio::task::spawn_blocking(move || known.keep());
         }
-        Some(rights)
+        Some(session.rights)
     }
 
     /// All of them, those that were seen last first.
@@ -164,9 +173,7 @@ impl Sessions {
     pub(super) fn all(&self, token: &Token, cookie: Option<&str>) -> Vec<SignedIn> {
         let digest = cookie.map(|cookie| token.digest_of(cookie));
         let current = token.digest_of("");
-        let known = lock(&self.0);
-        let mut all: Vec<SignedIn> = known
-            .sessions
+        let mut all: Vec<SignedIn> = lock(&self.0.sessions)
             .iter()
             .filter(|one| one.token == current)
             .map(|one| SignedIn {
@@ -194,12 +201,13 @@ impl Sessions {
     }
 
     fn end_where(&self, is_it: impl Fn(&DeviceSession) -> bool) -> bool {
-        let mut known = lock(&self.0);
-        let before = known.sessions.len();
-        known.sessions.retain(|one| !is_it(one));
-        let is_less = known.sessions.len() < before;
+        let mut sessions = lock(&self.0.sessions);
+        let before = sessions.len();
+        sessions.retain(|one| !is_it(one));
+        let is_less = sessions.len() < before;
+        drop(sessions);
         if is_less {
-            known.keep();
+            self.0.keep();
         }
         is_less
     }
@@ -276,6 +284,35 @@ mod tests {
         std::fs::remove_file(&token_file).unwrap();
         let new = Token::of_file(&token_file).unwrap();
         assert_eq!(again.rights_of(&new, &other), None, "another token");
+    }
+
+    #[test]
+    fn a_device_that_is_seen_again_is_kept_behind_the_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = Token::of_file(&folder.path().join("token")).unwrap();
+        let sessions = Sessions::of_folder(folder.path());
+        let cookie = sessions.begin(&token, Rights::Listen, "a".to_owned());
+        let cookie = cookie.unwrap();
+        // Long ago, and otherwise than the file has it.
+        lock(&sessions.0.sessions)[0].seen = 0;
+        sessions.0.keep();
+        let is_kept = || {
+            let text = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
+            let kept: Vec<DeviceSession> = serde_json::from_str(&text).unwrap();
+            kept[0].seen == lock(&sessions.0.sessions)[0].seen
+        };
+        let runtime = crate::runtime().unwrap();
+        runtime.block_on(async {
+            // A slow disk: the request does not wait for it.
+            let file = lock(&sessions.0.file);
+            assert_eq!(sessions.rights_of(&token, &cookie), Some(Rights::Listen));
+            drop(file);
+        });
+        let begun = std::time::Instant::now();
+        while !is_kept() {
+            assert!(begun.elapsed().as_secs() < 20);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     #[test]

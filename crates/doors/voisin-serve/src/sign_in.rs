@@ -64,6 +64,7 @@ impl WrongTries {
         };
         let pause = limit
             .first
+            // Saturating: `add` bounds the count, but a wait must never wrap around to nothing.
             .saturating_mul(2_u32.saturating_pow(doublings))
             .min(limit.longest);
         pause.saturating_sub(now.duration_since(self.last))
@@ -103,6 +104,7 @@ impl Ledger {
             .strangers
             .filter(|_| is_stranger)
             .map(|tries| tries.wait(&OF_STRANGERS, now));
+        // The longer of the two: an address that is fresh waits with all strangers.
         address.max(all).filter(|wait| !wait.is_zero())
     }
 
@@ -151,6 +153,8 @@ impl SignIns {
     pub(super) fn know(&self, peer: Peer) {
         let mut known = lock(&self.known);
         if !known.contains(&peer.network()) {
+            // Forgetting the owner's addresses costs a wait during an attack; growing without end
+            // costs more.
             if known.len() >= MOST_KNOWN {
                 known.clear();
             }
@@ -169,6 +173,7 @@ impl SignIns {
         compare: impl FnOnce() -> Option<Rights> + Send + 'static,
     ) -> Result<Rights, SignInRefused> {
         let network = peer.network();
+        // Moved into the comparison below: a client that hangs up cannot have its try forgotten.
         let mut ledger = Arc::clone(&self.ledger).lock_owned().await;
         let is_stranger = !lock(&self.known).contains(&network);
         if !is_owner && let Some(wait) = ledger.wait(network, is_stranger, Instant::now()) {

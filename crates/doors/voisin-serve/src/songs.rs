@@ -1,14 +1,16 @@
 //! Songs as players refer to them: by MBID, ISRC or path, or by title, artists, album and length.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::problem::Problem;
 use super::state::AnswerSource;
 use voisin_base::artists::artists;
+use voisin_base::text::count;
 use voisin_base::track::TrackId;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::{Library, LibraryError, NameOf, PathLookup, Track, fold};
@@ -40,6 +42,7 @@ impl Finder for Library {
     }
 
     fn by_path(&self, path: &Path) -> Result<Vec<TrackId>, LibraryError> {
+        // A whole path is found at once; an end is looked for among all files of that name.
         if let Some(track) = self.files().find_by_stored_path(path)? {
             return Ok(vec![track]);
         }
@@ -93,6 +96,7 @@ impl PathEnds {
 
     /// The files whose path is this one or ends with it.
     pub(super) fn find(&self, end: &Path) -> impl Iterator<Item = (&Path, TrackId)> {
+        // Players name paths from their own root: "/Artist/Album/1.flac" is an end here.
         let relative = end.strip_prefix("/").unwrap_or(end).to_owned();
         let named = end
             .file_name()
@@ -107,6 +111,7 @@ impl PathEnds {
 
 impl Everything {
     pub(super) fn of(library: &Library) -> Result<Self, LibraryError> {
+        // Tracks and paths are two reads, and have to be of one state.
         let _snapshot = library.snapshot()?;
         let mut all = Self::default();
         library.for_each_track(|track| {
@@ -199,6 +204,7 @@ fn tracks_called(
     let folded = fold(name);
     let mut found = Vec::new();
     let is_named = |known: &&String| {
+        // An album's "A & B" is one name; an artist's is two people.
         let parts = if kind == NameOf::Album {
             Vec::new()
         } else {
@@ -310,6 +316,7 @@ impl SongRef {
         ] {
             if mbid.is_some() || isrc.is_some() {
                 let found = library.by_code(mbid, isrc)?;
+                // A recording may lie on several albums, all with its code.
                 if let Some(track) = self.best(library, &found)? {
                     return Ok(Some((track, how)));
                 }
@@ -332,10 +339,42 @@ impl SongRef {
         Ok(meant.map(|track| (track, "path")))
     }
 
+    /// As [`find`](Self::find), but of a title alone that several artists have a song of, it is not known which is meant.
+    pub(super) fn find_sure(
+        &self,
+        library: &Library,
+    ) -> Result<Option<(TrackId, &'static str)>, Problem> {
+        let found = self.find(library)?;
+        let more = [&self.artist, &self.album].map(|text| said(text.as_ref()));
+        let is_title_alone = more == [None, None]
+            && self.artists.is_empty()
+            && self.duration.or(self.duration_ms).is_none();
+        if is_title_alone && found.is_some_and(|(_, how)| how == "tags") {
+            let tracks = library.tracks_by_id(&self.titled(library)?)?;
+            let artist = |track: &Track| fold(track.tags.artist.as_deref().unwrap_or_default());
+            if tracks.iter().map(artist).collect::<HashSet<_>>().len() > 1 {
+                let line = |track: &Track| format!("id:{}  {}", track.id, track.display_name());
+                let lines: Vec<String> = tracks.iter().take(10).map(line).collect();
+                let number = count(tracks.len() as u64, "track");
+                return Err(Problem::new(
+                    StatusCode::CONFLICT,
+                    format!("{:?} fits {number}:\n{}", self.name, lines.join("\n")),
+                    "name its artist too, or send its id to POST /api/v1/mix",
+                ));
+            }
+        }
+        Ok(found)
+    }
+
     fn by_tags(&self, library: &dyn Finder) -> Result<Option<TrackId>, LibraryError> {
+        self.best(library, &self.titled(library)?)
+    }
+
+    /// Tracks of this title, by one of its artists where they are known.
+    fn titled(&self, library: &dyn Finder) -> Result<Vec<TrackId>, LibraryError> {
         let title = fold(&self.name);
         if title.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let mut found = library.by_title(&self.name)?;
         let tracks = library.tracks(&found)?;
@@ -349,7 +388,7 @@ impl SongRef {
             .map(|track| track.id)
             .collect();
         found.retain(|id| fitting.contains(id));
-        self.best(library, &found)
+        Ok(found)
     }
 
     /// As [`find`](Self::find), for a server that has the same files: a path that ends alike tells most.
@@ -389,6 +428,7 @@ impl SongRef {
             known
                 .iter()
                 .flatten()
+                // Whole words: "Air" is not part of "Airbourne".
                 .any(|known| format!(" {} ", fold(known)).contains(&format!(" {name} ")))
         };
         named.is_empty() || named.iter().any(is_known)
@@ -409,6 +449,8 @@ impl SongRef {
         let mut best: Option<((bool, f64), TrackId)> = None;
         for track in library.tracks(candidates)? {
             let apart = seconds.map_or(0.0, |seconds| (seconds - track.audio.seconds).abs());
+            // A single candidate stands whatever its length: its tags or its code have told
+            // already.
             if candidates.len() > 1 && apart > SAME_LENGTH {
                 continue;
             }
@@ -422,7 +464,7 @@ impl SongRef {
     }
 
     pub(super) fn required(&self, library: &Library) -> Result<(TrackId, &'static str), Problem> {
-        self.find(library)?.ok_or_else(|| {
+        self.find_sure(library)?.ok_or_else(|| {
             let name = if self.name.is_empty() {
                 self.path.as_deref().unwrap_or_default()
             } else {

@@ -155,6 +155,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Which file it is, whatever its name.
 fn identity(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
+    // The watching connection holds the file open, so its number cannot be given to another one
+    // meanwhile.
     let metadata = std::fs::metadata(path)?;
     #[cfg(unix)]
     {
@@ -221,6 +223,7 @@ impl State {
 
     /// Notes that the copy of the library elsewhere has all of it: questions are answered from there.
     pub(super) fn set_copied(&self) {
+        // Once: engines that were opened on the database are of no use any more.
         if !self.is_copied.swap(true, Ordering::AcqRel) {
             lock(&self.elsewheres).clear();
             lock(&self.wholes).clear();
@@ -269,12 +272,15 @@ impl State {
     ) -> Result<(), Problem> {
         self.look(move |state, context| {
             let library = context.engine.library_mut();
+            // SQLite counts in it what other connections committed, and not what this one does.
             let others = library.changes().data_version()?;
             let before = state.version()?;
             library.history_mut().note_listening(&listener, &events)?;
             let is_alone = library.changes().data_version()? == others;
             let after = state.version()?;
             if is_alone {
+                // Computed answers stay good: nobody else wrote, and a play changes no answer
+                // that is kept.
                 state.whole.carry(before, after);
                 if let Some((version, _)) = &mut *lock(&state.unbuilt)
                     && *version == before
@@ -296,15 +302,19 @@ impl State {
         let library = Library::open_to_write_if_possible(&self.dir, None)?;
         let mut engine = Engine::from_library(library);
         engine.library().limit_page_cache(PAGE_CACHE)?;
+        // A mapped file that another program cuts would end the process with a bus error.
         engine.copy_index();
         Ok(engine)
     }
 
     /// The library's state now. Where the database was put away or exchanged, everything of the former one is forgotten.
     pub(super) fn version(&self) -> Result<Version, Problem> {
+        // First: a copy of a database that cannot be asked may be of yesterday.
         if let Some(why) = &*lock(&self.away) {
             return Err(Problem::away(why.clone()));
         }
+        // Held to the end, so that two requests do not both find the file exchanged and count it
+        // twice.
         let mut watch = lock(&self.watch);
         let path = self.dir.join(DATABASE);
         let found = identity(&path);
@@ -326,6 +336,7 @@ impl State {
                 "add music to make a new one, or put it back: the server goes on",
             )
         })?;
+        // Opened to read: a connection that writes would not see its own commits counted.
         if watch.library.is_none() {
             watch.library = Some((Library::open(&self.dir, OpenMode::ReadOnly)?, found));
         }
@@ -351,6 +362,7 @@ impl State {
         let library = context.engine.library();
         let _snapshot = library.snapshot()?;
         let order = (query.sort, query.descending);
+        // A clone of pointers: the lock is not held while the library is read.
         let mut lists = {
             let mut lists = lock(&self.lists);
             if lists.of != Some(context.version) {
@@ -383,6 +395,7 @@ impl State {
             lists.sorted.push((order, sorted));
             lists.matching.retain(|(key, _)| *key != query.filter);
             lists.matching.push((query.filter.clone(), matching));
+            // The oldest first: a filter that is used again is moved to the end above.
             if lists.matching.len() > MOST_FILTERS {
                 lists.matching.remove(0);
             }
@@ -394,6 +407,7 @@ impl State {
     /// Brings a context's index up to date and returns the library's generation. An index that has to be built is built behind
     /// the requests, which are told to come back; one that could not be built is not tried again at once, and all are told why.
     pub(super) fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
+        // Nothing was committed since this engine followed the index.
         if let Some((version, generation)) = *context.followed
             && version == context.version
             && context.engine.has_index()
@@ -406,6 +420,7 @@ impl State {
                 Ok(generation)
             }
             Err(EngineError::Index(error)) => {
+                // A build that failed for a reason of its own would fail again with each request.
                 let unbuilt = lock(&self.unbuilt).clone();
                 if let Some(problem) = unbuilt
                     .filter(|(version, _)| *version == context.version && !self.is_building())
@@ -414,6 +429,8 @@ impl State {
                     return Err(problem);
                 }
                 let reason = with_causes(&error);
+                // Said once, by whoever is first; the build itself is begun by the server's own
+                // loop.
                 if !self.building.swap(true, Ordering::AcqRel) {
                     self.say(&format!("the index is built anew: {reason}"));
                 }
@@ -434,6 +451,8 @@ impl State {
 
     /// Builds the index on a thread of its own if a request found that it has to be built.
     pub(super) fn start_building(self: &Arc<Self>) {
+        // Two flags: requests raise the first, and the second keeps one build from being begun
+        // twice.
         if !self.building.load(Ordering::Acquire) || self.builds.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -453,6 +472,7 @@ impl State {
                         version.map(|version| (version, KeptFailure::new(problem)));
                 }
             }
+            // After the outcome is noted: a request in between would ask for another build.
             state.building.store(false, Ordering::Release);
             state.builds.store(false, Ordering::Release);
         });
@@ -461,6 +481,8 @@ impl State {
     /// Builds the index, and says so. An error has the state of the library that it is of.
     fn build(&self) -> Result<String, (Option<Version>, Problem)> {
         let before = self.version().ok();
+        // An engine of its own: a build takes seconds to minutes, and those of the pool answer
+        // meanwhile.
         let mut engine = self.open_engine().map_err(|problem| (before, problem))?;
         let others = engine.library().changes().data_version().ok();
         engine
@@ -483,6 +505,7 @@ impl State {
     /// The library's model, or that of a space, loaded once.
     pub(super) fn model(&self, engine: &Engine) -> Result<Arc<Embedder>, EngineError> {
         let held = engine.model()?.fingerprint;
+        // Held while it is loaded: two requests would otherwise load the same weights side by side.
         let mut models = lock(&self.models);
         if let Some(embedder) = models.get(&held) {
             return Ok(Arc::clone(embedder));
@@ -510,6 +533,7 @@ impl State {
         let engine = context.engine.within(space)?;
         engine.words_mut().keep_tags()?;
         let heard = Arc::new(engine.words().words_if_any()?);
+        // Again: `keep_tags` may have written, and what was made is of the state after that.
         let version = self.version()?;
         let mut all = lock(&self.heard_within);
         all.retain(|_, (known, _)| *known == version);
@@ -551,6 +575,7 @@ pub(super) fn way(
         )
     };
     let mut found = walk(None)?;
+    // A natural way is shown as it is; only a longer one is computed with a bound.
     if found.rows.len() > count {
         found = walk(Some(count))?;
     }

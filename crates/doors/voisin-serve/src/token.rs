@@ -20,6 +20,7 @@ const LEAST: usize = 32;
 /// The same of a password, of which 1440 a day are compared at most ([`sign_in`](super::sign_in)).
 const LEAST_OF_PASSWORD: usize = 10;
 /// Memory in KiB, passes and lanes of an Argon2 hash that a file may ask for: a comparison takes a second or two then.
+// A hash in the file could otherwise ask for all memory at each try to sign in.
 const MOST_OF_HASH: (u32, u32, u32) = (256 * 1024, 10, 4);
 
 /// A password as its file has it.
@@ -98,6 +99,8 @@ impl std::fmt::Debug for Token {
 impl Token {
     fn new(text: String) -> Self {
         let digest = blake3::hash(text.as_bytes());
+        // The string only separates this key from others of the same token; changing it signs
+        // everybody out.
         let key = blake3::derive_key("voisin serve, cookies of devices", text.as_bytes());
         Self {
             text,
@@ -130,6 +133,8 @@ impl Token {
                 getrandom::fill(&mut bytes).map_err(|error| fault(error.into()))?;
                 let text = blake3::Hash::from(bytes).to_hex().to_string();
                 let mut options = OpenOptions::new();
+                // Another server that starts at the same time may have made it: its token must not
+                // be replaced.
                 options.write(true).create_new(true);
                 #[cfg(unix)]
                 {
@@ -167,6 +172,7 @@ impl Token {
             || lines
                 .iter()
                 .any(|line| line.chars().count() < LEAST_OF_PASSWORD)
+            // A guest with the owner's password would be the owner.
             || lines.first() == lines.get(1)
         {
             return Err(ServeError::WeakPassword {

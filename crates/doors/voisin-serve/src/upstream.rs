@@ -19,6 +19,14 @@ const LONGEST_ANSWER: usize = 32 << 20;
 /// Time for an answer that is read.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Asks other servers in a process that serves nothing itself.
+pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+}
+
 /// The address of a server: `http://nas.lan:4533` or `https://music.example/airsonic`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress(String);
@@ -44,6 +52,7 @@ impl FromStr for ServerAddress {
         let path = uri.path().trim_end_matches('/');
         Ok(Self(format!(
             "{scheme}://{}{path}",
+            // Links are kept under this text: the same server must always be written alike.
             authority.as_str().to_ascii_lowercase()
         )))
     }
@@ -72,6 +81,7 @@ impl ServerAddress {
         } else {
             80
         };
+        // The resolver takes an IPv6 address without its brackets.
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let places = (host, uri.port_u16().unwrap_or(usual)).to_socket_addrs();
         places
@@ -188,6 +198,7 @@ impl Upstream {
     pub(super) fn new(address: ServerAddress) -> Self {
         let mut plain = HttpConnector::new();
         plain.set_connect_timeout(Some(Duration::from_secs(5)));
+        // Else it refuses addresses of https, to which TLS is added above it.
         plain.enforce_http(false);
         // Whom this machine trusts (SSL_CERT_FILE names others); without such a list, whom browsers trust.
         let trusting = HttpsConnectorBuilder::new()
@@ -248,6 +259,7 @@ impl Upstream {
                 .await
                 .map_err(|error| self.refused(&error))?;
             let (head, body) = answer.into_parts();
+            // A broken or hostile server must not fill the memory.
             let body = to_bytes(Body::new(body), LONGEST_ANSWER)
                 .await
                 .map_err(|error| self.fault(error))?;
@@ -271,12 +283,14 @@ impl Upstream {
         base: &str,
     ) -> Result<Response<Body>, UpstreamError> {
         *request.uri_mut() = self.uri(path_and_query)?;
+        // A client may speak 1.0; the connection behind is voisin's own.
         *request.version_mut() = axum::http::Version::HTTP_11;
         let headers = request.headers_mut();
         let password = headers.remove(header::AUTHORIZATION).filter(is_basic);
         keep(headers, &PASSED_ON);
         headers.extend(password.map(|password| (header::AUTHORIZATION, password)));
         headers.extend(client.map(forwarded_for));
+        // Until the head is there; a song may then take as long as it plays.
         let answer = tokio::time::timeout(PATIENCE, self.client.request(request)).await;
         let answer = answer.map_err(|_| self.fault("no answer within 20 s"))?;
         let mut answer = answer.map_err(|error| self.refused(&error))?.map(Body::new);

@@ -151,6 +151,7 @@ pub(super) async fn clusters(
             key,
             request.after.is_some(),
             move |_, context, explored, given_up| {
+                // A copy: predicted genres are this answer's, and the collection is shared.
                 let mut collection = Collection::clone(&explored.collection);
                 let graph = &explored.graph;
                 collection.predict_genres(graph)?;

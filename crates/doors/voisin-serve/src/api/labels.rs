@@ -115,6 +115,8 @@ pub(super) async fn give(
             let genre = request.genre.as_deref().map(str::trim);
             if let Some(genre) = genre
                 && (genre.len() > LONGEST
+                    // A name of which nothing is left, such as "-", would be a label that no
+                    // command can name.
                     || context
                         .engine
                         .genres()

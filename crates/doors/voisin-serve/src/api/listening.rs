@@ -37,6 +37,7 @@ pub(super) async fn opinion(
     ask::PathId(id): ask::PathId,
 ) -> Result<Json<PageOpinion>, Problem> {
     let liked = state.look(move |_, context| {
+        // Unknown tracks are 404, not tracks without an opinion.
         context.engine.library().track(id)?;
         Ok(context.engine.library().history().liked(LISTENER, id)?)
     });

@@ -126,6 +126,7 @@ fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
         let name = BESIDE.iter().position(|one| *one == name)?;
         Some((name, ENDINGS.iter().position(|one| *one == ending)?))
     };
+    // Canonical, as links are compared with it after they were followed.
     let folder = std::fs::canonicalize(file.parent()?).ok()?;
     let stays = |path: &PathBuf| {
         let is_link = path.symlink_metadata().ok()?.is_symlink();
@@ -143,6 +144,7 @@ fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
         .flatten()
         .map(|entry| entry.path());
     lie.filter_map(|path| Some((place(&path)?, stays(&path)?)))
+        // The likeliest name, then the likeliest ending: a folder's order is the file system's.
         .min()
         .map(|(_, path)| path)
 }
@@ -176,6 +178,8 @@ pub(super) async fn cover(
                 Some((metadata.len(), metadata.modified().ok()))
             };
             let file_state = (held.metadata().len(), held.metadata().modified().ok());
+            // Both files' lengths and times stand for the picture: reading it to find out that
+            // nothing changed would cost what it saves.
             let states = (file_state, picture.as_deref().map(state));
             let file = Validator::of_bytes(format!("{states:?} {picture:?}").as_bytes());
             if file.is_known(&headers) {

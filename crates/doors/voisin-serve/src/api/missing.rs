@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::labels::writable;
-use super::{Answer, page};
+use super::{Answer, page_by_place};
 use crate::ask;
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -61,8 +61,7 @@ pub(super) async fn all(
                 .map(|(folder, files)| (lossy(folder), files))
                 .collect();
             let files: Vec<&MissingFile> = gone.files.iter().chain(&gone.out_of_reach).collect();
-            let places: Vec<usize> = (1..=files.len()).collect();
-            let (part, next) = page(&places, |place| *place, question.after, question.limit)?;
+            let (part, next) = page_by_place(files.len(), question.after, question.limit)?;
             let ids: Vec<TrackId> = files[part.clone()]
                 .iter()
                 .map(|one| one.file.track)
@@ -117,6 +116,8 @@ pub(super) async fn remove(
             let gone = MissingFiles::anywhere(context.engine.library())?;
             let mut files = gone.files;
             let tracks: Vec<TrackId> = files.iter().map(|one| one.file.track).collect();
+            // The same recording is there under another path: its label and plays would be lost
+            // with the old track.
             let replaced = context.engine.successors(&[], &tracks)?;
             files.retain(|one| replaced.iter().all(|kept| kept.gone != one.file.track));
             if let Some(folder) = &question.folder {

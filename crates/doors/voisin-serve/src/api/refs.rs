@@ -83,7 +83,7 @@ pub(super) async fn similar(
             let library = engine.library();
             let mut found = Vec::new();
             for song in &request.songs {
-                found.extend(song.find(library)?);
+                found.extend(song.find_sure(library)?);
             }
             for album in &request.albums {
                 found.extend(
@@ -102,6 +102,7 @@ pub(super) async fn similar(
                 );
             }
             if found.is_empty() {
+                // The message of the first song says how it was looked for.
                 request
                     .songs
                     .first()
@@ -113,6 +114,7 @@ pub(super) async fn similar(
                     next,
                 ));
             }
+            // An artist's tracks may be thousands.
             found.truncate(MOST_SEEDS);
             let seeds = found.iter().map(|(track, _)| engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;

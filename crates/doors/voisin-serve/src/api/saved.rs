@@ -56,7 +56,10 @@ fn kept(name: String, list: &SavedList) -> KeptListJson {
 
 pub(super) async fn all(State(state): State<Shared>) -> Result<Json<KeptListsJson>, Problem> {
     let all = state
-        .look(|_, context| Ok(SavedList::all(context.engine.library())?))
+        .look(|state, context| {
+            let unreadable = |error: &ListError| state.say(&error.to_string());
+            Ok(SavedList::all(context.engine.library(), unreadable)?)
+        })
         .await?;
     let lists = all
         .into_iter()
@@ -106,6 +109,8 @@ pub(super) async fn one(
         .await?;
     let random = again
         .random_seed
+        // Without one the list is another each time; the answer names it, so that it can be asked
+        // for again.
         .unwrap_or_else(|| RandomState::new().hash_one(0) % RANDOM);
     let answer = match list.question {
         SavedQuestion::Path(_) | SavedQuestion::Artists(_) | SavedQuestion::Albums(_) => {
@@ -199,6 +204,7 @@ pub(super) async fn push(
         ));
     };
     let mut command = push();
+    // A list may be called "--force".
     command.args(["--", &name]);
     let (is_done, messages) = tokio::task::spawn_blocking(move || ended(command))
         .await

@@ -82,12 +82,16 @@ pub(super) async fn mix(
         .ask_anywhere(move |state, source| {
             let generation = source.index(state)?;
             let named = source.seeds(&request.seeds)?;
-            // Tracks that were removed from the library meanwhile do not count.
-            let played = request
-                .played
-                .iter()
-                .filter_map(|one| source.seed(one).ok())
-                .collect();
+            let mut played = Vec::new();
+            for one in &request.played {
+                match source.seed(one).map_err(Problem::from) {
+                    Ok(seed) => played.push(seed),
+                    // Tracks that were removed from the library meanwhile do not count.
+                    Err(problem) if problem.status().is_client_error() => {}
+                    // A library that is away would count as one that has none of them.
+                    Err(problem) => return Err(problem),
+                }
+            }
             source.fetch_filters(&request.filters)?;
             let songs = source.mix(&request, &named, played, &state.mixes.mixing)?;
             let answer = SimilarJson::new(&named, &songs);
@@ -138,6 +142,8 @@ async fn received(
     let mut body = body.into_data_stream();
     let mut length = 0;
     loop {
+        // The end moves with each byte that came: a large file has long, a connection that stands
+        // still has not.
         let piece = tokio::time::timeout_at(due(begun, length).into(), body.next()).await;
         let late = |_| Problem::bad("a whole file, in time", "one that came too slowly");
         let Some(piece) = piece.map_err(late)? else {
@@ -153,6 +159,7 @@ async fn received(
                 "a larger one",
             ));
         }
+        // Before it is written: what all uploads take together is bounded, not only each.
         place.grow(piece.len() as u64)?;
         file.write_all(&piece).await.map_err(fault)?;
     }
@@ -193,6 +200,7 @@ pub(super) async fn similar_to_file(
     request.validate(1)?;
     let copy = received(&state, caller, &headers, body).await?;
     if let Some((from, to)) = request.passage() {
+        // The copy's own name: two uploads never share an answer.
         let key = format!("passage {request:?} of {}", copy.path().display());
         let answer = state.once_decoded(key, false, move |state, context, _| {
             let generation = state.index(context)?;
@@ -239,6 +247,7 @@ fn classified(
 ) -> Result<Bytes, Problem> {
     let generation = source.generation()?;
     let mut notes = Vec::new();
+    // Made ready first, since the source is borrowed below.
     let model = state.model(source.engine());
     let report = |news: GenreNews| notes.push(news.to_string());
     let mut found = match copy {

@@ -68,6 +68,7 @@ pub(super) async fn all_songs(
     let mut songs = Songs::default();
     for section in sections["Directory"].as_array().into_iter().flatten() {
         let (Some("artist"), Some(key)) = (section["type"].as_str(), section["key"].as_str())
+        // Sections of films and pictures have no songs.
         else {
             continue;
         };
@@ -129,6 +130,7 @@ pub(crate) async fn put(
 ) -> Result<Option<String>, LinkError> {
     let plex = Plex::new(upstream, token)?;
     let identity = plex.ask(Method::GET, "/identity").await?;
+    // Plex takes songs by an address that names the server itself.
     let machine = identity["machineIdentifier"].as_str().unwrap_or_default();
     let uri = |items: &[&str]| {
         encoded(&format!(
@@ -148,8 +150,10 @@ pub(crate) async fn put(
         return Ok(None);
     }
     let mut parts = items.chunks(PAGE);
-    let id = if let Some(id) = there.and_then(|one| one["ratingKey"].as_str()) {
+    let known = there.and_then(|one| one["ratingKey"].as_str());
+    let id = if let Some(id) = known {
         let path = format!("/playlists/{}/items", encoded(id));
+        // Emptied and filled again: items can only be added or taken out.
         plex.ask(Method::DELETE, &path).await?;
         id.to_owned()
     } else {
@@ -168,7 +172,20 @@ pub(crate) async fn put(
     // An address has a longest length: the others follow in parts.
     for part in parts {
         let path = format!("/playlists/{}/items?uri={}", encoded(&id), uri(part));
-        plex.ask(Method::PUT, &path).await?;
+        if let Err(error) = plex.ask(Method::PUT, &path).await {
+            if known.is_none() {
+                // Half of a new one goes again: nobody would know its id, and its name would be taken the next time.
+                let path = format!("/playlists/{}", encoded(&id));
+                let _ = plex.ask(Method::DELETE, &path).await;
+                return Err(error);
+            }
+            return Err(match error {
+                LinkError::Server(text) => LinkError::Server(format!(
+                    "{text}; \"{name}\" has only a part of its songs there until it is pushed again"
+                )),
+                other => other,
+            });
+        }
     }
     Ok(Some(id))
 }

@@ -100,12 +100,15 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let folder = format!("\"page/{version}/");
     let mut index = INDEX.to_owned();
     for name in ["page.css", "early.js", "app.js"] {
+        // With the quotation mark, so that no other text of the page is touched.
         index = index.replace(&format!("\"page/{name}"), &format!("{folder}{name}"));
     }
     // All modules are asked for at once, not one import after the other.
     let preloads: String = FILES
         .iter()
         .filter(|(name, kind, _)| {
+            // Those that the page names itself are asked for already; a bundle has no other
+            // modules.
             *kind == SCRIPT && !INDEX.contains(&format!("page/{name}")) && !cfg!(bundled)
         })
         .map(|(name, ..)| format!("<link rel=\"modulepreload\" href={folder}{name}\">\n"))
@@ -113,6 +116,7 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let index = index
         .replace("</head>", &format!("{preloads}</head>"))
         .into_bytes();
+    // Pictures are packed by their own format.
     let texts = FILES.iter().filter(|(_, kind, _)| *kind != PICTURE);
     let packed = texts
         .map(|(name, _, contents)| (*name, pack(contents)))

@@ -19,7 +19,7 @@ export function show(root, _route, signal) {
       h(
         "p",
         { class: "faint" },
-        "Labels that do not fit what is heard, judged by models that never heard the artist. What you decide is kept in the library; your files stay as they are.",
+        "Labels that do not fit what is heard, by models that were trained without the artist. What you decide is kept in the library; your files stay as they are.",
       ),
     )(place, decided),
   );

@@ -14,6 +14,7 @@ use voisin_questions::LibrarySource;
 const MOST_WAITING: usize = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Requests that look something up at once, beside those that compute.
+// They end in a moment, so that a few are enough; each needs an engine of its own.
 const LOOKS: usize = 4;
 /// Guests have one of so many permits of a kind, and at least one, and of the places to wait for them.
 const SHARE_OF_GUESTS: usize = 4;
@@ -41,6 +42,7 @@ impl Waited {
     }
 
     fn begin(&self) {
+        // The first permit counts: a handler may take several.
         self.begun
             .fetch_min(self.since.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
@@ -97,8 +99,10 @@ impl Admission {
 
     /// One of these permits, of the guests' where a guest asks: they wait for each other first, not before the owner.
     async fn permit(&self, lane: &PermitLane) -> Result<Permit, Problem> {
+        // Outside of a request, as for assistants, nobody is a guest.
         let is_guest = WAITED.try_with(|waited| waited.is_guest).unwrap_or(false);
         let share = if is_guest {
+            // Theirs first: a guest who waits here holds no permit that the owner could use.
             Some(
                 acquire(
                     &lane.guests,
@@ -134,6 +138,7 @@ async fn acquire(
         return Ok(permit);
     }
     let busy = || Problem::later(2, "too many requests at once", "ask again in a few seconds");
+    // Counted before it is compared, and taken back by `Waiting` however this ends.
     let before = waiting.fetch_add(1, Ordering::Relaxed);
     let _waiting = Waiting(waiting);
     if before >= most {
@@ -238,6 +243,7 @@ impl State {
         let version = self.version()?;
         let waiting = {
             let mut sources = lock(&self.sources);
+            // Engines of a library that was put away hold its old file open.
             sources.retain(|source| source.version.epoch == version.epoch);
             sources.pop()
         };
@@ -246,11 +252,25 @@ impl State {
             None => AnswerSource::new(LibrarySource::Local(Box::new(self.open_engine()?))),
         };
         source.version = version;
+        // Commits of others, and changes by this engine itself.
+        let commits = |source: &mut AnswerSource| {
+            let engine = source.here().map(|context| context.engine);
+            engine.map_or(Ok((0, 0)), |engine| engine.library().changes().state())
+        };
+        let before = commits(&mut source)?;
         let mut answer = work(self, &mut source);
-        if answer.is_err() && self.version()? != version {
-            // The tracks in question may have changed between two reads.
-            answer = work(self, &mut source);
+        if answer.is_err() {
+            let now = self.version()?;
+            let after = commits(&mut source)?;
+            // The tracks in question may have changed between two reads, which only commits of others do. What this request
+            // wrote before it failed would be written twice, and an engine of a database that was put away fails again.
+            if after.0 != before.0 && after.1 == before.1 && now.epoch == version.epoch {
+                // Else `index` would take the index that it followed for the current one.
+                source.version = now;
+                answer = work(self, &mut source);
+            }
         }
+        // Also after an error: the engine is as good as before, and opening another one costs more.
         lock(&self.sources).push(source);
         answer
     }
@@ -269,6 +289,7 @@ impl State {
         } else {
             &self.elsewheres
         };
+        // The last one that was given back has the most recent state.
         let waiting = lock(pool).pop();
         let current = |mut source: AnswerSource| {
             let is_current = source.is_current()?;
@@ -279,6 +300,7 @@ impl State {
             None => AnswerSource::new(open()?),
         };
         let answer = work(self, &mut source);
+        // One that has a sample of the tracks is of use to its own answer alone.
         if !around || source.is_whole() {
             lock(pool).push(source);
         }

@@ -68,6 +68,7 @@ impl AnswerSource {
         if let Some(explored) = &self.explored {
             return Ok(Arc::clone(explored));
         }
+        // Before the tracks are read: an answer may be newer than it claims, never older.
         let generation = self.generation()?;
         let engine = self.engine();
         let collection = engine.collection()?;

@@ -16,6 +16,7 @@ use voisin_engine::PredictedTags;
 use voisin_kernels::allocator;
 
 /// How long a request waits for an answer about the whole library.
+// Below the time for a request (`PATIENCE`, 30 s), so that the client is told to ask again.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(25);
 /// Answers about the whole library that are kept, or are to be worked out.
 const MOST_KEPT: usize = 64;
@@ -139,6 +140,7 @@ impl WholeLibrary {
 
     /// Forgets what is of a former library.
     pub(super) fn clear(&self) {
+        // `kept` needs no clearing: its answers carry the epoch they are of.
         *lock(&self.collected) = None;
         *lock(&self.explored) = None;
         *lock(&self.heard) = None;
@@ -238,6 +240,8 @@ impl State {
         + 'static,
     ) -> Result<Arc<T>, Problem> {
         let answer = self.begin(key, goes_on, move |state, given_up| async move {
+            // Before the turn is taken: neighbours are made in another lane, and waiting for them
+            // inside would hold this one.
             let (_, explored) = state.neighbours(None).await?;
             let work = move |state: &Self, context: &mut RequestContext, given_up: &GivenUp| {
                 work(state, context, &explored, given_up)
@@ -308,6 +312,8 @@ impl State {
             |state, context| {
                 let generation = state.index(context)?;
                 let version = state.version()?;
+                // Reading all vectors is the dearer half; another query may have done it for this
+                // very state.
                 let known = lock(&state.whole.collected)
                     .clone()
                     .filter(|(at_version, _)| *at_version == version);
@@ -375,6 +381,7 @@ impl State {
         let answer = self.begin(name.to_owned(), false, move |state, given_up| async move {
             let work = move |state: &Self, context: &mut RequestContext, _: &GivenUp| {
                 let (version, made) = make(state, context)?;
+                // Kept beside the queue as well: quick queries take it without waiting for a turn.
                 *lock(place(&state.whole)) = Some((version, Arc::new(made)));
                 Ok(())
             };
@@ -397,12 +404,14 @@ impl State {
         self.needs_all()?;
         let version = self.now().await?;
         let mut kept = lock(&self.whole.kept);
+        // Each new query clears what is stale: there is no timer for it.
         kept.retain(|_, kept| {
             // One that failed is worked out again once something may have changed.
             let is_over = |failure: &KeptFailure| kept.of != version || failure.lasting().is_none();
             kept.of.epoch == version.epoch
                 && (kept.of == version || kept.asked.elapsed() < GOES_ON)
                 && !matches!(&*kept.answer.borrow(), Some(Err(failure)) if is_over(failure))
+                // An error here means that its task is gone without an answer.
                 && kept.answer.has_changed().is_ok()
         });
         if let Some(kept) = kept
@@ -412,6 +421,7 @@ impl State {
             kept.asked = Instant::now();
             return Ok(kept.answer.clone());
         }
+        // Only finished answers make room: those under way have clients that wait.
         if kept.len() >= MOST_KEPT {
             let done = kept
                 .iter()
@@ -437,6 +447,7 @@ impl State {
                 answer: answer.clone(),
             },
         );
+        // `abandoned` takes the same lock.
         drop(kept);
         let given_up = GivenUp::default();
         let work = work(Arc::clone(self), given_up.clone());
@@ -473,6 +484,7 @@ impl State {
             drop(receiver);
             if sender.receiver_count() > usize::from(is_kept) {
                 alone = None;
+            // A client that was told to ask again needs a moment to do so.
             } else if !is_kept || alone.get_or_insert_with(Instant::now).elapsed() >= GIVEN_UP {
                 if is_kept {
                     kept.remove(key);
@@ -495,10 +507,13 @@ impl State {
             .map_err(|_| Problem::fault())?;
         let pool = Arc::clone(pool);
         let done = tokio::task::spawn_blocking(move || {
+            // Moved in: the turn is over when the work is, also if nobody waits for it.
             let _turn = turn;
             let answer = pool.install(move || {
                 self.work(&|state, context| {
                     given_up.check()?;
+                    // Some answers store what they computed. That is a commit, but one that changes
+                    // no other answer.
                     let others = context.engine.library().changes().data_version()?;
                     let before = state.version()?;
                     let answer = work(state, context, &given_up)?;
@@ -509,6 +524,7 @@ impl State {
                     Ok(answer)
                 })
             });
+            // Memory that this work has freed would otherwise stay with the allocator.
             allocator::give_back();
             answer
         });
@@ -596,6 +612,32 @@ mod tests {
         tokio::time::timeout(Duration::from_mins(1), waited)
             .await
             .unwrap();
+    }
+
+    #[test]
+    fn a_request_is_repeated_after_commits_of_others_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = state(folder.path());
+        let tries = |is_own: bool| {
+            let versions = std::sync::Mutex::new(Vec::new());
+            let answer: Result<(), Problem> = state.work(&|_, context| {
+                lock(&versions).push(context.version);
+                let value = lock(&versions).len().to_string();
+                let mut other = Library::open(folder.path(), OpenMode::ReadWrite)?;
+                let library = if is_own {
+                    context.engine.library_mut()
+                } else {
+                    &mut other
+                };
+                library.settings_mut().set_setting("tries", Some(&value))?;
+                Err(Problem::fault())
+            });
+            assert!(answer.is_err());
+            versions.into_inner().unwrap()
+        };
+        let others = tries(false);
+        assert!(others.len() == 2 && others[0] != others[1], "{others:?}");
+        assert_eq!(tries(true).len(), 1, "it would be written twice");
     }
 
     #[test]

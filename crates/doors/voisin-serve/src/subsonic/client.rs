@@ -24,6 +24,7 @@ pub(crate) struct Login {
 
 impl Login {
     pub(crate) fn new(user: &str, password: &str) -> Self {
+        // "enc:" hides nothing, but any password passes as plain digits.
         let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
         let credentials = [
             ("u", user),
@@ -50,6 +51,7 @@ impl Login {
     /// Whom the server shows songs to, whatever proves it this time.
     pub(super) fn user(&self) -> blake3::Hash {
         let named_value = |name: &'static str| self.said(name).map(|value| (name, value));
+        // A key goes before a name: it alone says whose it is.
         let (name, value) = named_value("apiKey")
             .or(named_value("u"))
             .unwrap_or_default();
@@ -102,10 +104,12 @@ pub(crate) async fn ask(
             .ask(Method::POST, &path, &headers, form.clone().into())
             .await?;
         let answer = read(upstream, endpoint, status, &body);
+        // A server that does not read forms sees no parameters: it misses one, or knows no POST.
         let is_unread = matches!(
             status,
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
         ) || matches!(answer, Err(Refusal { code: 10, .. }));
+        // Once forms were read, a missing parameter is a missing parameter.
         if takes == FORMS || !is_unread {
             if answer.is_ok() {
                 upstream.takes.store(FORMS, Ordering::Relaxed);
@@ -123,6 +127,19 @@ pub(crate) async fn ask(
         upstream.takes.store(ADDRESSES, Ordering::Relaxed);
     }
     answer
+}
+
+impl Refusal {
+    /// Whether the server does not let this user in, and its message as a part of this program's own.
+    pub(crate) fn reason(self, upstream: &Upstream) -> (bool, String) {
+        if !self.is_of_server {
+            return (false, self.message);
+        }
+        let message = self.message.trim_end_matches('.');
+        let text = format!("{} says: {message}", upstream.address);
+        // Subsonic: wrong name or password, none of that kind, not allowed.
+        (matches!(self.code, 40 | 41 | 50), text)
+    }
 }
 
 /// Reads a Subsonic server's answer.
@@ -160,6 +177,7 @@ fn read(
 /// A song as a Subsonic server describes it.
 pub(crate) fn song_ref(song: &Value) -> SongRef {
     let text = |name: &str| song[name].as_str().map(str::to_owned);
+    // OpenSubsonic has a list of them.
     let isrc = text("isrc").or_else(|| song["isrc"][0].as_str().map(str::to_owned));
     let artists = song["artists"].as_array().into_iter().flatten();
     let artists = artists.filter_map(|artist| {

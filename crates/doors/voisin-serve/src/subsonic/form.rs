@@ -25,6 +25,7 @@ pub(super) struct SubsonicForm {
 impl SubsonicForm {
     /// From the query, and from the body of a form.
     pub(super) fn read(query: &str, body: &[u8]) -> Self {
+        // The query first: what it says holds, as `get` takes the first.
         let all = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
         let parameters = all
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
@@ -111,6 +112,7 @@ pub(super) fn written(form: &SubsonicForm, answer: Result<Value, Refusal>) -> Re
     if let Value::Object(content) = content {
         all.extend(content);
     }
+    // Errors too are answered with 200 and in this form; clients look at "status" alone.
     let (kind, text) = match form.get("f").unwrap_or("xml") {
         "json" => (
             "application/json",
@@ -151,6 +153,8 @@ fn is_callback(name: &str) -> bool {
 
 /// An element as Subsonic writes JSON in XML: plain values are attributes, lists are elements of their name.
 fn element(name: &str, value: &Value, out: &mut String) {
+    // Names of fields come from the server behind: one with a ">" in it would break out of the
+    // element.
     if !is_name(name) {
         return;
     }
@@ -208,8 +212,7 @@ mod tests {
 
     fn text(form: &SubsonicForm, answer: Value) -> String {
         let body = written(form, Ok(answer)).into_body();
-        let bytes = tokio::runtime::Builder::new_current_thread()
-            .build()
+        let bytes = crate::upstream::runtime()
             .unwrap()
             .block_on(axum::body::to_bytes(body, usize::MAX))
             .unwrap();

@@ -124,6 +124,7 @@ async fn answer(
         )
         .into_response();
     }
+    // Old clients write the suffix, newer ones do not.
     let name = name.strip_suffix(".view").unwrap_or(name).to_owned();
     let client = match peer {
         Peer::Address(address) => Some(address),
@@ -145,6 +146,7 @@ async fn answer(
         .and_then(|kind| kind.to_str().ok());
     let is_form = head.method == Method::POST
         && kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    // Streamed through unread: an upload or a long song must not lie in memory here.
     if !is_own && !is_form {
         let form = SubsonicForm::read(&query, b"").of_client(client);
         let answer = sidecar.pass(Request::from_parts(head, body), &form).await;
@@ -213,12 +215,14 @@ impl Sidecar {
             // Known songs depend on it too.
             *lock(&self.songs) = ShownSongs::default();
         }
+        // "false" says only that it begins to play.
         let is_heard = name == "scrobble" && form.get("submission") != Some("false");
         if answer.status().is_success()
             && (is_heard || matches!(name, "star" | "unstar" | "setRating"))
         {
             let sidecar = Arc::clone(self);
             let name = name.to_owned();
+            // The client has its answer already, and noting asks the server again.
             tokio::spawn(async move {
                 if let Err(refusal) = sidecar.note(&name, &form).await {
                     sidecar
@@ -232,6 +236,8 @@ impl Sidecar {
 
     /// Notes what a user tells of songs, once the server has proven who that is.
     async fn note(&self, name: &str, form: &SubsonicForm) -> Result<(), Refusal> {
+        // A success of the server may be that of a request it did not check: the login is proven by
+        // itself.
         let login = self.login(form).await?;
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -293,6 +299,7 @@ impl Sidecar {
                     .unwrap_or_default()
             }
         };
+        // A server may offer it itself; its questions are answered here all the same.
         all.retain(|extension| extension["name"] != "sonicSimilarity");
         all.push(json!({"name": "sonicSimilarity", "versions": [1]}));
         json!({ "openSubsonicExtensions": all })
@@ -304,8 +311,10 @@ impl Sidecar {
         if form.get("apiKey").is_none() {
             form.required("u")?;
         }
+        // Salted at random: a password cannot be tried out against a digest in a memory dump.
         let mut hasher = blake3::Hasher::new_keyed(&self.salt);
         for (name, value) in &login.parameters {
+            // With lengths, so that name and value cannot be shifted into each other.
             hasher
                 .update(&(name.len() as u64).to_le_bytes())
                 .update(name.as_bytes());
@@ -363,6 +372,7 @@ impl Sidecar {
             let song = self.song(login, id).await?;
             return song.map(|_| vec![track]).ok_or_else(not_found);
         }
+        // Clients send ids of songs, albums and artists alike, and nothing tells which it is.
         let found = match self.song(login, id).await? {
             Some(song) => {
                 // The server has it under an id that was never linked: it is new there, or all ids are.
@@ -483,6 +493,7 @@ impl Sidecar {
     async fn fill(&self, login: &Login) {
         let mut before = 0_usize;
         while before < MOST_SHOWN {
+            // In the background and for speed alone: without it songs are asked for one by one.
             let Ok(page) = self.page(login, before, &[]).await else {
                 return;
             };
@@ -517,6 +528,7 @@ impl Sidecar {
         match ask(&self.upstream, login, endpoint, &[("id", id)]).await {
             Ok(answer) => Ok(Some(answer)),
             Err(Refusal {
+                // 70 is "not found"; others answer 0 or 10 where the id is of another kind.
                 code: 0 | 10 | 70,
                 is_of_server: true,
                 ..
@@ -540,6 +552,7 @@ impl Sidecar {
         let ids: Vec<String> = albums.iter().filter_map(id_of).take(MOST_ALBUMS).collect();
         let songs = stream::iter(ids)
             .map(|id| async move { self.found(login, "getAlbum", &id).await })
+            // In order, so that the same artist gives the same seeds.
             .buffered(AT_ONCE)
             .filter_map(|answer| async { answer.ok().flatten() })
             .flat_map(|answer| {
@@ -635,6 +648,7 @@ impl Sidecar {
                 .filter(|found| !known.songs.contains_key(&found.item))
                 .count();
             let fills = unknown >= MANY && !known.is_filled;
+            // Before it is filled, so that the next answer does not begin it once more.
             known.is_filled |= fills;
             fills
         };

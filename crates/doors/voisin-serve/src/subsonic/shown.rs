@@ -30,6 +30,8 @@ impl ShownSongs {
             .iter()
             .filter(|(other, _)| **other != user)
             .min_by_key(|(_, known)| known.since);
+        // One user at a time: this is called for each song, so it need not make all the room at
+        // once.
         if held > MOST_SHOWN
             && let Some(oldest) = oldest.map(|(other, _)| *other)
         {
