@@ -19,6 +19,7 @@ use voisin_base::directories;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a server that holds a part of the tracks may take to be connected to; else the first server asks it.
+// Shorter than the first server's: there is another way to the same rows, and the caller waits.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where a library in PostgreSQL is.
@@ -77,11 +78,14 @@ impl PostgresAddress {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(wrong("not an address of PostgreSQL".to_owned()));
         }
+        // The options that the client crate does not know are taken out before it parses the rest:
+        // it refuses an address for one unknown name.
         let (front, query) = text.split_once('?').unwrap_or((text, ""));
         let mut root_certificates = None;
         let mut password_file = None;
         let mut kept = Vec::new();
         let mut mode = None;
+        // In libpq's addresses a plus is a plus, not a blank as in forms.
         for (name, value) in form_urlencoded::parse(query.replace('+', "%2B").as_bytes()) {
             match name.as_ref() {
                 "sslrootcert" if value == "system" => {}
@@ -114,9 +118,15 @@ impl PostgresAddress {
         } else {
             format!("{front}?{}", encoded.join("&"))
         };
-        let mut config: Config = joined
-            .parse()
-            .map_err(|error: postgres::Error| wrong(causes(&error)))?;
+        let mut config: Config = joined.parse().map_err(|error: postgres::Error| {
+            // The end of a password that has a question mark reads as an option, which the client's error names.
+            wrong(if query.contains('@') {
+                "expected %3F for a ? in a password, and %40 for an @".to_owned()
+            } else {
+                causes(&error)
+            })
+        })?;
+        // Before the environment and files are read: passwords from there are not in public.
         if is_public && config.get_password().is_some() {
             return Err(BackendError::Password);
         }
@@ -132,6 +142,7 @@ impl PostgresAddress {
             }
         });
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        // From here on what the address leaves open, as libpq fills it: environment, then defaults.
         if config.get_ports().is_empty()
             && let Some(port) = variable("PGPORT")
         {
@@ -155,6 +166,7 @@ impl PostgresAddress {
                 .find_map(|name| std::env::var(name).ok());
             config.user(user.as_deref().unwrap_or("postgres"));
         }
+        // Last: a line of the file is chosen by host, port, database and user.
         let password_file = password_file.or_else(password_file_of_user);
         if config.get_password().is_none()
             && let Some(password) = password_for(&config, password_file.as_deref())
@@ -181,6 +193,8 @@ impl PostgresAddress {
     /// Another server that this one names, with the same rights to be had: encrypted as this one is, and with a password that
     /// the file of passwords has for it, never with this one's.
     pub(super) fn beside(&self, host: &str, port: u16, database: &str, user: Option<&str>) -> Self {
+        // Nothing is inherited but what is set below: the other server's name comes from a table,
+        // and must not be given this one's password.
         let mut config = Config::new();
         config
             .host(host)
@@ -188,6 +202,7 @@ impl PostgresAddress {
             .dbname(database)
             .ssl_mode(self.config.get_ssl_mode());
         config.user(user.or(self.config.get_user()).unwrap_or("postgres"));
+        // They may name the schema that the tables are in.
         if let Some(options) = self.config.get_options() {
             config.options(options);
         }
@@ -236,8 +251,11 @@ impl PostgresAddress {
         let place = self.clone();
         // A server that takes the connection and says nothing leaves this thread behind until it is gone.
         std::thread::spawn(move || {
+            // The receiver is gone where it waited long enough.
             let _ = answer.send(place.connect_patiently());
         });
+        // The client's own timeout ends with the TCP handshake; a server that then says nothing
+        // would be waited for without end.
         answered.recv_timeout(patience).unwrap_or_else(|_| {
             let problem = format!("no answer within {} s", patience.as_secs_f64());
             Err(BackendError::Connect {
@@ -269,6 +287,7 @@ impl PostgresAddress {
         };
         connected.map_err(|error| {
             let problem = causes(&error);
+            // PgBouncer's words for it.
             let is_refused = problem.contains("unsupported startup parameter");
             let unread = self
                 .password_file
@@ -301,6 +320,7 @@ impl PostgresAddress {
             // A certificate that the system keeps and nobody can read is no reason not to trust the others.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
+        // Named, not the process's default, which a library must not set.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -320,6 +340,7 @@ pub(super) fn causes(error: &postgres::Error) -> String {
         }
         source = error.source();
     }
+    // Servers' messages have line breaks, and errors here are one line.
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -340,6 +361,7 @@ fn notice_absence(config: &mut Config) {
 
 fn percent(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes())
+        // Forms write a blank as a plus, which libpq's addresses do not.
         .collect::<String>()
         .replace('+', "%20")
 }
@@ -348,6 +370,8 @@ fn percent(text: &str) -> String {
 fn without_password(text: &str) -> String {
     let (front, query) = text.split_once('?').unwrap_or((text, ""));
     let front = match front.split_once("://") {
+        // Nor a question mark, behind which the password goes on.
+        Some((scheme, _)) if query.contains('@') => return format!("{scheme}://…"),
         // A password may have an @ in it that nobody has encoded.
         Some((scheme, rest)) => match rest.rsplit_once('@') {
             Some((user, host)) => {
@@ -358,11 +382,18 @@ fn without_password(text: &str) -> String {
             }
             None => front.to_owned(),
         },
+        // A slip, or libpq's "host=… password=…".
+        None if text.contains(['@', '=']) => return "…".to_owned(),
         None => front.to_owned(),
     };
     let kept: Vec<&str> = query
         .split('&')
-        .filter(|part| !part.is_empty() && !part.starts_with("password"))
+        // `sslpassword` too, which is refused with this text in the message.
+        .filter(|part| !part.is_empty())
+        .filter(|part| {
+            let mut options = form_urlencoded::parse(part.as_bytes());
+            options.all(|(name, _)| !name.contains("password"))
+        })
         .collect();
     if kept.is_empty() {
         front
@@ -400,6 +431,7 @@ fn default_host(port: u16) -> String {
 fn password_in_file(config: &Config, file: &Path) -> Option<String> {
     let host = config.get_hosts().first().map(|host| match host {
         Host::Tcp(name) => name.clone(),
+        // As libpq: a socket is "localhost" in the file of passwords.
         #[cfg(unix)]
         Host::Unix(_) => "localhost".to_owned(),
     });
@@ -410,6 +442,7 @@ fn password_in_file(config: &Config, file: &Path) -> Option<String> {
         .unwrap_or(PORT)
         .to_string();
     let user = config.get_user().unwrap_or_default();
+    // PostgreSQL's own default: a database of the user's name.
     let database = config.get_dbname().unwrap_or(user);
     let wanted = [
         host.as_deref().unwrap_or("localhost"),
@@ -451,6 +484,7 @@ fn password_of_line(line: &str, wanted: [&str; 4]) -> Option<String> {
     while let Some(sign) = signs.next() {
         match sign {
             '\\' => fields.last_mut()?.extend(signs.next()),
+            // From the fifth field on all is password, colons too.
             ':' if fields.len() < 5 => fields.push(String::new()),
             other => fields.last_mut()?.push(other),
         }
@@ -482,6 +516,12 @@ mod tests {
             secret,
             "postgres://me:s3@cret:x@db.example/music",
             "postgres://db/music?password=s3cret",
+            "postgres://db/music?sslcert=x&sslpassword=s3cret",
+            "postgres://db/music?pass%77ord=s3cret",
+            "postgres://me:s?3cret@db.example/music",
+            "postgres://me:5?3cret@db.example/music",
+            "postgres:/me:s3cret@db.example/music",
+            "host=db user=me password=s3cret",
         ] {
             let place =
                 PostgresAddress::parse(text, false).map(|place| format!("{place} {place:?}"));

@@ -172,6 +172,7 @@ const VECTOR: &str = "  id bigint not null,\n  vector bytea not null";
 
 /// The table of exact vectors that lies beside a table of tracks.
 pub(super) fn vectors_beside(table: &str) -> String {
+    // A name of a shard, perhaps with a schema: `music.voisin_track_3` has `music.voisin_vector_3`.
     let (before, after) = table.rsplit_once("voisin_track").unwrap_or_default();
     format!("{before}voisin_vector{after}")
 }
@@ -226,6 +227,7 @@ const SORTED_BY_INDEX: [&str; 6] = ["artist", "album", "title", "path", "year", 
 /// The table that lists are sorted by, on the first server, with its indexes.
 fn order() -> String {
     let column = |(name, kind, _): (&str, &str, &str)| {
+        // Byte by byte, as a library on a disk sorts, whatever the database's own collation.
         let how = if kind == "text" { " collate \"C\"" } else { "" };
         format!("  {name} {kind}{how}")
     };
@@ -245,6 +247,7 @@ fn order() -> String {
 }
 
 /// Small tables that one server alone has.
+// `one … check (one = 1)` keeps a table at one row.
 const STATE: &str = "create table voisin_state (
   one integer primary key default 1 check (one = 1),
   schema integer not null,
@@ -315,6 +318,7 @@ fn indexes(table: &str, since: i32) -> String {
 /// - `shards`: how many servers have the tracks, which get theirs by [`upgrade_of_shard`] before; 0: this one has them
 pub(super) fn upgrade(from: i32, shards: usize, dimension: usize) -> String {
     let mut sql = String::new();
+    // Each step is what its version brought; a table of version 2 goes through all of them.
     if from < 3 {
         sql.push_str(
             "create table voisin_held (id bigint, library text, primary key (id, library));
@@ -363,6 +367,7 @@ end $$;
 /// All statements for a shard, which its operator runs: its vector index is made beside those who ask.
 pub(super) fn upgrade_of_shard(from: i32, table: &str) -> String {
     format!(
+        // The index stays outside: `create index concurrently` runs in no transaction.
         "begin;\n{}commit;\n-- Give it the memory that the index needs (set maintenance_work_mem):\n{};\n",
         upgrade_of_part(from, table),
         vector_index(table, IndexCodes::Halves, 0)
@@ -407,6 +412,7 @@ const UPGRADED_PARTITIONS: &str = "alter table voisin_track drop column vector, 
 
 /// Short vectors stay in their row, where a search reads them without a detour.
 fn storage(table: &str, dimension: usize) -> String {
+    // Plain values cannot move out of their row, and a row must fit into a page of 8 kB.
     if dimension > 900 {
         return String::new();
     }

@@ -25,6 +25,8 @@ pub(super) fn conditions(
     taxonomy: &Taxonomy,
     licences: impl FnOnce() -> Result<Vec<String>>,
 ) -> Result<FilterSql> {
+    // Filters that a database has no data for are refused, not ignored: an answer without the filter would
+    // be wrong.
     if !filter.words.is_empty() {
         return Err(LocalOnly::Tag.into());
     }
@@ -43,6 +45,8 @@ pub(super) fn conditions(
     };
     let exclude_genres = genres(&filter.exclude_genres);
     let genres = genres(&filter.genres);
+    // Licences are compared by rules that SQL does not have: those that fit are chosen here, by
+    // name.
     let mut fitting = if filter.licences.is_empty() {
         Vec::new()
     } else {

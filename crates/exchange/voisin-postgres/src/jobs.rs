@@ -8,6 +8,8 @@ use super::{PostgresAddress, Result};
 use voisin_library::{FileRecord, path_from_bytes, path_to_bytes};
 
 /// How often a file is tried that ends those who listen to it, or cannot be read at the moment.
+// A worker may end for reasons of its own, so one try is not enough; each further one of a file
+// that crashes costs another worker.
 const ATTEMPTS: i32 = 3;
 
 /// Paths that are sent at once.
@@ -134,6 +136,8 @@ impl Jobs {
         let mut connection = Connection::open(place)?;
         let process = std::process::id().to_string();
         let worker = connection.run(|tx| {
+            // "if not exists" is no help against two that come at once: both see nothing and one
+            // fails.
             tx.batch_execute("select pg_advisory_xact_lock(1987013492)")?;
             let state = tx.query_one(STATE, &[])?;
             match (state.get(0), state.get(1)) {
@@ -201,12 +205,16 @@ impl Jobs {
         let worker = self.worker.clone();
         let lease = self.lease;
         self.connection.run(|tx| {
+            // Files whose last worker ended without a word have failed; this is where they are
+            // noticed.
             tx.execute(
                 "update voisin_job set done_at = now(), leased_until = null,
                  failure = coalesce(failure, attempts || ' workers ended while they had it in hand')
                  where done_at is null and attempts >= $1 and (leased_until is null or leased_until < now())",
                 &[&ATTEMPTS],
             )?;
+            // `skip locked` lets workers take different rows at the same time without waiting for
+            // each other.
             for (condition, most) in [("attempts = 0", i64::from(most)), ("attempts > 0", 1)] {
                 let rows = tx.query(
                     &format!(

@@ -66,6 +66,7 @@ impl Mirror {
         stop: &AtomicBool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<bool> {
+        // Read first: what changes from here on is seen as new the next time.
         let now = self.now()?;
         if self.seen.as_ref() == Some(&now) {
             return Ok(false);
@@ -81,6 +82,7 @@ impl Mirror {
                 offered_fingerprint: held.fingerprint,
             });
         }
+        // Before tracks: their labels depend on the label source that the settings name.
         restore_settings(&mut self.store, &mut self.library, true)?;
         self.store.read_mean()?;
         self.library
@@ -104,6 +106,8 @@ impl Mirror {
         };
         if let Some(after) = before.as_ref().and_then(|seen| seen.after) {
             // Of those before that place only what has changed is missing.
+            // Ids are brought in ascending order, so a place says what is still missing of the
+            // first copy.
             let rest = self
                 .store
                 .changes(0)?
@@ -116,6 +120,7 @@ impl Mirror {
         }
         let mut removed = Vec::new();
         for content in gone(&mut self.store, since)? {
+            // By content: of two recordings that share a short id one has another number here.
             removed.extend(self.library.files().find_by_content(&content)?);
         }
         self.library.remove_tracks(&removed)?;
@@ -141,6 +146,7 @@ impl Mirror {
                 })?;
             }
         }
+        // Once more, now that all others have left their old paths.
         for ids in again.chunks(BATCH) {
             self.take(ids)?;
         }
@@ -194,6 +200,7 @@ impl Mirror {
             let content = record.facts.audio.content;
             let mut id = self.library.files().find_by_content(&content)?;
             if let Some(id) = id {
+                // A change of settings brings all tracks again, of which most are as they were.
                 if self.library.transfer().record(id, true)?.as_ref() == Some(&record) {
                     continue;
                 }

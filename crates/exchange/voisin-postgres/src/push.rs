@@ -9,6 +9,7 @@ use super::filter::no_conditions;
 use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, hash, id_of};
 use super::server::{IndexState, SYNONYMS, WantedVectors};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
+use voisin_base::atomic_file;
 use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_engine::{Engine, LibrarySpace};
 use voisin_library::{
@@ -17,6 +18,7 @@ use voisin_library::{
 };
 
 /// Rows of one transaction.
+// A push that is killed loses at most one batch, whose rows are in memory at once.
 pub(super) const BATCH: usize = 1000;
 
 /// Settings of a library that travel with it.
@@ -64,6 +66,7 @@ pub struct PushOptions {
 }
 
 /// The lock of those who put tracks beside what is there.
+// Any number would do, but workers of all versions have to meet at the same one.
 const PUTTING: i64 = 1_987_013_493;
 
 /// Progress of sending a library.
@@ -131,10 +134,13 @@ pub fn push(
     stop: &AtomicBool,
 ) -> Result<PushSummary> {
     let start = std::time::Instant::now();
+    // Before anything is read: two pushes at once would each take out the other's rows.
     to.lock()?;
     let library = engine.library();
+    // An `add` meanwhile must not show half of its tracks here: all reads below see one state.
     let _snapshot = library.snapshot()?;
     let source = library.transfer().identity()?;
+    // Noted at the end as what was sent, so it has to be that of the snapshot.
     let generation = library.changes().generation()?;
     same_kind(to, library.settings().content_kind()?)?;
     let space = space_for(engine, to)?;
@@ -163,16 +169,22 @@ pub fn push(
             .zip(engine.genres().genres_of(&tracks)?)
             .zip(names)
         {
+            // A track without a vector is left out, and goes from the database if it was there with
+            // one.
             if !library.has_vector(track.id)? {
                 continue;
             }
             let content = track.audio.content;
+            // Two recordings whose first 63 bits agree: about one chance in 18 million in a library
+            // of a million.
             if let Some(other) = seen.insert(id, content) {
                 return Err(BackendError::Clash(format!("{other} and {content}")));
             }
             match there.get(&id).map(|known| (known.held, known.digest)) {
                 None if barred.contains(&id) => summary.taken_down += 1,
                 None => todo.push((track.id, false)),
+                // Another library's row stays as that one sent it; this one only says that it has
+                // the recording.
                 Some((held, None)) => {
                     summary.of_others += 1;
                     if !held {
@@ -180,6 +192,8 @@ pub fn push(
                     }
                 }
                 Some((_, Some(digest))) => {
+                    // Facts are cheap to compare; vectors are read only where no log says that they
+                    // are as they were.
                     let facts = facts_bytes(&library.transfer().facts(track.id)?)?;
                     let same_facts =
                         digest[..HALF_DIGEST] == facts_digest(&facts, &genre_keys(&genres))[..];
@@ -198,12 +212,15 @@ pub fn push(
             }
         }
     }
+    // Taken out only after the new rows are there: a push that is killed in between has lost
+    // nothing.
     let gone = no_longer_here(to, &source, &seen)?;
     let total = todo.len() as u64;
     for (batch, some) in todo.chunks(BATCH).enumerate() {
         if stop.load(Ordering::Relaxed) {
             return Err(BackendError::Interrupted);
         }
+        // A pooler or a restart may have ended the session that holds it.
         to.check_lock()?;
         let ids: Vec<TrackId> = some.iter().map(|(id, _)| *id).collect();
         let rows = rows_of(engine, &ids, options.windows, &space)?;
@@ -219,13 +236,16 @@ pub fn push(
     to.hold(&to_hold, &source)?;
     summary.removed = to.release(&gone, &source)?;
     summary.stayed = gone.len() as u64 - summary.removed;
+    // After all rows: the new mean is that of what is there now.
     if options.recentre {
         summary.recentred = Some(to.recentre()?);
     }
     send_settings(library, to)?;
     send_scales(library, to, &source, progress)?;
+    // Last of all writes: a push that was broken off is compared in full the next time.
     note_push(to, &source, generation, options.windows)?;
     summary.seconds = start.elapsed().as_secs_f64();
+    // The index comes last, since it is made faster of rows that are there than row by row.
     let makes_index = match to.index_state()? {
         IndexState::Missing => options.index != IndexMaking::Never,
         IndexState::There(_) => {
@@ -264,8 +284,10 @@ fn no_longer_here(
     source: &str,
     seen: &HashMap<i64, ContentId>,
 ) -> Result<Vec<i64>> {
+    // Eight bytes each: pages keep a library of many millions from one answer.
     const ROWS: i64 = 100_000;
     let mut gone = Vec::new();
+    // Ids have 63 bits and are never negative.
     let mut after = -1_i64;
     loop {
         let rows = to.run(|tx| {
@@ -287,6 +309,7 @@ fn no_longer_here(
 
 /// The space in which the database compares; where it has none yet, the library's own.
 fn space_for(engine: &Engine, to: &mut Postgres) -> Result<LibrarySpace> {
+    // An empty library must not set the mean of all who come later.
     if engine.library().status()?.vectors == 0 {
         return Ok(to.held_space());
     }
@@ -338,6 +361,7 @@ fn same_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
     if held == offered {
         return Ok(());
     }
+    // An empty database takes the kind of whoever comes first.
     if to.size()?.0 > 0 {
         return Err(LibraryError::OtherIdentity { held, offered }.into());
     }
@@ -358,6 +382,8 @@ fn same_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
 pub fn put(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
     let mut sent = 0;
     same_kind(to, engine.library().settings().content_kind()?)?;
+    // A worker runs for days, and a push may have renewed the mean since its last tracks.
+    to.read_mean()?;
     let space = space_for(engine, to)?;
     for ids in engine.library().track_ids()?.chunks(BATCH) {
         let tracks = engine.library().tracks_by_id(ids)?;
@@ -378,6 +404,7 @@ fn put_some(
     windows: bool,
     space: &LibrarySpace,
 ) -> Result<u64> {
+    // The files of others that are the same recording stay known to it: they are read and merged.
     let ids: Vec<TrackId> = tracks
         .iter()
         .map(|track| id_of(&track.audio.content))
@@ -411,6 +438,8 @@ fn put_some(
         record
             .facts
             .files
+            // The first file's tags are the row's: by path, so that they do not depend on which
+            // worker came last.
             .sort_by(|a, b| a.record.path.cmp(&b.record.path));
         rows.push(TrackRow::new(
             &StoredTrack { record, genres },
@@ -443,6 +472,7 @@ fn leave_former(
     }
     let mut conditions = no_conditions(1);
     conditions.and("paths && {}", FilterValue::Keys(keys));
+    // These were sent a moment ago, and have the files rightly.
     let now: HashSet<TrackId> = tracks
         .iter()
         .map(|track| id_of(&track.audio.content))
@@ -461,6 +491,7 @@ fn leave_former(
         )?
         .0
     {
+        // Paths are chosen by 64-bit digests there; here they are compared.
         let left = record
             .facts
             .files
@@ -479,6 +510,7 @@ fn leave_former(
     if fewer.is_empty() {
         return Ok(());
     }
+    // A row comes back with the names of its genres, and goes out with the genres themselves.
     let taxonomy = engine.genres().taxonomy()?;
     let mut rows = Vec::with_capacity(fewer.len());
     for (_, mut record, genres) in to
@@ -535,6 +567,7 @@ fn note_push(to: &mut Postgres, source: &str, generation: u64, windows: bool) ->
     let other = push_name(source, !windows);
     let generation = generation as i64;
     to.run(|tx| {
+        // Only the newest push says what the rows are like, with windows or without.
         tx.execute("delete from voisin_source where library = $1", &[&other])?;
         tx.execute(
             "insert into voisin_source (library, generation) values ($1, $2)
@@ -556,6 +589,7 @@ fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
         values.push((name, value.map(String::into_bytes)));
     }
     for name in FILES {
+        // A file that is not there is taken out there too.
         values.push((name, std::fs::read(library.dir().join(name)).ok()));
     }
     to.run(|tx| {
@@ -634,6 +668,7 @@ fn index_memory(rows: u64, dimension: usize, codes: IndexCodes) -> u64 {
         IndexCodes::Halves => 2 * dimension,
         IndexCodes::Signs => dimension / 8,
     };
+    // The graph's own share, neighbours and links, which does not depend on the vector.
     rows * (of_vector as u64 + 790)
 }
 
@@ -643,6 +678,19 @@ fn make_index(
     progress: &mut dyn FnMut(PushEvent),
 ) -> Result<f64> {
     let start = std::time::Instant::now();
+    let made = build_index(to, options, progress);
+    // Also after a failure: behind a pooler the session is somebody else's next.
+    let reset = to.execute("reset maintenance_work_mem; reset statement_timeout");
+    made.and(reset)?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn build_index(
+    to: &mut Postgres,
+    options: &PushOptions,
+    progress: &mut dyn FnMut(PushEvent),
+) -> Result<()> {
+    // Settings of the session: what is made concurrently is made outside of a transaction.
     if let Some(megabytes) = options.index_memory {
         to.execute(&format!("set maintenance_work_mem = '{megabytes}MB'"))?;
     }
@@ -665,7 +713,6 @@ fn make_index(
     // An index takes longer than any question.
     to.execute("set statement_timeout = 0")?;
     to.execute(options.index_sql.as_deref().unwrap_or(&statement))?;
-    to.execute("reset statement_timeout")?;
     to.place()
         .take_notices()
         .into_iter()
@@ -673,8 +720,7 @@ fn make_index(
     to.drop_indexes(&former)?;
     to.index_made()?;
     // The planner and the filters' counts go by what it knows of the table.
-    to.execute("analyze voisin_track, voisin_order")?;
-    Ok(start.elapsed().as_secs_f64())
+    to.execute("analyze voisin_track, voisin_order")
 }
 
 /// Puts the settings and files that came with a library into another one.
@@ -709,7 +755,7 @@ pub(super) fn restore_settings(
     for name in FILES {
         let path = library.dir().join(name);
         match values.get(name) {
-            Some(value) if replace || !path.exists() => std::fs::write(path, value)?,
+            Some(value) if replace || !path.exists() => atomic_file::write(&path, value)?,
             None if replace && path.exists() => std::fs::remove_file(path)?,
             _ => {}
         }
@@ -758,6 +804,7 @@ pub fn pull(
     let identity = from.identity()?;
     let model = from.model().clone();
     let is_new = engine.library().status()?.tracks == 0;
+    // Refused here where the library has vectors of another model, before anything is written.
     engine.library_mut().set_model(&model)?;
     engine
         .library_mut()
@@ -772,12 +819,15 @@ pub fn pull(
         })?;
     }
     let last = engine.library().settings().setting(PULLED)?;
+    // "IDENTITY GENERATION"; of another database it says nothing.
     let last = last.as_deref().and_then(|text| text.split_once(' '));
     let last = last
         .filter(|(source, _)| *source == identity)
         .and_then(|(_, generation)| generation.parse().ok());
     let (_, generation) = from.size()?;
     let since: u64 = last
+        // A database that was put back from a backup counts from an older number: all is read
+        // again.
         .filter(|&last| last <= generation && !is_new)
         .unwrap_or(0);
     let Some(changes) = from.changes(since)? else {
@@ -810,9 +860,11 @@ pub fn pull(
     }
     let taken = intake.finish()?;
     let mut removed = 0;
+    // In a first pull nothing was there before that could have gone.
     if since > 0 {
         removed = super::TrackStore::remove(engine, &gone(from, since)?)?;
     }
+    // After all records: a pull that was broken off starts from the same place.
     let pulled = format!("{identity} {}", changes.generation);
     engine
         .library_mut()

@@ -117,6 +117,7 @@ impl Remote {
         let library = self.engine.library();
         let mut missing = Vec::new();
         let mut seen = HashSet::new();
+        // Each track is fetched once in the life of the temporary library.
         for &id in ids {
             let local = self.local_id(id);
             if !library.contains(local)? && seen.insert(local) {
@@ -190,6 +191,7 @@ impl Remote {
     fn few(&mut self, filter: &TrackFilter, words: &str) -> Result<Option<Vec<TrackId>>> {
         let mut conditions = self.store.conditions(filter, 1)?;
         add_words(&mut conditions, words, "");
+        // Counted with a limit first: fetching ids to find that they are too many would cost more.
         if self.store.count(&conditions, LONGEST_STEP)? > LONGEST_STEP as i64 {
             return Ok(None);
         }
@@ -262,12 +264,16 @@ impl Remote {
         self.fetch_paths(&[stored_path(path)])?;
         if path.is_file() {
             let kind = self.engine.library().settings().content_kind()?;
+            // A file of this disk is known there by its content, whatever its path was on the other
+            // machine.
             if let Ok(info) = voisin_audio::probe_as(path, kind) {
                 self.fetch_ids(&[id_of(&info.content)])?;
             }
             return Ok(());
         }
         let words = text.to_str().unwrap_or_default();
+        // A number may be an id or a title ("1979"): both are fetched, and the same code as on a
+        // disk decides.
         if let Ok(id) = words.trim_start_matches('#').parse().map(TrackId) {
             self.fetch_local(&[id])?;
         }
@@ -361,6 +367,8 @@ impl Remote {
             return Ok(());
         }
         let mut ids = self.store.ids(&conditions, MOST_NAMED)?;
+        // Cut off by id, so the best may be missing: those with whole words are fewer, and fetched
+        // as well.
         if ids.len() == MOST_NAMED {
             let mut whole = no_conditions(1);
             add_words(&mut whole, words, " ");
@@ -396,6 +404,8 @@ impl RemoteLibrary for Remote {
     }
 
     fn is_current(&mut self) -> Result<bool, QuestionError> {
+        // Above that the temporary library is thrown away and begun anew, so that it does not grow
+        // for ever.
         let fetched = self.engine.library().status()?.tracks;
         Ok(fetched <= MOST_FETCHED && self.store.generation()? == self.generation)
     }
@@ -454,6 +464,7 @@ impl RemoteLibrary for Remote {
         if all <= self.sample.unwrap_or(SAMPLE) as u64 {
             let ids = self.store.ids(&no_conditions(1), all as usize)?;
             self.fetch_ids(&ids)?;
+            // Not whole if rows came in between the count and the list.
             self.is_whole = ids.len() as u64 >= all;
             return Ok(None);
         }
@@ -467,6 +478,7 @@ impl RemoteLibrary for Remote {
         let conditions = self.store.conditions(filter, 1)?;
         let ids = self.store.ids(&conditions, drawn)?;
         self.fetch_ids(&ids)?;
+        // Fewer than were to be drawn are all that fit: nothing stands for anything else.
         if ids.len() < drawn {
             return Ok(None);
         }
@@ -505,6 +517,7 @@ impl RemoteLibrary for Remote {
         // One more than the page holds, so that another page is known to follow.
         let wanted = query.limit.unwrap_or(usize::MAX).saturating_add(1);
         let mut ids = Vec::new();
+        // Steps double, as it is not known how many of the next rows will fit.
         let mut step = wanted.clamp(100, LONGEST_STEP);
         while ids.len() < wanted {
             let mut next = self.store.next_sorted(&mut walk, step)?;
@@ -521,6 +534,7 @@ impl RemoteLibrary for Remote {
             }
             step = (2 * step).min(LONGEST_STEP);
         }
+        // A list that began at its first track and ended has been counted on the way.
         let is_last = ids.len() < wanted && query.after.is_none();
         ids.truncate(wanted);
         let found = TrackQuery {
@@ -557,6 +571,8 @@ impl RemoteLibrary for Remote {
             mode: SearchMode::Exact,
             ..options.clone()
         };
+        // Seeds are their own nearest, and copies and artist limits take some more: a few at once
+        // often spare a second round.
         let mut candidates = options.limit.saturating_add(seeds.len()).saturating_add(10);
         loop {
             let found =
@@ -572,6 +588,8 @@ impl RemoteLibrary for Remote {
                 || answer.len() >= options.limit
                     && answer
                         .last()
+                        // The tolerance is for rounding: the two similarities come from different
+                        // forms of the vectors.
                         .is_none_or(|last| last.similarity >= least - 1e-5);
             if is_all {
                 return Ok(answer);
@@ -601,6 +619,8 @@ impl RemoteLibrary for Remote {
                 ..options.clone()
             };
             let (answer, is_full) = self.engine.mix_among(seeds, &options)?;
+            // A mix that asks for the impossible ends with fewer tracks rather than with all of
+            // them fetched.
             if is_full || found.len() < candidates || candidates >= MOST_NAMED {
                 return Ok(answer);
             }
@@ -659,6 +679,7 @@ fn add_words(conditions: &mut FilterSql, words: &str, around: &str) -> bool {
     let mut any = false;
     for word in folded.split(' ').filter(|word| !word.is_empty()) {
         any = true;
+        // `like` has three signs of its own, which a word may have too.
         let word = super::row::plain(word)
             .replace('\\', "\\\\")
             .replace('%', "\\%")

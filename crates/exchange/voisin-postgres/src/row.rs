@@ -20,6 +20,7 @@ type Boxed = Box<dyn std::error::Error + Sync + Send>;
 pub(super) fn id_of(content: &ContentId) -> TrackId {
     let mut first = [0; 8];
     first.copy_from_slice(&content.0[..8]);
+    // Big-endian, so that ids sort as digests do; without the sign bit, as ids are never negative.
     TrackId((u64::from_be_bytes(first) >> 1) as i64)
 }
 
@@ -73,6 +74,7 @@ pub(super) const QUERY: &str = "$1::real[]::halfvec";
 
 impl FromSql<'_> for HalfVector {
     fn from_sql(_: &Type, bytes: &[u8]) -> Result<Self, Boxed> {
+        // pgvector's form: length (u16), an unused u16, then the numbers, big-endian.
         let values = bytes.get(4..).unwrap_or_default().as_chunks::<2>().0;
         Ok(Self(
             values
@@ -121,6 +123,7 @@ const ESCAPE: &str = "hex";
 impl FactsJson {
     fn new(facts: &TrackFacts) -> Result<Self> {
         let mut json = serde_json::to_value(facts).map_err(std::io::Error::other)?;
+        // In hexadecimal, as people search for it; serde writes an array of 32 numbers.
         json["audio"]["content"] = facts.audio.content.to_string().into();
         to_jsonb("", &mut json);
         Ok(Self(json.to_string()))
@@ -152,6 +155,7 @@ fn to_jsonb(name: &str, value: &mut Value) {
                 *value = number.into();
             }
         }
+        // jsonb refuses \u0000, and a tag may hold one.
         Value::String(text) if text.contains('\0') => {
             *value = serde_json::json!({ ESCAPE: hex(text.as_bytes()) });
         }
@@ -367,10 +371,12 @@ impl TrackRow {
         let first_tags = first.map(|file| file.tags.clone()).unwrap_or_default();
         let mut paths = Vec::new();
         let mut folders = Vec::new();
+        // A blank on both sides of every text, so that whole words can be asked for as " word ".
         let mut words = String::from(" ");
         for file in &facts.files {
             let path = &file.record.path;
             paths.push(hash(path_to_bytes(path)?));
+            // All of them up to the root: "below this folder" is then one key.
             for folder in path.ancestors().skip(1) {
                 folders.push(hash(path_to_bytes(folder)?));
             }
@@ -393,6 +399,7 @@ impl TrackRow {
         let embedding = HalfVector::new(&space.centre(&record.vector));
         let windows = (with_windows && !record.windows.starts.is_empty())
             .then(|| windows_bytes(&record.windows));
+        // In two halves, so that a push can compare the facts without reading the vectors.
         let mut digest = facts_digest(&facts_bytes(facts)?, &genre_keys).to_vec();
         let mut hasher = blake3::Hasher::new();
         let vector: Vec<u8> = record
@@ -458,6 +465,7 @@ impl TrackRow {
         write: impl FnOnce(&[&(dyn ToSql + Sync)]) -> T,
     ) -> T {
         let [title, artist, album, album_artist] = &self.texts;
+        // The order is that of `ddl::TRACK`; COPY in binary form has no names.
         write(&[
             &self.id,
             &self.content,
@@ -509,6 +517,7 @@ fn windows_bytes(windows: &TrackWindows) -> Vec<u8> {
 fn windows_of(bytes: &[u8], dimension: usize) -> Option<TrackWindows> {
     let (count, rest) = bytes.split_at_checked(4)?;
     let count = u32::from_le_bytes(count.try_into().ok()?) as usize;
+    // The count is the database's word, and anybody may have written it.
     let (starts, vectors) = rest.split_at_checked(count.checked_mul(4)?)?;
     let starts = starts
         .as_chunks::<4>()

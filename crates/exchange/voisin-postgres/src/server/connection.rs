@@ -137,12 +137,15 @@ impl Connection {
     /// Begins a transaction that the next ones are parts of, and waits in it for a lock that ends with it. Only this one
     /// session of the server is needed, however many wait.
     pub(crate) fn begin(&mut self, lock: i64) -> Result<()> {
+        // An empty transaction first: it makes a connection that was lost anew, which "begin"
+        // cannot.
         self.run(|tx| tx.batch_execute("select"))?;
         let Some(client) = &mut self.client else {
             return Err(self.unconnected("the connection was lost"));
         };
         let begun = client.batch_execute(&format!("begin; select pg_advisory_xact_lock({lock})"));
         if let Err(error) = begun {
+            // Fails where the connection is gone, and then the server has done so.
             let _ = client.batch_execute("rollback");
             return Err(self.fault(&error));
         }
@@ -154,6 +157,7 @@ impl Connection {
     ///
     /// - `is_good`: whether what was done in it holds; else all of it is undone
     pub(crate) fn end(&mut self, is_good: bool) -> Result<()> {
+        // Whatever comes of it: with the connection lost there is nothing to be within.
         self.is_within = false;
         self.execute(if is_good { "commit" } else { "rollback" })
     }
@@ -169,9 +173,15 @@ impl Connection {
     pub(crate) fn fault(&self, error: &postgres::Error) -> BackendError {
         let place = self.place.to_string();
         let Some(db_error) = error.as_db_error() else {
-            return BackendError::Connect {
-                place,
-                problem: causes(error),
+            let problem = causes(error);
+            return if is_lost(error) {
+                BackendError::Connect { place, problem }
+            } else {
+                BackendError::Server {
+                    place,
+                    problem,
+                    code: None,
+                }
             };
         };
         let mut problem = db_error.message().to_owned();
@@ -212,9 +222,14 @@ impl Connection {
 /// Whether a connection was lost: to the server, or from there to a shard.
 fn is_lost(error: &postgres::Error) -> bool {
     let Some(db_error) = error.as_db_error() else {
-        return error.is_closed() || error.code().is_none();
+        // Others are the client's own, such as a value of another type than it expects.
+        let source = std::error::Error::source(error);
+        return error.is_closed()
+            || source.is_some_and(<(dyn std::error::Error + 'static)>::is::<std::io::Error>);
     };
     let code = db_error.code().code();
+    // Class 08: connections. 57P01 to 57P05: shutdown, crash, start, a dropped database, an idle
+    // session.
     code.starts_with("08") || code.starts_with("57P0")
 }
 

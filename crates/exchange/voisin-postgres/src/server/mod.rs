@@ -41,6 +41,7 @@ const OWN_PLAN: &str = "set local plan_cache_mode = force_custom_plan; set local
 const ROWS: usize = 1000;
 
 /// Bits of an id that a short one lacks.
+// 63 - 10 = 53 bits, the whole numbers that a double holds exactly.
 const SHORTER: u32 = 10;
 
 /// A library in PostgreSQL.
@@ -115,6 +116,7 @@ impl Postgres {
         work: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
         self.connection.begin(lock)?;
+        // The transaction is ended whatever happened: an open one would keep its lock.
         let done = work(self);
         let ended = self.connection.end(done.is_ok());
         done.and_then(|value| ended.map(|()| value))
@@ -279,6 +281,7 @@ impl Postgres {
         }
         let first: Vec<i64> = short
             .iter()
+            // A longer number is no short id, and shifting it would hit another track.
             .filter(|id| id.0 >> (63 - SHORTER) == 0)
             .map(|id| id.0 << SHORTER)
             .collect();
@@ -428,6 +431,7 @@ impl TrackStore for Postgres {
 
     fn changes(&mut self, since: u64) -> Result<Option<Changes>> {
         let (_, generation) = self.size()?;
+        // The database was put back from a backup: what it says of changes since then is not true.
         if since > generation {
             return Ok(None);
         }
@@ -441,6 +445,7 @@ impl TrackStore for Postgres {
                 .map(|row| TrackId(row.get(0)))
                 .collect())
         })?;
+        // A changed row is a new one to whoever keeps the old: it goes before it comes.
         removed.extend(&added);
         removed.sort_unstable();
         Ok(Some(Changes {

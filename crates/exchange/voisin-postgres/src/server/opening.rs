@@ -75,6 +75,7 @@ impl Postgres {
 
     /// Makes what is missing: the extension, the tables, the name of the model.
     fn create_tables(&mut self, model: &StoredModel) -> Result<()> {
+        // The longest halfvec that an HNSW index takes.
         if model.dimension > 4000 {
             return Err(BackendError::Dimension {
                 dimension: model.dimension,
@@ -203,6 +204,7 @@ impl Postgres {
         };
         let mut installed = self.run(version)?;
         if installed.is_none() && create {
+            // Of two that come at once one fails: what counts is whether it is there afterwards.
             let made = self.run(|tx| tx.batch_execute("create extension vector"));
             installed = self.run(version)?;
             if installed.is_none()
@@ -266,6 +268,7 @@ impl Postgres {
         self.model = model.ok_or_else(|| BackendError::NoLibrary {
             place: place.clone(),
         })?;
+        // The manifest is a stranger's file if the database is: it is checked as one.
         check_model(&self.model).map_err(|problem| EngineError::ForeignModel {
             place,
             problem,
@@ -277,6 +280,8 @@ impl Postgres {
         (self.shards, self.parts) = self.run(foreign_parts)?.into_iter().unzip();
         self.shards.dedup();
         let synonyms = self.settings()?.remove(SYNONYMS);
+        // The taxonomy reads files only. Synonyms that it refuses change nothing: the built-in ones
+        // hold.
         if let Some(text) = synonyms {
             let file = tempfile::NamedTempFile::new()?;
             std::fs::write(file.path(), text)?;
@@ -352,6 +357,7 @@ fn is_there(tx: &mut Transaction<'_>, model: &StoredModel) -> Result<bool, postg
     let Some(row) = tx.query_opt(sql, &[])? else {
         return Ok(false);
     };
+    // In the first schema of the search path, where new tables would be made.
     if row.get::<_, Option<bool>>(0) != Some(false) {
         return Ok(true);
     }

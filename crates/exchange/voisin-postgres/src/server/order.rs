@@ -73,6 +73,8 @@ impl SortedWalk {
     fn sql(&self, limit: usize) -> String {
         let order = if self.descending { "desc" } else { "asc" };
         let (which, sorted) = match columns(self.by).split_first() {
+            // In two parts: an index gives nulls first in descending order, and "nulls last" would
+            // sort the whole table.
             Some((first, rest)) if self.part == WalkPart::Missing => {
                 let rest = rest
                     .iter()
@@ -113,6 +115,7 @@ impl SortedWalk {
         });
         format!(
             "select id from voisin_order where {which}{among} order by {sorted} limit {limit} offset {}",
+            // Each step passes over the rows of those before it, but in the narrow table alone.
             self.at
         )
     }
@@ -131,6 +134,7 @@ impl SortedWalk {
                 0,
             );
         }
+        // Tracks of the same key as the one it begins behind come again and are passed over.
         if !self.begun {
             let place = found.iter().position(|&id| Some(id) == self.after);
             self.begun = place.is_some();
@@ -252,6 +256,7 @@ impl Postgres {
 /// Puts rows in, in place of those of the same tracks.
 pub(super) fn put(tx: &mut Transaction<'_>, rows: &[&SortRow]) -> Result<(), postgres::Error> {
     let names = ddl::SORTED_BY.map(|(name, ..)| name);
+    // All but the id, by which rows are found.
     let set: Vec<String> = names[1..]
         .iter()
         .map(|name| format!("{name} = excluded.{name}"))

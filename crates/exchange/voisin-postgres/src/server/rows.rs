@@ -25,6 +25,8 @@ impl Postgres {
         let sorted_by: Vec<&SortRow> = rows.iter().map(|row| &row.sorted_by).collect();
         // A clash of ids ends in an error of the key: rows of other recordings are not taken out.
         self.run(|tx| {
+            // First: the row of the counter is locked until the end, so generations are given in
+            // order of commits.
             let changed: i64 = next_generation(tx)?;
             // Foreign tables know neither "on conflict" nor copies of 16-bit vectors in one round. It goes with the
             // transaction: the session may be another program's then.
@@ -189,6 +191,8 @@ impl Postgres {
         let (vector, join) = if wanted.exact {
             let vectors = ddl::vectors_beside(&self.table);
             (
+                // Ids are named for both tables, so that each server of a partition looks up these
+                // alone.
                 "v.vector",
                 format!("left join {vectors} v on v.id = t.id and v.id = any ($1)"),
             )
@@ -234,6 +238,7 @@ fn note_gone(
 ) -> Result<(), postgres::Error> {
     let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let contents: Vec<&[u8]> = rows.iter().map(|row| row.get(1)).collect();
+    // By statements of its own: foreign partitions have no cascading keys.
     tx.execute("delete from voisin_vector where id = any ($1)", &[&ids])?;
     tx.execute("delete from voisin_held where id = any ($1)", &[&ids])?;
     tx.execute("delete from voisin_order where id = any ($1)", &[&ids])?;

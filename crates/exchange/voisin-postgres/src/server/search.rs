@@ -43,6 +43,7 @@ impl Postgres {
         self.set_shard_width(width)?;
         self.run(|tx| tx.execute("update voisin_state set width = $1", &[&(width as i32)]))?;
         self.width = width;
+        // Connections to shards carry the former width.
         self.direct = Shards::Untried;
         Ok(())
     }
@@ -113,6 +114,7 @@ impl Postgres {
     ///
     /// Where the estimate is far too high, the walk of the index ends without enough of them, and all are compared.
     fn are_few(&mut self, conditions: &FilterSql) -> Result<bool> {
+        // Plans over foreign tables estimate by fixed guesses: on shards all are counted.
         if self.shards.is_empty() && self.estimate(conditions)? > (SURELY_MORE * COMPARED) as f64 {
             return Ok(false);
         }
@@ -264,6 +266,8 @@ impl Postgres {
         let mut ranked: Vec<Neighbor> = self
             .embeddings_of(&ids)?
             .into_iter()
+            // A row with a vector of another length was written by another program; `dot` would
+            // compare a part of it.
             .filter(|(_, vector)| vector.len() == query.len())
             .map(|(id, vector)| Neighbor {
                 id,
@@ -311,6 +315,7 @@ impl Postgres {
             Effort::Index => self.width,
             Effort::Width(width) => width.clamp(1, WIDEST),
         };
+        // A walk gives at most its width, so long lists are compared in full.
         if is_filtered && self.are_few(counted)? || limit as u32 > WIDEST / 2 {
             return self.compare_all(query, &half, limit, conditions);
         }
@@ -325,6 +330,7 @@ impl Postgres {
                 "relaxed_order",
             )
         } else {
+            // Without a filter every candidate fits, and the walk need not go on.
             (width, candidates, "off")
         };
         let (width, sql) = match self.codes {

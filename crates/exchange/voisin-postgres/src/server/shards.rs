@@ -42,6 +42,7 @@ impl Postgres {
             }
             _ => self.reach_shards().unwrap_or_default(),
         };
+        // Answers of some shards are none: the first server, which reaches all, is asked instead.
         let answers = at_once(shards.iter_mut(), work);
         self.direct = match &answers {
             Some(answers) if answers.len() == self.parts.len() => Shards::Open(shards),
@@ -72,6 +73,7 @@ impl Postgres {
             .run(|tx| {
                 let rows = tx.query(sql, &[])?;
                 let part = |row: &postgres::Row| {
+                    // Port 0 cannot be reached: the first server asks then.
                     let port = row.get::<_, &str>(1).parse().unwrap_or_default();
                     (row.get(0), port, row.get(2), row.get(3), row.get(4))
                 };
@@ -115,6 +117,7 @@ fn at_once<A: Send, T: Send>(
         let tasks: Vec<_> = each.map(|one| scope.spawn(move || work(one))).collect();
         tasks
             .into_iter()
+            // A panic of one is a failure of all; its message has been printed.
             .map(|task| task.join().ok()?.ok())
             .collect()
     })

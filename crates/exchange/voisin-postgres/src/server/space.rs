@@ -34,8 +34,11 @@ impl Postgres {
                 expected,
             });
         }
-        self.mean = mean;
-        self.direct = Shards::Untried;
+        // Shards have a copy of the former mean.
+        if self.mean != mean {
+            self.mean = mean;
+            self.direct = Shards::Untried;
+        }
         Ok(())
     }
 
@@ -75,6 +78,7 @@ impl Postgres {
             let row = tx.query_one(sql, &[])?;
             let tracks: i64 = row.get(0);
             let vectors: i64 = row.get(1);
+            // A mean of some of the tracks would move them all away from the others.
             if vectors < tracks {
                 return Ok(Err((tracks - vectors, tracks)));
             }
@@ -87,6 +91,8 @@ impl Postgres {
                 after = last.get(0);
                 rows.iter().for_each(|row| sum.add(&vector_of(row.get(1))));
             }
+            // Two walks over the vectors, as the mean is known only after the first and they do not
+            // fit into memory.
             let space = LibrarySpace::new(sum.mean(), &model.manifest_json);
             let update = "update voisin_track set embedding = $2::real[]::halfvec where id = $1";
             let mut done = 0;
@@ -100,6 +106,7 @@ impl Postgres {
                     done += tx.execute(update, &[&row.get::<_, i64>(0), &embedding])?;
                 }
             }
+            // Copies and caches notice a new mean by it.
             let generation = next_generation(tx)?;
             tx.execute(
                 "insert into voisin_mean (mean, generation) values ($1, $2)
