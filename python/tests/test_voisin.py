@@ -608,6 +608,8 @@ def test_music_is_added(tmp_path, embedder):
     for name in FILES[:3]:
         (music / pathlib.Path(name).name).write_bytes((DEMO / name).read_bytes())
     (music / "broken.mp3").write_bytes(b"no audio at all")
+    (music / "#recycle").mkdir()
+    (music / "#recycle" / "old.mp3").write_bytes((DEMO / FILES[4]).read_bytes())
     folder = tmp_path / "library"
     with pytest.raises(FileNotFoundError):
         voisin.Library(folder)
@@ -623,6 +625,8 @@ def test_music_is_added(tmp_path, embedder):
     assert (done["added"], done["failed"], done["model"]) == (3, 1, "musicnn-msd")
     assert [one["path"] for one in done["failures"]] == [str(music / "broken.mp3")]
     assert "not an audio file" in done["failures"][0]["reason"]
+    if pathlib.Path(PROGRAM).exists():
+        assert said_by(folder, "status")["left_out"] == done["left_out"] != []
     assert [one[:2] for one in told] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert len(library) == 3 and library.similar("chaos god")[0].track.title
     heard = library.windows(library.tracks()[0].id)[0]
@@ -755,8 +759,9 @@ def test_many_audios_are_heard_at_once(embedder, tmp_path):
     ]:
         with pytest.raises(TypeError, match=message):
             embedder.embed(wrong)
-    with pytest.raises(ValueError, match="threads: expected 1 or more, found 0"):
-        embedder.embed(paths, threads=0)
+    for threads in (0, 1_000_000):
+        with pytest.raises(ValueError, match=f"threads: expected 1 to 1024, found {threads}"):
+            embedder.embed((path for path in paths), threads=threads)
     # What its functions raise ends it, and the threads with it.
     for wrong in (lambda *_: 1 / 0, "no function"):
         with pytest.raises((ZeroDivisionError, TypeError)):

@@ -74,6 +74,8 @@ impl Adding {
             &Exclusions::default(),
             links,
         );
+        // Files known by path, size and time are not examined for CUE sheets inside, which would
+        // mean opening each.
         found.split_files(&|file| !self.options.force && is_unchanged(library, file));
         let (embedder, model) = self.embedder.unzip();
         let python = Interpreter::running();
@@ -87,6 +89,8 @@ impl Adding {
             windows: self.windows,
             model,
             options: self.options,
+            // Part of another program, Python has no interpreter to start: what a killed run had in
+            // hand then waits for a run that can.
             examiner: python.program.is_some().then_some(Examiner {
                 read_record: FileRecord::read,
                 command: &command,
@@ -109,16 +113,19 @@ impl Adding {
                 }
                 AddEvent::SetAside { path, reason } => {
                     failures.push(NotAdded::new(path, reason));
+                    // Not one of the planned files: progress counts those alone.
                     return;
                 }
                 _ => return,
             }
+            // Called for each file, with the lock taken only for this: workers go on meanwhile.
             let called = Python::attach(|py| {
                 py.check_signals()?;
                 progress.map_or(Ok(()), |progress| {
                     progress.call1(py, (done, jobs)).map(drop)
                 })
             });
+            // The run is asked to stop but not broken off: files in hand are stored before it ends.
             if let Err(error) = called {
                 stop.store(true, Ordering::Relaxed);
                 raised.get_or_insert(error);
@@ -126,6 +133,13 @@ impl Adding {
         };
         let stored = run.store::<EngineError>(engine, load, &mut on_event, &stop)?;
         let report = on_threads(|| run.settle(engine, stored, &mut |_| ()))?;
+        // `voisin status` shows what was left out, until a run over the same folders finds otherwise.
+        if !run.options.dry_run {
+            engine
+                .library_mut()
+                .files_mut()
+                .set_left_out(run.folders, &found.of_system)?;
+        }
         let answer = AddAnswer::new(&report, &found.of_system);
         Ok((Added { answer, failures }, raised))
     }
@@ -137,6 +151,7 @@ fn load_model(library: &Library) -> Result<Arc<Embedder>, EngineError> {
         Some(held) => held_model(library, &held)?,
         None => ModelRef::default(),
     };
+    // In this pool: a forked child has none of the threads of rayon's own.
     let load = || Embedder::new(Encoder::load(&model, &DeviceChoice::Auto.resolve()?)?);
     Ok(Arc::new(on_threads(load)?))
 }
@@ -180,6 +195,7 @@ impl Interpreter {
 
     /// A process of its own that reads a file.
     fn examination(&self, file: &Path, windows: WindowPlan) -> Command {
+        // After `-c` all arguments are the code's own, so that a file's name may begin with a dash.
         const CODE: &str = "import sys; _, file, windows, *sys.path = sys.argv; \
             from voisin._voisin import _examine; _examine(file, windows)";
         let windows = match windows {
@@ -187,6 +203,7 @@ impl Interpreter {
             _ => "all".to_owned(),
         };
         let mut command = Command::new(self.program.clone().unwrap_or_default());
+        // `sys.path` goes along: voisin may come from a folder that only the caller added to it.
         command.args(["-c", CODE]).arg(file).arg(windows);
         command.args(&self.path);
         command

@@ -18,6 +18,7 @@ pub(super) fn tell(py: Python<'_>, news: &[String]) -> PyResult<()> {
     let logger = py
         .import("logging")?
         .call_method1("getLogger", ("voisin",))?;
+    // "%s" keeps logging from taking percent signs in titles for fields of its own.
     news.iter()
         .try_for_each(|text| logger.call_method1("info", ("%s", text)).map(drop))
 }
@@ -34,6 +35,7 @@ pub(super) fn neighbors(
         let percentile = answer
             .standing
             .as_ref()
+            // Engine and command line have percent, Python's data shares from 0 to 1 throughout.
             .and_then(|standing| standing.percentile(found.similarity));
         let neighbor = answers.make("Neighbor", |fields| {
             fields.set_item("track", track)?;
@@ -64,6 +66,7 @@ impl<'py> AnswerClasses<'py> {
     ) -> PyResult<Bound<'py, PyAny>> {
         let fields = PyDict::new(self.0.py());
         fill(&fields)?;
+        // By keyword, so that the classes may order their fields as they like.
         self.0.getattr(class)?.call((), Some(&fields))
     }
 

@@ -25,12 +25,15 @@ pub(super) fn question<T: DeserializeOwned>(
         let value = json(&value, &name)?;
         fields.insert(name, value);
     }
+    // Arguments with a place of their own come last, so that no keyword replaces them.
     fields.extend(
         given
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value)),
     );
     from_arguments(fields).map_err(|refused| {
+        // An unknown keyword is a `TypeError` in Python, as for functions with named arguments. The
+        // error has no kind for that; an empty field and this text tell it.
         let is_unknown = refused.field.is_empty() && refused.expected.starts_with("a field of");
         let text = refused.to_string();
         if is_unknown {
@@ -67,9 +70,11 @@ fn json(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
     if value.is_none() {
         return Ok(Value::Null);
     }
+    // Before integers: `True` is an `int` in Python, and would become 1.
     if let Ok(flag) = value.extract::<bool>() {
         return Ok(flag.into());
     }
+    // Before floats, which would take integers, too, and round those beyond 2^53.
     match value.extract::<i64>() {
         Ok(number) => return Ok(number.into()),
         Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
@@ -79,6 +84,7 @@ fn json(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
         }
         Err(_) => {}
     }
+    // Text goes before all that is iterable: it would become a list of letters.
     if let Ok(text) = value.extract::<String>() {
         return Ok(text.into());
     }
@@ -88,6 +94,7 @@ fn json(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
             PyValueError::new_err(format!("{name}: expected a finite number, found {number}"))
         });
     }
+    // `os.PathLike`: text itself was taken above.
     if let Ok(path) = value.extract::<PathBuf>() {
         return Ok(path.to_string_lossy().into());
     }
@@ -116,6 +123,7 @@ pub(super) fn dictionaries<'py>(
     py: Python<'py>,
     answer: &impl Serialize,
 ) -> PyResult<Bound<'py, PyAny>> {
+    // By way of text: the answer is JSON by its definition, and Python has a parser for it.
     let text =
         serde_json::to_string(answer).map_err(|error| PyValueError::new_err(error.to_string()))?;
     py.import("json")?.call_method1("loads", (text,))

@@ -29,6 +29,7 @@ fn array_of<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<(Bound<'py, 
     })?;
     let kind: char = array.getattr("dtype")?.getattr("kind")?.extract()?;
     let ndim: usize = array.getattr("ndim")?.extract()?;
+    // `asarray` takes any object for an array of no dimension; only numbers are let through.
     if ndim == 0 && !"fiubc".contains(kind) {
         return Err(is_no_array());
     }
@@ -38,6 +39,7 @@ fn array_of<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<(Bound<'py, 
 /// That an element is not what was expected.
 fn unlike(what: &str, expected: &str, at: usize, element: &Bound<'_, PyAny>) -> PyErr {
     let shown = |element: &Bound<'_, PyAny>| -> PyResult<String> {
+        // A scalar of NumPy is shown as Python's own value, without its type around it.
         let item = element
             .call_method0("item")
             .unwrap_or_else(|_| element.clone());
@@ -101,6 +103,8 @@ pub(super) fn ids(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>> {
             "{what}: expected the shape [n], found {shape:?}"
         )));
     }
+    // Signed integers need no look at each; unsigned and object arrays may hold what 64 bits do
+    // not.
     let is_id = |element: &Bound<'_, PyAny>| match kind {
         'u' | 'O' => element.extract::<i64>().is_ok() && !element.is_instance_of::<PyBool>(),
         'f' => element
@@ -118,6 +122,7 @@ pub(super) fn ids(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>> {
 
 /// One id, by the rules for several.
 pub(super) fn id(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    // As a list of one, so that the messages and limits are those of several.
     let several = ids(PyList::new(value.py(), [value])?.as_any(), "id")?;
     several
         .first()
@@ -128,6 +133,7 @@ pub(super) fn id(value: &Bound<'_, PyAny>) -> PyResult<i64> {
 /// How many are to be found.
 pub(super) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     value.extract().map_err(|error: PyErr| {
+        // PyO3's text for -1 would speak of an unsigned type that Python does not have.
         if error.is_instance_of::<PyOverflowError>(value.py()) {
             PyValueError::new_err(format!("expected a number from 0 on, found {value}"))
         } else {
@@ -151,6 +157,7 @@ pub(super) fn rows<'a>(
     array: ArrayViewD<'a, f32>,
     what: &str,
 ) -> PyResult<(ArrayView2<'a, f32>, bool)> {
+    // Remembered, so that the answer to one row is one row and not a matrix of one.
     let single = array.ndim() == 1;
     let array = if single {
         array.insert_axis(Axis(0))

@@ -31,6 +31,7 @@ impl Audio {
     /// - `sr`: said beside it
     pub(super) fn of(value: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Self> {
         let file = if is_bytes(value)? {
+            // `bytes(value)` also flattens a memoryview that is not contiguous.
             let bytes = value.py().get_type::<PyBytes>().call1((value,))?;
             let mut copy = NamedTempFile::new()?;
             copy.write_all(bytes.cast::<PyBytes>()?.as_bytes())?;
@@ -48,6 +49,8 @@ impl Audio {
                 )),
             };
         }
+        // A rate in a pair counts only where none was given beside it; with both, the tuple is
+        // refused as an array of two unlike rows.
         match (sr, pair(value)) {
             (None, Some((samples, rate))) => of_samples(&samples, Some(rate)),
             _ => of_samples(value, sr),
@@ -67,6 +70,8 @@ impl Audio {
         match self {
             Self::File(path) => embed(path),
             Self::Copy(copy, name) => {
+                // Messages name the caller's file, not the temporary one, which is gone when they
+                // are read.
                 embed(copy.path()).map_err(|error| error.of_file_known_as(copy.path(), name))
             }
             Self::Samples(samples, rate) => {
@@ -94,6 +99,8 @@ pub(super) fn is_many(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     {
         return Ok(false);
     }
+    // An array of numbers is one audio although it is iterable; an array of objects (paths, say) is
+    // many.
     Ok(!matches!(kind(value), Some('f' | 'i' | 'u' | 'b' | 'c')) && value.try_iter().is_ok())
 }
 
@@ -106,6 +113,7 @@ fn kind(value: &Bound<'_, PyAny>) -> Option<char> {
 }
 
 fn is_bytes(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    // By name: the three have no base class in common to test for.
     let name = value.get_type().name()?;
     Ok(["bytes", "bytearray", "memoryview"]
         .iter()
@@ -128,6 +136,7 @@ fn read(file: &Bound<'_, PyAny>) -> PyResult<Audio> {
             PyTypeError::new_err("audio: expected a file opened for reading bytes (mode \"rb\")")
         })?;
         if bytes.as_bytes().is_empty() {
+            // `io.BytesIO` has no name, and that of a file opened by its descriptor is a number.
             let name = file.getattr("name").and_then(|name| name.extract());
             return Ok(Audio::Copy(
                 copy,
@@ -145,6 +154,8 @@ fn of_samples(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Audio> {
             "sr: expected the sample rate of the array in Hz (or for audio a path, bytes, a file, or a list of these)",
         ));
     };
+    // Integers are refused, not scaled: their full scale is not known from the type alone (24 bits
+    // come in int32).
     if kind(audio).is_some_and(|kind| kind != 'f') {
         return Err(PyTypeError::new_err(
             "audio: expected floats of full scale ±1, found another type: divide integers by their largest value",
@@ -158,6 +169,7 @@ fn of_samples(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Audio> {
             let channels = array
                 .into_dimensionality::<Ix2>()
                 .map_err(|error| PyValueError::new_err(error.to_string()))?;
+            // An array of no channels must not become NaN by a division by 0.
             let n = channels.nrows().max(1) as f32;
             channels
                 .columns()
@@ -172,6 +184,7 @@ fn of_samples(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Audio> {
             )));
         }
     };
+    // One NaN would spread through the transform to every band of its window.
     if samples.iter().any(|sample| !sample.is_finite()) {
         return Err(PyValueError::new_err(
             "audio: expected finite samples, found others",

@@ -47,6 +47,7 @@ impl PyEmbedder {
 pub(super) fn models() -> Vec<String> {
     let all = voisin_encoder::models(models_dir().as_deref());
     all.into_iter()
+        // A manifest that cannot be read hides no other model; loading it by name gives its error.
         .filter_map(Result::ok)
         .map(|entry| entry.manifest.name)
         .collect()
@@ -67,7 +68,7 @@ impl PyEmbedder {
         // A copy in another process may have another working directory.
         let place = model
             .as_ref()
-            .filter(|model| model.exists())
+            .filter(|_| !matches!(named, ModelRef::Name(_)))
             .and_then(|model| std::path::absolute(model).ok());
         let model = place.or(model).map(PathBuf::into_os_string);
         Ok(Self {
@@ -135,13 +136,16 @@ impl PyEmbedder {
     ) -> PyResult<Bound<'py, PyAny>> {
         let plan = windows.map_or(Ok(WindowPlan::default()), plan)?;
         let threads = thread_count(threads)?;
+        // With a rate beside it, even a list is one audio: a list of samples.
         let is_many = sr.is_none() && is_many(audio)?;
         let (count, jobs): (Option<usize>, Box<dyn Iterator<Item = PyResult<Audio>>>) = if is_many {
             let numbered = audio.try_iter()?.enumerate();
             let numbered_audio = |(number, one): (usize, PyResult<Bound<'py, PyAny>>)| {
                 let one = one?;
+                // Of many, the message has to say which; the error's class stays.
                 Audio::of(&one, None).map_err(|error| inside(py, error, number))
             };
+            // A generator has no length: progress then gets None for the total.
             (audio.len().ok(), Box::new(numbered.map(numbered_audio)))
         } else {
             (Some(1), Box::new(std::iter::once(Audio::of(audio, sr))))
@@ -158,6 +162,8 @@ impl PyEmbedder {
             |number, audio, heard| {
                 let heard = heard.unwrap_or_else(|| {
                     let message = "the thread that listened to it panicked".to_owned();
+                    // A decoder's panic is caught per file, so that one broken file does not end
+                    // the other threads.
                     Err(EngineError::Fault {
                         path: audio.path().to_owned(),
                         message,
@@ -177,6 +183,7 @@ impl PyEmbedder {
                     .map_or(Ok(()), |progress| progress.call1((ended, count)).map(drop))
             },
         )?;
+        // They end in any order, but answers stand in the order of the arguments.
         all.sort_by_key(|(number, _)| *number);
         let mut all = all.into_iter().map(|(_, heard)| heard);
         if is_many {
@@ -211,6 +218,8 @@ fn model_ref(model: Option<&OsStr>) -> ModelRef {
 pub(super) fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
     if let Ok(n) = windows.extract::<usize>() {
         return match n {
+            // Even over a whole day of audio, 100 000 are more than one a second, which "all"
+            // gives.
             1..=100_000 => Ok(WindowPlan::Spread(n)),
             _ => Err(PyValueError::new_err(format!(
                 "windows: expected 1 to 100000, found {n}"
@@ -229,15 +238,17 @@ pub(super) fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
 pub(super) fn thread_count(threads: Option<usize>) -> PyResult<usize> {
     match threads {
         None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
-        Some(0) => Err(PyValueError::new_err(
-            "threads: expected 1 or more, found 0",
-        )),
-        Some(threads) => Ok(threads),
+        // As on the command line: each is a thread of the system, which has not as many as one may ask for.
+        Some(threads @ 1..=1024) => Ok(threads),
+        Some(threads) => Err(PyValueError::new_err(format!(
+            "threads: expected 1 to 1024, found {threads}"
+        ))),
     }
 }
 
 /// Says of which of many an error is.
 fn inside(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
+    // Rebuilt by its own class: PyO3 cannot change the text of an exception.
     let text = format!("audio[{number}]: {}", error.value(py));
     error
         .get_type(py)

@@ -24,6 +24,8 @@ use voisin_questions::QuestionError;
 pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
     let error = error.into();
     let text = advised(&error, error.remedy());
+    // The file system comes first: an error of the library may have one beneath it, and Python code
+    // catches `OSError` for both.
     if let Some(kind) = kind_of_io(&error) {
         return io::Error::new(kind, text).into();
     }
@@ -37,6 +39,7 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
         | EngineError::Library(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. }) => {
             no_such_track(text)
         }
+        // These are about the arguments; the library's other errors, below, are about its state.
         EngineError::Library(
             LibraryError::Dimension { .. }
             | LibraryError::BadVector { .. }
@@ -47,6 +50,8 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
             | LibraryError::NothingBelow { .. }
             | LibraryError::NoSpace { .. },
         ) => PyValueError::new_err(text),
+        // Nothing is wrong with the call here: the same one may succeed later or on another
+        // machine.
         EngineError::Library(_)
         | EngineError::Encoder(
             EncoderError::Thread(_)
@@ -82,6 +87,8 @@ pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
     let text = advised(&error, error.remedy());
     match error {
         QuestionError::LocalOnly(_) => of_database(text),
+        // The question's error is of any backend; what it was is known only to PostgreSQL's own
+        // error.
         QuestionError::Remote(error) => match error.source.downcast_ref() {
             Some(BackendError::Address { .. }) => PyValueError::new_err(text),
             Some(BackendError::Io(error)) => io::Error::new(error.kind(), text).into(),
@@ -107,6 +114,7 @@ fn own(class: &str, text: String) -> PyErr {
         let raised = py
             .import("voisin._answers")
             .and_then(|module| module.getattr(class)?.call1((text,)));
+        // Where even the import fails, its error is raised: it says more than a panic would.
         raised.map_or_else(|error| error, PyErr::from_value)
     })
 }
@@ -114,6 +122,7 @@ fn own(class: &str, text: String) -> PyErr {
 /// The file system's kind of error, if it is one.
 fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
     match error {
+        // Another process wrote the file meanwhile, which no kind of `io::Error` has a name for.
         EngineError::Index(IndexError::Changed { .. }) => return Some(io::ErrorKind::Other),
         EngineError::Library(LibraryError::NotFound { .. })
         | EngineError::Audio(AudioError::NotFound { .. }) => {
@@ -128,6 +137,7 @@ fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
         }
         _ => {}
     }
+    // Errors of the crates below wrap those of the file system, some of them several times.
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>() {

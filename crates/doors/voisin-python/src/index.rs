@@ -46,6 +46,7 @@ pub(super) struct PyVectorIndex {
 type FoundArrays = (Array2<i64>, Array2<f32>);
 
 fn numbered(n: usize) -> Vec<Id> {
+    // No array has 2^63 rows, so the cast loses nothing.
     (0..n as i64).map(Id).collect()
 }
 
@@ -60,6 +61,7 @@ fn index_ids(ids: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<Id>> {
 
 /// Arrays of lists of neighbours, of which each has `most` at most; places that are left are -1 and NaN.
 fn arrays(found: Vec<Vec<Neighbor>>, most: usize) -> FoundArrays {
+    // As wide as the longest row, so that columns of -1 alone are not returned.
     let k = found.iter().map(Vec::len).max().unwrap_or(most);
     let mut ids = Array2::from_elem((found.len(), k), -1_i64);
     let mut values = Array2::from_elem((found.len(), k), f32::NAN);
@@ -97,6 +99,7 @@ impl PyVectorIndex {
     }
 
     fn inner(&self) -> &SharedIndex {
+        // In a forked child: a copy of the vectors, with a lock of its own.
         let take_over = |parents: Option<&SharedIndex>| {
             parents
                 .map(|parents| shared(VectorIndex::clone(&parents.snapshot())))
@@ -152,10 +155,14 @@ impl PyVectorIndex {
             subset: subset.as_ref(),
             ..*params
         };
+        // More than pass cannot be found, and `k` may be any number.
         let k = k.min(most);
         let all: Vec<_> = rows.outer_iter().collect();
         let found = match (groups, &all[..]) {
             (Some(groups), all) => {
+                // `ids` are ascending, so that `grouped` made a sorted list. An id added since then
+                // is in no group that was given, and falls into one by its place between the
+                // others.
                 let group = |id: Id| {
                     groups
                         .binary_search_by_key(&id, |it| it.0)
@@ -183,6 +190,7 @@ impl PyVectorIndex {
     fn passing(&self, py: Python<'_>, filter: &Bound<'_, PyAny>) -> PyResult<Vec<Id>> {
         if filter.is_callable() {
             let mut pass = Vec::new();
+            // The ids are copied first: the function may itself ask or change the index.
             for id in self.ids_now(py) {
                 if filter.call1((id.0,))?.is_truthy()? {
                     pass.push(id);
@@ -211,6 +219,7 @@ impl PyVectorIndex {
         same_length("groups", labels.len(), ids.len())?;
         let numbers = PyDict::new(py);
         let number = |label: Bound<'_, PyAny>| {
+            // Labels are any hashable Python values; a dictionary numbers them by equality.
             let next = numbers.len();
             numbers.call_method1("setdefault", (label, next))?.extract()
         };
@@ -250,6 +259,7 @@ impl PyVectorIndex {
     ) -> PyResult<Self> {
         let options = IndexOptions {
             metric: metric.parse().map_err(PyValueError::new_err)?,
+            // Thresholds in vectors: always, never, or from as many as is usual.
             graph_from: match graph {
                 Some(true) => 0,
                 Some(false) => usize::MAX,
@@ -264,6 +274,7 @@ impl PyVectorIndex {
             target_recall,
             ..IndexOptions::default()
         };
+        // Without rows the width is free; the first vectors that are added set it.
         let none = Array2::zeros((0, 1));
         let vectors = vectors
             .map(|vectors| numbers(vectors, "vectors"))
@@ -291,6 +302,7 @@ impl PyVectorIndex {
         if !durable {
             return Self::opened(py, || VectorIndex::open(&path));
         }
+        // Builds that `add` starts later run on this process's threads, too.
         let build_in = Box::new(|build: &mut (dyn FnMut() + Send)| on_threads(build));
         let opened = py.detach(|| on_threads(|| SharedIndex::open_building_in(&path, build_in)));
         let shared = opened.map_err(raised)?;
@@ -309,6 +321,7 @@ impl PyVectorIndex {
         let target = OutputTarget::whole(&path, true)
             .and_then(|output| output.target())
             .map_err(refused)?;
+        // A slip in the path must not overwrite music or a document with an index.
         if !force && !VectorIndex::can_replace(&target) {
             let text = format!(
                 "{} is there already, and is no index: name another, or replace it with force=True",
@@ -353,6 +366,7 @@ impl PyVectorIndex {
         let least = match (least, radius) {
             (None, None) => None,
             (Some(least), None) if !is_euclidean && !least.is_nan() => Some(least),
+            // The index ranks by similarity alone, for which it takes the negative distance.
             (None, Some(radius)) if is_euclidean && radius >= 0. => Some(-radius),
             _ => {
                 return Err(PyValueError::new_err(
@@ -377,6 +391,7 @@ impl PyVectorIndex {
         let found = py.detach(|| self.found(rows, k, &params, pass.as_deref(), groups.as_deref()));
         let (ids, mut values) = found.map_err(raised)?;
         if is_euclidean {
+            // Back to distances; NaN in places that are left stays NaN.
             values.mapv_inplace(|value| -value);
         }
         let k = [ids.ncols()];
@@ -489,6 +504,8 @@ impl PyVectorIndex {
         let ids = numbered(vectors.nrows());
         let built = py.detach(|| on_threads(|| VectorIndex::build(&ids, vectors, &inner.options)));
         let built = built.map_err(raised)?;
+        // Replaced at once under the index's lock: searches meanwhile see the old vectors or the
+        // new.
         py.detach(|| inner.inner().replace(built)).map_err(raised)?;
         Ok(this)
     }

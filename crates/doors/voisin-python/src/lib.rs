@@ -43,6 +43,7 @@ mod _voisin {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // At import, before any model is loaded: `Embedder("weights.pth")` depends on it.
         voisin_import::accept_foreign_weights();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

@@ -85,6 +85,7 @@ fn listed(
     after: Option<i64>,
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send + use<>> {
+    // Nothing asked for: all tracks in one read, without a plan of filters and order.
     let is_all = limit.is_none() && after.is_none() && options.is_none();
     let mut question_fields: List = question(options, [])?;
     question_fields.filters.of_this_disk();
@@ -155,6 +156,7 @@ impl PyLibrary {
         work: impl FnOnce(&mut LibrarySource) -> Result<T, QuestionError> + Send,
     ) -> PyResult<T> {
         self.with(py, |library| {
+            // A second connection for this answer; the one that is kept stays as it was.
             if library.is_remote() {
                 work(&mut self.place.open()?)
             } else {
@@ -179,6 +181,7 @@ impl PyLibrary {
     ) -> PyResult<FoundTracks> {
         self.with(py, |library| {
             let tracks = find(library)?;
+            // One read for all tracks of what was measured, not one for each.
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
             let engine = library.engine();
             let genres = engine.genres().genres_of(&tracks)?;
@@ -225,6 +228,7 @@ impl PyLibrary {
     ) -> PyResult<Self> {
         let place = path.unwrap_or_else(default_dir);
         let sample = count("sample", "for as many as is usual", sample)?;
+        // By the scheme alone: no folder's path begins with "postgres://".
         let is_database = address::scheme(&place).is_some();
         if is_database && create {
             return Err(PyValueError::new_err(
@@ -254,9 +258,11 @@ impl PyLibrary {
             };
             Ok((open_folder(&place, mode, space.as_deref())?, None))
         };
+        // Opened now, although each process opens its own: errors belong to the constructor.
         let (opened, there) = py.detach(|| on_threads(open)).map_err(refused)?;
         let place = match there {
             Some(there) => there,
+            // Absolute: a pickled library may be opened in another working directory.
             None => LibraryPlace::Folder(std::path::absolute(place)?, space),
         };
         Ok(Self {
@@ -331,6 +337,7 @@ impl PyLibrary {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let paths = match paths.extract::<PathBuf>() {
+            // Text first: it is iterable, too, and would become a path for each letter.
             Ok(path) => vec![path],
             Err(_) => paths
                 .try_iter()?
@@ -403,13 +410,14 @@ impl PyLibrary {
             similar.filters.check_folders(library.engine())?;
             let answer = library.similar(&similar, &seeds, unlike)?;
             let measured = measured(library.engine(), &answer)?;
+            // Python's objects are made outside: this part runs without the interpreter's lock.
             Ok((answer, measured, sound_notes(&seeds)))
         })?;
         tell(py, &notes)?;
         neighbors(py, &answer, &measured)
     }
 
-    /// Songs to go on with after these, another choice each time.
+    /// Songs that follow these well, another choice each time.
     ///
     /// seeds, played: as `similar` takes them; played: what was played already and does not come again. limit: how many; None:
     /// all. options: `voisin.MixOptions`, as `voisin mix` has them: genre="Jazz", mixing={"variety": 0, "max_per_artist": 1}.
@@ -463,6 +471,7 @@ impl PyLibrary {
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut playlist: Playlist = question(options, [])?;
+        // The default number of tracks would otherwise cut off a list that was asked for by time.
         if !playlist.has_length() {
             playlist.limit = Some(self::limit(limit)?);
         }
@@ -485,9 +494,9 @@ impl PyLibrary {
         let (json, list, sample, mut news) = found;
         news.extend(of_sample("a playlist", sample));
         if list.is_short {
-            let tracks = list.rows.len();
+            let tracks = voisin_base::text::count(list.rows.len() as u64, "track");
             news.push(format!(
-                "the list ends after {tracks} tracks: nothing else near the seeds follows in key and tempo"
+                "the list ends after {tracks}: nothing else near the seeds follows in key and tempo"
             ));
         }
         news.extend(list.standing.as_ref().and_then(Standing::far));
@@ -511,6 +520,8 @@ impl PyLibrary {
     ) -> PyResult<Bound<'py, PyAny>> {
         let [start, end] = [start, end].map(SeedArgument::with_name);
         let mut stops = vec![start?, end?];
+        // Only to satisfy the question, which requires both ends; the tracks themselves go in as
+        // `stops`.
         let ends = [("from", stops[0].as_json()), ("to", stops[1].as_json())];
         let path: PathBetween = question(options, ends)?;
         stops.extend(via.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?);
@@ -553,6 +564,8 @@ impl PyLibrary {
             engine.words_mut().keep_tags()?;
             find.filters.check_folders(engine)?;
             let heard = engine.words().words_if_any()?;
+            // Words that the model's tags do not know are tried in a space that understands
+            // sentences.
             let (engine, heard) = match (find.space(engine, heard.as_ref())?, heard) {
                 (Some(space), _) => {
                     let engine = engine.within(&space)?;
@@ -589,6 +602,7 @@ impl PyLibrary {
                 .try_for_each(|(name, strength)| terms.set_item(name, strength))?;
             let captions = PyDict::new(py);
             for (name, likeness) in names.iter().zip(&found.likeness) {
+                // A term that was found by tags has no likeness to captions.
                 likeness.map_or(Ok(()), |share| captions.set_item(name, share))?;
             }
             let found = answers.make("Found", |fields| {
@@ -619,6 +633,7 @@ impl PyLibrary {
         let wanted = SeedArgument::all(tracks)?;
         let embedder = embedder.map(|embedder| Arc::clone(embedder.inner()));
         let (found, reports) = self.with_fresh(py, |library| {
+            // An empty list would give an empty answer, and hide a caller's mistake.
             at_least_one("tracks", wanted.len())?;
             let tracks = SeedArgument::tracks(&wanted, library, embedder.as_deref())?;
             let why = "too few tracks have a genre for an answer by labels";
@@ -737,6 +752,8 @@ impl PyLibrary {
         let id = TrackId(id);
         let windows = self.with_fresh(py, |library| {
             library.set_vectors(true, false);
+            // Vectors of windows are chosen before the fetch: a database sends only what was
+            // chosen.
             library.fetch(Named::Id(id))?;
             let engine = library.engine();
             if !engine.library().contains(id)? {
@@ -744,6 +761,7 @@ impl PyLibrary {
             }
             let dimension = engine.model()?.dimension;
             let windows = engine.library().windows(id)?;
+            // A track of before windows were stored is no error: it has none.
             Ok(windows.unwrap_or_else(|| TrackWindows::none(dimension)))
         })?;
         let values = windows.vectors.mapv(f32::from);
@@ -800,6 +818,7 @@ impl PyLibrary {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        // The number of tracks would be a query to the server for each look in a shell.
         if let Some(address) = self.address() {
             return Ok(format!("Library({address})"));
         }
@@ -817,12 +836,16 @@ impl PyLibrary {
     ) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
         let options = PyDict::new(py);
         let place = match &self.place {
+            // Arguments of `__new__` again, without `create`: a copy must not make a library
+            // elsewhere.
             LibraryPlace::Folder(dir, space) => {
                 options.set_item("space", space)?;
                 dir.clone().into_os_string()
             }
             LibraryPlace::Database(address, sample) => {
                 options.set_item("sample", sample)?;
+                // Without a password, which a pickle must not carry to disk; the other side has its
+                // own PGPASSFILE.
                 address.to_string().into()
             }
         };

@@ -21,6 +21,8 @@ struct Made<T> {
 
 impl<T> Drop for Made<T> {
     fn drop(&mut self) {
+        // In a forked child: closing the inherited connection or file would end the parent's use of
+        // it.
         if self.process != std::process::id() {
             forget(self.value.take());
         }
@@ -52,6 +54,7 @@ impl<T> OfProcess<T> {
         let mut inherited = None;
         let mut make = Some(make);
         loop {
+            // One link for each generation of forks; most processes find theirs in the first.
             if let Some(made) = place.0.get() {
                 match &made.value {
                     Some(value) if made.process == process => return Ok(value),
@@ -74,6 +77,7 @@ impl<T> OfProcess<T> {
 /// Works on this process's threads: whatever rayon is to do belongs in here, for its own pool does not survive a fork.
 pub(super) fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     static POOL: OfProcess<Option<ThreadPool>> = OfProcess::new();
+    // A parent's pool is of no use here: its threads do not exist in this process.
     let make = |_: Option<&_>| Ok::<_, Infallible>(ThreadPoolBuilder::new().build().ok());
     match POOL.get(make) {
         Ok(Some(pool)) => pool.install(work),

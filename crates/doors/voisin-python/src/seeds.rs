@@ -23,6 +23,7 @@ pub(super) enum SeedArgument {
 
 impl SeedArgument {
     fn of(value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        // NumPy's integers are ids, too; floats are refused by this and fall through.
         if let Ok(id) = value.extract::<i64>() {
             return Ok(Self::Id(TrackId(id)));
         }
@@ -39,6 +40,7 @@ impl SeedArgument {
 
     /// One value, or a list or tuple of them.
     pub(super) fn all(seeds: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
+        // Not whatever is iterable: text is, and so is an array, which is one vector.
         if seeds.is_instance_of::<PyList>() || seeds.is_instance_of::<PyTuple>() {
             return seeds.try_iter()?.map(|seed| Self::of(&seed?)).collect();
         }
@@ -72,6 +74,7 @@ impl SeedArgument {
         match self {
             Self::Id(id) => json!({"id": id.0}),
             Self::Named(name) => json!({"words": name.to_string_lossy()}),
+            // Cannot come here from lists and ways: `checked_name` refuses vectors for those.
             Self::Vector(_) => Value::Null,
         }
     }
@@ -82,6 +85,8 @@ impl SeedArgument {
         library: &mut LibrarySource,
         embedder: Option<&Embedder>,
     ) -> Result<Vec<Seed>, QuestionError> {
+        // All are fetched before any is resolved: words may mean tracks of a database only once
+        // these are here.
         Self::fetch(all, library)?;
         let is_local = !library.is_remote();
         let engine = &*library.engine();
@@ -92,6 +97,8 @@ impl SeedArgument {
                 continue;
             }
             match one.seed(engine, embedder) {
+                // Words that name no track may describe a sound. A database's copy holds too few
+                // tracks to rank them by words.
                 Err(EngineError::NoSuchTrack { text, candidates }) if is_local => {
                     let found = engine.words().seeds_of_unknown(&text)?;
                     seeds.extend(found.ok_or(EngineError::NoSuchTrack { text, candidates })?);
@@ -152,6 +159,8 @@ impl SeedArgument {
                     return Err(LibraryError::Dimension { expected, found }.into());
                 }
                 let mut vector = vector.clone();
+                // Stored vectors are of length 1, and the mean of several seeds would lean to the
+                // longest.
                 voisin_base::vector::make_unit(&mut vector);
                 Ok(Seed::of_vector(vector))
             }

@@ -34,6 +34,7 @@ pub(super) fn open_folder(
     space: Option<&str>,
 ) -> Result<LibrarySource, QuestionError> {
     let library = match Library::open_in_space(dir, mode, space) {
+        // A folder of somebody else, or a mounted snapshot: answers need no writing.
         Err(LibraryError::ReadOnly { .. }) => {
             Library::open_in_space(dir, OpenMode::ReadOnly, space)?
         }

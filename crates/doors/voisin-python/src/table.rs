@@ -110,6 +110,8 @@ impl PyTable {
             ("added", numbers!(Int64Type, |track| Some(track.added_at))),
         ];
         let known = measured.values().flat_map(|known| known.scales.keys());
+        // Only scales that some track here has get a column; sorted, for the same columns each
+        // time.
         let scales: BTreeSet<ScaleName> = known.copied().collect();
         for name in &scales {
             let value = |track: &Track| Some(descriptors(track)?.scales.get(name)?.value);
@@ -121,6 +123,8 @@ impl PyTable {
         RecordBatch::try_from_iter_with_nullable(
             columns
                 .into_iter()
+                // All are declared nullable: whether a column has gaps must not depend on the
+                // tracks found.
                 .map(|(name, column)| (name, column, true)),
         )
         .map(Self)
@@ -140,11 +144,13 @@ fn vector_column(tracks: &[Track], vectors: Vectors) -> Result<ArrayRef, ArrowEr
         let values: ArrayRef = Arc::new(Float32Array::from(values));
         FixedSizeListArray::try_new(Arc::clone(&item), dimension as i32, values, known)
     };
+    // The copy is avoided only where rows are tracks one to one, as in a whole library.
     let is_all = tracks.len() == vectors.ids.len()
         && tracks
             .iter()
             .zip(&vectors.ids)
             .all(|(track, id)| track.id == *id);
+    // Read from a library, the values begin at the start of their memory, so the offset is 0.
     if is_all && vectors.values.is_standard_layout() {
         return Ok(Arc::new(list_array(
             vectors.values.into_raw_vec_and_offset().0,
@@ -159,6 +165,7 @@ fn vector_column(tracks: &[Track], vectors: Vectors) -> Result<ArrayRef, ArrowEr
     for row in &rows {
         match row {
             Some(row) => values.extend(vectors.values.row(*row)),
+            // Arrow wants the space of a missing row filled; the mask below says that it is null.
             None => values.resize(values.len() + dimension, 0.0),
         }
     }
@@ -186,7 +193,9 @@ impl PyTable {
         py: Python<'py>,
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
+        // The protocol lets a producer ignore it; consumers cast by themselves.
         let _ = requested_schema;
+        // Cloning a batch shares its buffers, so the table can be handed over any number of times.
         let batches = RecordBatchIterator::new([Ok(self.0.clone())], self.0.schema());
         let stream = FFI_ArrowArrayStream::new(Box::new(batches));
         PyCapsule::new(py, stream, Some(c"arrow_array_stream".to_owned()))

@@ -33,6 +33,7 @@ pub(super) fn each<J: Send, R: Send>(
     let queue = Mutex::new(queue);
     let ended = Mutex::new(ended);
     std::thread::scope(|scope| {
+        // Results come back to this thread alone, which holds Python's objects and calls them.
         for _ in 0..workers {
             let sender = sender.clone();
             let queue = &queue;
@@ -45,20 +46,25 @@ pub(super) fn each<J: Send, R: Send>(
                     .use_current_thread()
                     .build();
                 loop {
+                    // One worker at a time waits on the queue; the others wait for its lock.
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((number, job)) = next else { return };
                     let result = catch_unwind(AssertUnwindSafe(|| work(&job, stop))).ok();
+                    // Nobody reads results after a stop.
                     if stop.load(Ordering::Relaxed) || sender.send((number, job, result)).is_err() {
                         return;
                     }
                 }
             });
         }
+        // Only workers may hold the sending end, or the end of the last one would not show.
         drop(sender);
         let mut to_do = Some(to_do);
         let mut given = 0;
         let mut missing = 0;
         let mut run = || loop {
+            // Two jobs a worker: while one is worked on, the next is there, and a generator of a
+            // million arrays is not read into memory.
             while let Some(queue) = to_do.as_ref().filter(|_| missing < 2 * workers) {
                 let Some(job) = jobs.next().transpose()? else {
                     to_do = None;
@@ -80,15 +86,18 @@ pub(super) fn each<J: Send, R: Send>(
             match next {
                 Ok((number, job, result)) => {
                     missing -= 1;
+                    // With the interpreter's lock again: `detach` above has returned.
                     done(number, job, result)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
+            // Python notes Ctrl-C but raises it only when asked here, in its main thread.
             py.check_signals()?;
         };
         let result = run();
         stop.store(true, Ordering::Relaxed);
+        // Closing the queue lets waiting workers go; the scope would wait for them for ever.
         drop(to_do);
         result
     })
