@@ -57,12 +57,14 @@ pub(crate) fn add_files(
     let stop = context.stop_on_ctrl_c()?;
     let mut progress = AddProgress::new(console, dry_run);
     let load = |library: &Library| {
+        // Said at each run: with this kind an edit of a few bytes may go unnoticed.
         if library.settings().content_kind()? == ContentKind::Quick {
             console.note("recordings are known by size, ends and samples (--identity quick)");
         }
         context.announced_embedder(Some(library))
     };
     let mut on_event = |event: AddEvent<'_>| progress.show(&event);
+    // The bar has to be gone before anything else is printed.
     let stored = run.store(engine, load, &mut on_event, &stop)?;
     progress.finish();
     let report = run.settle(engine, stored, &mut |event| progress.show(&event))?;
@@ -86,7 +88,9 @@ pub(crate) fn add_files(
         ));
     }
     report_missing(console, &report.gone, run.remove_missing, dry_run);
+    // From here on it is about later runs, not about the files of this one.
     report_system_folders(console, engine.library_mut(), of_system, dry_run)?;
+    // `voisin status` shows what was left out, until a run over the same folders finds otherwise.
     if !dry_run {
         engine
             .library_mut()
@@ -94,6 +98,8 @@ pub(crate) fn add_files(
             .set_left_out(run.folders, of_system)?;
         report_other_spaces(console, engine.library())?;
     }
+    // An interrupted run exits with 130 even if files failed: the exit code answers "is it
+    // complete?".
     Ok(if summary.interrupted {
         Ending::Interrupted
     } else if summary.failed > 0 {
@@ -127,6 +133,7 @@ fn examination(file: &Path, windows: WindowPlan) -> std::io::Result<Command> {
     };
     let mut command = Command::new(std::env::current_exe()?);
     command
+        // "--": a file's name may begin with a dash.
         .args(["examine", "--windows", &windows, "--"])
         .arg(file);
     Ok(command)
@@ -145,6 +152,8 @@ fn report_system_folders(
     let Some(first) = left_out.first() else {
         return Ok(());
     };
+    // Bins lie in many folders under the same name: the note has a line's room for kinds of them,
+    // not for each.
     let mut by_name: BTreeMap<String, (u64, bool)> = BTreeMap::new();
     for one in left_out {
         let name = one
@@ -170,6 +179,8 @@ fn report_system_folders(
     let mut is_new = false;
     for one in left_out {
         let folder = one.folder.to_string_lossy();
+        // A folder is named once in the life of a library, so that a nightly run does not repeat
+        // the note.
         let files = library.files().files_below(&one.folder)?;
         if files == 0 || noted.lines().any(|line| line == folder) {
             continue;
@@ -184,6 +195,7 @@ fn report_system_folders(
             count(files, "file"),
             if files == 1 { "stays" } else { "stay" }
         ));
+        // The setting has a folder a line: a line break in a name must not make two of one.
         noted.push_str(&folder.replace('\n', "\u{fffd}"));
         noted.push('\n');
         is_new = true;
@@ -196,12 +208,13 @@ fn report_system_folders(
 
 /// Says how many files of audio a scan passed over, because their names do not tell that they are.
 pub(crate) fn report_unnamed(console: Console, found: &scan::Scan) {
+    // Quick identity reads little of each file, and whether there is audio is all that is asked.
     let is_audio = |path: &&PathBuf| probe_as(path, ContentKind::Quick).is_ok();
     let passed_over: Vec<&PathBuf> = found.unnamed.iter().filter(is_audio).collect();
     if let [first, ..] = passed_over[..] {
         console.note(&format!(
-            "{} of audio passed over, as no ending such as .mp3 names them so: give them one, or name the file itself ({})",
-            count(passed_over.len() as u64, "file"),
+            "{} without an ending such as .mp3 passed over: give each its ending, or name the file itself ({})",
+            count(passed_over.len() as u64, "audio file"),
             first.display()
         ));
     }
@@ -213,6 +226,7 @@ fn report_summary(
     reasons: &[String],
     dry_run: bool,
 ) -> anyhow::Result<()> {
+    // "Added" are files that would be listened to: which of them are copies shows only then.
     if dry_run {
         let retagged = match summary.updated {
             0 => String::new(),
@@ -229,6 +243,8 @@ fn report_summary(
         for reason in reasons {
             console.warn(reason);
         }
+        // Beyond the first reasons the numbers matter more: one bad disk fails thousands of files
+        // alike.
         if summary.failed as usize > reasons.len() {
             console.note(&format!(
                 "… and {} more",
@@ -246,6 +262,7 @@ fn report_summary(
     if console.is_quiet() {
         return Ok(());
     }
+    // A nightly run without news prints one short line.
     let changes = [
         summary.added,
         summary.updated,
@@ -353,6 +370,7 @@ impl AddProgress {
                     text.push_str(&format!(", {skipped} failed before"));
                 }
                 self.console.note(&text);
+                // A dry run finishes before a bar could be read.
                 if self.console.shows_progress_bar() && *jobs > 0 && !self.dry_run {
                     let style = ProgressStyle::with_template(
                         "{bar:30} {pos}/{len}, {eta} left  {wide_msg}",
@@ -368,6 +386,8 @@ impl AddProgress {
                 "the last run was cut off with {} in hand: looking at each by itself",
                 count(*in_hand as u64, "file")
             )),
+            // Printed with the reasons at the end, but beyond their limit: a file that crashes the
+            // decoder is rare and matters.
             AddEvent::SetAside { path, reason } => {
                 self.reasons.push(format!("{}: {reason}", path.display()));
             }
@@ -413,6 +433,8 @@ impl AddProgress {
             Outcome::WouldAdd => "would be looked at".to_owned(),
             Outcome::Failed(error) => {
                 let reason = with_causes(error);
+                // Only these are kept in memory; all of them are in the library, for `voisin
+                // failed`.
                 if self.reasons.len() < FIRST_REASONS {
                     self.reasons.push(reason.clone());
                 }

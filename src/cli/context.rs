@@ -15,7 +15,7 @@ use super::trace::{TraceGuard, TraceOptions};
 use crate::cli::render::advised;
 use voisin_base::output::{OutputError, check_folder};
 use voisin_encoder::{
-    Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef,
+    CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef,
     Precision, models, models_dir,
 };
 use voisin_engine::{
@@ -43,6 +43,7 @@ impl Context {
     pub(crate) fn new(global: Global) -> anyhow::Result<Self> {
         let console = Console::new(global.quiet, global.verbose);
         let settings = Configuration::read(&global)?;
+        // Rayon's global pool can be built once: contexts made from this one pass no number on.
         if let Some(threads) = global.threads {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(usize::from(threads))
@@ -102,6 +103,7 @@ impl Context {
         engine.make_graphs_on(self.device_option());
         let console = self.console;
         engine.on_index_news(move |news| match news {
+            // The usual case is worth no line.
             IndexNews::Ready(IndexRefresh::Loaded) => console.detail(&news.to_string()),
             _ => console.note(&news.to_string()),
         });
@@ -115,6 +117,7 @@ impl Context {
         {
             self.device_option().resolve()?;
         }
+        // Only for --model itself: a variable or the config file is about other libraries, too.
         if let (Some(name), SettingOrigin::Option, Some(held)) = (
             self.model_option(),
             self.settings.model.origin,
@@ -137,6 +140,7 @@ impl Context {
 
     /// Stops when standard input ends, as it does however the program that holds it ends.
     pub(crate) fn stop_with_input(&self) {
+        // Not waited for at the end: reading standard input cannot be broken off.
         let stop = Arc::clone(&self.stop);
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
@@ -159,6 +163,7 @@ impl Context {
                     "no track of this library has a {what} (\"voisin show\" says what a track has)"
                 )
             }
+            // As JSON, because filters have dozens of fields and no equality of their own.
             None if serde_json::to_value(filters)? == serde_json::to_value(Filters::default())? => {
                 format!("{hint}add more music, or ask for less")
             }
@@ -201,6 +206,7 @@ impl Context {
         if let Some(embedder) = self.embedder.get() {
             return Ok(Arc::clone(embedder));
         }
+        // The order of precedence, as the documentation of `embedder` has it.
         let held = library.map(Library::model).transpose()?.flatten();
         let requested = self.asked_model();
         let is_asked = requested.is_some();
@@ -212,6 +218,7 @@ impl Context {
             },
             (None, None) => self.model_option().map(parse_model).unwrap_or_default(),
         };
+        // With any model that was named: none of ours can go on with another program's vectors.
         if let Some(held) = held.as_ref().filter(|held| is_external(held)) {
             bail!(
                 "the vectors of this library were made elsewhere, by {}: nothing can be listened to for it; bring more of them with \"voisin add --from-parquet FILE\", or use another --library",
@@ -221,6 +228,8 @@ impl Context {
         let device = self.device_option().resolve()?;
         let encoder = self.encoder(&model, &device).map_err(|error| match &held {
             _ if matches!(error, EncoderError::FormerModel { .. }) => error.into(),
+            // Nobody named this model, so the message says where the name comes from and how to
+            // give a file.
             Some(held) if !is_asked => anyhow!(
                 "this library's model {} cannot be loaded: name its file with --model ({})",
                 held.name,
@@ -231,6 +240,8 @@ impl Context {
         if let Some(held) = &held {
             same_model(held, encoder.manifest())?;
         }
+        // A user's file of a built-in model's name is never loaded, which would otherwise go
+        // unnoticed.
         if let ModelRef::Name(name) = &model {
             for shadow in shadows(name) {
                 self.console
@@ -241,6 +252,7 @@ impl Context {
         let is_new = held.is_none() && self.announces.get();
         self.announce(&encoder, library.is_none() || is_new);
         let embedder = Arc::new(Embedder::new(encoder)?);
+        // Loading takes seconds and much memory; later calls share it.
         Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
     }
 
@@ -255,12 +267,16 @@ impl Context {
     }
 
     fn encoder(&self, model: &ModelRef, device: &Device) -> Result<Encoder, EncoderError> {
-        let options = EncoderOptions {
+        Encoder::load_with(model, device, &self.encoder_options())
+    }
+
+    /// How networks compute, by --engine and --dtype.
+    pub(crate) fn encoder_options(&self) -> EncoderOptions {
+        EncoderOptions {
             engine: self.global.engine,
             precision: self.global.dtype,
             ..EncoderOptions::default()
-        };
-        Encoder::load_with(model, device, &options)
+        }
     }
 
     /// Says which model runs where.
@@ -295,14 +311,8 @@ impl Context {
     /// A model by its name, whatever --model says.
     pub(crate) fn named_embedder(&self, name: &str) -> anyhow::Result<Arc<Embedder>> {
         let device = self.device_option().resolve()?;
-        let engine = self.global.engine;
-        let precision = self.global.dtype;
-        let options = EncoderOptions {
-            engine,
-            precision,
-            ..EncoderOptions::default()
-        };
-        let encoder = Encoder::load_with(&parse_model(name), &device, &options)
+        let encoder = self
+            .encoder(&parse_model(name), &device)
             .with_context(|| format!("cannot load the model {name}"))?;
         Ok(Arc::new(Embedder::new(encoder)?))
     }
@@ -322,6 +332,7 @@ impl Context {
         library: Option<&Library>,
     ) -> Result<Arc<Embedder>, EngineError> {
         self.embedder(library)
+            // Unpacked, because the engine's own errors carry a next step that a text would lose.
             .map_err(|error| match error.downcast::<EngineError>() {
                 Ok(error) => error,
                 Err(error) => match error.downcast::<voisin_encoder::EncoderError>() {
@@ -337,6 +348,7 @@ impl Context {
     pub(crate) fn model_loader(
         &self,
     ) -> impl Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync + 'static {
+        // A trace has one file, and the pool is built already: neither may be begun a second time.
         let global = Global {
             threads: None,
             trace: TraceOptions::default(),
@@ -355,6 +367,8 @@ impl Context {
         let mut arguments: Vec<std::ffi::OsString> =
             vec!["--library".into(), self.library_dir().into()];
         let global = &self.global;
+        // Only what was given: the other process reads the same environment and config file by
+        // itself.
         let given = [
             ("--model", global.model.clone()),
             ("--device", global.device.map(|device| device.to_string())),
@@ -369,6 +383,10 @@ impl Context {
                     .map(|builder| builder.name().to_owned()),
             ),
             ("--dtype", Some(global.dtype.to_string())),
+            (
+                "--engine",
+                (global.engine == CpuPath::Candle).then(|| "candle".to_owned()),
+            ),
         ];
         for (name, value) in given {
             if let Some(value) = value {
@@ -395,10 +413,6 @@ impl Context {
         self.settings.model.value.as_deref()
     }
 
-    pub(crate) fn precision_option(&self) -> Precision {
-        self.global.dtype
-    }
-
     pub(crate) fn device_option(&self) -> DeviceChoice {
         self.settings.device.value
     }
@@ -418,6 +432,7 @@ impl Context {
         }
         let stop = Arc::clone(&self.stop);
         let console = self.console;
+        // The second Ctrl-C finds the flag raised by the first.
         let stop_or_end = move || {
             if stop.load(Ordering::Relaxed) {
                 interrupt::end();
@@ -435,6 +450,7 @@ impl Context {
 /// Refuses another model than the one that the library's vectors are from.
 fn same_model(held: &StoredModel, requested: &ModelManifest) -> anyhow::Result<()> {
     let fingerprint = requested.fingerprint();
+    // By fingerprint, not by name: a file of the same name may hold other weights.
     if held.fingerprint != fingerprint {
         bail!(
             "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library, or change over with \"voisin model upgrade {}\"",

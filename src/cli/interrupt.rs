@@ -15,6 +15,7 @@ static ACTION: Mutex<Option<Action>> = Mutex::new(None);
 /// # Errors
 /// The system has no such signal.
 pub(crate) fn on_ctrl_c(action: impl Fn() + Send + 'static) -> Result<(), String> {
+    // A later action takes the place of an earlier one: the run at hand is the one to stop.
     *ACTION.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(action));
     listen()
 }
@@ -25,6 +26,7 @@ pub(crate) fn on_ctrl_c(action: impl Fn() + Send + 'static) -> Result<(), String
 /// The system has no such signal.
 pub(crate) fn listen() -> Result<(), String> {
     static LISTENS: OnceLock<Result<(), String>> = OnceLock::new();
+    // The lock is held while the action runs; an action must not set another one.
     let handler = || match &*ACTION.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(action) => action(),
         None => end(),
@@ -39,5 +41,6 @@ pub(crate) fn end() -> ! {
     busy::clear();
     // Nothing is dropped where a process exits.
     abandoned::remove_unfinished();
+    // 128 + SIGINT, as shells report a program that Ctrl-C ended.
     std::process::exit(130);
 }

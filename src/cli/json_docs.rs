@@ -77,12 +77,14 @@ fn differences(schemas: &Value, schema: &Value, example: &Value, place: &str) ->
         let name = name.rsplit('/').next().unwrap_or_default();
         return differences(schemas, &schemas[name], example, place);
     }
+    // Any field may be null in an example; which may be null in truth is not written out there.
     if example.is_null() {
         return Vec::new();
     }
     if let Some(kinds) = schema["anyOf"].as_array() {
         let kinds = kinds.iter().filter(|kind| kind["type"] != "null");
         let found = kinds.map(|kind| differences(schemas, kind, example, place));
+        // The variant that the example is nearest to, so that a fault is told of that one.
         return found.min_by_key(Vec::len).unwrap_or_default();
     }
     let names = match example {
@@ -118,6 +120,7 @@ fn differences(schemas: &Value, schema: &Value, example: &Value, place: &str) ->
                 value,
                 &format!("{place}.{name}"),
             )),
+            // Stands around every answer and is no field of its type.
             None if name == "version" => {}
             None => found.push(format!("{place}.{name} is documented and not there")),
         }

@@ -22,7 +22,7 @@ use voisin_features::DescriptorSet;
 use voisin_lab::LabError;
 use voisin_lab::answer::{Answered, UNKNOWN, ask, least_probability, write_submission};
 use voisin_lab::config::Config;
-use voisin_lab::dataset::{Dataset, Fault, Item, Source};
+use voisin_lab::dataset::{Dataset, Fault, Item, Kind, Source};
 use voisin_lab::document::{Document, DocumentPart};
 use voisin_lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
 use voisin_lab::model::Model;
@@ -32,10 +32,14 @@ use voisin_library::scan::scan;
 /// Faults that are named one by one.
 const FIRST_FAULTS: usize = 5;
 
-/// Reads a data set.
+/// Reads a data set to learn from, with the artists that its files' tags name.
 pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset> {
     report_guess(context, source);
-    let set = read(context, source)?;
+    let mut set = read(context, source)?;
+    // the library has read them
+    if source.kind != Kind::Library {
+        set.read_tags();
+    }
     report_notes(context, &set);
     Ok(set)
 }
@@ -44,6 +48,7 @@ fn read(context: &Context, source: &Source) -> Result<Dataset, LabError> {
     matrix::open(source, || {
         context
             .open_engine()
+            // The engine's error is kept whole for its next step and its exit code.
             .map_err(|error| match error.downcast() {
                 Ok(error) => LabError::Engine(error),
                 Err(error) => LabError::Asked(format!("{error:#}")),
@@ -78,6 +83,7 @@ pub(crate) fn report_faults(context: &Context, faults: &[Fault]) {
 
 /// Says what is wrong with a file, in one line.
 pub(crate) fn report_fault(context: &Context, fault: &Fault) {
+    // Reasons of other crates often begin with the path, which must not stand twice.
     let reason = fault
         .reason
         .strip_prefix(&fault.key)
@@ -140,10 +146,12 @@ pub(crate) fn listen(
         );
     }
     let sets: Vec<&dyn FeatureSet> = sets.iter().map(AsRef::as_ref).collect();
+    // Numbers that the data set brings are in its table already.
     let cache = cache.filter(|_| !sets.is_empty()).map(Cache::new);
     let found = with_meter(context, set.items.len(), "listened to", |progress| {
         matrix::compute(set, has_own, &sets, cache.as_ref(), progress, stop)
     })?;
+    // A cache that cannot be written slows later runs down, and spoils no result.
     if let Some(why) = cache.as_ref().and_then(Cache::broken) {
         context.console.warn(why);
     }
@@ -161,10 +169,12 @@ pub(crate) fn with_meter<T>(
     let begun = Instant::now();
     let done = work(&|done| {
         let Ok(mut meter) = meter.lock() else { return };
+        // Threads report in any order: the bar must not go back.
         if done <= meter.1 {
             return;
         }
         meter.1 = done;
+        // `done` is above 0 here, for it is above the last one.
         let left = begun.elapsed().as_secs_f64() / done as f64 * (all - done.min(all)) as f64;
         meter.0.show(done as f64 / all.max(1) as f64, || {
             format!(
@@ -195,6 +205,7 @@ pub(crate) fn classify_with(
     args: &ClassifyArgs,
 ) -> anyhow::Result<Ending> {
     let options = args.question.options();
+    // Options of the library's own answer, which a run knows nothing of: refused, not ignored.
     let given = [
         ("--neighbours", options.neighbours.is_some()),
         ("--other-artists", options.other_artists),
@@ -215,6 +226,7 @@ pub(crate) fn classify_with(
     }
     let config = Config::of_run(run)?;
     let submission = args.answer.submission.as_ref();
+    // Listening may take hours: the file to write is checked first.
     let submission = submission
         .map(|path| OutputTarget::data(path, args.output.replaces))
         .transpose()?;
@@ -222,6 +234,8 @@ pub(crate) fn classify_with(
         .precision
         .map(|precision| least_probability(run, precision))
         .transpose()?;
+    // Above 1 stands for "at no probability": every answer becomes "unknown", which would look like
+    // a fault.
     if least.is_some_and(|least| least > 1.0) {
         context.console.warn(
             "not even this run's surest answers were right so often: ask for less --precision",
@@ -268,6 +282,7 @@ fn answer(
         .map(|_| Answering::of_run(run, config, context.device_option()));
     let network = network.transpose()?;
     if network.is_none() {
+        // Read only to see that it is whole; it is loaded again when the features are there.
         drop(Model::read(&run.join("model.safetensors"))?);
     }
     let set = asked(context, &seed_names(&args.question.tracks)?, false)?;
@@ -300,6 +315,7 @@ fn answer(
         .and_then(|matrix| Ok(ask(run, &matrix)?)),
     };
     match matrix {
+        // Once Ctrl-C was pressed, an error of the laboratory is the interruption itself.
         Err(error) if stop.load(Ordering::Relaxed) && error.is::<LabError>() => Ok(None),
         other => Ok(Some((other?, set.keys))),
     }
@@ -317,13 +333,17 @@ pub(crate) fn asked(
         && let Some(text) = only.to_str()
         && let Ok(source) = text.parse::<Source>()
     {
-        if !(source.guessed && Path::new(text).is_dir()) {
-            return open(context, &source);
-        }
-        if folders && let Ok(set) = read(context, &source) {
-            report_guess(context, &source);
-            report_notes(context, &set);
-            return Ok(set);
+        // A folder of songs and a folder with a folder for each genre look alike; which is meant
+        // depends on the command.
+        let is_set = !(source.guessed && Path::new(text).is_dir());
+        if is_set || folders {
+            let set = read(context, &source);
+            if is_set || set.is_ok() {
+                report_guess(context, &source);
+                let set = set?;
+                report_notes(context, &set);
+                return Ok(set);
+            }
         }
     }
     let paths: Vec<PathBuf> = named.iter().map(PathBuf::from).collect();
@@ -421,6 +441,8 @@ fn print(answered: &Answered, format: &ListFormat) -> anyhow::Result<()> {
                     .to_vec()
                     .into_iter()
                     .map(|p| format!("{p:.4}"));
+                // Paths and classes come from files: no formulas for spreadsheets, no escapes for
+                // terminals.
                 let safe = |cell: String| {
                     render::terminal_safe(&voisin_engine::spreadsheet_safe(&cell)).into_owned()
                 };

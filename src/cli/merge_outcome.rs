@@ -25,6 +25,8 @@ pub(crate) fn finish(
         scales,
         space_vectors,
     } = taken;
+    // Whatever `add` keeps beside vectors is made here for the new ones: index, tags, scales,
+    // moods.
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
         engine.words_mut().keep_tags()?;
@@ -72,6 +74,7 @@ pub(crate) fn finish(
             ))?;
         }
     }
+    // Scales that differ lose nothing, but somebody has to decide: not "fine" for a script.
     Ok(if conflicts + refused > 0 || !scales.is_empty() {
         Ending::Partial
     } else {

@@ -22,6 +22,7 @@ impl Meter {
         let bar = context.console.shows_progress_bar().then(|| {
             let style = ProgressStyle::with_template("{bar:30} {percent} %  {wide_msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
+            // In ten-thousandths: the share is known, but not of how many things.
             ProgressBar::new(10_000).with_style(style)
         });
         Self {

@@ -11,6 +11,7 @@ const NAMED: usize = 5;
 /// Why files stay in the library, if some do, and how to go on.
 pub(crate) fn why_some_stay(gone: &MissingFiles) -> Option<String> {
     let folders = gone.absent_folders();
+    // With a single folder the command to go on with can be given whole.
     let one = folders.keys().next().filter(|_| folders.len() == 1);
     let name = |(folder, files): (&&Path, &u64)| {
         let alone = one.is_some();

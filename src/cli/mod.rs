@@ -91,6 +91,8 @@ pub fn main() -> ExitCode {
         }
     }));
     voisin_import::accept_foreign_weights();
+    #[cfg(feature = "onnx")]
+    voisin_onnx::install();
     voisin_kernels::buffer::explain_cut_files();
     let arguments = match arguments() {
         Ok(arguments) => arguments,
@@ -121,6 +123,7 @@ pub fn main() -> ExitCode {
     };
     match run(cli) {
         Ok(ending) => ending.into(),
+        // As with `head`: whoever closed the pipe has read enough.
         Err(error) if error.is::<render::ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             render::print_error(&error);
@@ -137,6 +140,7 @@ fn arguments() -> Result<Vec<OsString>, String> {
         .and_then(|name| std::path::Path::new(name).file_stem())
         .is_some_and(|name| name == "bliss-mixer")
     {
+        // Lyrion's plugin starts a program of this name with options of its own.
         return verbs::serve::as_bliss_mixer(all);
     }
     Ok(with_denied_words(all))
@@ -145,12 +149,13 @@ fn arguments() -> Result<Vec<OsString>, String> {
 /// `find calm -voice` means `find calm "not voice"`, and `'-female vocalists'` likewise: no option has more than one letter
 /// behind a single dash, but for the number of `-l`.
 fn with_denied_words(mut all: Vec<OsString>) -> Vec<OsString> {
-    let Some(verb) = all.iter().skip(1).position(|word| word == "find") else {
+    // Before clap, which would take `-voice` for the options -v, -o, -i ….
+    let Some(find) = place_of_find(&all) else {
         return all;
     };
     for word in all
         .iter_mut()
-        .skip(verb + 2)
+        .skip(find + 1)
         .take_while(|word| *word != "--")
     {
         let denied = word.to_str().and_then(|text| text.strip_prefix('-'));
@@ -159,6 +164,27 @@ fn with_denied_words(mut all: Vec<OsString>) -> Vec<OsString> {
         }
     }
     all
+}
+
+/// Where the verb `find` stands, by itself or in `lists save NAME find`.
+fn place_of_find(all: &[OsString]) -> Option<usize> {
+    let mut has_value = false;
+    // The first word is the program's name.
+    let is_verb = |word: &OsString| {
+        let word = word.to_string_lossy();
+        // Of the options before a verb these two alone take no value.
+        let is_option = word.starts_with("--") && !word.contains('=');
+        let takes_value = is_option && word != "--quiet" && word != "--verbose";
+        !std::mem::replace(&mut has_value, takes_value) && !word.starts_with('-')
+    };
+    let verb = 1 + all.iter().skip(1).position(is_verb)?;
+    if all[verb] == "find" {
+        return Some(verb);
+    }
+    let behind_name = verb + 3;
+    let find = all.iter().skip(behind_name).position(|word| word == "find");
+    find.filter(|_| all[verb] == "lists")
+        .map(|find| behind_name + find)
 }
 
 /// Whether what stands behind a dash are words of music (`voice`, `80s`, `hip-hop`, `female vocalists`) and no options.
@@ -170,7 +196,9 @@ fn is_phrase(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_alphanumeric() || " -'&,".contains(c));
-    text.chars().count() > 2 && has_letter && is_of_words && !is_limit
+    // Switches together (`-q0`, `-vqh`); two letters are no word of music either.
+    let is_switches = text.chars().count() < 3 || text.chars().all(|c| "0hqvV".contains(c));
+    has_letter && is_of_words && !is_limit && !is_switches
 }
 
 /// Whether what was named is not there, or the library has nothing to answer from.
@@ -188,6 +216,7 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
                 | E::Explore(ExploreError::UnknownArtist { .. })
         )
     };
+    // The same error comes in several wrappings, depending on the way that it took.
     if let Some(error) = database::engine_error(error) {
         return of_engine(error);
     }
@@ -250,8 +279,23 @@ mod denied_words {
         }
         let behind = ["voisin", "find", "--", "-female vocalists"];
         assert_eq!(line(&behind), behind);
-        let other = ["voisin", "list", "-female vocalists"];
-        assert_eq!(line(&other), other);
+        let switches = ["voisin", "find", "calm", "-vqh", "-q0"];
+        assert_eq!(line(&switches), switches);
+        for other in [
+            &["voisin", "list", "-female vocalists"][..],
+            &["voisin", "similar", "find", "-qvn"],
+            &["voisin", "--library", "find", "similar", "-qvn"],
+        ] {
+            assert_eq!(line(other), other);
+        }
+        for start in [
+            &["voisin", "--quiet", "--library", "x", "find"][..],
+            &["voisin", "-q", "--library=x", "find"],
+            &["voisin", "lists", "save", "find", "find"],
+        ] {
+            let found = line(&[start, &["-voice"]].concat());
+            assert_eq!(found.last().unwrap(), "not voice");
+        }
     }
 }
 

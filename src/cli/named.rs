@@ -17,17 +17,29 @@ pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Path
     let mut named = Vec::new();
     for path in paths.iter().map(AsRef::as_ref) {
         if path.as_os_str() == "-" {
-            let mut list = Vec::new();
-            std::io::stdin()
-                .lock()
-                .read_to_end(&mut list)
-                .context("cannot read the list on standard input")?;
-            named.extend(scan::split_list(&list));
+            named.extend(listed_paths(false)?);
         } else {
             named.push(path.to_owned());
         }
     }
     Ok(named)
+}
+
+/// The paths of the list on standard input.
+///
+/// - `null`: whether they end in NUL, even if there is but one
+pub(crate) fn listed_paths(null: bool) -> anyhow::Result<Vec<PathBuf>> {
+    // Bytes, not text: paths in the list need not be UTF-8.
+    let mut list = Vec::new();
+    std::io::stdin()
+        .lock()
+        .read_to_end(&mut list)
+        .context("cannot read the list on standard input")?;
+    if null {
+        // A list of one name need not end in NUL, and the name may hold a line end.
+        list.push(0);
+    }
+    Ok(scan::split_list(&list))
 }
 
 /// The music that the paths stand for, and the addresses among them, which come last.
@@ -59,6 +71,7 @@ pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> 
         let root = roots
             .iter()
             .filter_map(|root| file.strip_prefix(root).ok())
+            // Of nested folders the inner one counts: it leaves the shortest rest.
             .min_by_key(|p| p.as_os_str().len());
         root.map_or_else(
             || PathBuf::from(file.file_name().unwrap_or_default()),
@@ -69,6 +82,7 @@ pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> 
     // First mirrored from the common folder, then with the ending; then by number, against files named like folders.
     for again in 0..2 {
         let mut meeting: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        // Sorted, so that the same files get the same places in each run.
         for (i, target) in targets.iter().enumerate() {
             meeting.entry(target.clone()).or_default().push(i);
         }
@@ -77,6 +91,7 @@ pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> 
                 .parent()
                 .unwrap_or(Path::new(""))
                 .to_owned();
+            // Ends at the latest at the root, which all have in common, or at nothing.
             while !several.iter().all(|&i| files[i].starts_with(&common)) && common.pop() {}
             for i in several {
                 let inside = files[i].strip_prefix(&common).unwrap_or(&files[i]);
@@ -92,6 +107,7 @@ pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> 
     for target in &mut targets {
         let first = target.clone();
         let mut n = 2;
+        // A numbered name may itself be taken, by a file that is called so.
         while !taken.insert(target.clone()) {
             let stem = first.file_stem().unwrap_or_default().to_string_lossy();
             *target = first.with_file_name(format!("{stem}-{n}.{extension}"));

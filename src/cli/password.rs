@@ -1,7 +1,7 @@
 //! Passwords: of a media server's user, and of this server.
 
 use std::fs::File;
-use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -20,16 +20,14 @@ pub(crate) fn password(file: Option<&Path>) -> anyhow::Result<String> {
         if opened.metadata().with_context(cannot)?.is_file() {
             check_secret_file(file)?;
         }
-        let mut text = String::new();
-        opened
-            .take(LONGEST)
-            .read_to_string(&mut text)
-            .with_context(cannot)?;
-        return Ok(text.lines().next().unwrap_or_default().to_owned());
+        return first_line(opened).with_context(cannot);
     }
+    // A variable is seen by this user alone, unlike an argument; there is no option for the
+    // password itself.
     if let Ok(password) = std::env::var("VOISIN_PASSWORD") {
         return Ok(password);
     }
+    // On standard error: standard output may be a pipe that takes the answer.
     let terminal = console::Term::stderr();
     if !console::user_attended_stderr() {
         bail!(
@@ -43,13 +41,7 @@ pub(crate) fn password(file: Option<&Path>) -> anyhow::Result<String> {
 /// A new password: typed twice where somebody sits at a terminal, else the first line of standard input.
 pub(crate) fn new_password() -> anyhow::Result<String> {
     if !std::io::stdin().is_terminal() {
-        let mut line = String::new();
-        std::io::stdin()
-            .lock()
-            .take(LONGEST)
-            .read_line(&mut line)
-            .context("cannot read standard input")?;
-        return Ok(line.trim().to_owned());
+        return first_line(std::io::stdin().lock()).context("cannot read standard input");
     }
     let terminal = console::Term::stderr();
     terminal.write_str("new password: ")?;
@@ -59,4 +51,29 @@ pub(crate) fn new_password() -> anyhow::Result<String> {
         bail!("expected the same password twice, found two: run it again");
     }
     Ok(password)
+}
+
+fn first_line(source: impl Read) -> anyhow::Result<String> {
+    let mut line = Vec::new();
+    BufReader::new(source.take(LONGEST + 1)).read_until(b'\n', &mut line)?;
+    if line.len() as u64 > LONGEST {
+        bail!("expected a password of at most {LONGEST} bytes, found a longer one");
+    }
+    // Only the line's end is taken off: a password may begin and end in blanks.
+    Ok(String::from_utf8(line)?
+        .trim_end_matches(['\r', '\n'])
+        .to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_read_whole_or_refused() {
+        assert_eq!(first_line(&b" a b \r\nnext"[..]).unwrap(), " a b ");
+        assert_eq!(first_line(&b""[..]).unwrap(), "");
+        assert!(first_line(&[b'a'; 4096][..]).is_ok());
+        assert!(first_line(&[b'a'; 4097][..]).is_err());
+    }
 }

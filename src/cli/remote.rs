@@ -19,6 +19,7 @@ pub(crate) fn database_address(option: Option<&str>) -> Option<DatabaseAddress> 
     let text = given
         .map(str::to_owned)
         .or_else(|| std::env::var(VARIABLE).ok())?;
+    // An empty variable is one that is not set, as with the other variables.
     (!text.is_empty()).then_some(DatabaseAddress {
         text,
         on_command_line: given.is_some(),

@@ -47,6 +47,8 @@ pub(crate) fn seed_names(named: &[NamedSeed]) -> anyhow::Result<Vec<OsString>> {
 /// As [`seed_names`], for names that were read as plain text.
 pub(crate) fn expand_names(named: &[OsString]) -> anyhow::Result<Vec<OsString>> {
     let paths = named_paths(named)?;
+    // A `-` that brings nothing makes the list shorter; without this the search would go on without
+    // it.
     if paths.len() < named.len() {
         return Err(NothingFound(
             "expected seeds on standard input, one a line, found none".to_owned(),
@@ -60,6 +62,7 @@ pub(crate) fn expand_names(named: &[OsString]) -> anyhow::Result<Vec<OsString>> 
 pub(crate) fn one_seed_name(named: &NamedSeed) -> anyhow::Result<OsString> {
     let written = named.written();
     let mut names = expand_names(std::slice::from_ref(&written))?;
+    // `pop` runs first, so the length is that of the others.
     match (names.pop(), names.len()) {
         (Some(name), 0) => Ok(name),
         (_, others) => Err(several(&written, others + 1)),
@@ -150,6 +153,7 @@ fn found(
                         })
                     }
                 });
+                // Only words that are no track are tried as a sound: a title always goes first.
                 if let (Err(EngineError::NoSuchTrack { text, .. }), SeedReach::Phrases) =
                     (&seed, reach)
                     && let Some(seeds) = engine.words().seeds_of_unknown(text)?
@@ -158,6 +162,8 @@ fn found(
                     found.of_lists.extend(seeds);
                     continue;
                 }
+                // Words that fit several tracks may be the name of an artist or album, all of which
+                // is meant then.
                 let whole = match &seed {
                     Err(EngineError::Ambiguous { text, .. }) => all_named(library, text)?,
                     _ => None,
@@ -224,6 +230,7 @@ fn all_named(library: &Library, words: &str) -> anyhow::Result<Option<(String, V
             return Ok(Some((format!("{prefix}{words}"), tracks)));
         }
     }
+    // "nina" means Nina Simone only where she is all that the word finds.
     let fits = library.lookup().search_words(words, usize::MAX)?.len();
     let beginning = format!("{} ", fold(words));
     for (prefix, kind) in kinds {
@@ -233,6 +240,8 @@ fn all_named(library: &Library, words: &str) -> anyhow::Result<Option<(String, V
             .filter(|name| fold(name).starts_with(&beginning));
         if let (Some(name), None) = (meant.next(), meant.next()) {
             let tracks = tracks_named(library, kind, name)?;
+            // Else the words also fit other tracks, which the user may have meant: better to list
+            // them.
             if tracks.len() == fits {
                 return Ok(Some((format!("{prefix}{name}"), tracks)));
             }
@@ -246,6 +255,7 @@ fn tracks_named(library: &Library, kind: NameOf, name: &str) -> anyhow::Result<V
     for name in library.lookup().names_meant(kind, name)? {
         tracks.extend(library.lookup().tracks_named(kind, &name)?);
     }
+    // Spellings of one name share tracks; each seed counts once in the mean.
     tracks.sort_unstable();
     tracks.dedup();
     Ok(tracks)
@@ -281,6 +291,8 @@ fn seeds_of_folder(
         );
         return Err(NothingFound(text).into());
     }
+    // A folder of files that nobody added: listening to them takes time, but it is what was asked
+    // for.
     let mut found = scan::scan(&[folder.to_owned()], &is_audio_candidate);
     found.split_files(&|_| false);
     let mut seeds = Vec::new();
@@ -305,6 +317,7 @@ fn seeds_of_folder(
 }
 
 fn seeds_of_playlist(context: &Context, engine: &Engine, path: &Path) -> anyhow::Result<Vec<Seed>> {
+    // Every entry counts, also those that no longer look like audio: the library may know them.
     let scanned = scan::scan(&[path.to_owned()], &|_| true);
     let mut missing = 0;
     let mut seeds = Vec::new();
@@ -317,6 +330,7 @@ fn seeds_of_playlist(context: &Context, engine: &Engine, path: &Path) -> anyhow:
     }
     // Of files that are not there the library may have those that are meant.
     for problem in &scanned.problems {
+        // A stream is no file of the library under another root, however its end reads.
         let is_address = problem.path.to_string_lossy().contains("://");
         let meant = if is_address {
             None
@@ -329,10 +343,11 @@ fn seeds_of_playlist(context: &Context, engine: &Engine, path: &Path) -> anyhow:
         }
     }
     if seeds.is_empty() {
-        anyhow::bail!(
+        let text = format!(
             "{}: none of its {missing} entries is in the library: run \"voisin add\" on it first",
             path.display()
         );
+        return Err(NothingFound(text).into());
     }
     if missing > 0 {
         context.console.warn(&format!(

@@ -91,6 +91,7 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// Reads environment and config file.
     pub(crate) fn read(global: &Global) -> anyhow::Result<Self> {
+        // Read even where options cover everything: a fault in it should show at once.
         let file = directories::config().map(|folder| folder.join(FILE));
         let settings = file
             .as_deref()
@@ -117,10 +118,12 @@ impl Configuration {
                     .clone()
                     .filter(|dir| !dir.as_os_str().is_empty()),
                 variable("VOISIN_LIBRARY"),
+                // Relative to the config file, not to wherever the command is run.
                 settings.library.map(|dir| folder.join(at_home(dir))),
                 default_dir,
             ),
             model: Setting {
+                // An empty name stands for "the library's own", the same as no setting.
                 value: Some(model.value).filter(|name| !name.is_empty()),
                 origin: model.origin,
             },
@@ -137,6 +140,8 @@ impl Configuration {
             ),
             color: Setting::first(
                 global.color,
+                // NO_COLOR and its kin are no setting of this name; the terminal's own rules read
+                // them.
                 None,
                 settings
                     .color
@@ -186,6 +191,7 @@ fn read_file(path: &Path) -> anyhow::Result<ConfigFile> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     toml::from_str(&text).map_err(|error| {
+        // The crate's own text draws the line with a marker, over several lines; ours are one.
         let before = error
             .span()
             .map_or("", |span| text.get(..span.start).unwrap_or_default());

@@ -26,6 +26,7 @@ pub(crate) fn open_space(
         if space.is_some() {
             bail!("--space is for a library on this disk: a database has its default space");
         }
+        // The copy of a database has its model, so --model is checked against it as with a folder.
         context.check_options(source.engine().library())?;
         return Ok(source);
     }
@@ -50,6 +51,7 @@ fn open_remote(context: &Context, args: &BackendArgs) -> anyhow::Result<Option<L
     let Some(address) = database_address(args.backend.as_deref()) else {
         return Ok(None);
     };
+    // `all` is the largest number there is.
     let sample = args.sample.map(|sample| sample.of(usize::MAX));
     let mut remote = database::open(&address, sample)?;
     context.listen_quietly(remote.engine());

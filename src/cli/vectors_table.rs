@@ -18,10 +18,13 @@ pub(crate) fn add(context: &Context, args: &AddArgs, vectors: &Path) -> anyhow::
         bail!("--vectors needs --tracks: a table with the column path, a row for each vector");
     };
     let values = read_vectors(vectors)?;
+    // Both files are read to their end first: a fault in row 9 000 must not leave half of them in
+    // the library.
     let tracks = read_vector_tracks(table, values.nrows())?;
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let lock = engine.library().lock_for_writing()?;
     let model = model_of_vectors(context, args, &engine, values.ncols())?;
+    // Refuses another model than that of the vectors that are there.
     engine.library_mut().set_model(&model)?;
     let kind = match args.identity {
         Some(kind) => kind,
@@ -54,6 +57,8 @@ fn model_of_vectors(
     let model = match (&args.vectors_of, context.asked_model(), held) {
         (Some(name), ..) => external_model(name, dimension).map_err(anyhow::Error::msg)?,
         (None, Some(model), _) => manifest_as_stored(&model.manifest()?)?,
+        // A library of voisin's own model takes no vectors without being told whose they are: a
+        // wrong guess would mix two spaces.
         (None, None, Some(held)) if is_external(&held) => held,
         _ => bail!(
             "whose vectors are these? --vectors-of NAME for a model of another program, --model NAME for one of voisin's"

@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use voisin::{
     AddEvent, AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, EngineError,
-    Library, LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
+    Library, LibraryError, ModelRef, OpenMode, SimilarOptions, TrackSet, WindowPlan,
+    is_audio_candidate,
 };
-use voisin_engine::{AddReport, AddRun, is_unchanged, pending_files};
+use voisin_engine::{AddReport, AddRun, is_unchanged, pending_files, upgrade};
 use voisin_library::scan::{Scan, scan};
+use voisin_library::testing;
 
 const SHEET: &str = "FILE \"album.wav\" WAVE\n\
     TRACK 01 AUDIO\nTITLE \"First\"\nINDEX 01 00:00:00\n\
@@ -232,6 +234,85 @@ fn a_run_waits_for_no_other_writer() {
     );
 }
 
+#[test]
+fn an_analysis_anew_replaces_what_decoding_lost() {
+    let mut home = Household::new();
+    let found = home.scan();
+    home.add(&of_scan(&found));
+    let library = home.engine.library_mut();
+    let track = library.track_ids().unwrap()[0];
+    library.derived_mut().set_damaged_packets(track, 1).unwrap();
+    assert_eq!(library.track(track).unwrap().audio.damaged_packets, 1);
+    let again = AddRun {
+        options: AddOptions {
+            force: true,
+            ..options()
+        },
+        ..of_scan(&found)
+    };
+    let (report, _) = home.add(&again);
+    assert_eq!(report.summary.updated, 1);
+    let audio = home.engine.library().track(track).unwrap().audio;
+    assert_eq!(audio.damaged_packets, 0);
+}
+
+#[test]
+fn a_passage_of_a_lost_file_ends_with_its_track() {
+    let mut home = Household::new();
+    let found = home.scan();
+    home.add(&AddRun {
+        windows: Some(WindowPlan::Spread(8)),
+        ..of_scan(&found)
+    });
+    std::fs::remove_file(&home.album).unwrap();
+    let track = home.engine.library().track_ids().unwrap()[0];
+    let passage = |from: f64, to: f64| {
+        let seed = home.engine.seed_of(track).unwrap();
+        let passages = home.engine.passages();
+        passages.passage_of(seed, from, to, &embedder())
+    };
+    let last = passage(4.0, 900.0).unwrap();
+    assert_eq!(last.seconds, 8.0);
+    assert!(
+        passage(13.0, 900.0)
+            .unwrap_err()
+            .to_string()
+            .contains("inside the track")
+    );
+
+    let mut options = SimilarOptions {
+        include_seed: true,
+        ..SimilarOptions::default()
+    };
+    let places = |options: &SimilarOptions| {
+        let passages = home.engine.passages();
+        passages.similar_passages(&last, None, options, 1).unwrap()
+    };
+    let found = places(&options);
+    let [from, to] = [found[0].from, found[0].to];
+    assert!(
+        (from - 4.0).abs() < 0.01 && (to - 12.0).abs() < 0.01,
+        "{from} {to}"
+    );
+    options.among = Some(TrackSet::from_iter([]));
+    assert!(places(&options).is_empty());
+}
+
+#[test]
+fn an_upgrade_ends_where_the_catalogue_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut library = testing::library(folder.path(), 2);
+    let new = testing::track(1, vec![0.6, 0.8], 0);
+    library.insert_track(&new).unwrap();
+    let raw = rusqlite::Connection::open(library.database_path()).unwrap();
+    raw.execute("UPDATE audio SET sample_rate = -1", [])
+        .unwrap();
+    let plan = WindowPlan::Spread(1);
+    let stop = AtomicBool::new(false);
+    let ended = upgrade(&mut library, &embedder(), plan, 1, &mut |_| (), &stop);
+    assert!(matches!(ended, Err(EngineError::Library(_))), "{ended:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_that_crashes_the_decoder_is_set_aside() {
@@ -280,6 +361,21 @@ fn a_file_that_crashes_the_decoder_is_set_aside() {
         home.album
     );
     assert!(!journal.exists());
+
+    // Examined again by a run of other files, of which it is no failure.
+    let elsewhere = AddRun {
+        files: &[],
+        options: AddOptions {
+            retry: true,
+            ..options()
+        },
+        ..run.clone()
+    };
+    let (report, events) = home.add(&elsewhere);
+    assert!(
+        report.summary.failed == 0 && events.len() == 1,
+        "{events:?}"
+    );
 
     let live = |_: &Path, _: WindowPlan| Ok(Command::new("true"));
     let again = AddRun {

@@ -709,6 +709,14 @@ fn other_indexes_are_made_and_measured() {
             "{quality}"
         );
     }
+    // The narrowest of those that reach the recall, in whichever order they are given.
+    let mixed = measure(&["--dry-run", "--widths", "200"]);
+    let widths = mixed["widths"].as_array().unwrap().iter();
+    let narrowest = widths
+        .filter(|one| one["recall"].as_f64() >= Some(f64::from(0.99_f32)))
+        .filter_map(|one| one["width"].as_u64())
+        .min();
+    assert_eq!(mixed["kept"].as_u64(), narrowest, "{mixed}");
     for genre in ["Rock", "Jazz", "Zeuhl"] {
         let under = measure(&["--genre", genre]);
         let worst = under["widths"]

@@ -118,6 +118,10 @@ fn the_server_answers_from_there_as_from_here() {
             ),
             (
                 "/api/v1/mix",
+                serde_json::json!({"seeds": [words("title 12")], "curve": "energy=rise", "mixing": {"random_seed": 3}}),
+            ),
+            (
+                "/api/v1/mix",
                 serde_json::json!({"seeds": [words("title 12")], "played": [words("title 52"), words("title 900")],
                     "filters": {"year": "1960-1999"}, "mixing": {"random_seed": 3, "max_per_artist": 1}}),
             ),

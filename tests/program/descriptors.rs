@@ -446,6 +446,13 @@ fn scales_are_measured_filtered_sorted_and_curved() {
     assert_eq!(common::code(&refused), 2);
     assert!(text(&refused.stderr).contains("energy"));
 
+    // Where all tracks are too long for a list, none is left that the curve could begin with.
+    let raw = rusqlite::Connection::open(sandbox.path("library").join("voisin.db")).unwrap();
+    raw.execute("UPDATE audio SET seconds = 1e5", []).unwrap();
+    let folder = music.to_str().unwrap();
+    let none = sandbox.run(["playlist", "--folder", folder, "--curve", "energy=rise"]);
+    assert_eq!(common::code(&none), 1, "{}", text(&none.stderr));
+
     let other = shelf();
     fine(other.run([
         Path::new("add"),
@@ -587,6 +594,11 @@ fn a_scale_is_learned_from_a_table_or_refused() {
     assert_eq!(fast.unwrap()["origin"], "learned");
     fine(sandbox.run(["eval", "scale", "fast"]));
     fine(sandbox.run(["suspects", "--scale", "fast"]));
+    let suspects = sandbox.path("suspects.csv");
+    let to = suspects.to_str().unwrap();
+    fine(sandbox.run(["suspects", "--scale", "fast", "-o", to]));
+    let written = fs::read_to_string(&suspects).unwrap();
+    assert!(written.starts_with("id,path,value,expected\n"), "{written}");
     fine(sandbox.run(["scales", "rename", "fast", "quick"]));
     assert_eq!(tracks("quick"), values);
 

@@ -200,6 +200,13 @@ fn the_first_guess_needs_no_labels_and_no_library() {
         "{}",
         text(&nothing.stderr)
     );
+    let words = sandbox.run(["classify", "chaos god"]);
+    assert_eq!(words.status.code(), Some(1));
+    assert!(
+        text(&words.stderr).contains("no library yet"),
+        "{}",
+        text(&words.stderr)
+    );
     // What nobody can promise is not written, and that is said.
     let write = sandbox.run(["classify", &file, "--write-tags", "--dry-run"]);
     assert_eq!(write.status.code(), Some(2));

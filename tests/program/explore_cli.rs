@@ -628,6 +628,11 @@ fn playlists_from_all_kinds_of_seeds() {
             >= 4,
         "{stdout}"
     );
+    // With none of its entries nothing is found, as below an empty folder.
+    let gone = music.join("gone.m3u8");
+    fs::write(&gone, "gone.mp3\n").unwrap();
+    let none = sandbox.run(["similar", gone.to_str().unwrap()]);
+    assert_eq!(none.status.code(), Some(1), "{}", text(&none.stderr));
     // Similar takes a playlist too.
     let near = json(sandbox.run(["similar", wish.to_str().unwrap(), "--format", "json"]));
     assert_eq!(near["seeds"].as_array().unwrap().len(), 2);
@@ -1123,6 +1128,13 @@ fn a_track_that_nothing_is_like_is_called_far() {
     );
     let table = sandbox.run(["similar", "id:91"]);
     assert!(text(&table.stderr).contains(said) && fine(&table).contains(" far "));
+    // No word of the list contradicts the sentence above it.
+    let mixed = json(sandbox.run(["mix", "id:91", "--format", "json"]));
+    for list in [&answer, &mixed] {
+        let near = list["neighbours"].as_array().unwrap();
+        let is_far = near.iter().all(|near| near["nearness"] == "far");
+        assert!(list["far"] == true && is_far, "{list}");
+    }
     // A list that starts from it fills up with what is near to nothing.
     let list = sandbox.run(["playlist", "id:91", "--format", "json"]);
     assert!(text(&list.stderr).contains(said), "{}", text(&list.stderr));

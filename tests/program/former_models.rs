@@ -41,6 +41,21 @@ fn fetch(sandbox: &Sandbox, files: &[(&str, &str)]) -> PathBuf {
     folder
 }
 
+#[test]
+fn a_damaged_card_is_an_error_of_its_own() {
+    let sandbox = Sandbox::new();
+    let models = sandbox.path("models");
+    fs::create_dir_all(&models).unwrap();
+    fs::write(models.join("mine.json"), "{\"format\": 1, \"name\"").unwrap();
+    let file = sandbox.path("new.wav");
+    fs::write(&file, noise_wav(16_000, 4.0, 77)).unwrap();
+    let output = sandbox.run(["--model", "mine", "add", file.to_str().unwrap()]);
+    assert_ne!(code(&output), 0);
+    let message = text(&output.stderr);
+    assert!(message.contains("mine.json"), "{message}");
+    assert!(!message.contains("no model named"), "{message}");
+}
+
 /// A library of eight labelled tracks, made while the model's files were there; they are gone now.
 fn library_of(model: &str, files: &[(&str, &str)]) -> Sandbox {
     let sandbox = Sandbox::new();

@@ -97,10 +97,10 @@ pub(crate) struct RetrievalArgs {
     after_help = "Example:\n  voisin eval embedding --folds 5 --repeats 3 --join pop,rock --format json"
 )]
 pub(crate) struct EmbeddingArgs {
-    /// Parts that the artists are dealt into
+    /// Folds; all tracks of an artist are in one
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=100))]
     pub(crate) folds: u32,
-    /// How often they are dealt
+    /// Repeats, each with other folds
     #[arg(long, alias = "seeds", default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeats: u32,
     /// Weight of errors in the support vector machine

@@ -13,8 +13,8 @@ use voisin_questions::values::Fraction;
 
 /// Cross-validate the genre engine beside its rivals
 ///
-/// Every track is judged by an engine that never heard its artist; whatever is chosen is chosen inside the training
-/// part. The trained head, the neighbours' vote and both joined stand beside an RBF support vector machine, the
+/// Every track is predicted by an engine that was trained without its artist; whatever is chosen is chosen inside the
+/// training part. The trained head, the neighbours' vote and both joined stand beside an RBF support vector machine, the
 /// nearest centroid, and always saying the commonest genre.
 ///
 /// With --vectors and --labels it works on anybody's vectors, without a library; with --test-vectors and --predictions
@@ -30,10 +30,10 @@ pub(crate) struct EvalGenreArgs {
     /// columns path and group
     #[arg(long, default_value = "artist", value_name = "artist|album|folder|track|CSV", value_parser = parse_group)]
     pub(crate) group_by: GroupBy,
-    /// Parts that the artists are dealt into
+    /// Folds; all tracks of an artist are in one
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=50))]
     pub(crate) folds: u32,
-    /// How often they are dealt
+    /// Repeats, each with other folds
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeats: u32,
     #[command(flatten)]
@@ -82,6 +82,7 @@ fn html(text: &str) -> Result<ReportFile, String> {
 }
 
 fn parse_group(text: &str) -> Result<GroupBy, String> {
+    // Parsing never fails: a word that is no group is taken for a path, which is checked here.
     let Ok(group) = text.parse();
     match &group {
         GroupBy::File(path) if !path.is_file() => Err(format!(

@@ -21,7 +21,7 @@ use voisin_questions::values::Limit;
 /// Clusters keep their numbers from one run to the next; what split, merged or went is told. Tracks near nothing are noise.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin clusters\n  voisin clusters --detail fine --genre electronic --format json"
+    after_help = "Examples:\n  voisin clusters\n  voisin clusters --detail fine --format json"
 )]
 pub(crate) struct ClustersArgs {
     #[command(flatten)]
@@ -83,12 +83,14 @@ impl TypedValueParser for MapColourParser {
         arg: Option<&clap::Arg>,
         value: &OsStr,
     ) -> Result<MapColour, clap::Error> {
+        // The ways come first: a scale cannot hide "genre" or "year".
         let text = value.to_string_lossy();
         if let Ok(way) = text.parse() {
             return Ok(MapColour::Way(way));
         }
         match text.parse() {
             Ok(scale) => Ok(MapColour::Scale(scale)),
+            // Only for clap's message, which lists the ways and suggests the nearest.
             Err(_) => one_of(colours())
                 .parse_ref(command, arg, value)
                 .map(MapColour::Way),
@@ -115,6 +117,7 @@ fn colours() -> [PossibleValue; 8] {
                 value.help("As deep below the library's top folder as there are colours for")
             }
             ColourBy::Agreement => value.help("Whether a track's own genre is the predicted one"),
+            // These names explain themselves.
             ColourBy::Artist | ColourBy::Year | ColourBy::Scale(_) => value,
         }
     })
@@ -122,9 +125,7 @@ fn colours() -> [PossibleValue; 8] {
 
 /// Walk from one track to another in small steps
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  voisin path 'chaos god' 'nebula' --via 'celtica' --format m3u8 > walk.m3u8"
-)]
+#[command(after_help = "Example:\n  voisin path id:17 id:4 --via id:9 --format m3u8 > walk.m3u8")]
 pub(crate) struct PathArgs {
     #[command(flatten)]
     pub(crate) question: PathBetween,
@@ -141,7 +142,7 @@ pub(crate) struct PathArgs {
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
-    after_help = "Examples:\n  voisin playlist 'chaos god' 'celtica' --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre techno --format rekordbox --output techno.xml\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf\n  voisin playlist 'chaos god' --harmonic --max-bpm-step 4 --format table"
+    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre techno --format rekordbox --output techno.xml\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf\n  voisin playlist id:17 --harmonic --max-bpm-step 4 --format table"
 )]
 pub(crate) struct PlaylistArgs {
     #[command(flatten)]

@@ -15,7 +15,7 @@ use voisin_questions::list::Find;
 #[derive(Debug, Args)]
 #[command(
     mut_arg("query", |query| query.required(false).required_unless_present("words")),
-    after_help = "Examples:\n  voisin find 'calm guitar, no voice'\n  voisin find 'rainy evening synths'\n  voisin find sad female voice --year 1990-1999 --format m3u8 > rainy.m3u8\n  voisin find --words"
+    after_help = "Examples:\n  voisin find 'calm guitar, no voice'\n  voisin find 'dreamy synths'\n  voisin find sad female voice --year 1990-1999 --format m3u8 > sad.m3u8\n  voisin find --words"
 )]
 pub(crate) struct FindArgs {
     #[command(flatten)]

@@ -10,7 +10,7 @@ use voisin_library::ScaleName;
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::values::Limit;
 
-/// Name the genre of tracks, by a trained head and by the labelled tracks that sound like them
+/// Name the genre of tracks, by a trained head and by labelled neighbours
 ///
 /// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its evidence: who
 /// voted, and how near they are. A track never votes for itself. Before `voisin train genre` the neighbours vote alone;
@@ -19,7 +19,7 @@ use voisin_questions::values::Limit;
 /// first guess from the model's tags.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop,electronic,classical\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin classify --all --write-tags=bpm,key,replay-gain --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin classify --all --write-tags=bpm,key,replay-gain --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
 )]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
@@ -88,7 +88,7 @@ impl WriteTagsArgs {
 /// With a genre's name: what that genre is nearest to, and which of its tracks are typical or on the border.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin genres\n  voisin genres punk\n  voisin genres --heatmap kin.svg --dendrogram tree.png"
+    after_help = "Examples:\n  voisin genres\n  voisin genres rock\n  voisin genres --heatmap kin.svg --dendrogram tree.png"
 )]
 pub(crate) struct GenresArgs {
     /// Only this genre, in detail
@@ -112,8 +112,8 @@ pub(crate) struct GenresArgs {
 
 /// List tracks whose own genre looks wrong
 ///
-/// Every track is judged by models that never heard its artist; those whose label is confidently contradicted are
-/// listed, worst first, with the reason. Nothing is changed.
+/// Every track is predicted by models that were trained without its artist; those whose label is confidently contradicted
+/// are listed, worst first, with the reason. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin suspects\n  voisin suspects --limit all --format csv > suspects.csv"

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use clap::Command;
 
 /// Titles, and verbs in the order in which somebody new needs them. What one does every day comes first: `-h` stops there.
+// A test below compares this list with clap's: a new verb must be put into a group.
 const GROUPS: [(&str, &[&str]); 8] = [
     (
         "Listen",
@@ -59,6 +60,7 @@ const SEVERAL_MACHINES: &[&str] = if cfg!(feature = "postgres") {
 const WIDTH: usize = 100;
 const INDENT: usize = 14;
 /// Groups that `-h` lists.
+// `-h` is for a glance: all groups would scroll off the screen.
 const EVERYDAY: usize = 2;
 
 /// The template of the help of `voisin` alone: groups in place of clap's flat list.

@@ -15,7 +15,8 @@ use voisin_train::classifier::NetworkRecipe;
 /// DATA is `KIND:PATH` with options after commas, or a bare path whose kind is found out: fma:DIR[,subset=small|medium|
 /// large|full], folder:DIR (a folder for each genre), table:FILE.csv[,audio=DIR][,path=COLUMN][,label=COLUMN][,artist=
 /// COLUMN][,split=COLUMN], features:FILE.csv[,tracks=tracks.csv], vectors:X.npy,labels=L.csv[,groups=G.csv], or library.
-/// Every file is opened and decoded once; one that is broken is listed and stops nothing.
+/// Every file is opened and decoded once; one that is broken is listed and stops nothing. Where DATA names no artist, those
+/// of the files' tags count.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin dataset fma:~/fma\n  voisin dataset table:train.csv,audio=train\n  voisin dataset ~/genres --output table.csv"
@@ -24,14 +25,14 @@ pub(crate) struct DatasetArgs {
     /// The data set: KIND:PATH, or a path
     #[arg(value_name = "DATA")]
     pub(crate) data: Source,
-    /// How parts would be dealt: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split)
+    /// How a run would split it: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split)
     #[arg(long, default_value = "auto", value_name = "HOW")]
     pub(crate) split: String,
     /// Column of the labels
     #[arg(long, default_value = "genre", value_name = "COLUMN")]
     pub(crate) label: String,
-    /// Look for labels that look wrong: by what the default model hears of each track (or a table's own numbers), judged by
-    /// models that never heard its artist
+    /// Look for labels that look wrong: those that models contradict which were trained without the track's artist, on
+    /// vectors of the default model or a table's own numbers
     #[arg(long)]
     pub(crate) suspects: bool,
     /// Write the data set as one table, which `table:` reads
@@ -84,6 +85,8 @@ pub(crate) struct FeaturesArgs {
 }
 
 /// The values of `--recipe`.
+// A constant, as clap's attribute wants one. Another recipe of the lab does not compile here until
+// the array is longer.
 const RECIPES: [&str; 8] = {
     let mut names = ["features", "auto", "", "", "", "", "", ""];
     let mut at = 0;
@@ -129,13 +132,13 @@ pub(crate) struct TrainClassifierArgs {
     /// Column that is learnt [default: genre]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
-    /// How parts are dealt: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split) [default: auto]
+    /// How the data is split: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split) [default: auto]
     #[arg(long, value_name = "HOW")]
     pub(crate) split: Option<String>,
     /// Cross-validate in so many folds instead of on one validation part
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=100))]
     pub(crate) folds: Option<u32>,
-    /// How often the folds are dealt
+    /// Repeats, each with other folds
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeats: Option<u32>,
     /// Whether the best algorithm answers (none), or those that help each other, by weights found on tracks left out
@@ -178,6 +181,7 @@ pub(crate) struct TrainClassifierArgs {
 
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
+        // Only at the first `=`: values may hold more of them.
         Some((key, value)) if !key.is_empty() => {
             Ok((key.trim().to_owned(), value.trim().to_owned()))
         }

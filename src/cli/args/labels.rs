@@ -18,7 +18,7 @@ use voisin_questions::genre::label_source;
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  voisin labels\n  voisin labels folder\n  voisin labels genres.csv\n  voisin labels set 'chaos god' 'Death Metal'\n  voisin labels undo\n  voisin labels export genres.csv"
+    after_help = "Examples:\n  voisin labels\n  voisin labels folder\n  voisin labels genres.csv\n  voisin labels set id:17 'Death Metal'\n  voisin labels undo\n  voisin labels export genres.csv"
 )]
 pub(crate) struct LabelsArgs {
     #[command(subcommand)]

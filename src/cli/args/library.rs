@@ -141,6 +141,7 @@ impl std::str::FromStr for WindowCount {
         match text.trim().to_ascii_lowercase().as_str() {
             "all" => Ok(Self::All),
             number => match number.parse() {
+                // Above one window a second of a whole day, which `all` gives without counting.
                 Ok(n @ 1..=100_000) => Ok(Self::Spread(n)),
                 _ => Err(format!(
                     "expected a number from 1 to 100000, or \"all\", found \"{text}\""

@@ -28,7 +28,9 @@ pub(crate) struct ListArgs {
 /// Its tags and files, whether they are still there, the predicted genre with its reason, its cluster as of the last
 /// `voisin clusters`, tempo, key and loudness as far as they were measured, and the tracks nearest to it.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin show 'chaos god'\n  voisin show id:17 --format json")]
+#[command(
+    after_help = "Examples:\n  voisin show ~/Music/song.flac\n  voisin show id:17 --format json"
+)]
 pub(crate) struct ShowArgs {
     /// Files of the library, `id:NUMBER`, words, or playlists
     #[arg(required = true, value_name = "TRACK")]

@@ -8,44 +8,159 @@ use super::Cli;
 use crate::cli::remote::PULL;
 
 /// Commands of other programs, and what they are called here.
-const OTHER_COMMANDS: [(&[&str], &str); 13] = [
-    (&["search", "query"], "find, or similar"),
-    (&["info", "stat"], "show"),
+const OTHER_COMMANDS: [(&[&str], &str); 27] = [
+    (&["search", "query", "lookup"], "find, or similar"),
+    (
+        &["nearest", "neighbours", "neighbors", "like", "knn"],
+        "similar",
+    ),
+    (&["info", "stat", "inspect", "view", "details"], "show"),
     (&["delete", "rm", "del", "forget"], "remove"),
-    (&["import", "index", "update", "up", "ingest"], "add"),
-    (&["tag", "write", "write-tags"], "classify --write-tags"),
-    (&["dedupe", "dupes", "dups"], "duplicates"),
-    (&["stats", "info-library"], "status"),
-    (&["radio", "next", "recommend"], "mix"),
-    (&["move", "mv"], "relocate"),
-    (&["check", "doctor"], "verify"),
-    (&["genre", "predict"], "classify, or genres"),
+    (&["prune", "clean", "cleanup"], "remove --missing"),
+    (
+        &["import", "index", "update", "up", "ingest", "init"],
+        "add",
+    ),
+    (&["analyse", "analyze", "rescan", "refresh"], "add"),
+    (&["sync"], "add, or watch"),
+    (
+        &["tag", "write", "write-tags", "retag"],
+        "classify --write-tags",
+    ),
+    (&["edit"], "labels set, or classify --write-tags"),
+    (&["dedupe", "dupes", "dups", "dup"], "duplicates"),
+    (&["stats", "info-library", "summary"], "status"),
+    (&["songs", "tracks", "bpm", "tempo", "key", "keys"], "list"),
+    (&["mood", "moods", "energy"], "scales, or find"),
+    (
+        &[
+            "radio",
+            "next",
+            "recommend",
+            "suggest",
+            "discover",
+            "shuffle",
+            "queue",
+        ],
+        "mix",
+    ),
+    (&["m3u", "m3u8", "set", "setlist"], "playlist"),
+    (&["move", "mv", "rename"], "relocate"),
+    (&["check", "doctor", "fsck"], "verify"),
+    (&["fix", "rebuild", "reindex"], "repair"),
+    (&["copy", "cp", "save", "dump"], "backup, or export"),
+    (
+        &["genre", "predict", "identify", "recognise", "recognize"],
+        "classify, or genres",
+    ),
     (&["cluster", "group"], "clusters"),
-    (&["web", "server", "gui", "ui"], "serve --open"),
+    (&["plot", "graph", "visualise", "visualize", "draw"], "map"),
+    (&["history", "log", "plays"], "heard"),
+    (&["upgrade"], "model upgrade"),
+    (&["settings", "preferences", "options"], "config"),
+    (
+        &[
+            "web", "server", "gui", "ui", "play", "player", "listen", "open", "browse", "start",
+        ],
+        "serve --open",
+    ),
 ];
 
-/// Options of other programs, the option that does the same here, and how it is written.
-const OTHER_OPTIONS: [(&[&str], &str, &str); 8] = [
+/// Options of other programs, the option that does the same here, and how it is written; the first that a command has.
+const OTHER_OPTIONS: [(&[&str], &str, &str); 37] = [
     (&["--json"], "format", "--format json"),
     (&["--csv"], "format", "--format csv"),
+    (&["--m3u", "--m3u8"], "format", "--format m3u8"),
     (
-        &["-n", "--count", "--number", "--top"],
+        &["--paths", "--plain", "--files"],
+        "format",
+        "--format paths",
+    ),
+    (
+        &["--fields", "--columns", "--template"],
+        "format",
+        "--format '$artist - $title'",
+    ),
+    (&["--print0", "--zero"], "null", "--null (-0)"),
+    (
+        &["-n", "-k", "--k", "--count", "--number", "--top", "--max"],
         "limit",
         "--limit N (-l N)",
     ),
-    (&["--calmer"], "more", "--more calm"),
+    (&["--calmer", "--relaxed"], "more", "--more calm"),
+    (&["--darker", "--dark"], "more", "--more dark"),
+    (&["--brighter", "--bright"], "more", "--more bright"),
+    (&["--happier", "--happy"], "more", "--more happy"),
+    (&["--sadder", "--sad"], "more", "--more sad"),
+    (&["--danceable"], "more", "--more danceable"),
     (&["--energy", "--louder"], "more", "--more energetic"),
+    (&["--softer"], "quieter", "--quieter"),
     (
-        &["--no-voice", "--instrumental"],
+        &["--mood", "--moods", "--tags", "--energy", "--calmer"],
+        "tag",
+        "--tag WORD",
+    ),
+    (
+        &["--no-voice", "--no-vocals", "--instrumental"],
         "not-tag",
         "--not-tag voice",
     ),
-    (&["--duration", "--time"], "length", "--length TIME"),
+    (&["--voice", "--vocal", "--vocals"], "tag", "--tag voice"),
+    (
+        &["--duration", "--time", "--minutes"],
+        "length",
+        "--length TIME",
+    ),
     (
         &["--duration", "--shorter"],
         "max-duration",
         "--max-duration TIME",
     ),
+    (&["--longer"], "min-duration", "--min-duration TIME"),
+    (&["--tempo", "--speed"], "bpm", "--bpm 120-128"),
+    (
+        &["--since", "--decade", "--date"],
+        "year",
+        "--year 1990-1999",
+    ),
+    (
+        &["--not-artist", "--no-artist"],
+        "exclude-artist",
+        "--exclude-artist ARTIST",
+    ),
+    (
+        &["--not-genre", "--no-genre"],
+        "exclude-genre",
+        "--exclude-genre GENRE",
+    ),
+    (&["--minus", "--negative"], "unlike", "--unlike TRACK"),
+    (
+        &["--distance", "--threshold", "--similarity"],
+        "min-similarity",
+        "--min-similarity COSINE",
+    ),
+    (
+        &["--other-artists", "--different-artists", "--diverse"],
+        "max-per-artist",
+        "--max-per-artist 1",
+    ),
+    (&["--desc", "--descending"], "reverse", "--reverse (-r)"),
+    (&["--preview", "--simulate"], "dry-run", "--dry-run"),
+    (
+        &["--reanalyse", "--rescan", "--refresh"],
+        "force",
+        "--force",
+    ),
+    (
+        &["--host", "--bind", "--address", "--ip", "--port"],
+        "listen",
+        "--listen PLACE",
+    ),
+    (&["--browser"], "open", "--open"),
+    (&["--html"], "colour-by", "-o map.html"),
+    (&["--png"], "colour-by", "-o map.png"),
+    (&["--db", "--database"], "library", "--library DIR"),
+    (&["--gpu"], "device", "--device cuda"),
 ];
 
 /// The name here of another program's word.
@@ -62,6 +177,7 @@ fn known_elsewhere<'a>(word: &str, called: &str) -> Option<&'a str> {
 
 /// The fault of the arguments, in one style with the errors of the verbs.
 pub(crate) fn message(error: &Error) -> String {
+    // Clap keeps the parts of an error by kind; which kinds an error has depends on its own kind.
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(several)) => several.join(", "),
@@ -76,9 +192,13 @@ pub(crate) fn message(error: &Error) -> String {
         name => format!("; did you mean {name}?"),
     };
     let argument = option(ContextKind::InvalidArg);
-    let called = command(std::env::args().skip(1));
+    // Not `args`, which panics at a file's name that is not UTF-8.
+    let words = std::env::args_os().skip(1);
+    let called = command(words.map(|word| word.to_string_lossy().into_owned()));
     let lead = match error.kind() {
         ErrorKind::ValueValidation => {
+            // Our own parsers give whole sentences as their reason; the rest is the standard
+            // library's English.
             let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
             // How the standard library and clap say that a number is none, or out of bounds.
             if let Some((_, range)) = reason.split_once(" is not in ") {
@@ -101,6 +221,7 @@ pub(crate) fn message(error: &Error) -> String {
             text(ContextKind::ValidValue),
             meant(ContextKind::SuggestedValue)
         ),
+        // Before the general case: clap would only say that there is no such option.
         ErrorKind::UnknownArgument if argument == "--backend" && is_option_of(&called, "backend") => {
             format!("expected --backend behind the command (\"{called} --backend URL\"), found it before")
         }
@@ -118,6 +239,7 @@ pub(crate) fn message(error: &Error) -> String {
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand);
             let suggested = known_elsewhere(&word, &called)
+                // Below a verb, another program's word for a command means nothing.
                 .filter(|_| called == "voisin")
                 .map_or_else(
                     || meant(ContextKind::SuggestedSubcommand),
@@ -145,6 +267,7 @@ pub(crate) fn message(error: &Error) -> String {
         ErrorKind::ArgumentConflict => {
             format!("{argument} cannot be used together with {}", option(ContextKind::PriorArg))
         }
+        // Kinds that need no help of ours: clap's first line without its usage.
         _ => {
             let all = error.render().to_string();
             let first = all.lines().next().unwrap_or_default();
@@ -157,6 +280,9 @@ pub(crate) fn message(error: &Error) -> String {
 /// Whether a command that is called so has this option.
 fn is_option_of(called: &str, long: &str) -> bool {
     let mut command = <Cli as clap::CommandFactory>::command();
+    // Built, it has the options of all commands beside its own.
+    command.build();
+    // The first word is the program itself.
     for name in called.split(' ').skip(1) {
         let Some(below) = command.find_subcommand(name).cloned() else {
             return false;
@@ -175,6 +301,7 @@ fn command(words: impl Iterator<Item = String>) -> String {
     // Below it, what all commands take stands beside what each takes.
     command.build();
     let mut words = words;
+    // Clap's error does not name the command at which it stopped, so the words are followed again.
     while let Some(word) = words.next() {
         // A value may be called as a command is: `--library demo`.
         if let Some(long) = word.strip_prefix("--") {
@@ -192,4 +319,34 @@ fn command(words: impl Iterator<Item = String>) -> String {
         }
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_other_programs_lead_to_what_is_here() {
+        let mut commands = <Cli as clap::CommandFactory>::command();
+        commands.build();
+        let is_verb = |word: &str| {
+            commands
+                .get_subcommands()
+                .any(|verb| verb.get_name_and_visible_aliases().contains(&word))
+        };
+        for (words, here) in OTHER_COMMANDS {
+            for part in here.split(", ") {
+                let part = part.trim_start_matches("or ");
+                assert!(part.split(' ').next().is_some_and(is_verb), "{here}");
+            }
+            assert!(!words.iter().any(|&word| is_verb(word)), "{words:?}");
+        }
+        let options = commands
+            .get_subcommands()
+            .flat_map(clap::Command::get_arguments);
+        let options: Vec<&str> = options.filter_map(clap::Arg::get_long).collect();
+        for (words, option, _) in OTHER_OPTIONS {
+            assert!(options.contains(&option), "{words:?}: {option}");
+        }
+    }
 }

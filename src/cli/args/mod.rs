@@ -102,7 +102,7 @@ where
     version,
     max_term_width = 110,
     propagate_version = true,
-    after_help = "Start here:\n  voisin add ~/Music            listen to a folder (again later: only what changed)\n  voisin similar 'nina simone'  what sounds like this?\n  voisin classify new.mp3       which genre is this?\n\nExit codes: 0 fine, 1 some files failed or nothing was found, 2 a mistake on the command line or a fault, 130 interrupted."
+    after_help = "Start here:\n  voisin add ~/Music       analyse a folder (again later: only what changed)\n  voisin find calm guitar  what sounds like these words?\n  voisin similar id:1      what sounds like this track? (words of its name do as well)\n  voisin classify new.mp3  which genre is this?\n\nExit codes: 0 fine, 1 some files failed or nothing was found, 2 a mistake on the command line or a fault, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -167,6 +167,8 @@ const NO: [&str; 6] = ["0", "false", "no", "off", "n", "f"];
 
 /// The command line, with the options that all commands take in the help of `voisin --help` alone, but for the library's.
 pub(crate) fn command() -> clap::Command {
+    // Global options stand once, in the help of `voisin` itself; below it they would fill each
+    // screen.
     fn shorten(command: clap::Command) -> clap::Command {
         let hidden = command.mut_args(|option| {
             let hide =
@@ -177,6 +179,8 @@ pub(crate) fn command() -> clap::Command {
     }
     fn with_paths_on_disk(command: clap::Command) -> clap::Command {
         let checked = command.mut_args(|option| {
+            // By the type of the parser, so that a new option with a path is checked without being
+            // listed anywhere.
             let is_path = option.get_value_parser().type_id() == ValueParser::path_buf().type_id();
             if is_path {
                 option.value_parser(PathBufValueParser::new().try_map(units::on_disk))
@@ -206,6 +210,7 @@ pub(crate) fn command() -> clap::Command {
     }
     // Filters are the same for many verbs, and fill a screen.
     fn with_short_filters(command: clap::Command, known: &HashSet<clap::Id>) -> clap::Command {
+        // Fewer than this take no more room than the line that would name them.
         const MANY: usize = 5;
         let is_filter = |option: &clap::Arg| {
             option.get_help_heading() == Some("Filters") && known.contains(option.get_id())
@@ -238,6 +243,7 @@ pub(crate) fn command() -> clap::Command {
         };
         command.mut_subcommands(|verb| with_short_filters(verb, known))
     }
+    // Variables first: `build` copies global options into every verb as they are then.
     let mut command = with_variables_as_meant(<Cli as clap::CommandFactory>::command());
     command.build();
     let command = command.mut_args(|option| {
@@ -245,6 +251,8 @@ pub(crate) fn command() -> clap::Command {
         option.hide_short_help(!is_short)
     });
     let command = command.mut_subcommands(shorten);
+    // Filters are told by the ids that their own structure defines, on a command made for that
+    // alone.
     let known = Filters::augment_args(clap::Command::new("filters"));
     let known = known
         .get_arguments()
@@ -273,8 +281,8 @@ neighbours         the labelled tracks that sound most alike; their genres vote
 together, fused    head and neighbours as one answer
 novelty            \"stranger than 48 %\": nearly half of the labelled tracks
                    are more familiar: nearer to the rest, of surer genre
-artists left out   judged by models that never heard the artist: what to expect
-                   of new music
+artists left out   predicted by models trained without the artist: what to
+                   expect of new music
 calibration error  how far a probability is from how often it comes true, in
                    the mean
 outlier's score    how many times the usual spread a track's distance to its

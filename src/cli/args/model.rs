@@ -147,6 +147,9 @@ pub(crate) enum LibraryNames {
     Words,
     Ids,
     Models,
+    Lists,
+    Spaces,
+    Scales,
 }
 
 /// Open the manual page

@@ -58,8 +58,11 @@ impl FromStr for ScaleSource {
             return Ok(Self::Tag(name.to_owned(), word));
         }
         let path = PathBuf::from(text);
+        // By the ending alone: whether the file is there and what it holds is checked when it is
+        // read.
         let ending = path.extension().map(OsStr::to_ascii_lowercase);
         match ending.as_deref().and_then(|ending| ending.to_str()) {
+            // A word of ours goes before a file of that name, which `./rating.csv` still reaches.
             _ if text == "rating" => Ok(Self::Rating),
             Some("csv") => Ok(Self::Table(path)),
             Some("xml") => Ok(Self::Rekordbox(path)),

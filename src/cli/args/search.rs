@@ -20,7 +20,7 @@ use voisin_questions::{Mix, Similar};
 /// With --from and --to it is one passage that is looked for, and each answer says where in the track it sounds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar 'chaos god' --unlike 'wings of cruelty'"
+    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar id:17 --unlike id:4"
 )]
 pub(crate) struct SimilarArgs {
     #[command(flatten)]
@@ -31,13 +31,13 @@ pub(crate) struct SimilarArgs {
     pub(crate) backend: BackendArgs,
 }
 
-/// Make a mix: songs to go on with after these
+/// Make a mix: songs that follow these well
 ///
 /// What sounds like the seeds, as an evening wants it: not all of one artist, each song once, no skits and no mixes of an hour,
 /// strangers last, and another choice each time. Players that ask `voisin serve` get the same.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin mix 'nina simone sinnerman'\n  voisin mix 'rainy evening synths'\n  voisin mix 'chaos god' --limit 40 --variety 0.8 --format m3u8 > evening.m3u8\n  voisin mix id:17 --max-per-artist 1 --near-only --random-seed 7\n  voisin mix id:17 --played id:4 --played id:9 --drift 1"
+    after_help = "Examples:\n  voisin mix 'nina simone sinnerman'\n  voisin mix 'calm guitar'\n  voisin mix id:17 --limit 40 --variety 0.8 --format m3u8 > evening.m3u8\n  voisin mix id:17 --max-per-artist 1 --near-only --random-seed 7\n  voisin mix id:17 --played id:4 --played id:9 --drift 1"
 )]
 pub(crate) struct MixArgs {
     #[command(flatten)]
@@ -73,6 +73,7 @@ impl Args for ListOutput {
 impl FromArgMatches for ListOutput {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut output = ListOutputArgs::from_arg_matches(matches)?;
+        // `--format table` given by hand must be told from the default of the same value.
         let is_default = matches.value_source("format") == Some(ValueSource::DefaultValue);
         let target = output.target.as_deref().filter(|_| is_default);
         if let Some(format) = target.and_then(ListFormat::of_ending) {
@@ -144,6 +145,7 @@ impl TypedValueParser for ListFormatParser {
         arg: Option<&Arg>,
         value: &OsStr,
     ) -> Result<ListFormat, clap::Error> {
+        // No format's name has a dollar, and no useful template has none.
         if value.as_encoded_bytes().contains(&b'$') {
             let template =
                 StringValueParser::new().try_map(|text| text.parse().map(ListFormat::Template));
@@ -211,6 +213,7 @@ impl ListOutput {
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let format = self.format.name();
         let is_shown = self.format.is_printed();
+        // A table is laid out for a terminal's width; a file of it could not be read again.
         if self.format == ListFormat::Table && self.target.is_some() {
             anyhow::bail!(
                 "--output takes what programs read, expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or --format with it, found --format {format}"
@@ -222,7 +225,10 @@ impl ListOutput {
             );
         }
         if let Some(file) = &self.target {
+            // Checked before the query runs, which may take minutes.
             let file = OutputTarget::data(file, self.replaces)?;
+            // Playlists open the file themselves when they are written; what would be printed goes
+            // into it instead.
             if is_shown {
                 render::answer_into(file);
             }

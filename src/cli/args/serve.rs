@@ -313,6 +313,8 @@ pub(crate) struct McpArgs {
 }
 
 fn base_path(text: &str) -> Result<String, String> {
+    // It is put before every path of the page and of redirects: no quotes, no dot segments, no
+    // "//host".
     let path = text.trim_end_matches('/');
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
     let parts_fit = path

@@ -39,7 +39,7 @@ pub(crate) struct TrainGenreArgs {
     /// Genres with fewer tracks are left to the neighbours
     #[arg(long, default_value_t = WELL_KNOWN as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) min_tracks: u32,
-    /// Parts that the artists are dealt into for validation
+    /// Folds for validation; all tracks of an artist are in one
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=20))]
     pub(crate) folds: u32,
     #[command(flatten)]

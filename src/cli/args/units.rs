@@ -20,6 +20,8 @@ pub(crate) struct Shard {
 impl Shard {
     /// Whether a file belongs to it: by a digest of its path, so that nobody has to agree with anybody.
     pub(crate) fn holds(self, path: &std::path::Path) -> bool {
+        // A digest, not the file's number in the scan: machines that find different files still
+        // agree on each.
         let digest = blake3::hash(path.as_os_str().as_encoded_bytes());
         let number = u64::from_le_bytes(
             *digest
@@ -27,6 +29,7 @@ impl Shard {
                 .first_chunk()
                 .expect("a digest has 32 bytes"),
         );
+        // `of` is at least 1: `from_str` wants an index below it.
         number % u64::from(self.of) == u64::from(self.index)
     }
 }
@@ -41,6 +44,7 @@ impl FromStr for Shard {
                 of: total.trim().parse().ok()?,
             })
         });
+        // Also refuses 0/0.
         shard.filter(|shard| shard.index < shard.of).ok_or_else(|| {
             format!("expected a share such as 0/4 (of four, counted from 0 to 3), found \"{text}\"")
         })
@@ -88,6 +92,7 @@ fn known_scheme(path: PathBuf) -> Result<PathOrAddress, String> {
     let schemes = address::SCHEMES;
     let wrong = match address::scheme(&path) {
         None => return Ok(PathOrAddress(path)),
+        // A mistyped scheme must not become a folder called `s4:` that is "not found".
         Some(scheme) if !schemes.contains(&scheme) => {
             format!("expected a path, or an address of {}", schemes.join(", "))
         }

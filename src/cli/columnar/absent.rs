@@ -8,6 +8,7 @@ use super::Ending;
 use super::args::{AddArgs, EmbedArgs, ExportArgs};
 use super::context::Context;
 use voisin_audio::{Fetch, LocalCopy};
+use voisin_base::address;
 use voisin_engine::Engine;
 use voisin_library::FileRecord;
 use voisin_library::scan::{Scan, ScanProblem};
@@ -16,6 +17,10 @@ use voisin_library::scan::{Scan, ScanProblem};
 pub(crate) const FETCH: Option<Fetch> = None;
 
 pub(crate) fn file_record(path: &Path) -> std::io::Result<FileRecord> {
+    // Not looked for on the disk, where it would count as gone.
+    if address::scheme(path).is_some() {
+        return Err(std::io::ErrorKind::Unsupported.into());
+    }
     FileRecord::read(path)
 }
 

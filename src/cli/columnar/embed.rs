@@ -18,11 +18,13 @@ use voisin_parquet::{EmbedOptions, embed_to_parquet};
 const PER_FILE: usize = 500;
 
 pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::Result<Ending> {
+    // Clap cannot exclude these: whether they mean something depends on the value of --format.
     if args.hop.is_some() || args.no_center {
         bail!(
             "--hop and --no-center are for npz, npy and csv; --windows says how many windows a Parquet file has of each track"
         );
     }
+    // A shard may be empty by chance, and then there is nothing wrong.
     if found.files.is_empty() && found.problems.is_empty() && args.shard.is_none() {
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
     }
@@ -73,6 +75,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
         summary.known,
     );
     render::print_line(&render::terminal_safe(&text))?;
+    // The flag is looked at, too: Ctrl-C after the last file has still been pressed.
     Ok(if summary.interrupted || stop.load(Ordering::Relaxed) {
         Ending::Interrupted
     } else if failed > 0 {

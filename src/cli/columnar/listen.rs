@@ -25,6 +25,7 @@ pub(crate) fn listen(
 ) -> anyhow::Result<()> {
     let options = EmbedOptions {
         add,
+        // One Parquet file for each batch of the worker, which is done or lost as a whole.
         per_file: files.len().max(1),
         windows,
         kind,

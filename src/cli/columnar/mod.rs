@@ -56,6 +56,7 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
         return Err(NothingFound("expected Parquet files, found none".to_owned()).into());
     }
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
+    // Locked before the model is read: another process may be giving this library its first one.
     let lock = engine.library().lock_for_writing()?;
     let mut taken = MergeOutcome::default();
     let mut failed = false;
@@ -63,6 +64,7 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     for file in &files {
         match add_from_parquet(engine.library_mut(), file, &vectors, args.identity) {
             Ok(of_file) => taken += of_file,
+            // With one file its error is the answer of the command, with an exit code of its own.
             Err(error) if files.len() == 1 => return Err(error.into()),
             Err(error) => {
                 render::print_error(&error.into());
@@ -71,6 +73,7 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
         }
     }
     let ending = finish(context, &mut engine, taken, args.format)?;
+    // Held until the index is up to date, or another writer would change vectors meanwhile.
     drop(lock);
     Ok(if failed { Ending::Partial } else { ending })
 }

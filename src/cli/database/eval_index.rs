@@ -35,6 +35,8 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
         genres: args.genre.clone(),
         ..TrackFilter::default()
     };
+    // The truth is asked of the same database: it compares all of its own vectors, as it stores
+    // them.
     let (truth, exact) = measure(&mut store, &queries, &filter, Effort::Exact, &[])?;
     if truth.iter().all(Vec::is_empty) {
         bail!(
@@ -50,6 +52,7 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
             ..quality
         });
     }
+    // A library here is a yardstick only with the same vectors; none at all is no error.
     let local = match Library::open_to_read(&context.library_dir()) {
         Ok(library)
             if library
@@ -57,16 +60,20 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
                 .is_some_and(|model| model.fingerprint == store.model().fingerprint) =>
         {
             let mut engine = Engine::from_library(library);
+            // Loaded before the clock runs: reading the file is no part of a query.
             engine.index()?;
             let (truth, _) = measure(&mut engine, &queries, &filter, Effort::Exact, &[])?;
             Some(measure(&mut engine, &queries, &filter, Effort::Index, &truth)?.1)
         }
         _ => None,
     };
-    let good = widths
+    // The narrowest, which is the fastest, in whichever order they were given.
+    let reached = widths
         .iter()
-        .find(|quality| quality.recall >= f64::from(args.recall.get()));
-    let mut kept = good.and_then(|quality| quality.width);
+        .filter(|quality| quality.recall >= f64::from(args.recall.get()))
+        .filter_map(|quality| quality.width)
+        .min();
+    let mut kept = reached;
     if let Some(width) = kept.filter(|_| keeps(args)) {
         // The figures hold also for who may only read.
         if let Err(error) = store.set_width(width) {
@@ -90,7 +97,7 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
     };
     match args.format {
         ReportFormat::Json => render::print_json(&json)?,
-        ReportFormat::Table => print(context, args, &json)?,
+        ReportFormat::Table => print(context, args, &json, reached)?,
     }
     Ok(if kept.is_some() {
         Ending::Fine
@@ -120,6 +127,7 @@ fn measure(
         let start = Instant::now();
         let found = store.nearest(query, NEIGHBOURS, filter, effort)?;
         times.push(1e3 * start.elapsed().as_secs_f64());
+        // Filters may leave fewer than ten: recall is over what there is, not over ten.
         let expected = truth.get(i).unwrap_or(&found);
         wanted += expected.len();
         hits += expected
@@ -128,6 +136,7 @@ fn measure(
             .count();
         answers.push(found);
     }
+    // At least one query: `run` refuses a database without tracks.
     let mean = times.iter().sum::<f64>() / times.len() as f64;
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
@@ -141,7 +150,13 @@ fn measure(
     Ok((answers, quality))
 }
 
-fn print(context: &Context, args: &EvalIndexArgs, json: &EvalIndexJson) -> anyhow::Result<()> {
+/// - `reached`: the width that reaches the recall asked for, kept or not
+fn print(
+    context: &Context,
+    args: &EvalIndexArgs,
+    json: &EvalIndexJson,
+    reached: Option<u32>,
+) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("search", Align::Left),
         ("recall@10", Align::Right),
@@ -170,10 +185,14 @@ fn print(context: &Context, args: &EvalIndexArgs, json: &EvalIndexJson) -> anyho
     }
     table.print()?;
     let tracks = count(json.tracks, "track");
-    context.console.note(&match (json.kept, keeps(args)) {
-        (Some(width), true) => format!("{tracks}; width {width} is kept for all who search there"),
-        (Some(width), false) => format!("{tracks}; width {width} would be kept"),
-        (None, _) => format!(
+    context.console.note(&match (json.kept, reached) {
+        (Some(width), _) if keeps(args) => {
+            format!("{tracks}; width {width} is kept for all who search there")
+        }
+        (Some(width), _) => format!("{tracks}; width {width} would be kept"),
+        // Why it is not stored was told already.
+        (None, Some(width)) => format!("{tracks}; width {width} reaches that recall"),
+        (None, None) => format!(
             "{tracks}; no width reaches a recall of {}: try larger ones, or build the index with more connections",
             args.recall
         ),

@@ -51,6 +51,7 @@ pub(crate) fn open(
 /// The engine's error in a database's.
 pub(crate) fn engine_error(error: &anyhow::Error) -> Option<&EngineError> {
     match error.downcast_ref() {
+        // The exit code depends on the engine's error, wherever the library is.
         Some(BackendError::Engine(error)) => Some(error),
         _ => None,
     }

@@ -19,6 +19,7 @@ pub(crate) fn run(context: &Context, args: &PullArgs) -> anyhow::Result<Ending> 
     };
     let mut store = Postgres::open(&place)?;
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
+    // One writer at a time: an `add` meanwhile would see half of what came.
     let lock = engine.library().lock_for_writing()?;
     let stop = context.stop_saying("stopping after this batch (Ctrl-C again to stop at once)")?;
     let (taken, removed) = match pull(&mut store, &mut engine, &stop) {
@@ -37,6 +38,7 @@ pub(crate) fn run(context: &Context, args: &PullArgs) -> anyhow::Result<Ending> 
         ));
     }
     let ending = finish(context, &mut engine, taken, args.format)?;
+    // Only now: the index is part of what came.
     drop(lock);
     Ok(ending)
 }

@@ -22,9 +22,11 @@ use voisin_questions::answers::database::PushJson;
 const PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> {
+    // Printing SQL sends nothing, and needs no identity.
     if args.print_ddl.is_none() {
         settle(context, args.new_identity)?;
     }
+    // Reading only: a push must not disturb, nor wait for, an `add` under way.
     let mut library = Library::open_to_read(&context.library_dir())?;
     if let Some(space) = &args.space {
         library.spaces_mut().enter_space(space)?;
@@ -32,6 +34,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     let engine = Engine::from_library(library);
     let model = engine.model()?;
     let codes = args.index_bits.as_deref().map(|bits| match bits {
+        // Clap lets only "16" and "1" through.
         "1" => ddl::IndexCodes::Signs,
         _ => ddl::IndexCodes::Halves,
     });
@@ -53,6 +56,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             "expected the address of a database: --to postgres://USER@HOST/DATABASE, or VOISIN_BACKEND"
         );
     };
+    // The statement is read before anything is sent: a mistyped file name must not cost hours.
     let index_sql = args.index_sql.as_deref().map(|file| {
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
     });
@@ -70,6 +74,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     };
     let stop = context.stop_saying("stopping after this batch (Ctrl-C again to stop at once)")?;
     let console = context.console;
+    // Before the tables are opened, which refuses those of an older voisin.
     if args.upgrade {
         upgrade(context, &place)?;
     }
@@ -90,6 +95,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             console.note(&format!(
                 "making the vector index: it needs some {needed_mb} MB, maintenance_work_mem is {given_mb} MB"
             ));
+            // No error: the index becomes the same one, only late.
             if needed > given {
                 console.warn(&format!(
                     "the index does not fit into maintenance_work_mem, which makes it many times slower: stop here (Ctrl-C twice) and push again with --index-memory {}",
@@ -129,6 +135,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             count(taken_down, "track")
         ));
     }
+    // The server in front cannot build indexes on foreign tables.
     if !store.shards().is_empty() && added + updated > 0 && !args.no_index {
         console.note("each shard makes its own index: run its statement there if this was the first push (voisin push --print-ddl partitioned)");
     }
@@ -170,6 +177,8 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
 /// Sees to it that no two libraries are sent as one: a copy gets an identity of its own.
 fn settle(context: &Context, is_copy: bool) -> anyhow::Result<()> {
     let dir = context.library_dir();
+    // A copied folder has the origin's identity: its push would take out all that the origin has
+    // sent since.
     let origin = Library::open_to_read(&dir)?.transfer().copied_from()?;
     let renew = is_copy || origin.is_some();
     let settled = Library::open(&dir, OpenMode::ReadWrite)
@@ -199,6 +208,7 @@ fn upgrade(context: &Context, place: &PostgresAddress) -> anyhow::Result<()> {
                 .note(&format!("{place}: tables of schema {schema} brought forward without their vector index; nothing is sent anew"));
         }
         Upgraded::ShardsFirst(shards) => {
+            // Shards are servers of their own, which this connection cannot alter.
             for (server, statements) in shards {
                 console.note(&format!("run on {server}:\n{statements}"));
             }

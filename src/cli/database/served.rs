@@ -36,9 +36,11 @@ pub(crate) fn copy(
     let console = context.console;
     let dir = dir.to_owned();
     let mut mirror = Mirror::open(Postgres::open(&parse(address)?)?, &dir)?;
+    // The first round copies all; the index is built at its end, not by the first request.
     let mut is_new = true;
     Ok(Box::new(move |progress| {
         let mut run = || -> anyhow::Result<()> {
+            // The server ends this task with its process: what came is stored batch by batch.
             mirror.follow(&AtomicBool::new(false), progress)?;
             if std::mem::take(&mut is_new) {
                 let mut engine = Engine::open(&dir, OpenMode::ReadWrite).context("the copy")?;

@@ -23,12 +23,15 @@ pub(crate) fn run(
     let mut ids = Vec::new();
     let mut paths = Vec::new();
     for named in &args.paths {
+        // A path that is not UTF-8 is no id.
         match named.to_str().and_then(track_number) {
             Some(id) => ids.push(id),
             None => paths.push(named.clone()),
         }
     }
     let tracks = remote.fetch_at(&ids, &paths)?;
+    // An id that is not there stops all of it, before anything is taken down; a path without tracks
+    // does not.
     if let Some(&id) = ids
         .iter()
         .find(|id| tracks.iter().all(|track| track.id != **id))
@@ -42,6 +45,8 @@ pub(crate) fn run(
         .collect();
     let mut taken = tracks.len() as u64;
     if !args.dry_run {
+        // By recording, not by file: the same audio under other paths, and sent by others, goes
+        // too.
         let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
         taken = remote.store().take_down(&contents)?;
     }

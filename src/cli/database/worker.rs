@@ -60,6 +60,7 @@ fn workers_json(status: JobStatus) -> WorkersJson {
         failed,
         leased,
         per_hour: status.per_hour,
+        // Without a rate there is nothing to extrapolate from; with nothing left none is needed.
         seconds_left: (left == 0.0 || status.per_hour > 0.0).then(|| {
             if left == 0.0 {
                 0.0
@@ -85,6 +86,7 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
     if !args.add.is_empty() {
         return fill(context, &mut jobs, args);
     }
+    // Before the model is loaded, so that a watchdog sees a sign of life at once.
     if let Some(path) = &args.alive {
         check_heartbeat(path)?;
     }
@@ -92,6 +94,7 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
     let embedder = context.embedder(None)?;
     let mut results = Results::open(&embedder, &place, args)?;
     let stop = context.stop_on_ctrl_c()?;
+    // On a connection of its own: the worker's is busy while it stores results.
     let renewal = Renewal::start(jobs.again()?, args.lease.0);
     let mut own_counts = [0, 0];
     let worked = work(
@@ -104,7 +107,8 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
         &mut own_counts,
     );
     drop(renewal);
-    // Unfinished files need not wait for their lease to end.
+    // Unfinished files need not wait for their lease to end, even where `work` failed. The renewal
+    // thread has ended by now, and takes nothing back in hand.
     let given_back = jobs.give_back();
     let counts = worked?;
     given_back?;
@@ -154,6 +158,7 @@ fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result
             first.display()
         ));
     }
+    // No library says which files are known, so each is looked into for a CUE sheet.
     found.split_files(&|_| false);
     for problem in &found.problems {
         context
@@ -262,9 +267,12 @@ fn work(
     let alive = Heartbeat(args.alive.as_deref());
     while !stop.load(Ordering::Relaxed) {
         alive.beat()?;
+        // A few at a time: what this machine takes in hand, others must do without.
         let some = jobs.lease(args.batch)?;
         if some.is_empty() {
             let counts = jobs.counts()?;
+            // Nothing to take is not the end: others have files in hand, which come back if they
+            // are lost.
             if counts.done + counts.failed == counts.jobs {
                 return Ok(counts);
             }
@@ -273,6 +281,8 @@ fn work(
             continue;
         }
         let judged = listen(context, embedder, &some, results, &options, &alive, stop)?;
+        // Only after the results are stored: a crash between the two costs a second listening,
+        // never a result.
         jobs.finish(&judged)?;
         let done = judged
             .iter()
@@ -331,6 +341,7 @@ fn listen(
     // Nobody else has listened to what nobody else had in hand.
     let is_new = some.iter().all(|job| job.attempts == 1);
     results.listen(embedder, &files, is_new, options, &mut progress, stop)?;
+    // Read once, after the run: a later Ctrl-C must not drop files that were all reached.
     let stopped = stop.load(Ordering::Relaxed);
     let mut files: HashMap<PathBuf, FileRecord> = files
         .into_iter()
@@ -339,6 +350,7 @@ fn listen(
     let all = some.iter().filter_map(|job| {
         let known = judged
             .remove(&job.path)
+            // No event and no stop: an earlier attempt has stored it, so nothing was done again.
             .or_else(|| (!stopped).then_some(JobOutcome::Done))?;
         Some((job.id, files.remove(&job.path), known))
     });
@@ -351,6 +363,8 @@ struct Heartbeat<'a>(Option<&'a Path>);
 impl Heartbeat<'_> {
     fn beat(&self) -> anyhow::Result<()> {
         let Some(path) = self.0 else { return Ok(()) };
+        // Seconds since 1970, of any clock: whoever watches compares the file's age, or two
+        // contents.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |now| now.as_secs());
@@ -364,7 +378,9 @@ fn check_heartbeat(path: &Path) -> anyhow::Result<()> {
     /// More digits than any time has.
     const LONGEST: u64 = 32;
     let found = regular_file::read_text(path, LONGEST);
-    let is_ours = found.is_ok_and(|text| text.trim().parse::<u64>().is_ok());
+    // A slip such as `--alive song.flac` must not replace the song by a number. An empty file is
+    // left by a worker that is killed while it writes; nothing is lost with it.
+    let is_ours = found.is_ok_and(|text| text.is_empty() || text.trim().parse::<u64>().is_ok());
     match OutputTarget::data(path, is_ours) {
         Ok(place) if place.is_standard() => {
             bail!("--alive: expected a file, found standard output")
@@ -395,6 +411,7 @@ impl Results {
         args: &WorkerArgs,
     ) -> anyhow::Result<Self> {
         let kind = args.identity.unwrap_or_default();
+        // A fault of the place shows now, not after the first batch.
         if let Some(dir) = &args.output {
             columnar::make_folder(dir)?;
             return Ok(Self::Files {
@@ -434,6 +451,8 @@ impl Results {
                 windows,
                 kind,
             } => {
+                // A library of this batch alone: results pass through the same code as those of
+                // `add` and `push`.
                 let scratch = tempfile::tempdir()?;
                 let mut library = Library::open(scratch.path(), OpenMode::Create)?;
                 library.settings_mut().set_content_kind(*kind)?;
@@ -464,6 +483,7 @@ impl Renewal {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
+                // A third of the lease: one renewal may fail and the next still comes in time.
                 wait(Duration::from_secs_f64(lease / 3.0), &stopped);
                 // A connection that is lost is made anew the next time; a lease outlasts that.
                 let _ = jobs.renew();
@@ -497,7 +517,7 @@ mod tests {
             (None, true),
             (Some("1764316800\n"), true),
             (Some("PRECIOUS"), false),
-            (Some(""), false),
+            (Some(""), true),
         ] {
             let _ = std::fs::remove_file(&path);
             if let Some(text) = there {

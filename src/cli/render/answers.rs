@@ -71,6 +71,7 @@ pub(crate) fn print(
             }),
         ),
         _ => {
+            // The id 0 is no track's: a file that is not in the library has a path alone.
             let meta_of = |answer: &GenreAnswer| {
                 TrackMeta::of_file(answer.track.unwrap_or(TrackId(0)), &answer.path)
             };
@@ -104,6 +105,7 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
             (None, Finding::FirstGuess(_)) => "a first guess".to_owned(),
             (None, Finding::Vote { .. } | Finding::Nobody) => String::new(),
         };
+        // The best guess is shown even where it was not good enough, marked as what it is.
         let genre = match (answer.genre(), answer.best()) {
             (Some(genre), _) => genre.to_string(),
             (None, Some(best)) => format!("unknown ({best}?)"),
@@ -159,6 +161,7 @@ fn print_guess(guess: &Guess) -> anyhow::Result<()> {
     for share in guess
         .shares
         .iter()
+        // A first guess spreads over many genres; half of the usual bound would list dozens.
         .filter(|share| share.probability >= 2.0 * SMALLEST_SHARE)
     {
         let basis = match share.basis {
@@ -231,6 +234,7 @@ fn print_prediction(
         ))?;
     }
     let voters = count(prediction.votes.count as u64, "labelled track");
+    // Listed voters are a few of all, so their part of the weight is told, too.
     let weight: f32 = evidence.iter().map(|voter| voter.weight).sum();
     line(&format!(
         "  {voters} voted; the {} with most weight ({} of it) are listed, nearest first",

@@ -9,6 +9,8 @@ pub(super) static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Clears the bar, unless it is being drawn.
 pub(crate) fn clear() {
+    // Called from the handler of Ctrl-C: to wait for a thread that is drawing could mean to hang
+    // there.
     if let Ok(shown) = BAR.try_lock()
         && let Some(bar) = &*shown
     {
@@ -18,6 +20,7 @@ pub(crate) fn clear() {
 
 /// Writes while nothing else is drawn.
 pub(super) fn undisturbed<T>(write: impl FnOnce() -> T) -> T {
+    // Cloned, so that the lock is not held while something is written to a slow pipe.
     let shown = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match shown {
         Some(bar) => bar.suspend(write),

@@ -36,6 +36,8 @@ pub(crate) fn print_found(
             columns.extend(facts.header());
             columns.push(("path", Align::Left));
             let mut table = Table::new(&columns);
+            // Two views of the same tracks in the same order: as documented JSON, and as the engine
+            // found them.
             for (fitting, found) in json()?.tracks.iter().zip(&answer.tracks) {
                 let track = &fitting.track;
                 let mut cells = vec![
@@ -56,7 +58,7 @@ pub(crate) fn print_found(
                     track.genres.join(", "),
                 ]);
                 cells.extend(facts.cells(track));
-                cells.push(table_path(&found.track.path));
+                cells.push(track.path.clone());
                 table.row(cells);
             }
             table.print()
@@ -66,12 +68,12 @@ pub(crate) fn print_found(
             let mut header = vec!["rank", "id", "path", "fit", "artist", "title", "genres"];
             header.extend(facts.fields());
             let tracks = json()?.tracks;
-            let rows = tracks.iter().map(|fitting| {
+            let rows = tracks.iter().zip(&answer.tracks).map(|(fitting, found)| {
                 let track = &fitting.track;
                 let mut cells = vec![
                     fitting.rank.to_string(),
                     id(track.id),
-                    track.path.clone(),
+                    table_path(&found.track.path),
                     format!("{:.4}", fitting.fit),
                     track.artist.clone().unwrap_or_default(),
                     track.title.clone(),
@@ -114,5 +116,6 @@ pub(crate) fn print_words(heard: &PredictedTags, is_json: bool) -> anyhow::Resul
 
 /// A percentile as a rank: it says nothing of how much of a thing there is.
 pub(super) fn rank(share: f32) -> String {
+    // Rounded up: the best of all is "top 1 %", never "top 0 %".
     format!("top {:.0} %", (100.0 * (1.0 - share)).ceil().max(1.0))
 }

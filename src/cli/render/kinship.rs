@@ -51,11 +51,11 @@ pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
         return Ok(());
     }
     let names: Vec<&str> = few.iter().map(|small| small.genre.name()).collect();
-    super::print_line(&format!(
+    super::print_line(&super::one_line(&format!(
         "and {} of fewer than {LEAST} tracks: {}",
         super::count(names.len() as u64, "genre"),
         names.join(", ")
-    ))
+    )))
 }
 
 /// Genres of too few tracks to be compared; none where hardly any have more.
@@ -64,6 +64,7 @@ fn few(kinship: &Kinship) -> Vec<&GenreKinship> {
         .genres
         .iter()
         .partition(|genre| genre.tracks < LEAST);
+    // With fewer than two others there would be no table left to stand apart from.
     if enough.len() < 2 { Vec::new() } else { few }
 }
 

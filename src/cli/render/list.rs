@@ -131,6 +131,7 @@ fn print_table(
         (!words.is_empty(), ("words", Align::Left)),
         (true, ("path", Align::Left)),
     ];
+    // Scales come last but for the path, which is the first column to be cut.
     let path = columns.len() - 1;
     let names = scales
         .iter()
@@ -150,6 +151,8 @@ fn print_table(
         });
         let mut cells = vec![
             track.id.to_string(),
+            // Every cell is made, shown or not: columns and cells are filtered by the same list
+            // below.
             track.album().unwrap_or_default().to_owned(),
             number_on_album(track),
             track.main_artist().unwrap_or_default().to_owned(),
@@ -249,6 +252,7 @@ pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Resul
 }
 
 fn print_card(card: &Card) -> anyhow::Result<()> {
+    // Taken apart without `..`: a new field of a card must be shown here, or left out on purpose.
     let Card {
         track,
         tagged_genres,
@@ -273,6 +277,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
         "album artist",
         tags.album_artist
             .clone()
+            // Most albums are by one artist, whose name need not stand twice.
             .filter(|name| tags.artist.as_ref() != Some(name)),
     );
     say("composer", tags.composer.clone());
@@ -297,6 +302,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
             .map(|_| format!("{} LUFS", loudness_text(&heard))),
     );
     say("scales", Some(scales_text(&heard)));
+    // Only what differs from, or stands beside, what voisin measured or was told.
     let tagged = [
         Some(tagged_genres.join(", "))
             .filter(|genres| *genres != tags.genres.join(", ") && !genres.is_empty()),
@@ -337,6 +343,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
         count(*windows as u64, "window")
     );
     say("audio", Some(sound));
+    // Looked at on the disk now: a card says whether each file is still there.
     for (file, unread) in track.files.iter().zip(unread_tags) {
         let at = lossy(&file.record.path);
         let unread = match unread {

@@ -76,6 +76,7 @@ impl Console {
             bar.set_style(style);
         }
         bar.set_message(text.to_owned());
+        // Nothing is sent: that the sender is gone ends the thread, at once and also after a panic.
         let (stop, stopped) = mpsc::channel::<()>();
         let shown = bar.clone();
         let is_still_busy = move |milliseconds| {
@@ -92,6 +93,7 @@ impl Console {
                 }
             }
         });
+        // From here on whatever is printed makes room for it, also before it is drawn.
         *shown_now = Some(bar.clone());
         Busy {
             shown: Some((bar, stop)),
@@ -127,6 +129,7 @@ pub(crate) struct Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some((bar, _)) = &self.shown {
+            // Cleared before it is forgotten, or a line printed between the two would run into it.
             bar.finish_and_clear();
             *busy::BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
@@ -164,6 +167,7 @@ fn say_marked(text: &str, severity: Severity) {
 /// Writes a message behind a head that is safe already; on a terminal lines are broken at blanks.
 fn say_behind(head: &str, text: &str) {
     let text = terminal_safe(&without_error_numbers(text)).into_owned();
+    // Broken for a terminal only: a log keeps its lines whole.
     let text = screen::error_width().map_or(text.clone(), |width| {
         let head = measure_text_width(head);
         let mut column = head;
@@ -235,6 +239,7 @@ pub(crate) fn print(bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     });
     match written {
         Ok(()) => Ok(()),
+        // Rust ignores SIGPIPE, so that a closed pipe comes as an error.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderGone.into()),
         Err(error) => Err(error.into()),
     }
@@ -256,6 +261,7 @@ pub(crate) fn print_wrapped(head: &str, text: &str) -> anyhow::Result<()> {
     let width = screen::width().unwrap_or(usize::MAX);
     let indent = measure_text_width(head);
     let text = wrapped(&one_line(text), width, indent, indent);
+    // Trimmed: a head without text behind it would end in blanks.
     print_line(format!("{head}{text}").trim_end())
 }
 
@@ -283,6 +289,7 @@ fn wrapped(text: &str, width: usize, first: usize, indent: usize) -> String {
 
 /// A path that leaves so many columns of the terminal to what stands beside it, but is never cut to nothing.
 pub(crate) fn fitted_path(path: &str, beside: usize) -> String {
+    // Enough for a file's name and something of its folder.
     const LEAST: usize = 24;
     let path = one_line(path);
     screen::width().map_or_else(
@@ -317,6 +324,8 @@ struct VersionedList<'a, T> {
 /// Writes an answer as indented JSON: always an object that begins with its version; a list is in `items`.
 pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     let version = JSON_VERSION;
+    // Only to see its kind: `flatten` works with objects alone, and the value itself keeps its
+    // order of keys.
     let text = if serde_json::to_value(value)?.is_array() {
         serde_json::to_string_pretty(&VersionedList {
             version,
@@ -357,11 +366,13 @@ pub(crate) fn print_paths<'a>(
     null: bool,
 ) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
+    // Bytes for programs, which open the files; what eyes see must not move the cursor.
     let shown = io::stdout().is_terminal() && !null;
     for path in paths {
         if shown {
             bytes.extend_from_slice(
                 terminal_safe(&String::from_utf8_lossy(path))
+                    // One path a line, even if its name has a line end.
                     .replace('\n', "\u{fffd}")
                     .as_bytes(),
             );

@@ -25,6 +25,7 @@ pub(crate) fn print_neighbours(
     };
     match output.format {
         ListFormat::Table => {
+            // The time has a column of its own here.
             let facts = facts.without("seconds");
             let mut columns = vec![
                 ("", Align::Right),

@@ -34,12 +34,15 @@ pub(crate) fn advised_news(news: &GenreNews) -> String {
 /// The remedy of an error or of what caused it.
 fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
     macro_rules! first_of {
+        // An error is asked by its type, for `dyn Error` has no remedies; a new kind of error must
+        // be added to the list below.
         ($($error:ty)*) => {
             None$(.or_else(|| error.downcast_ref::<$error>().and_then(<$error>::remedy)))*
         };
     }
     database::remedy(error)
         .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError ListError LabError OutputError })
+        // The outermost that has one: nearer to what was asked for.
         .or_else(|| remedy(error.source()?))
 }
 
@@ -119,6 +122,7 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SayMpdPassword => "MPD_HOST or --host takes it as PASSWORD@HOST",
         Remedy::OtherLogin => "see --user and the password",
         Remedy::Replace => "name another, or replace it with --force",
+        // These name neither command nor option, so their own text fits everywhere.
         other => return other.to_string(),
     };
     text.to_owned()

@@ -3,9 +3,6 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use voisin_engine::spreadsheet_safe;
-use voisin_explore::playlist::address;
-
 /// Replaces what a terminal would obey instead of show: control characters (escape sequences begin with one), and
 /// the marks that reverse the direction of text.
 pub(crate) fn terminal_safe(text: &str) -> Cow<'_, str> {
@@ -19,27 +16,14 @@ pub(crate) fn terminal_safe(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// A path as a table has it: as it is, or, where that would not be the same path to whoever reads the table back, as a
-/// `file:` address. A path may not be UTF-8, have characters that a terminal would obey or a spreadsheet would calculate,
-/// or begin or end with a blank.
+/// A path as a table has it: exact (see [`voisin_engine::table_path`]), and harmless to a terminal.
 pub(crate) fn table_path(path: &Path) -> String {
-    let is_exact = |text: &&str| {
-        !text.chars().any(char::is_control)
-            && terminal_safe(text) == *text
-            && spreadsheet_safe(text) == *text
-            && text.trim() == *text
-            && !text.starts_with("file:")
-    };
-    // Where a spreadsheet splits, a formula could begin.
-    let escaped = || address(path.as_os_str().as_encoded_bytes()).replace(';', "%3B");
-    path.to_str()
-        .filter(is_exact)
-        .map_or_else(escaped, str::to_owned)
+    voisin_engine::table_path(path, |text| terminal_safe(text) == *text)
 }
 
 /// As [`terminal_safe`], and on one line whatever the text: names of files may have line ends in them.
 pub(crate) fn one_line(text: &str) -> String {
-    terminal_safe(text).replace('\n', " ")
+    terminal_safe(text).replace(['\n', '\u{2028}', '\u{2029}'], " ")
 }
 
 /// Writes what a terminal would obey as JSON's own escapes: the same text for whoever parses it.
@@ -61,6 +45,8 @@ pub(crate) fn json_safe(json: &str) -> String {
 
 fn is_hostile(c: char) -> bool {
     (c.is_control() && c != '\n')
+        // Marks of direction: left-to-right overrides and isolates, with which a name can pretend
+        // another ending.
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -75,6 +61,7 @@ mod tests {
         assert_eq!(terminal_safe("\u{9b}31m"), "\u{fffd}31m");
         assert_eq!(terminal_safe("a\u{202e}gpj.exe"), "a\u{fffd}gpj.exe");
         assert_eq!(one_line("new\nline\u{1b}.mp3"), "new line\u{fffd}.mp3");
+        assert_eq!(one_line("line\u{2028}separated"), "line separated");
         let text = "é \u{9b}31m\u{7f}\u{202e}\u{1b}\"\n";
         let json = json_safe(&serde_json::to_string_pretty(&[text]).unwrap());
         assert!(!json.chars().any(is_hostile), "{json}");

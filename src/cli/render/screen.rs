@@ -62,6 +62,8 @@ fn wants_colour(
     is_terminal: bool,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> bool {
+    // "0" counts as unset for CLICOLOR_FORCE, but not for NO_COLOR, of which the convention says:
+    // any value.
     let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty() && value != "0");
     match colour {
         Colour::Always => true,
@@ -86,6 +88,7 @@ pub(crate) fn width() -> Option<usize> {
             .map(|(_, columns)| usize::from(columns))
     };
     from_environment
+        // A terminal that does not know its size says 0.
         .filter(|&columns| columns > 0)
         .or_else(from_terminal)
         .filter(|&columns| columns > 0)

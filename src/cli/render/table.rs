@@ -57,6 +57,7 @@ impl Table {
     pub(crate) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
         let cells = cells.into_iter().zip(&self.header).map(|(text, _)| {
             let text = one_line(text.as_ref());
+            // A description of pages in a tag must not fill screens, or a log, with one row.
             cut_right(&text, LONGEST_CELL)
         });
         self.rows.push(cells.collect());
@@ -76,11 +77,13 @@ impl Table {
     fn lines(&self, width: Option<usize>, coloured: bool) -> String {
         let mut rows = self.rows.clone();
         let path = self.header.iter().position(|(name, _)| name == "path");
+        // Only for eyes: a script that reads the table needs whole paths.
         if let Some(path) = path.filter(|_| width.is_some()) {
             shorten_by_root(&mut rows, path);
         }
         let natural: Vec<usize> = (0..self.header.len())
             .map(|column| {
+                // In columns of the terminal, not characters: 久 takes two, a combining accent none.
                 let cells = rows.iter().map(|row| measure_text_width(&row[column]));
                 cells
                     .chain([measure_text_width(&self.header[column].0)])
@@ -135,6 +138,8 @@ impl Table {
     /// Widths of the columns in a terminal of `width`; 0 for one that is left out.
     fn fitted(&self, natural: &[usize], width: usize) -> Vec<usize> {
         let mut kept = natural.to_vec();
+        // One column after the other is dropped until the rest can be read; if nothing helps, all
+        // are narrow.
         for name in LEFT_OUT {
             let widths = self.narrowed(&kept, width);
             let readable = |column: usize| {
@@ -164,6 +169,7 @@ impl Table {
             let Some(widest) = text.max_by_key(|&column| (widths[column], column)) else {
                 break;
             };
+            // One at a time: columns of equal width share the loss.
             widths[widest] -= 1;
         }
         widths
@@ -182,6 +188,7 @@ pub(crate) fn cut_right(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     let mut kept = String::new();
+    // Width by width, as one character may take two columns: the result may be one column short.
     for c in text.chars() {
         kept.push(c);
         if measure_text_width(&kept) >= width {
@@ -222,7 +229,9 @@ fn shorten_by_root(rows: &mut [Vec<String>], column: usize) {
             root = &root[..folder(root.trim_end_matches(std::path::is_separator))];
         }
     }
+    // With one path alone nothing is in common with another: its folder says where it is.
     let distinct: HashSet<&String> = rows.iter().map(|row| &row[column]).collect();
+    // "/" alone is no longer than the "…" in its place.
     if root.len() > 1 && distinct.len() > 1 {
         let last = root.len() - 1;
         for row in rows {

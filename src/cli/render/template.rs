@@ -34,6 +34,7 @@ impl FromStr for LineTemplate {
         let mut parts = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
+        // By hand and not with a crate: names, braces, and three escapes are all of the grammar.
         while let Some(at) = rest.find(['$', '\\']) {
             plain.push_str(&rest[..at]);
             let (sign, behind) = rest[at..].split_at(1);
@@ -61,6 +62,7 @@ impl FromStr for LineTemplate {
                 Some(split) => split.unwrap_or_default(),
                 None => behind.split_at(behind.find(|c| !is_of_name(c)).unwrap_or(behind.len())),
             };
+            // A lone dollar is refused, not printed: it is nearly always a mistyped field.
             if name.is_empty() || !name.chars().all(is_of_name) {
                 let found: String = rest[at..].chars().take(20).collect();
                 return Err(format!(
@@ -100,6 +102,8 @@ impl LineTemplate {
             .flatten()
             .filter_map(Value::as_object)
             .collect();
+        // Fields of all rows: optional ones are left out of rows without a value, which is no
+        // mistake.
         let mut known: BTreeSet<&str> = rows
             .iter()
             .flat_map(|row| row.keys())
@@ -114,6 +118,8 @@ impl LineTemplate {
                 match part {
                     TemplatePart::Text(text) => lines.push_str(text),
                     TemplatePart::Field(name) if known.contains(name.as_str()) => {
+                        // Tags come from files: no escapes, and no line end that would make two
+                        // rows of one.
                         lines.push_str(&one_line(&field(row, name)));
                     }
                     TemplatePart::Field(name) => {
@@ -149,6 +155,7 @@ fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::Bool(is_so) => if *is_so { "yes" } else { "no" }.to_owned(),
+        // Whole numbers are ids and counts, and keep all digits.
         Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
             Some(real) => ((real * 1000.0).round() / 1000.0).to_string(),
             None => number.to_string(),

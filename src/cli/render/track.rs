@@ -32,6 +32,7 @@ pub(crate) fn print_files(
     }
     if output.format == ListFormat::Paths {
         let bytes = playlist::write(tracks, title, Format::Paths0, &style(output))?;
+        // Split at NUL, which no path has in it, so that a line end in a name does not split it.
         let paths = bytes
             .split_inclusive(|&b| b == 0)
             .map(|p| &p[..p.len() - 1]);
@@ -85,6 +86,7 @@ pub(crate) fn print_rows<T: Serialize>(answer: &T, format: &ListFormat) -> anyho
 pub(crate) fn measured_meta(track: &Track, json: &TrackJson) -> TrackMeta {
     TrackMeta {
         tempo: json.tempo,
+        // A key of the library's own always parses; one that does not is left out of the playlist.
         key: json.key.and_then(|key| key.parse().ok()),
         energy: json.scales.get("energy").copied(),
         ..meta(track, &Taxonomy::default())
@@ -102,6 +104,7 @@ pub(crate) struct FactColumns(Vec<String>);
 impl FactColumns {
     /// - `fields`: keys of a track's JSON, and names of scales, each once or more
     pub(crate) fn new(fields: impl IntoIterator<Item = String>) -> Self {
+        // In the order in which they were asked for, which a set would lose.
         let mut once: Vec<String> = Vec::new();
         for field in fields {
             if !once.contains(&field) {
@@ -137,6 +140,7 @@ impl FactColumns {
     pub(crate) fn cells(&self, track: &TrackJson) -> impl Iterator<Item = String> {
         self.0.iter().map(|field| match field.as_str() {
             "seconds" => clock(track.seconds),
+            // Whole beats are enough to read; programs get two decimals, in `values`.
             "tempo" => number(track.tempo, 0),
             "loudness" => number(track.loudness, 1),
             "year" => track.year.map_or_else(String::new, |year| year.to_string()),
@@ -174,6 +178,7 @@ pub(crate) fn print_table(
     facts: &FactColumns,
     steps: Option<&[f32]>,
 ) -> anyhow::Result<()> {
+    // Without steps the table shows the time itself.
     let facts = facts.without(if steps.is_none() { "seconds" } else { "" });
     let mut columns = vec![
         ("", Align::Right),
@@ -188,6 +193,7 @@ pub(crate) fn print_table(
         ("time", 4)
     };
     columns.insert(place, (name, Align::Right));
+    // Before the path, which is cut first.
     columns.splice(5..5, facts.header());
     let mut table = Table::new(&columns);
     for (i, track) in tracks.iter().enumerate() {
@@ -202,6 +208,7 @@ pub(crate) fn print_table(
             place,
             match steps {
                 None => clock(track.seconds),
+                // The first track has no step to it.
                 Some(steps) => i
                     .checked_sub(1)
                     .map_or_else(String::new, |i| format!("{:.3}", steps[i])),

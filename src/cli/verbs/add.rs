@@ -1,6 +1,5 @@
 //! `voisin add`.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -9,7 +8,7 @@ use crate::cli::add_files::{add_files, report_unnamed};
 use crate::cli::args::{AddArgs, ReportFormat, WindowCount};
 use crate::cli::columnar;
 use crate::cli::context::Context;
-use crate::cli::named::scan_named;
+use crate::cli::named::{listed_paths, scan_named};
 use crate::cli::vectors_table;
 use crate::cli::{Ending, NothingFound};
 use voisin_base::address;
@@ -38,6 +37,7 @@ fn note_links(
         .filter(|root| follow || leads_out_of(root))
         .cloned()
         .collect();
+    // A dry run notes nothing, so that the real run warns again.
     let new = if dry_run {
         roots
     } else {
@@ -87,17 +87,9 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     let mut paths = Vec::new();
     let mut named = Vec::new();
     for path in &args.paths {
+        // Not by `named_paths`: folders on the list are no places to look for gone files.
         if path.as_os_str() == "-" {
-            let mut list = Vec::new();
-            std::io::stdin()
-                .lock()
-                .read_to_end(&mut list)
-                .context("cannot read the list on standard input")?;
-            if args.null {
-                // A list of one name need not end in NUL, and the name may hold a line end.
-                list.push(0);
-            }
-            paths.extend(scan::split_list(&list));
+            paths.extend(listed_paths(args.null)?);
         } else {
             named.push(path.to_path_buf());
             paths.push(path.to_path_buf());
@@ -109,6 +101,8 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         OpenMode::Create
     };
     let is_there = |path: &PathBuf| path.exists() || address::scheme(path).is_some();
+    // A mistyped folder must not leave an empty library behind; one that is there may be brought up
+    // to date without it.
     if !context.library_dir().join(DATABASE).exists() && !named.is_empty() {
         let missing = named.iter().find(|_| !paths.iter().any(is_there));
         if let Some(missing) = missing {
@@ -195,8 +189,10 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             );
         }
     }
+    // Only now: splitting opens files that may hold a CUE sheet, which unchanged ones need not.
     found.split_files(&|file| !args.force && is_unchanged(engine.library(), file));
     if let Some(shard) = args.shard {
+        // After the split: parts of one file may go to several machines.
         found.files.retain(|file| shard.holds(&file.path));
     }
     let run = AddRun {
@@ -217,11 +213,13 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         },
         ..AddRun::default()
     };
+    // Asked before the run, which changes the answer.
     let is_first = engine.library().status()?.tracks == 0;
     let ending = add_files(context, &mut engine, run, &found.of_system, args.format)?;
     if is_first && args.format == ReportFormat::Table && !args.dry_run {
         suggest_next(context, &engine)?;
     }
+    // A folder that could not be read is a failure, although every file that was found went well.
     if ending == Ending::Fine && !found.problems.is_empty() {
         return Ok(Ending::Partial);
     }

@@ -16,6 +16,7 @@ use voisin_questions::values::Limit;
 const NEAREST: usize = 10;
 
 pub(crate) fn artists(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Ending> {
+    // Set first, so that the answer is already by it.
     if let Some(person) = args.count_by {
         context
             .open_engine()?
@@ -121,6 +122,7 @@ fn print_near(
     let rows = near.iter().map(|one| {
         let because = one.because.first().map_or_else(String::new, |pair| {
             let name = |id| tracks.get(&id).map_or_else(String::new, TrackMeta::display);
+            // The most alike pair says more about the two than their means.
             format!("{} / {}", name(pair.other), name(pair.own))
         });
         let mut cells = names(one.album.as_deref(), &one.artist);

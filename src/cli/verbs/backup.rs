@@ -27,6 +27,7 @@ fn remove_abandoned(parent: &Path) {
             .as_encoded_bytes()
             .starts_with(STAGING.as_bytes())
             && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // A folder whose file is still locked belongs to a backup under way.
         if is_ours && !abandoned::files_in(&entry.path(), HELD).is_empty() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
@@ -35,6 +36,7 @@ fn remove_abandoned(parent: &Path) {
 
 pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending> {
     let library = Library::open_to_read(&context.library_dir())?;
+    // Before the copy is made, which may take minutes.
     let output = OutputTarget::whole(&args.file, args.force)?;
     let target = output.target()?;
     remove_abandoned(folder_of(&target));
@@ -42,18 +44,22 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
     let staging = StagingFolder::beside(&target, STAGING)
         .with_context(|| format!("cannot write beside {}", args.file.display()))?;
     let held = File::create(staging.path().join(HELD))?;
+    // The lock goes with the process, however it ends: the next run may then remove the folder.
     abandoned::hold(&held);
     let copy = staging.path().join(DATABASE);
+    // Counted before the copy is made: an `add` that runs meanwhile only makes the copy larger.
+    let before = library.status()?;
     library.back_up(&copy)?;
     let copied = Library::open(staging.path(), OpenMode::ReadOnly)?;
+    // In depth: a backup is looked at again only when it is needed.
     let health = copied.check(true)?;
     if let Some(finding) = health.findings.first() {
         bail!(
             "the copy is damaged ({finding}) and was not kept: run \"voisin repair\", then try again"
         );
     }
-    let before = library.status()?;
     let after = copied.status()?;
+    // SQLite has to let go of the file before it is moved.
     drop(copied);
     if before.tracks > after.tracks {
         bail!(

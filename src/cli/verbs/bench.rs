@@ -14,7 +14,7 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table};
 use voisin_audio as audio;
 use voisin_base::track::TrackId;
-use voisin_encoder::{Architecture, Encoder, EncoderOptions};
+use voisin_encoder::{Architecture, Encoder};
 use voisin_engine::{ComparedIndex, IndexFigures};
 use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant};
 use voisin_index::{IndexOptions, SearchParams, VectorIndex};
@@ -54,6 +54,7 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<Ending>
 
 /// Runs `work` until the time is over, once before to warm up; work done per second.
 fn rate(seconds: Duration, mut work: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
+    // Once unmeasured: caches, page faults and the first allocation belong to no rate.
     work()?;
     let start = Instant::now();
     let mut done = 0.0;
@@ -75,13 +76,11 @@ fn encoder(
 ) -> anyhow::Result<serde_json::Value> {
     let device = context.device_option().resolve()?;
     let architecture = args.arch;
-    let options = EncoderOptions {
-        precision: context.precision_option(),
-        ..EncoderOptions::default()
-    };
-    let encoder = Encoder::random_with(architecture, 1, &device, &options)?;
+    let encoder = Encoder::random_with(architecture, 1, &device, &context.encoder_options())?;
     let config = &encoder.manifest().front_end;
     let n = args.batch.map_or(32, |n| n as usize);
+    // Decibels from -80 to 0, the range of a spectrogram: denormal or saturated numbers would take
+    // another time.
     let mels: Vec<f32> = noise(n * config.cells())
         .iter()
         .map(|x| x * 40.0 - 40.0)
@@ -117,6 +116,7 @@ fn mel(
     let config = front_end.config();
     let samples = noise(config.window_samples());
     let per_second = rate(seconds, || {
+        // Several windows a thread, so that the last ones do not leave threads idle.
         (0..context.threads() * 8).into_par_iter().for_each_init(
             || (front_end.scratch(), vec![0.0; config.cells()]),
             |(scratch, out), _| front_end.compute_into(&samples, scratch, out),
@@ -137,6 +137,7 @@ fn decode(
     file: Option<&Path>,
     seconds: Duration,
 ) -> anyhow::Result<serde_json::Value> {
+    // Clap cannot ask for it: only this kind of measurement has a file.
     let file = file.context("bench decode needs a file: voisin bench decode --file song.mp3")?;
     let info = audio::probe(file)?;
     let times_real_time = rate(seconds, || {
@@ -163,6 +164,8 @@ fn search(
     let n = args.tracks as usize;
     // Points around a few hundred centres: music clusters, white noise does not.
     let centres = noise(300 * DIMENSION);
+    // One run of noise, cut anew every 64 numbers: fresh noise for a million rows would take longer
+    // than the build.
     let jitter = noise((n + QUERIES) * DIMENSION / 8 + DIMENSION);
     let row = |i: usize| -> Vec<f32> {
         let centre = &centres[i * 7 % 300 * DIMENSION..][..DIMENSION];
@@ -180,6 +183,7 @@ fn search(
     let build = start.elapsed().as_secs_f64();
     let queries: Vec<Vec<f32>> = (n..n + QUERIES).map(row).collect();
     let mut at = 0;
+    // Sixteen at a time: to read the clock would be a part of a query's time.
     let per_second = rate(seconds, || {
         for _ in 0..16 {
             index.search(&queries[at % QUERIES], 10, &SearchParams::default())?;

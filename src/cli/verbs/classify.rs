@@ -31,6 +31,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         return crate::cli::lab::classify_with(context, run, args);
     }
     let is_writing = args.write.write_tags.is_some();
+    // Genres from a table: nobody is asked, no model is loaded.
     if let Some(list) = &args.write.from_list {
         if args.write.write_tags.as_deref() != Some(&[TagField::Genre]) {
             anyhow::bail!(
@@ -39,13 +40,9 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         }
         let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
         let wishes = write_tags::wishes_of_list(&library, list)?;
-        let failed = write_tags::run(context, &mut library, &wishes, args)?;
-        return Ok(if failed > 0 {
-            Ending::Partial
-        } else {
-            Ending::Fine
-        });
+        return write_tags::run(context, &mut library, &wishes, args);
     }
+    // Standard input is read before anything takes time.
     let names = seed_names(&args.question.tracks)?;
     let mut source = open(context, args, &names)?;
     let mut engine = source.as_mut().map(LibrarySource::engine);
@@ -54,6 +51,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     }
     let question = args.question.options();
     let precision = question
+        // Writing changes files, so it wants to be right more often than an answer on the screen.
         .precision
         .or(is_writing.then_some(WRITTEN_PRECISION));
     let options = ClassifyOptions {
@@ -92,19 +90,21 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         }
         (Classifier::Labelled(_), None) => Vec::new(),
     };
+    // No genre at all, not even an unsure one: the library has no labels to answer from.
     let nobody = answers.iter().any(|answer| answer.best().is_none());
+    let mut ending = Ending::Fine;
     match &mut engine {
         Some(engine) if is_writing => {
             let fields = args.write.write_tags.as_deref().unwrap_or_default();
             let wishes = write_tags::wishes(engine, &answers, fields)?;
-            failed += write_tags::run(context, engine.library_mut(), &wishes, args)?;
+            ending = write_tags::run(context, engine.library_mut(), &wishes, args)?;
         }
         _ => answers::print(&answers, args.all || named.of_lists, &args.output)?,
     }
-    Ok(if failed > 0 || nobody {
+    Ok(if ending == Ending::Fine && (failed > 0 || nobody) {
         Ending::Partial
     } else {
-        Ending::Fine
+        ending
     })
 }
 
@@ -145,11 +145,11 @@ fn write_measured(
     }
     let fields = args.write.write_tags.as_deref().unwrap_or_default();
     let wishes = write_tags::wishes_of_tracks(engine, &tracks, fields)?;
-    failed += write_tags::run(context, engine.library_mut(), &wishes, args)?;
-    Ok(if failed > 0 {
+    let ending = write_tags::run(context, engine.library_mut(), &wishes, args)?;
+    Ok(if ending == Ending::Fine && failed > 0 {
         Ending::Partial
     } else {
-        Ending::Fine
+        ending
     })
 }
 
@@ -175,6 +175,7 @@ fn open(
     match opened {
         Ok(source) => Ok(Some(source)),
         Err(error) => {
+            // Without a library files can still get a first guess, which needs only the model.
             let missing = error.downcast_ref::<EngineError>().is_some_and(|error| {
                 matches!(error, EngineError::Library(LibraryError::NotFound { .. }))
             });
@@ -216,6 +217,8 @@ impl FilesAsked {
             of_lists: false,
         };
         for text in names {
+            // Lists are taken apart here and not as seeds: an answer is wanted for each file, not
+            // for their mean.
             if !SeedName::parse(&text).is_list() {
                 this.names.push(text);
                 continue;
@@ -281,6 +284,7 @@ impl FilesAsked {
             let _busy = console.busy(&progress(i, self.names.len()));
             match meaning(text) {
                 Ok(found) => all.extend(found),
+                // With one name its error is the answer, with its own exit code.
                 Err(error) if self.names.len() == 1 => return Err(error),
                 Err(error) => {
                     render::print_error(&error);
@@ -341,11 +345,15 @@ fn files_named(
     engine: Option<&Engine>,
     text: &OsString,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    if engine.is_none() || Place::exists(Path::new(text)) {
+    if Place::exists(Path::new(text)) {
         return Ok(vec![PathBuf::from(text)]);
     }
     let Some(engine) = engine else {
-        anyhow::bail!("there is no library yet: expected the names of files")
+        let text = format!(
+            "{}: there is no such file, and no library yet in which to search for its name",
+            text.display()
+        );
+        return Err(NothingFound(text).into());
     };
     let seeds = named_seeds(context, engine, std::slice::from_ref(text))?;
     Ok(seeds.into_iter().map(|seed| seed.path).collect())

@@ -19,6 +19,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     let filter = args.filters.filter(&engine, &[])?;
     let some = engine.matching(&filter)?;
     let seed = Some(args.random.random_seed);
+    // The answer that is kept is of the whole library; groups of filtered tracks are computed anew.
     let found = if let Some(tracks) = &some {
         let mut collection = engine.collection()?;
         let rows = collection.rows_of(tracks);
@@ -52,6 +53,8 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
                 .meta
                 .iter()
                 .zip(&found.assignment)
+                // Of filtered clusters the tracks that did not pass are no noise: they are not
+                // listed.
                 .filter(|(_, id)| **id != 0 || some.is_none());
             render::print_csv(
                 ["id", "path", "cluster", "name"],
@@ -81,6 +84,8 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
 fn marks(shares: &[Share]) -> String {
     let marks = shares
         .iter()
+        // In a large library a rare label has a huge lift by chance; a twentieth of the cluster
+        // keeps it out.
         .filter(|share| share.share >= 0.05 && share.lift >= 1.0)
         .take(3);
     let marks = marks.map(|s| format!("{} {:.0} % (×{:.1})", s.label, 100.0 * s.share, s.lift));

@@ -28,15 +28,22 @@ _voisin_or_names() {
         before="${COMP_WORDS[COMP_CWORD-2]}${before}"
     fi
     case "$before" in
-        --genre|--genre=|--exclude-genre|--exclude-genre=|--among|--among=|genres) what=genres ;;
+        --genre|--genre=|--exclude-genre|--exclude-genre=|--among|--among=|--join|--join=|genres) what=genres ;;
         --artist|--artist=|--exclude-artist|--exclude-artist=|artists|artist:) what=artists ;;
         --composer|--composer=|composer:) what=composers ;;
         album:|albums) what=albums ;;
         --model|--model=|--vectors-of|--vectors-of=) what=models ;;
-        show|export|upgrade) [[ "${COMP_WORDS[1]}" == model ]] && what=models ;;
+        check|upgrade) [[ "${COMP_WORDS[1]}" == model ]] && what=models ;;
         id:) what=ids ;;
+        --space|--space=) what=spaces ;;
         --tag|--tag=|--not-tag|--not-tag=|--more|--more=|--less|--less=) what=words ;;
-        *) [[ "${COMP_WORDS[1]}" == find && "$before" != --* ]] && what=words ;;
+        *) case "${COMP_WORDS[1]} $before" in
+            "model show") what=models ;;
+            "lists show"|"lists remove"|"lists push") what=lists ;;
+            "space remove"|"space default") what=spaces ;;
+            "scales remove"|"scales rename"|"eval scale") what=scales ;;
+           esac
+           [[ "${COMP_WORDS[1]}" == find && "$before" != --* ]] && what=words ;;
     esac
     if [[ -z "$what" || "$word" == -* ]]; then
         _voisin "$@"
@@ -64,6 +71,9 @@ _voisin_makers() {
     if (( ${words[(I)albums]} )); then _voisin_names albums; else _voisin_names artists; fi
 }
 _voisin_models() { _voisin_names models }
+_voisin_lists() { _voisin_names lists }
+_voisin_spaces() { _voisin_names spaces }
+_voisin_scales() { _voisin_names scales }
 _voisin_tracks() {
     case "$PREFIX" in
         artist:*) compset -P 'artist:'; _voisin_names artists ;;
@@ -79,6 +89,7 @@ const FISH: &str = r#"
 complete -c voisin -l genre -x -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -l exclude-genre -x -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -l among -x -a '(voisin library-names genres 2>/dev/null)'
+complete -c voisin -l join -x -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -l artist -x -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -l exclude-artist -x -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -l composer -x -a '(voisin library-names composers 2>/dev/null)'
@@ -90,8 +101,12 @@ complete -c voisin -n '__fish_seen_subcommand_from find' -f -a '(voisin library-
 complete -c voisin -n '__fish_seen_subcommand_from genres' -f -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from artists' -f -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from albums' -f -a '(voisin library-names albums 2>/dev/null)'
+complete -c voisin -l space -x -a '(voisin library-names spaces 2>/dev/null)'
+complete -c voisin -n '__fish_seen_subcommand_from lists; and __fish_seen_subcommand_from show remove push' -f -a '(voisin library-names lists 2>/dev/null)'
+complete -c voisin -n '__fish_seen_subcommand_from space; and __fish_seen_subcommand_from remove default' -f -a '(voisin library-names spaces 2>/dev/null)'
+complete -c voisin -n '__fish_seen_subcommand_from scales; and __fish_seen_subcommand_from remove rename' -f -a '(voisin library-names scales 2>/dev/null)'
 complete -c voisin -l model -r -a '(voisin library-names models 2>/dev/null)'
-complete -c voisin -n '__fish_seen_subcommand_from model; and __fish_seen_subcommand_from show upgrade' -f -a '(voisin library-names models 2>/dev/null)'
+complete -c voisin -n '__fish_seen_subcommand_from model; and __fish_seen_subcommand_from show check upgrade' -f -a '(voisin library-names models 2>/dev/null)'
 function __voisin_tracks
     switch (string replace -r '^--[a-z]+=' '' -- (commandline -ct))
         case 'id:*'
@@ -115,6 +130,7 @@ pub(crate) fn run(command: &Command, shell: Shell) -> anyhow::Result<Ending> {
     let mut offered = Command::new("voisin")
         .args(command.get_arguments())
         .subcommands(command.get_subcommands().filter(|verb| !verb.is_hide_set()));
+    // Into memory first: clap's generators panic where standard output is closed.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut offered, "voisin", &mut script);
     let script = String::from_utf8(script)?;
@@ -138,17 +154,36 @@ pub(crate) fn run(command: &Command, shell: Shell) -> anyhow::Result<Ending> {
 fn with_names(line: &str) -> String {
     // A text with a colon is two things to zsh.
     let line = line
+        // `*::` would hide options after the first argument.
         .replacen("'*::", "'*:", 1)
         .replace(":WORD[:PERCENT]:", ":WORD:");
     let takes = |what: &[&str]| what.iter().any(|what| line.contains(what));
-    let completer = if takes(&[":GENRE:", ":genre -- "]) {
+    let completer = if takes(&[":GENRE:", ":GENRE,GENRE:", ":genre -- "]) {
         ":_voisin_genres"
     } else if takes(&[":ARTIST:"]) {
         ":_voisin_artists"
-    } else if takes(&["an artist, or an album"]) {
+    } else if takes(&[
+        "an artist, or an album",
+        ":name -- Only those near to this one",
+    ]) {
         ":_voisin_makers"
-    } else if takes(&[":MODEL:", ":model -- "]) {
+    } else if takes(&[
+        ":MODEL:",
+        ":model -- ",
+        ":name -- A model'",
+        ":name -- The model to change over to",
+    ]) {
         ":_voisin_models"
+    } else if takes(&[
+        ":name -- The list:",
+        ":name -- The lists ",
+        ":name -- Name of the list:",
+    ]) {
+        ":_voisin_lists"
+    } else if takes(&[":SPACE:"]) {
+        ":_voisin_spaces"
+    } else if takes(&[":name -- The scale:"]) {
+        ":_voisin_scales"
     } else if takes(&[":COMPOSER:"]) {
         ":_voisin_composers"
     } else if takes(&[":WORDS:", ":WORD:", ":query -- What to look for"]) {
@@ -178,11 +213,13 @@ pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Endin
         what => names_in_library(context, what)?,
     };
     let typed = fold(&args.typed);
+    // A name with a line end would be two completions, neither of which exists.
     let names = || names.iter().filter(|name| !name.contains(char::is_control));
     let begin: Vec<&String> = names()
         .filter(|name| fold(name).starts_with(&typed))
         .take(MOST)
         .collect();
+    // Words inside a name are the fallback: "wonder" completes to Stevie Wonder.
     let found = if begin.is_empty() {
         names()
             .filter(|name| fold(name).contains(&typed))
@@ -198,10 +235,23 @@ pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Endin
 }
 
 fn names_in_library(context: &Context, what: LibraryNames) -> anyhow::Result<BTreeSet<String>> {
+    // Read-only and without an index: a completion must answer at once, and change nothing.
     let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
     let library = engine.library();
     Ok(match what {
         LibraryNames::Models => BTreeSet::new(),
+        LibraryNames::Lists => {
+            let lists = library.lists().saved_lists()?;
+            lists.into_iter().map(|(name, _)| name).collect()
+        }
+        LibraryNames::Spaces => {
+            let spaces = library.spaces().all()?;
+            spaces.into_iter().map(|space| space.name).collect()
+        }
+        LibraryNames::Scales => {
+            let scales = library.scales().scale_names()?;
+            scales.keys().map(ToString::to_string).collect()
+        }
         LibraryNames::Genres => engine.genres().genre_names()?.into_iter().collect(),
         LibraryNames::Artists => library
             .lookup()

@@ -61,6 +61,7 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> anyhow::Result<Ending
         ("from", Align::Left),
     ]);
     for setting in json.settings {
+        // Only the model may have no value.
         let value = setting
             .value
             .unwrap_or_else(|| "the library's own".to_owned());

@@ -15,6 +15,7 @@ use voisin_lab::leak::Likeness;
 const FIRST: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Ending> {
+    // `genre` is what each kind of data set calls its labels unless it is told otherwise.
     let source = if args.label == "genre" {
         args.data.clone()
     } else {
@@ -30,11 +31,16 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
     let found = with_meter(context, set.items.len(), "decoded", |progress| {
         inspect(&set, progress, &stop)
     });
+    // Looked at before the result, which is the interruption's error then.
     if stop.load(Ordering::Relaxed) {
         return Ok(interrupted(context));
     }
     let found = found?;
     let mut summary = overview(&set, &found, &args.split, args.random.random_seed, &stop)?;
+    // It looks for duplicates, too, and leaves that off without a word.
+    if stop.load(Ordering::Relaxed) {
+        return Ok(interrupted(context));
+    }
     if args.suspects {
         // a table's own numbers, or the default model
         let sets = usual_sets(&set).split_off(usize::from(set.columns.is_none()));
@@ -129,6 +135,7 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
         .leak
         .doubles
         .iter()
+        // The same audio on two sides is told above already.
         .filter(|one| one.why != Likeness::Audio || !one.apart)
         .take(FIRST)
     {

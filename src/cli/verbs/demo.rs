@@ -64,12 +64,14 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     ))?;
     library.extend(unnamed.iter().cloned());
     let mut engine = Engine::open(&context.library_dir(), OpenMode::Create)?;
+    // Before anything is added: the demo's steps would otherwise tell of somebody's own library.
     refuse_other_tracks(&engine, &data)?;
     let run = AddRun {
         files: &library,
         ..AddRun::default()
     };
     let ending = add_files(context, &mut engine, run, &[], ReportFormat::Table)?;
+    // Later steps count on all of the demo's tracks.
     if ending != Ending::Fine {
         return Ok(ending);
     }
@@ -98,6 +100,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         neighbours: Some(VOTERS),
         ..ClassifyOptions::default()
     };
+    // Opened once for all questions: the labels are those of the library as it is now.
     let labelled = Labelled::open(&mut engine, &options, |_| ())?.map_err(GenreError::TooFew)?;
     let mut unanswered = false;
     for (i, file) in held_out.iter().enumerate() {
@@ -176,6 +179,7 @@ fn print_distances(engine: &Engine, labelled: &Kinship) -> anyhow::Result<()> {
         .genre(UNNAMED)
         .context("a genre's name")?;
     let mut table = Table::new(&[("Punk to", Align::Left), ("distance", Align::Right)]);
+    // The distances are between the folders' names; people read the spelling of the labels.
     for kin in &kinship.of(&genre)?.nearest {
         let name = &labelled.of(&kin.genre)?.genre;
         table.row([name.to_string(), format!("{:.2}", kin.distance)]);
@@ -185,6 +189,7 @@ fn print_distances(engine: &Engine, labelled: &Kinship) -> anyhow::Result<()> {
 
 /// Nobody's own library is filled with demo music.
 fn refuse_other_tracks(engine: &Engine, data: &Path) -> anyhow::Result<()> {
+    // Compared as the library stores paths, which are absolute.
     let music = stored_path(data);
     let mut others = 0;
     engine.library().for_each_track(|track| {

@@ -17,6 +17,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     args.output.check()?;
     let mut engine = context.open_engine()?;
     let console = context.console;
+    // Hidden until the engine says how many pairs there are: with none in doubt there is no bar.
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
     let of_versions = args.question.versions;
@@ -50,6 +51,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
         ListenEvent::Heard => shown.inc(1),
     })?;
     bar.finish_and_clear();
+    // Of copies some are to be deleted, so only files that are there count. Versions all stay.
     if !of_versions {
         let gone = leave_out_gone(&mut groups);
         if gone > 0 {
@@ -57,6 +59,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             console.note(&format!("{copies} left out: the file is gone"));
         }
     }
+    // After the sorting, so that those that free the most remain.
     groups.truncate(args.limit.of(groups.len()));
     match args.output.format {
         ListFormat::Json | ListFormat::Template(_) => print_rows(&groups, &args.output.format)?,

@@ -25,6 +25,8 @@ const HOP: f64 = 0.1;
 
 pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending> {
     let hop = args.hop.map_or(HOP, |hop| hop.0);
+    // A thousand windows a second overlap almost wholly already; less would fill the disk by a
+    // typing error.
     if hop < 0.001 {
         bail!("--hop: expected at least 0.001 seconds, found {hop}");
     }
@@ -34,6 +36,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
             args.output.display()
         );
     }
+    // Before files are scanned and the model is loaded.
     output::check_folder(&args.output, &[], args.force)?;
     let mut found = scan_named(
         &named_paths(&args.paths)?,
@@ -41,8 +44,9 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
         Links::All,
     );
     found.split_files(&|_| false);
-    if let Some(shard) = args.shard {
-        found.files.retain(|file| shard.holds(&file.path));
+    let is_held = |path: &Path| args.shard.is_none_or(|shard| shard.holds(path));
+    if args.format == EmbedFormat::Parquet {
+        found.files.retain(|file| is_held(&file.path));
     }
     for problem in &found.problems {
         context
@@ -54,16 +58,16 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     }
     refuse_options_of_parquet(&args.parquet)?;
     let files: Vec<PathBuf> = found.files.into_iter().map(|file| file.path).collect();
+    // No file at all is a mistake even with a shard, which by chance may hold none of several.
     if files.is_empty() && found.problems.is_empty() {
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
     }
     let embedder = context.embedder(None)?;
     let mut failed = found.problems.len();
     let mut kept = 0;
-    for (file, target) in files
-        .iter()
-        .zip(targets(&files, &found.roots, args.format.extension()))
-    {
+    // Named among all files and not those of the shard alone: no two shards write to one place.
+    let targets = targets(&files, &found.roots, args.format.extension());
+    for (file, target) in files.iter().zip(targets).filter(|(file, _)| is_held(file)) {
         let target = args.output.join(target);
         if target.exists() && !args.force {
             context
@@ -105,10 +109,13 @@ fn embed(
     hop: f64,
     args: &EmbedArgs,
 ) -> anyhow::Result<(usize, usize)> {
+    // Held until the file has been read: dropping it deletes what was fetched.
     let _copy =
         columnar::local_copy(file).with_context(|| format!("cannot read {}", file.display()))?;
     let info = audio::probe(file)?;
     let rate = f64::from(embedder.sample_rate());
+    // In whole samples, and the timestamps below from that: rounding would otherwise add up over an
+    // hour.
     let hop = (hop * rate).round().max(1.0) as usize;
     let center = !args.no_center;
     let embedding = embedder.embed(file, &info, WindowPlan::Reference { hop, center }, None)?;
@@ -154,6 +161,8 @@ fn write(
     windows: &Array2<f32>,
     timestamps: &Array1<f64>,
 ) -> anyhow::Result<()> {
+    // Under another name until it is complete, so that a killed run leaves no half file to be kept
+    // by the next one.
     let mut file = OutputTarget::whole(target, true)?.open()?;
     match format {
         EmbedFormat::Npz => {
@@ -166,6 +175,7 @@ fn write(
         EmbedFormat::Csv => {
             let mut writer = csv::Writer::from_writer(std::io::BufWriter::new(&mut file));
             let names = (0..windows.ncols()).map(|i| format!("v{i}"));
+            // Both buffers are emptied by hand: dropped, they would swallow a full disk.
             writer.write_record(std::iter::once("seconds".to_owned()).chain(names))?;
             for (seconds, row) in timestamps.iter().zip(windows.rows()) {
                 writer.write_record(
@@ -177,6 +187,7 @@ fn write(
                 .map_err(csv::IntoInnerError::into_error)?
                 .flush()?;
         }
+        // Written by `columnar::embed`; `run` never comes here with it.
         EmbedFormat::Parquet => bail!("a Parquet file holds several tracks"),
     }
     Ok(file.commit()?)

@@ -22,6 +22,7 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
         );
     }
     let mut source = source::open_to_read(context, &args.backend)?;
+    // A database has the vectors of one space alone.
     if let Some(space) = &args.space {
         let engine = source.local(LocalOnly::Space)?;
         engine.library_mut().spaces_mut().enter_space(space)?;
@@ -29,6 +30,7 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if args.changes && source.is_remote() {
         bail!("--changes: expected a library on this disk, found a backend: {PULL}");
     }
+    // Exact vectors: an export at 16 bits would lose digits that the library has.
     source.set_vectors(!args.no_windows, true);
     source.fetch_all(args.backend.sample.map(|sample| sample.of(usize::MAX)))?;
     let engine = source.engine();

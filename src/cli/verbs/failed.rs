@@ -43,6 +43,7 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
         _ => {
             let tracks: Vec<TrackMeta> = failures
                 .iter()
+                // Not in the library, so without an id: a playlist needs the path alone.
                 .map(|failure| TrackMeta::of_file(TrackId(0), &failure.path))
                 .collect();
             print_files(

@@ -35,6 +35,7 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
     if let Some(path) = &args.picture {
         return draw(context, args, path);
     }
+    // Without this, `--output song.png` would be refused as an unknown kind of table.
     if let Some(output) = args.output.as_deref().filter(|output| is_picture(output)) {
         let shown = output.display();
         bail!(
@@ -47,6 +48,7 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
         );
     };
     let names: Vec<String> = sets.split('+').map(str::to_owned).collect();
+    // These two have a size of their own for each track, so no row can hold them.
     let alone = names
         .iter()
         .find(|name| ["frames", "spectrogram"].contains(&name.as_str()));
@@ -91,6 +93,8 @@ impl FeaturesPlace {
         let shown = path.display();
         let ending = output::ending(path, "csv");
         let place = match ending.as_str() {
+            // A folder may have a dot in its name: what is there, or a slash, goes before the
+            // ending.
             _ if path.is_dir() || path.as_os_str().to_string_lossy().ends_with('/') => Self::Folder,
             "csv" => Self::Table,
             "npy" => Self::Matrix,
@@ -130,6 +134,7 @@ impl FeaturesJob<'_> {
             if !stop.load(Ordering::Relaxed) {
                 return Ok(Ending::Partial);
             }
+            // Only with a cache of its own does the next run go on where this one was.
             if self.args.cache.is_some() {
                 return Ok(interrupted(context));
             }
@@ -179,6 +184,8 @@ impl FeaturesJob<'_> {
         let context = self.context;
         let output = self.output;
         let (hear, about) = self.array(name)?;
+        // Before anything is listened to: arrays of two kinds in one folder could not be told
+        // apart.
         self.refuse_others(&about)?;
         let set = asked(context, &self.args.tracks, true)?;
         let stop = context.stop_on_ctrl_c()?;
@@ -189,6 +196,8 @@ impl FeaturesJob<'_> {
             .collect();
         let places = targets(&files, &[], "npy");
         self.make_folder()?;
+        // Written first, so that a folder of a killed run says what its arrays are, and is gone on
+        // with.
         self.write(&output.join(about.0), &about.1)?;
         let inside = files.into_iter().zip(places);
         let targets = inside
@@ -214,6 +223,7 @@ impl FeaturesJob<'_> {
             &output.join(TRACKS),
             &self.track_table(&set, &matrix, &writer),
         )?;
+        // The one column counts arrays that were made now, as 1, and those that were there, as 0.
         let new = matrix.values.column(0).sum() as u64;
         line(&format!(
             "{} of {} in {}",
@@ -268,6 +278,7 @@ impl FeaturesJob<'_> {
         let reader = ClipReader::new(
             recipe,
             &NetworkSettings {
+                // Changed copies are for training alone; an export is of the tracks as they are.
                 copies: 0,
                 ..NetworkSettings::of(&recipe)
             },
@@ -309,6 +320,8 @@ impl FeaturesJob<'_> {
                 Ok(Some(matrix))
             }
             Err(error) => match error.downcast_ref() {
+                // Not an error of the command: each file's reason has been told, and nothing else
+                // went wrong.
                 Some(LabError::NoneHeard(faults)) => {
                     tell(faults);
                     self.context

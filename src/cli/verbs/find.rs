@@ -11,6 +11,7 @@ use crate::cli::render::track::FactColumns;
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let mut engine = context.open_engine_of(args.question.space.as_deref())?;
+    // Tags of tracks that were added since are computed now, and stored for the next time.
     engine.words_mut().keep_tags()?;
     if args.words {
         let is_json = match args.output.format {
@@ -24,6 +25,8 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     args.question.filters.check_folders(&engine)?;
     args.question.filters.check_licences(engine.library())?;
     let mut heard = engine.words().words_if_any()?;
+    // A space that was named is open already; else one may be found that reads what tags do not
+    // cover.
     let space = match &args.question.space {
         Some(_) => None,
         None => args.question.space(&engine, heard.as_ref())?,
@@ -39,16 +42,24 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         None => engine.words().predicted_tags()?,
     };
     let answer = args.question.run(engine, &heard)?;
-    if !answer.phrase.unknown.is_empty() {
+    let unknown = &answer.phrase.unknown;
+    if !unknown.is_empty() {
+        let is_year = |word: &&String| word.len() == 4 && word.parse::<u32>().is_ok();
+        let year = unknown
+            .iter()
+            .find(is_year)
+            .map(|year| format!("; --year {year} keeps what is of that year"));
         context.console.warn(&format!(
-            "not understood and left out: {}; \"voisin find --words\" lists what is",
-            answer.phrase.unknown.join(", ")
+            "not understood and left out: {}; \"voisin find --words\" lists what is{}",
+            unknown.join(", "),
+            year.unwrap_or_default()
         ));
     }
     for note in &answer.notes {
         context.console.note(note);
     }
     if answer.tracks.is_empty() {
+        // Without windows no tag can be computed, and loosening filters would not help.
         let hint = if engine.library().status()?.windows > 0 {
             ""
         } else {

@@ -35,6 +35,7 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
     if heatmap
         .iter()
         .chain(&dendrogram)
+        // A table behind a picture in standard output would spoil both.
         .any(OutputTarget::is_standard)
     {
         return Ok(Ending::Fine);
@@ -52,6 +53,8 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
                 .genres()
                 .taxonomy()?
                 .genre(name)
+                // A name that the taxonomy does not take is looked up as it is, for the error that
+                // suggests others.
                 .unwrap_or_else(|| Genre::plain(name));
             let genre = kinship.of(&wanted)?;
             match args.format {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::Ending;
 use crate::cli::args::{HeardArgs, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::render::{self, Align, Table, count};
+use crate::cli::render::{self, Align, Table, count, count_with};
 use anyhow::{Context as _, bail};
 use voisin_library::{Library, OpenMode};
 use voisin_questions::answers::listening::ListenerJson;
@@ -22,13 +22,15 @@ pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending>
         }
         context.console.note(&format!(
             "{} of {listener} forgotten",
-            count(forgotten, "play and opinion")
+            count_with(forgotten, "play or opinion", "plays and opinions")
         ));
         return Ok(Ending::Fine);
     }
     if args.file.is_empty() {
         return list(context, args);
     }
+    // All are read before the first is taken in: a file that cannot be read leaves the history as
+    // it was.
     let mut files = Vec::new();
     for path in &args.file {
         for path in exported(path)? {
@@ -93,6 +95,8 @@ fn exported(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
             path.display()
         );
     }
+    // The system lists files in any order; reports of what cannot be read should not change with
+    // it.
     found.sort();
     Ok(found)
 }

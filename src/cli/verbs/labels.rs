@@ -58,8 +58,11 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
         .source
         .clone()
         .unwrap_or_else(|| engine.genres().label_source());
+    // Read from the new source before it is set: a table that cannot be read leaves the old one in
+    // place.
     let (labels, unmatched) = match engine.genres().labelled_tracks(&source, &GroupBy::Track) {
         Ok(tracks) => (tracks.labels, tracks.unmatched),
+        // A library without labels still has a source, which is shown.
         Err(EngineError::NoLabels) => (Vec::new(), 0),
         Err(error) => return Err(error.into()),
     };
@@ -96,6 +99,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
             "{lines} of the label file named no track of this library"
         ));
     }
+    // A head that cannot be read is told by the commands that need it.
     if let Ok(Some(head)) = engine.genres().genre_head()
         && head.source() != source
     {
@@ -141,6 +145,7 @@ fn by_hand(
         let track = seed.track.ok_or_else(|| EngineError::NotInLibrary {
             path: seed.path.clone(),
         })?;
+        // By recording: a label stays when its file is moved or tagged anew.
         contents.push(engine.library().track(track)?.audio.content);
     }
     let changed = engine
@@ -173,6 +178,8 @@ fn by_hand(
 
 fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<Ending> {
     let mut undone = 0;
+    // Each change is taken back and told by itself, so that an error in the middle loses none of
+    // the messages.
     while undone < most {
         let Some(change) = engine.library_mut().labels_mut().undo_label()? else {
             break;
@@ -230,6 +237,7 @@ fn export(context: &Context, engine: &Engine, output: &OutputTarget) -> anyhow::
         } else {
             "no"
         };
+        // A line a file, not a track: other programs know files alone.
         for path in paths(track) {
             let content = track.audio.content.to_string();
             writer.write_record([&path, &*spreadsheet_safe(&genre), hand, &content])?;

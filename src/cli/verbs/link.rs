@@ -6,7 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::{LinkArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::password::password;
-use crate::cli::render::{self, Align, Table, count};
+use crate::cli::render::{self, Align, Table, count, count_with};
 use anyhow::bail;
 use voisin_library::{Library, OpenMode};
 use voisin_questions::answers::listening::ServerJson;
@@ -27,6 +27,7 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
         };
         library
             .links_mut()
+            // A server without links is not listed any more, and so is forgotten.
             .set_links(server.as_str(), &[], &BTreeMap::new())?;
         context
             .console
@@ -52,6 +53,7 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
     } else {
         ServerKind::Subsonic
     };
+    // Not locked while the server is asked, which may take minutes; only the result is written.
     let mut library = Library::open(&dir, OpenMode::ReadWrite)?;
     let console = context.console;
     let progress =
@@ -136,6 +138,7 @@ fn print(context: &Context, linked: &LinkReport) -> anyhow::Result<()> {
         .iter()
         .map(|(how, count)| format!("{count} by {how}"))
         .collect();
+    // The map has no order of its own.
     how.sort();
     let how = if how.is_empty() {
         String::new()
@@ -148,10 +151,13 @@ fn print(context: &Context, linked: &LinkReport) -> anyhow::Result<()> {
         linked.server
     ));
     if linked.unknown_to_server > 0 {
-        let unknown = count(linked.unknown_to_server as u64, "track");
-        context
-            .console
-            .note(&format!("{unknown} of the library are not on the server"));
+        let unknown = linked.unknown_to_server as u64;
+        let tracks = count_with(
+            unknown,
+            "track of the library is",
+            "tracks of the library are",
+        );
+        context.console.note(&format!("{tracks} not on the server"));
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let page = source.list(&query)?;
     let engine = source.engine();
     if page.tracks.is_empty() {
+        // Words that found nothing are most often misspelt.
         let alike = engine.library().lookup().spelt_alike(&query.words, 3)?;
         let alike = engine.library().tracks_by_id(&alike)?;
         let alike: Vec<String> = alike
@@ -46,6 +47,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let words = heard
         .map(|heard| heard.strongest(&ids, WORDS))
         .unwrap_or_default();
+    // Scales that were filtered or sorted by get a column; all of them would not fit.
     let sorted = match query.sort {
         SortBy::Scale(name) => Some(name),
         _ => None,

@@ -51,6 +51,7 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
             let mut engine = context.open_engine()?;
             let list = SavedList::named(engine.library(), name)?;
             check_seeds(&list, &engine, name)?;
+            // Drawn here and not in the engine, so that it can be told and typed again.
             let random = random_seed.unwrap_or_else(random);
             let tracks = list.question.run(
                 &mut engine,
@@ -107,6 +108,7 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
 
 /// A number that somebody can type.
 fn random() -> u64 {
+    // The standard library's only source of randomness; nobody's safety depends on it.
     RandomState::new().hash_one(0) % 1_000_000
 }
 
@@ -117,7 +119,8 @@ fn now() -> i64 {
 }
 
 fn all(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
-    let all = SavedList::all(&Library::open_to_read(&context.library_dir())?)?;
+    let library = Library::open_to_read(&context.library_dir())?;
+    let all = SavedList::all(&library, |error| context.console.warn(&error.to_string()))?;
     if format == ReportFormat::Json {
         render::print_json(
             &all.iter()
@@ -276,6 +279,7 @@ fn place(args: &PushListsArgs, name: &str) -> Option<ListPlace> {
         });
     }
     if args.mpd {
+        // Noted with the list: the server that renews it may run in another environment.
         let host = args
             .host
             .clone()
@@ -295,7 +299,14 @@ fn place(args: &PushListsArgs, name: &str) -> Option<ListPlace> {
 
 fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
-    let all = SavedList::all(engine.library())?;
+    let mut ending = Ending::Fine;
+    let all = SavedList::all(engine.library(), |error| {
+        if args.name.is_empty() {
+            context.console.warn(&error.to_string());
+            ending = Ending::Partial;
+        }
+    })?;
+    // An unknown name stops all: it is a slip, and the others can be pushed with the right one.
     for name in &args.name {
         SavedList::named(engine.library(), name)?;
     }
@@ -315,7 +326,6 @@ fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
         let text = "no list was pushed before: name one, and where it is put: \"voisin lists push --help\"";
         return Err(NothingFound(text.to_owned()).into());
     }
-    let mut ending = Ending::Fine;
     for (name, mut list) in wanted.into_iter().filter(|(_, list)| is_old(list)) {
         if args.forget {
             list.to.clear();
@@ -371,13 +381,24 @@ fn put(
         list.question
             .run(engine, &Mixing::default(), random(), KnownParts::default())?
     };
+    // An empty playlist in the place of yesterday's helps nobody.
     if tracks.is_empty() && !places.iter().all(is_smart) {
         bail!("no track passes its filters: what was pushed before stays");
     }
+    // Asked for only where a place wants one, which files and MPD do not.
     let ask = || password(args.password_file.as_deref()).map_err(|error| format!("{error:#}"));
     let mut left_out = 0;
+    let mut first_error = None;
     for place in places {
-        let missing = list.push(engine.library(), name, place, &tracks, &ask, args.force)?;
+        let pushed = list.push(engine.library(), name, place, &tracks, &ask, args.force);
+        let missing = match pushed {
+            Ok(missing) => missing,
+            // One place that is away does not keep the others from being renewed.
+            Err(error) => {
+                first_error.get_or_insert(error);
+                continue;
+            }
+        };
         let missed = if missing == 0 {
             String::new()
         } else {
@@ -393,7 +414,15 @@ fn put(
             .note(&format!("\"{name}\": {what} in {place}{missed}"));
         left_out += missing;
     }
-    list.pushed = Some(now());
-    list.store(engine.library_mut(), name)?;
+    // Still old where a place failed, so that the next run tries that one again.
+    if first_error.is_none() {
+        list.pushed = Some(now());
+    }
+    // Also then: without the ids of playlists that were made, the next run would make them twice.
+    let stored = list.store(engine.library_mut(), name);
+    if let Some(error) = first_error {
+        return Err(error.into());
+    }
+    stored?;
     Ok(left_out == 0)
 }

@@ -18,6 +18,8 @@ pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
             let cannot_write = || format!("cannot write manual pages into {}", folder.display());
             check_folder(folder, &[], args.force)?;
             std::fs::create_dir_all(folder).with_context(cannot_write)?;
+            // Into a folder of its own first: the generator writes without looking at what is
+            // there.
             let made = tempfile::tempdir().context("there is no temporary folder")?;
             clap_mangen::generate_to(command, made.path()).with_context(cannot_write)?;
             let mut pages = Vec::new();
@@ -61,6 +63,7 @@ fn show(mut command: Command) -> anyhow::Result<()> {
         tempfile::NamedTempFile::with_suffix(".1").context("there is no temporary folder")?;
     std::fs::write(file.path(), page).context("cannot write a temporary file")?;
     let shown = std::process::Command::new("man")
+        // Of man-db; other systems' `man` takes no file this way, and then the help is printed.
         .arg("-l")
         .arg(file.path())
         .status();
@@ -97,10 +100,12 @@ fn describe(command: &Command, name: &str, page: &mut String) {
             }
         });
     }
+    // Values of variables on the machine that makes the page are nobody's business.
     let help = shown
         .mut_args(|option| option.hide_env_values(true))
         .render_long_help()
         .to_string();
+    // Clap pads empty lines; the page has no blanks at line ends.
     let help: String = help
         .lines()
         .map(|line| format!("{}\n", line.trim_end()))

@@ -27,6 +27,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("--output ends in \".{extension}\", expected .html, .png, .svg or .csv");
     }
     let is_table = extension == "csv";
+    // A page or picture that voisin made is replaced without --force; a table looks like anybody's.
     let place = if is_table {
         OutputTarget::data
     } else {
@@ -35,6 +36,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     let (mut collection, graph) = collection_and_graph(&mut engine)?;
     let n = collection.ids.len();
+    // Fewer points have no layout: two are on a line.
     if n < 3 {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
@@ -55,6 +57,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     // Positions are kept beside the library, so that --update can leave old tracks where they were.
     let kept_in = engine.library().dir().join("map.json");
     let known: HashMap<i64, [f32; 2]> = match std::fs::read(&kept_in) {
+        // A file that cannot be parsed is no map: all is placed anew.
         Ok(bytes) if args.update => serde_json::from_slice(&bytes).unwrap_or_default(),
         _ => HashMap::new(),
     };
@@ -79,6 +82,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         .zip(positions.rows())
         .map(|(id, at)| (id.0, [at[0], at[1]]))
         .collect();
+    // The map itself does not depend on it: a library on a read-only disk still gets one.
     if let Err(error) = atomic_file::write(&kept_in, &serde_json::to_vec(&now)?) {
         context
             .console
@@ -121,6 +125,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     };
     let bytes = match extension.as_str() {
         "html" => {
+            // The page plays files by paths relative to its own folder.
             let folder = stored_path(&args.output);
             map::html(&data, &title, folder.parent(), colour_by)?.into_bytes()
         }

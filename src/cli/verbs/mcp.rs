@@ -11,6 +11,7 @@ use voisin_serve::assist;
 
 pub(crate) fn run(context: &Context, args: &McpArgs) -> anyhow::Result<Ending> {
     let console = context.console;
+    // Somebody who tries it by hand would wait for a prompt that never comes.
     if std::io::stdin().is_terminal() {
         console.note(
             "an assistant starts this and asks over standard input (docs/serve.md); Ctrl-D ends it",

@@ -11,6 +11,7 @@ use voisin_library::{Library, MergeOutcome, OpenMode};
 pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending> {
     let own_folder = std::path::absolute(context.library_dir())?;
     for dir in &args.libraries {
+        // Merged into itself, a library would be read while it is written.
         if same_folder(dir, &own_folder) {
             bail!(
                 "{} is this library: expected others, this one is named by --library",
@@ -37,6 +38,8 @@ pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending>
 
 fn same_folder(a: &std::path::Path, b: &std::path::Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
+        // Resolved, for links and `..` name the same folder differently; one that is absent is
+        // nobody's.
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }

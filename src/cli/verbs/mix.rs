@@ -24,6 +24,7 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     let played = seeds(context, engine, &played)?;
     question.filters.check_folders(engine)?;
     let answer = source.mix(question, &wanted, played, &Mixing::default())?;
+    // Programs still get an empty list in their format.
     if answer.found.is_empty() {
         context.nothing_found(source.engine().library(), &question.filters, "")?;
         if args.output.format == ListFormat::Table {

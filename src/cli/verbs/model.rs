@@ -63,9 +63,11 @@ fn import(
     use anyhow::Context as _;
 
     let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
+    // First of all: a name that is taken must not show only after an hour of captions.
     check_model_place(&folder, name, replaces)?;
     let is_clap = file.is_dir() && voisin_import::is_clap_folder(file);
     let is_onnx = !file.is_dir() && variant.is_none() && voisin_import::is_other_onnx(file, onnx);
+    // The licence alone is no sign: it is also for the folder of a CLAP model.
     let asks_for_onnx = *onnx
         != OnnxOptions {
             licence: onnx.licence.clone(),
@@ -157,6 +159,7 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
                 fingerprint: entry.manifest.fingerprint(),
                 description: entry.manifest.description.clone(),
             }),
+            // One broken manifest must not hide the models that are fine.
             Err(error) => {
                 render::print_error(&error.into());
                 broken = true;
@@ -267,8 +270,9 @@ fn hears(front_end: &MelConfig) -> String {
 /// Loads the weights (which verifies their digest and shapes) and runs the network once on a made-up spectrogram.
 fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
     let device = context.device_option().resolve()?;
-    let encoder = Encoder::load(model, &device)?;
+    let encoder = Encoder::load_with(model, &device, &context.encoder_options())?;
     let manifest = encoder.manifest();
+    // Any fixed pattern will do, but not silence, in which wrong weights could go unnoticed.
     let ramp = |cells: usize| (0..cells).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
     let ramps: Vec<Vec<f32>> = encoder
         .front_ends()
@@ -294,14 +298,15 @@ fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::R
         })?;
         return Ok(Ending::Fine);
     }
-    render::print_line(&format!(
+    render::print_line(&render::terminal_safe(&format!(
         "{}: weights verified ({}), {} on {}, {} dimensions, fingerprint {}",
         manifest.name,
+        // Hex digits, so that no character is cut; a manifest may have a shorter text.
         &manifest.weights_sha256[..12.min(manifest.weights_sha256.len())],
         manifest.architecture,
         device.description(),
         out.ncols(),
         manifest.fingerprint()
-    ))?;
+    )))?;
     Ok(Ending::Fine)
 }

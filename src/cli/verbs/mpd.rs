@@ -46,6 +46,7 @@ fn address(common: &MpdCommon) -> anyhow::Result<MpdAddress> {
         .clone()
         .or_else(|| std::env::var("MPD_HOST").ok())
         .unwrap_or_default();
+    // An option comes before the variable, which then need not even be a number.
     let port = match (common.port, std::env::var("MPD_PORT")) {
         (None, Ok(text)) if !text.is_empty() => match text.parse() {
             Ok(port) => Some(port),
@@ -54,6 +55,7 @@ fn address(common: &MpdCommon) -> anyhow::Result<MpdAddress> {
         (port, _) => port,
     };
     Ok(match (host.as_str(), port) {
+        // Nobody said anything: the socket of MPD's own users is tried, too.
         ("", None) => MpdAddress::usual(),
         (host, port) => MpdAddress::read(host, port.unwrap_or(MPD_PORT)),
     })
@@ -90,6 +92,7 @@ fn songs(context: &Context, mpd: &mut Mpd, engine: &Engine) -> anyhow::Result<Mp
         songs.count(),
         count(songs.files as u64, "file")
     ));
+    // Most likely another music folder; without this each song would be reported as unknown.
     if songs.count() == 0 {
         let text = format!(
             "none of MPD's {} is in the library: run \"voisin add\" on MPD's music folder, and \"mpc update\"",
@@ -165,6 +168,7 @@ fn similar(
         return Ok(nothing(context));
     }
     let mut added = 0;
+    // In the order of the list, each behind the one before: their places count up.
     for file in found.iter().filter_map(|&track| songs.file(track)) {
         if is_added(context, &mpd, file, Some(place + 1 + added))? {
             added += 1;
@@ -226,6 +230,7 @@ fn playlist(
         return Ok(nothing(context));
     }
     // The list first: a queue is never left empty, whatever happens in between.
+    // Only what was there before it is deleted.
     let before = mpd.queue()?;
     let playing = mpd.playing()?.current.map(|(_, id, _)| id);
     let mut added = 0;
@@ -236,6 +241,7 @@ fn playlist(
         .iter()
         .map(|(id, _)| *id)
         .filter(|id| Some(*id) != playing);
+    // By id, not by place: places shift with each deletion.
     for id in others.filter(|_| !keep_queue) {
         mpd.delete(id)?;
     }
@@ -316,6 +322,7 @@ fn follow(
         } else {
             (2 * pause).min(LONGEST_PAUSE)
         };
+        // Until MPD is back: the connection is made anew, while Ctrl-C is still looked for.
         loop {
             let until = Instant::now() + pause;
             while Instant::now() < until {
@@ -330,6 +337,7 @@ fn follow(
                     followed.say(context, "MPD is there again".to_owned());
                     break;
                 }
+                // A wrong password or host does not pass, and would be tried for ever.
                 Err(error) if error.is_passing() => pause = (2 * pause).min(LONGEST_PAUSE),
                 Err(error) => return Err(error.into()),
             }
@@ -370,6 +378,7 @@ fn attend(
         if !mpd.wait(GLANCE) {
             return Err(mpd.lost().into());
         }
+        // The wait ended early, so MPD had something to tell.
         changed = before.elapsed() < GLANCE;
     }
     Ok(())
@@ -401,6 +410,7 @@ fn fill(
     followed
         .seen
         .extend(queued.filter(|track| !known.contains(track)));
+    // `place` counts from 0; the queue may have been shortened between two answers.
     let rest = (playing.length.saturating_sub(place + 1)) as usize;
     let wanted = ahead.saturating_sub(rest);
     if wanted == 0 {
@@ -423,11 +433,13 @@ fn fill(
             format!("not in the library: {file}: going on from another song of the queue"),
         );
     }
+    // Otherwise each song that was added would be the seed of the next, and the mix would drift.
     let seed = match followed.chosen {
         Some(chosen) if followed.added.contains(&current) => chosen,
         _ => *followed.chosen.insert(current),
     };
     let mut missing = wanted;
+    // Again, for files that MPD has lost meanwhile; songs only ever leave the choice, so it ends.
     while missing > 0 {
         let last = &followed.seen[followed.seen.len().saturating_sub(LAST)..];
         let without = followed.seen.iter().copied().collect();

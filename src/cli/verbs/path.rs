@@ -14,6 +14,7 @@ use voisin_questions::answers::walk::WalkJson;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
+    // From, via and to, each a single track: a list in one place has no order to walk in.
     let stops = args.question.stops();
     let named = stops
         .iter()
@@ -57,6 +58,7 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         ListFormat::Table => {
             let tracks: Vec<TrackJson> = json.tracks.into_iter().map(|step| step.track).collect();
             print_table(&tracks, &facts, Some(&walk.steps))?;
+            // Of a database, or of a large library, only tracks near the way are compared.
             let examined = collection.ids.len();
             let among = if examined < collection.total() {
                 format!(

@@ -44,6 +44,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         &FactColumns::new(question.fields()),
         &args.output,
     )?;
+    // Written to a file nothing else would show that it worked.
     if let Some(file) = &args.output.target {
         context.console.note(&format!(
             "{} in {}",

@@ -23,8 +23,9 @@ pub(crate) fn run(context: &Context, args: &RelocateArgs) -> anyhow::Result<Endi
             .files_mut()
             .relocate(&args.old, &args.new)?
     };
+    // Given twice, as after a run whose end nobody saw, it is no mistake.
     if plan.moved_before > 0 {
-        render::print_line(&format!(
+        render::print_line(&render::terminal_safe(&format!(
             "nothing is left to move: no file of the library is below {}, {} below {} already",
             args.old.display(),
             if plan.moved_before == 1 {
@@ -33,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &RelocateArgs) -> anyhow::Result<Endi
                 format!("{} files are", plan.moved_before)
             },
             args.new.display()
-        ))?;
+        )))?;
         return Ok(Ending::Fine);
     }
     let files = count(plan.files.len() as u64, "file");
@@ -55,6 +56,7 @@ pub(crate) fn run(context: &Context, args: &RelocateArgs) -> anyhow::Result<Endi
             plan.found
         ))?;
     }
+    // Allowed: files that were gone before the move stay gone, and are cleared by another command.
     let missing = plan.files.len() - plan.found;
     if missing > 0 {
         context.console.warn(&format!(

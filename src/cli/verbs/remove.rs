@@ -49,6 +49,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
         );
     }
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
+    // Locked before names are looked up: what they mean must not change until they are removed.
     let _lock = if args.dry_run {
         None
     } else {
@@ -60,9 +61,11 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
         (true, true) => MissingFiles::anywhere(engine.library())?,
         (true, false) => MissingFiles::below(engine.library(), &paths)?,
     };
+    // Only now, when somebody has said that the disk is gone for good.
     if args.force {
         gone.files.append(&mut gone.out_of_reach);
     }
+    // Their ids, labels and links would be lost, although the same recording is there again.
     let replaced = if args.missing && !args.force {
         let tracks: Vec<TrackId> = gone.files.iter().map(|file| file.file.track).collect();
         engine.successors(&[], &tracks)?
@@ -106,6 +109,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
             (&paths, &tracks),
         )?
     };
+    // After the rest was removed: an error, so that a script notices the disk that is not mounted.
     match why_some_stay(&gone) {
         Some(reason) => bail!(reason),
         None => Ok(ending),
@@ -133,6 +137,7 @@ fn remove(
         removed.tracks += more.tracks;
         removed.failures += more.failures;
     }
+    // An empty library has no index to bring up to date.
     if removed.tracks > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
     }
@@ -187,6 +192,7 @@ fn would_remove(
         .filter(|(id, path)| goes(*id, path))
         .map(|(_, path)| path)
         .collect();
+    // A track goes with the last of its files, not with the first.
     let whole = |track: &&Track| {
         !track.files.is_empty()
             && track
@@ -231,6 +237,8 @@ fn named(engine: &Engine, args: &RemoveArgs) -> anyhow::Result<(Vec<PathBuf>, Ve
     let mut tracks = Vec::new();
     for path in &args.paths {
         match path.to_str().and_then(voisin_engine::track_number) {
+            // With --missing only paths make sense: a track's number says nothing of where its file
+            // should be.
             Some(id) if !args.missing => {
                 engine.library().track(id)?;
                 tracks.push(id);

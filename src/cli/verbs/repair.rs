@@ -57,7 +57,8 @@ fn read_what_is_left(context: &Context, detail: &str) -> anyhow::Result<bool> {
     ));
     let report = salvage(&context.library_dir())?;
     for (table, rows) in &report.rows {
-        context.console.note(&format!("  {table}: {rows} rows"));
+        let rows = render::count(*rows, "row");
+        context.console.note(&format!("  {table}: {rows}"));
     }
     if !report.incomplete.is_empty() {
         context.console.note(&format!(
@@ -83,11 +84,14 @@ fn read_what_is_left(context: &Context, detail: &str) -> anyhow::Result<bool> {
 
 fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
     let opened = Library::open(&context.library_dir(), OpenMode::ReadWrite);
+    // Opened once as any program does, then again to mend: damage may show at either.
     let first = opened.map_err(anyhow::Error::from).and_then(|library| {
         drop(library);
         mend_in_place(context)
     });
     let detail = match &first {
+        // A file that is no database holds no rows to salvage; it is left alone, for it may be
+        // somebody's.
         Err(error) if !matches!(error.downcast_ref(), Some(LibraryError::NotALibrary { .. })) => {
             damage(error).map(|(_, detail)| detail.to_owned())
         }
@@ -135,6 +139,7 @@ fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
         }
     }
     let index = engine.index_path();
+    // Not followed: a link to a folder is replaced as any file is.
     if std::fs::symlink_metadata(&index).is_ok_and(|metadata| metadata.is_dir()) {
         let aside = free_name(&index, ".folder");
         std::fs::rename(&index, &aside).with_context(|| {
@@ -160,6 +165,7 @@ fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
         render::print_line(&format!(
             "index built anew ({mode}), {lost} tracks not found by themselves"
         ))?;
+        // Built in memory, but perhaps not kept, as on a full disk.
         kept = VectorIndex::summary(&index).is_ok();
     }
     for finding in &report.remaining {

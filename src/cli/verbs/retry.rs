@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::Ending;
 use crate::cli::add_files::add_files;
 use crate::cli::args::RetryArgs;
+use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use voisin_base::cue;
@@ -44,7 +45,8 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
             files.extend(scan::scan(&[path], &|_| false).files);
             continue;
         }
-        match FileRecord::read(&path) {
+        // Objects of a store are not on this disk, and not gone therefore.
+        match columnar::file_record(&path) {
             Ok(file) => files.push(file),
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
@@ -61,6 +63,7 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
         }
     }
     if !gone.is_empty() {
+        // Forgotten, so that `voisin failed` does not list them for ever.
         engine
             .library_mut()
             .files_mut()

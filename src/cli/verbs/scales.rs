@@ -8,14 +8,19 @@ use serde_json::json;
 
 use crate::cli::Ending;
 use crate::cli::args::{
-    EvalScaleArgs, ReportFormat, ScaleSource, ScalesArgs, ScalesCommand, TrainScaleArgs,
+    EvalScaleArgs, ListFormat, ListOutput, ReportFormat, ScaleSource, ScalesArgs, ScalesCommand,
+    TrainScaleArgs,
 };
 use crate::cli::context::Context;
-use crate::cli::render::track::lossy;
+use crate::cli::render::safe::table_path;
+use crate::cli::render::track::{lossy, print_files, print_rows};
 use crate::cli::render::{self, Align, Table, count};
 use voisin_audio::tags::read_named;
+use voisin_base::table::TableText;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, LearnedScale, MEASURED_SCALES, ScaleTraining, measured_scale};
+use voisin_engine::{Engine, LearnedScale, MEASURED_SCALES, ScaleTraining, measured_scale, meta};
+use voisin_explore::TrackMeta;
+use voisin_learn::genre::Taxonomy;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::{PathLookup, ScaleName, SortBy};
 
@@ -81,6 +86,7 @@ fn list(engine: &Engine, format: ReportFormat) -> anyhow::Result<Ending> {
         let measured = measured_scale(name.as_str());
         let (origin, definition, error) = match (learned.get(name), measured) {
             (Some(scale), _) => {
+                // Stale: learned from vectors of a model that the library has no longer.
                 let origin = if engine.scales().is_current(scale)? {
                     "learned"
                 } else {
@@ -133,6 +139,7 @@ pub(crate) fn train(context: &Context, args: &TrainScaleArgs) -> anyhow::Result<
     let busy = context.console.busy("learning the scale");
     let learned = engine.scales().learn_scale(&given, &from)?;
     drop(busy);
+    // The figures are printed all the same: they say how far it is from being of use.
     if !learned.beats_mean() {
         report(args.name, &learned, None, args.format)?;
         context.console.warn(&format!(
@@ -165,7 +172,7 @@ pub(crate) fn suspects(
     context: &Context,
     name: ScaleName,
     limit: usize,
-    is_json: bool,
+    output: &ListOutput,
 ) -> anyhow::Result<Ending> {
     let engine = context.open_engine()?;
     let learned = learned_again(&engine, name)?;
@@ -177,30 +184,52 @@ pub(crate) fn suspects(
     found.truncate(limit);
     let ids: Vec<TrackId> = found.iter().map(|(id, ..)| *id).collect();
     let tracks = engine.library().tracks_by_id(&ids)?;
-    if is_json {
-        let rows = found.iter().zip(&tracks).map(|((id, value, expected), track)| {
-            json!({"id": id, "path": lossy(&track.path), "value": value, "expected": expected})
-        });
-        render::print_json(&rows.collect::<Vec<_>>())?;
-        return Ok(Ending::Fine);
+    let rows = found.iter().zip(&tracks);
+    match output.format {
+        ListFormat::Table => {
+            let mut table = Table::new(&[
+                ("id", Align::Right),
+                ("yours", Align::Right),
+                ("expected", Align::Right),
+                ("track", Align::Left),
+                ("path", Align::Left),
+            ]);
+            for ((id, value, expected), track) in rows {
+                table.row([
+                    id.to_string(),
+                    format!("{value:.0}"),
+                    format!("{expected:.0}"),
+                    track.display_name(),
+                    lossy(&track.path),
+                ]);
+            }
+            table.print()?;
+        }
+        ListFormat::Json | ListFormat::Template(_) => {
+            let rows = rows.map(|((id, value, expected), track)| {
+                json!({"id": id, "path": lossy(&track.path), "value": value, "expected": expected})
+            });
+            print_rows(&rows.collect::<Vec<_>>(), &output.format)?;
+        }
+        ListFormat::Csv => render::print_csv(
+            ["id", "path", "value", "expected"],
+            rows.map(|((id, value, expected), track)| {
+                [
+                    id.to_string(),
+                    table_path(&track.path),
+                    format!("{value:.1}"),
+                    format!("{expected:.1}"),
+                ]
+            }),
+        )?,
+        _ => {
+            let metas: Vec<TrackMeta> = tracks
+                .iter()
+                .map(|track| meta(track, &Taxonomy::default()))
+                .collect();
+            print_files(&metas.iter().collect::<Vec<_>>(), "voisin suspects", output)?;
+        }
     }
-    let mut table = Table::new(&[
-        ("id", Align::Right),
-        ("yours", Align::Right),
-        ("expected", Align::Right),
-        ("track", Align::Left),
-        ("path", Align::Left),
-    ]);
-    for ((id, value, expected), track) in found.iter().zip(&tracks) {
-        table.row([
-            id.to_string(),
-            format!("{value:.0}"),
-            format!("{expected:.0}"),
-            track.display_name(),
-            lossy(&track.path),
-        ]);
-    }
-    table.print()?;
     context.console.note(&format!(
         "{} of {name} off by more than {most:.0}, by what tracks by other artists say",
         count(contradicted as u64, "value")
@@ -292,14 +321,18 @@ fn on_scale(
 ) -> (BTreeMap<TrackId, f64>, &'static str) {
     let least = raw.values().copied().fold(f64::INFINITY, f64::min);
     let most = raw.values().copied().fold(f64::NEG_INFINITY, f64::max);
+    // The unit is guessed from the greatest value: energy is given as 1 to 10, stars as 1 to 5,
+    // shares up to 1.
     let (from, to, rule) = match most {
         _ if least < 0.0 || most > 100.0 => (least, most, "from the least to the greatest"),
+        // Before the guess: somebody whose highest rating is one star has not rated from 0 to 1.
         _ if are_stars => (0.0, 5.0, "0 to 5 are 0 to 100"),
         most if most <= 1.0 => (0.0, 1.0, "0 to 1 are 0 to 100"),
         most if most <= 5.0 => (0.0, 5.0, "0 to 5 are 0 to 100"),
         most if most <= 10.0 => (0.0, 10.0, "0 to 10 are 0 to 100"),
         _ => (0.0, 100.0, "0 to 100"),
     };
+    // All values may be the same.
     let wide = (to - from).max(1e-9);
     let given = raw
         .into_iter()
@@ -354,16 +387,26 @@ fn tag_value(texts: &[String], word: Option<&str>) -> Option<f64> {
 
 /// `7`, `0.8`, `8A - Energy 7`.
 fn number(text: &str) -> Option<f64> {
+    // Keys have digits, too: of "8A - Energy 7" it is the number behind the word that counts. Only
+    // ASCII changes its case here, so that places stay the same.
     let lower = text.to_ascii_lowercase();
     let text = lower.split_once("energy").map_or(text, |(_, rest)| rest);
     let digits = |c: char| c.is_ascii_digit() || c == '.';
-    let start = text.find(|c: char| c.is_ascii_digit())?;
+    let mut start = text.find(|c: char| c.is_ascii_digit())?;
+    // ".8" is a number as "0.8" is; in "No.8" the full stop belongs to the word.
+    let before = text[..start].strip_suffix('.');
+    if before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '.')) {
+        start -= 1;
+    }
     let rest = &text[start..];
     let end = rest.find(|c| !digits(c)).unwrap_or(rest.len());
+    // A full stop behind a number ends a sentence.
     rest[..end].trim_end_matches('.').parse().ok()
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
+    // Lossy: the parts that are read are ASCII and paths, and one bad byte should not cost all
+    // ratings.
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -372,10 +415,11 @@ fn table(engine: &Engine, path: &Path) -> anyhow::Result<BTreeMap<TrackId, f64>>
     let library = engine.library();
     let known: HashSet<TrackId> = library.track_ids()?.into_iter().collect();
     let failed = || format!("cannot read {}", path.display());
+    let table = TableText::read(path).with_context(failed)?;
     let mut reader = csv::ReaderBuilder::new()
+        .delimiter(table.separator)
         .trim(csv::Trim::All)
-        .from_path(path)
-        .with_context(failed)?;
+        .from_reader(table.text.as_bytes());
     let header = reader.headers()?.clone();
     let find = |name: &str| {
         header
@@ -396,13 +440,16 @@ fn table(engine: &Engine, path: &Path) -> anyhow::Result<BTreeMap<TrackId, f64>>
         let record = record.with_context(failed)?;
         let cell = |at: usize| record.get(at).unwrap_or_default();
         let text = cell(value);
-        let number: Option<f64> = text.parse().ok().filter(|number: &f64| number.is_finite());
+        // 3,5 where no comma separates cells.
+        let number: Option<f64> = text.replace(',', ".").parse().ok();
+        let number = number.filter(|number| number.is_finite());
         let Some(number) = number else {
             bail!(
                 "{}: expected a number as value, found \"{text}\"",
                 path.display()
             );
         };
+        // Rows of tracks that are not here are left out: tables come from other libraries, too.
         let track = if by_id {
             let id = cell(at).trim_start_matches("id:").parse().ok();
             id.map(TrackId).filter(|id| known.contains(id))
@@ -416,6 +463,8 @@ fn table(engine: &Engine, path: &Path) -> anyhow::Result<BTreeMap<TrackId, f64>>
 
 /// The tags of this name in a text of XML, each from behind its name to its end.
 fn elements<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    // By hand: two programs' files, of which two attributes are wanted. The blank keeps `TRACK`
+    // apart from `TRACKS`.
     let start = format!("<{name} ");
     let parts: Vec<&str> = text.split(start.as_str()).skip(1).collect();
     parts.into_iter()
@@ -431,6 +480,7 @@ fn attribute(element: &str, name: &str) -> Option<String> {
         ("&gt;", ">"),
         ("&quot;", "\""),
         ("&apos;", "'"),
+        // Last, or "&amp;lt;" would become "<".
         ("&amp;", "&"),
     ];
     let text = plain
@@ -455,6 +505,7 @@ fn traktor(text: &str) -> Vec<(PathBuf, f64)> {
         let info = elements(entry, "INFO").next()?;
         let place = elements(entry, "LOCATION").next()?;
         let stars: f64 = attribute(info, "RANKING")?.parse().ok()?;
+        // Traktor writes `/:` between folders.
         let folder = attribute(place, "DIR")?.replace("/:", "/");
         let path = PathBuf::from(format!("{folder}{}", attribute(place, "FILE")?));
         (stars > 0.0).then_some((path, stars / 51.0))
@@ -476,6 +527,8 @@ mod tests {
         };
         assert_eq!(tag_value(&texts(&["8A - Energy 7"]), None), Some(7.0));
         assert_eq!(tag_value(&texts(&["none", "0.75"]), None), Some(0.75));
+        assert_eq!(tag_value(&texts(&[".8"]), None), Some(0.8));
+        assert_eq!(tag_value(&texts(&["No.8", "..8"]), None), Some(8.0));
         assert_eq!(
             tag_value(&texts(&["Sad; Happy"]), Some("happy")),
             Some(100.0)

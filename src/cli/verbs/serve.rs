@@ -46,6 +46,7 @@ pub(crate) fn as_bliss_mixer(
         match name.as_str() {
             "-p" | "--port" => port = value()?,
             "-L" | "--lms" => server = Some(value()?).filter(|server| !server.is_empty()),
+            // Only this machine: on any other address whoever reaches it could ask.
             "-a" | "--address" => {
                 let address = value()?;
                 if !address
@@ -120,6 +121,8 @@ fn machine_name() -> String {
 /// The address by which others of this network most likely reach this machine: that of the way out. Nothing is sent.
 fn address_at_home() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // An address of TEST-NET-1 (RFC 5737), which belongs to nobody: connecting a UDP socket only
+    // chooses a route.
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     socket
         .local_addr()
@@ -146,6 +149,8 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             "--folder, --subsonic and --audiomuse belong to a library on this disk: leave them or the backend out"
         );
     }
+    // Compared with the browser's header letter by letter, so a path or a slash at the end would
+    // never fit.
     for origin in &args.allow_origin {
         let host = origin
             .strip_prefix("https://")
@@ -210,6 +215,8 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         Some(Token::of_file(&token_file)?)
     };
     if let (Some(own_token), Some(file)) = (&token, &args.sign_in_file) {
+        // Read at the start, so that a file that cannot be read stops the server and not the first
+        // sign-in.
         let known = own_token.clone().with_passwords(file)?;
         if known.has_plain_password() {
             context.console.warn(&format!(
@@ -239,6 +246,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         }
         (None, None) => (here, None, None),
     };
+    // The same server twice is warned of once.
     let both = args.subsonic == args.audiomuse;
     for server in [&args.subsonic, &args.audiomuse]
         .into_iter()
@@ -263,6 +271,8 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     }
     let folders_known = folders.clone();
     let program =
+        // Scans and links are processes of their own: a decoder that crashes does not take the
+        // server along.
         std::env::current_exe().context("cannot find this program to start scans with")?;
     let _watcher = if watches {
         let mut command = Command::new(&program);
@@ -273,6 +283,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             .args(&folders);
         Some(Watcher(
             command
+                // Held open as long as this process lives; its end is the watcher's sign to stop.
                 .stdin(Stdio::piped())
                 .spawn()
                 .context("cannot start to watch")?,
@@ -284,6 +295,8 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     let link = args
         .link_as
         .zip(args.subsonic.clone())
+        // The password goes by a file or the environment, which the process inherits, never as an
+        // argument.
         .map(|(user, server)| {
             let program = program.clone();
             let globals = globals.clone();
@@ -319,6 +332,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         command
             .args(&globals)
             .args([
+                // The server reads the progress from the lines that --verbose prints.
                 "--verbose",
                 "add",
                 "--format",
@@ -374,11 +388,14 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             "every machine of this network can reach this server: they need its token or a code, and nothing is encrypted",
         );
     }
+    // Behind a proxy with a name this machine's own address is of no use to anybody.
     let is_named = !args.lan && !options.hosts.is_empty();
     let lan = (distant && !is_named).then(address_at_home).flatten();
     let opens = args.open;
     let is_reached = args.lan || distant || !options.hosts.is_empty();
     let mut printed = Ok(());
+    // Printing may fail while the server runs well: the first error is kept and returned at the
+    // end.
     serve(
         options,
         &stop,

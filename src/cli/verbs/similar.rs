@@ -17,6 +17,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let question = &args.question;
     question.validate(question.seeds.len())?;
     let mut source = source::open_space(context, &args.backend, question.space.as_deref())?;
+    // Before names are fetched: a database cannot answer everything.
     source.check(question.local_only())?;
     if question.passage().is_some() {
         return passages::run(context, source.engine(), args);
@@ -37,6 +38,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     }
     if answer.found.is_empty() {
         context.nothing_found(engine.library(), &question.filters, "")?;
+        // Programs still get an empty list in their format.
         if args.output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }

@@ -41,6 +41,7 @@ fn add(
     engine.library_mut().upgrades_mut().forget_other_models()?;
     engine.model()?;
     let spaces = engine.library().spaces().all()?;
+    // A space of this name goes before a model of this name, so that the same command goes on.
     let held = spaces
         .iter()
         .find(|space| name.is_none() && !space.is_default && space.name == model);
@@ -91,6 +92,7 @@ fn add(
     }
     let is_stopped = stop.load(Ordering::Relaxed);
     let space = engine.library().spaces().space_named(&name)?;
+    // Its index is that of the default space; the new one's is made by an engine inside it.
     drop(engine);
     if !is_stopped && space.vectors > 0 {
         let mut inside = context.open_engine_in(OpenMode::ReadWrite, Some(&name))?;
@@ -148,7 +150,9 @@ fn announce(context: &Context, library: &Library, name: &str, missing: u64) -> a
         .next()
         .unwrap_or_default();
     let status = library.status()?;
+    // As many windows a track as the default space has on average.
     let windows = status.windows as f64 / status.vectors.max(1) as f64;
+    // 32 bits a number for tracks, 16 for windows, and 4 bytes for each window's start.
     let track = (4 * dimension + ROW_BYTES) as f64 + windows * (2 * dimension + 4) as f64;
     context.console.note(&format!(
         "space {name}: {} to listen to, some {:.0} MB on the disk{weights}",
@@ -248,6 +252,7 @@ fn remove(context: &Context, name: &str) -> anyhow::Result<Ending> {
 
 /// An index is a cache: one that stays is only a file too many.
 fn forget_index(engine: &Engine, file: &str) {
+    // Older versions kept changes in a second file.
     for name in [file.to_owned(), format!("{file}.tail")] {
         let _ = std::fs::remove_file(engine.library().dir().join(name));
     }
@@ -264,6 +269,7 @@ fn make_default(context: &Context, name: &str, leave_out: bool) -> anyhow::Resul
         return Ok(Ending::Fine);
     }
     let former = engine.model()?;
+    // Read before the change: afterwards it is a head of other vectors, and refused.
     let head = engine.genres().genre_head().ok().flatten();
     // A space without a vector answers nothing.
     let leave_out = leave_out && space.vectors > 0;

@@ -114,6 +114,7 @@ fn print(
     if let Some(head) = &json.genre_head {
         retrain = head.retrain;
         let mut text = match &head.problem {
+            // Nothing of it could be read, so there are no figures to show beside the problem.
             Some(problem) if head.tracks == 0 => render::with_remedy(problem, head.remedy.as_ref()),
             _ => format!(
                 "trained {} on {} of {}, labels from {} ({:.1} % right on tracks left out)",

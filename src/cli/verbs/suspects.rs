@@ -19,24 +19,24 @@ use voisin_questions::genre::Suspects;
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     if let Some(name) = args.scale {
-        let is_json = args.output.format == ListFormat::Json;
-        return scales::suspects(context, name, args.limit.of(usize::MAX), is_json);
+        return scales::suspects(context, name, args.limit.of(usize::MAX), &args.output);
     }
     let mut engine = context.open_engine()?;
     let busy = context
         .console
-        .busy("judging every track by models that heard neither it nor its artist");
+        .busy("predicting every track with models that were trained without it and its artist");
     let FoundSuspects {
         suspects: mut found,
         judged,
     } = args.question.run(&mut engine)?;
     drop(busy);
     let contradicted = found.len();
+    // They come worst first.
     found.truncate(args.limit.of(contradicted));
     print(&Suspects::shown(&engine, &found)?, &found, &args.output)?;
     if args.question.all {
         context.console.note(&format!(
-            "{} judged",
+            "{} predicted",
             count(judged as u64, "labelled track")
         ));
     } else {
@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
             String::new()
         };
         context.console.note(&format!(
-            "{} contradicted{shown}, of {} judged by models that heard neither them nor their artist",
+            "{} contradicted{shown}, of {} predicted by models that were trained without them and, where it is known, their artist",
             count(contradicted as u64, "label"),
             count(judged as u64, "track")
         ));

@@ -48,6 +48,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
             None => NOTHING.to_owned(),
         };
         context.console.note(&text);
+        // An empty list, of a type that needs no values.
         if args.format == ReportFormat::Json {
             render::print_json(&[(); 0])?;
         }
@@ -59,6 +60,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
         Some(library.lock_for_writing()?)
     };
     let stop = context.stop_on_ctrl_c()?;
+    // Copies that a killed run leaves beside files are found by it, and removed by the next run.
     let journal = if args.dry_run {
         None
     } else {
@@ -75,11 +77,13 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
         dry_run: args.dry_run,
     };
     let mut done = Vec::new();
+    let mut is_interrupted = false;
     for written in library.tags().written_tags(run)? {
         if stop.load(Ordering::Relaxed) {
             context
                 .console
                 .warn("interrupted: the files named so far are done, the others are as they were");
+            is_interrupted = true;
             break;
         }
         let one = take_back(&library, &written, options, &mut note);
@@ -87,6 +91,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
             one.outcome,
             UndoOutcome::Restored | UndoOutcome::TagsRestored | UndoOutcome::AsItWas
         );
+        // File by file: a run that is stopped is gone on with by the same command.
         if is_done && !args.dry_run {
             library.tags_mut().forget_written(run, &written.path)?;
         }
@@ -128,7 +133,9 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
             .console
             .note("run \"voisin add\" on their folders, and the library knows the tags of before");
     }
-    Ok(if left > 0 {
+    Ok(if is_interrupted {
+        Ending::Interrupted
+    } else if left > 0 {
         Ending::Partial
     } else {
         Ending::Fine
@@ -178,20 +185,28 @@ fn take_back(
         tags: TagChange::between(&written.before, &written.after),
         reason,
     };
+    // Held open until the file is done, so that it is the same one that was checked.
     let _held = match open_named(library, &written.path) {
         Ok(held) => held,
         Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
     };
     let patch = written.patch.as_deref().and_then(ReversePatch::from_bytes);
     let why = match &patch {
+        // First all bytes as they were; only where others were changed since, the tags alone.
         Some(patch) => {
             let whole = restore(&written.path, patch, options, note).and_then(|is_restored| {
+                // Somebody may have put the old file back by hand.
                 let is_there = !is_restored && is_as_before(&written.path, patch)?;
                 Ok::<_, AudioError>((is_restored, is_there))
             });
             match whole {
-                Ok((true, _)) if options.dry_run => return end(UndoOutcome::WouldRestore, None),
-                Ok((true, _) | (_, true)) => return end(UndoOutcome::Restored, None),
+                Ok((true, _) | (_, true)) => {
+                    return if options.dry_run {
+                        end(UndoOutcome::WouldRestore, None)
+                    } else {
+                        end(UndoOutcome::Restored, None)
+                    };
+                }
                 Ok(_) => "other bytes of it were changed since",
                 Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
             }
@@ -207,6 +222,7 @@ fn take_back(
         Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
     };
     let mut edits = Vec::new();
+    // All are compared before any is written: a file is taken back whole or not at all.
     for (name, before) in &written.before {
         let Ok(field) = name.parse::<TagField>() else {
             let reason = format!(

@@ -8,6 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, advised, count};
 use ndarray::ArrayView1;
 use rayon::prelude::*;
+use voisin_base::address;
 use voisin_base::cue::Place;
 use voisin_base::text::with_causes;
 use voisin_base::track::{ContentKind, TrackId};
@@ -93,6 +94,7 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
         },
     ));
     if health.vectors > 0 {
+        // An index is a cache of vectors; without any there is none to look at.
         match look_at_index(&mut engine) {
             Ok(more) => rows.extend(more),
             // Vectors that no index takes are in the findings above.
@@ -151,6 +153,7 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let space = engine.space()?.clone();
     let index = engine.index()?;
     let unusable = matches!(refresh, IndexRefresh::Built { unusable: true, .. });
+    // Both ascend, so equal lists mean that each track is there once.
     let same = index.ids() == vectors.ids;
     let text = if same {
         "every track once, nothing else"
@@ -160,6 +163,7 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let mut rows = vec![("index", same && !unusable, format!("{text} ({refresh})"))];
     let differs = |(id, vector): &(&TrackId, ArrayView1<'_, f32>)| {
         !index
+            // Centred anew from the database: the index has the vectors as they are compared.
             .is_of(**id, &space.centre(&vector.to_vec()))
             .unwrap_or(false)
     };
@@ -186,6 +190,7 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     ));
     rows.push((
         "recall@10",
+        // A little below the 0.995 that indexes are tuned to, as this sample is another.
         checked.recall_at_10 >= 0.99,
         format!(
             "{:.4} against the exact search, {}",
@@ -202,6 +207,8 @@ enum Again {
     Same(PathBuf),
     /// No file of it is there.
     Missing,
+    /// Its file is in an object store, from where a check fetches nothing.
+    Remote,
     /// Size or time differ from what was stored: for add to find.
     Changed,
     /// Size and time are as stored, but the audio is another or cannot be read.
@@ -214,17 +221,25 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     let tracks = engine.library().tracks()?;
     let kind = engine.library().settings().content_kind()?;
     let read = |track: &Track| {
+        // The first that is there: copies of a recording have the same audio.
         let Some(file) = track
             .files
             .iter()
             .find(|file| Place::exists(&file.record.path))
         else {
-            return Again::Missing;
+            let mut paths = track.files.iter().map(|file| &file.record.path);
+            return if paths.any(|path| address::scheme(path).is_some()) {
+                Again::Remote
+            } else {
+                Again::Missing
+            };
         };
         let path = &file.record.path;
         let unchanged = FileRecord::read(path)
             .is_ok_and(|now| (now.size, now.mtime_ns) == (file.record.size, file.record.mtime_ns));
         match voisin_audio::probe_as(path, kind) {
+            // The content decides, whatever size and time say: a file that was copied back is as it
+            // was.
             Ok(info) if info.content == track.audio.content => Again::Same(path.clone()),
             _ if !unchanged => Again::Changed,
             Ok(_) => Again::Damaged(
@@ -234,15 +249,18 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
             Err(error) => Again::Damaged(path.clone(), with_causes(&error)),
         }
     };
+    // In parallel, for reading files is most of the work.
     let found: Vec<Again> = tracks.par_iter().map(read).collect();
     let mut same = 0_u64;
     let mut missing = 0_u64;
+    let mut remote = 0_u64;
     let mut changed = 0_u64;
     let mut damaged = Vec::new();
     for one in &found {
         match one {
             Again::Same(_) => same += 1,
             Again::Missing => missing += 1,
+            Again::Remote => remote += 1,
             Again::Changed => changed += 1,
             Again::Damaged(path, reason) => damaged.push((path, reason)),
         }
@@ -250,6 +268,9 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     let mut text = format!("{} read again and as they were", count(same, "file"));
     if kind == ContentKind::Quick {
         text += " in size, ends and samples (--identity quick)";
+    }
+    if remote > 0 {
+        text += &format!(", {remote} at addresses not read");
     }
     if changed > 0 {
         text += &format!(", {changed} changed since (voisin add)");
@@ -285,6 +306,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     let mut compared = 0_u64;
     let mut worst = 1.0_f32;
     let mut failed = Vec::new();
+    // Evenly over the library, which is in the order in which it was added.
     for (track, path) in same.iter().step_by(same.len().div_ceil(LISTENED)) {
         // Vectors that are missing or damaged are told of elsewhere; windows may have been chosen otherwise for an older track.
         let (Ok(Some(stored)), Ok(Some(windows))) = (
@@ -300,6 +322,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
             });
         match again {
             Ok(again) if again.starts.len() == windows.starts.len() => {
+                // Both are of length 1, so the product is the cosine.
                 let cosine: f32 = stored
                     .iter()
                     .zip(again.vector.as_slice())
@@ -319,6 +342,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     if let Some(first) = failed.first() {
         text += &format!(", {} failed: {first}", failed.len());
     }
+    // Devices and instruction sets differ in the last digits, and bf16 by less than 0.001.
     rows.push(("vectors", worst > 0.999 && failed.is_empty(), text));
     Ok(rows)
 }
@@ -326,6 +350,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
 /// The windows that a track with `n` of them was listened to with.
 fn plan(engine: &Engine, n: usize) -> Result<WindowPlan, EngineError> {
     Ok(match engine.windows_setting()? {
+        // More windows than the setting gives: it was added with all of them.
         WindowPlan::Spread(wanted) if n > wanted => WindowPlan::All,
         other => other,
     })

@@ -130,6 +130,7 @@ fn look(
         ));
     }
     found.split_files(&|file| is_unchanged(engine.library(), file));
+    // Notices are many, changes few: without this each would print "nothing new".
     let pending = pending_files(engine.library(), &found)?;
     if pending.is_empty() {
         return Ok(());
@@ -183,6 +184,8 @@ impl Watched {
                     "{} is gone; its music stays in the library",
                     folder.display()
                 ));
+                // The system has forgotten it already, which is an error to some and none to
+                // others.
                 let _ = self.watcher.unwatch(folder);
                 *is_watched = false;
             }
@@ -206,6 +209,7 @@ impl Watched {
                 Ok(Err(_)) => self.note_change(),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
+            // Notices may come without a pause, and Ctrl-C must still be seen.
             if Instant::now() >= end {
                 break;
             }
@@ -227,11 +231,14 @@ fn concerns_music(event: &Event) -> bool {
     let is_of_interest = |path: &Path| {
         is_audio_candidate(path)
             || cue::is_sheet(path)
+            // A folder that is gone can no longer be asked for its kind; names without an ending
+            // may be folders.
             || path.extension().is_none()
             || path.is_dir()
             || path.ends_with(scan::IGNORE_FILE)
     };
     match event.kind {
+        // On Linux the end of writing comes as an access; reading does too, and our own look reads.
         EventKind::Access(notify::event::AccessKind::Close(notify::event::AccessMode::Write)) => {
             event.paths.iter().any(|path| is_of_interest(path))
         }

@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 
+use crate::cli::Ending;
 use crate::cli::args::{ClassifyArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
 use voisin_audio::tags::{TagEdit, TagField, WriteOptions};
+use voisin_base::table::TableText;
 use voisin_base::track::TrackId;
 use voisin_engine::{
     Engine, GenreAnswer, READY_MOODS, STRONG_MOOD, TagOutcome as Outcome, TagResult, TagWish,
@@ -175,6 +177,7 @@ fn texts_of(field: TagField, known: Option<&Descriptors>) -> Result<Vec<String>,
             .map(|key| key.name().to_owned())
             .ok_or("no key was found"),
         TagField::ReplayGain => match known.loudness {
+            // An estimate shown on a screen is one thing; a player would turn the volume by it.
             Some(loudness) if known.loudness_is_exact => {
                 Ok(format!("{:.2} dB", REFERENCE - loudness))
             }
@@ -188,6 +191,7 @@ fn texts_of(field: TagField, known: Option<&Descriptors>) -> Result<Vec<String>,
             .parse()
             .ok()
             .and_then(|name| known.scales.get(&name))
+            // Scales are from 0 to 100.
             .map(|energy| format!("{:.0}", (energy.value / 10.0).clamp(1.0, 10.0)))
             .ok_or("no energy was measured"),
         TagField::Mood => Err("several moods may fit"),
@@ -217,10 +221,11 @@ fn moods(known: &Descriptors) -> Result<Vec<String>, &'static str> {
 
 /// Tags to write by a table: the columns path and genre, or suggested where there is no genre.
 pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<Vec<TagWish>> {
+    let table = TableText::read(list).with_context(|| format!("cannot read {}", list.display()))?;
     let mut reader = csv::ReaderBuilder::new()
+        .delimiter(table.separator)
         .trim(csv::Trim::All)
-        .from_path(list)
-        .with_context(|| format!("cannot read {}", list.display()))?;
+        .from_reader(table.text.as_bytes());
     let header = reader.headers()?.clone();
     let find = |name: &str| {
         header
@@ -261,13 +266,13 @@ pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<V
     Ok(wishes)
 }
 
-/// Writes into files what they are to be labelled with, and remembers what was there; returns how many failed.
+/// Writes into files what they are to be labelled with, and remembers what was there.
 pub(crate) fn run(
     context: &Context,
     library: &mut Library,
     wishes: &[TagWish],
     args: &ClassifyArgs,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<Ending> {
     let stop = context.stop_on_ctrl_c()?;
     let options = WriteOptions {
         overwrite: args.write.overwrite,
@@ -281,6 +286,7 @@ pub(crate) fn run(
         );
     }
     let (mut done, mut changed): (Vec<TagResult>, Vec<PathBuf>) = Default::default();
+    let mut is_interrupted = false;
     let run = write_tags(
         library,
         wishes,
@@ -290,18 +296,20 @@ pub(crate) fn run(
             if args.output.format == ListFormat::Table {
                 show(&file)?;
             }
+            // One call for each wish, in their order.
             let wish = &wishes[done.len()];
             if matches!(file.outcome, Outcome::Written | Outcome::WouldWrite) {
                 changed.push(wish.path.clone());
             }
             done.push(file);
-            let stops = stop.load(Ordering::Relaxed) && done.len() < wishes.len();
-            if stops {
+            // After the last file there is nothing left to interrupt.
+            is_interrupted = stop.load(Ordering::Relaxed) && done.len() < wishes.len();
+            if is_interrupted {
                 context.console.warn(
                     "interrupted: the files named so far are done, the others are as they were",
                 );
             }
-            Ok(!stops)
+            Ok(!is_interrupted)
         },
     )?;
     match args.output.format {
@@ -330,6 +338,7 @@ pub(crate) fn run(
                 ]
             }),
         )?,
+        // For players: the files that have changed, so that these can be read again.
         ListFormat::M3u8
         | ListFormat::Xspf
         | ListFormat::Jspf
@@ -384,7 +393,13 @@ pub(crate) fn run(
             .console
             .note("run \"voisin add\" on their folders, and the library knows the new tags");
     }
-    Ok(count_of(Outcome::Failed))
+    Ok(if is_interrupted {
+        Ending::Interrupted
+    } else if count_of(Outcome::Failed) > 0 {
+        Ending::Partial
+    } else {
+        Ending::Fine
+    })
 }
 
 /// A change as a diff; nothing for a file that stays as it is.

@@ -133,6 +133,36 @@ fn an_evaluation_is_complete_and_readable() {
 }
 
 #[test]
+fn a_genre_of_two_tracks_counts_in_no_mean() {
+    let mut data = blobs(3, 20, 6, 0.6, 21);
+    for labels in data.labels.iter_mut().take(2) {
+        *labels = vec![Genre::plain("rare")];
+    }
+    let options = EvalOptions {
+        folds: 4,
+        repeats: 1,
+        rivals: false,
+        ..EvalOptions::default()
+    };
+    let report = evaluate_genre(&data.set(), &options).unwrap();
+    let recalls: Vec<f64> = report
+        .figures
+        .per_class
+        .iter()
+        .filter(|class| class.measures.support >= 3)
+        .map(|class| class.measures.recall)
+        .collect();
+    let mean = recalls.iter().sum::<f64>() / 3.0;
+    assert_eq!((recalls.len(), report.too_few.len()), (3, 1));
+    assert!((report.figures.balanced_accuracy.value - mean).abs() < 1e-12);
+    let (text, _) = report.page().markdown("report");
+    assert!(
+        text.contains("fused, over all folds taken together"),
+        "{text}"
+    );
+}
+
+#[test]
 fn other_peoples_vectors_are_trained_on_and_predicted() {
     let train = blobs(3, 20, 5, 0.6, 13);
     let test = blobs(3, 6, 5, 0.6, 14);

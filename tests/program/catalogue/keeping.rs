@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::catalogue::{shelf, sound};
-use crate::common::{Sandbox, code, fine, fine_json, json, samples_wav, text};
+use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, samples_wav, text};
 
 #[test]
 fn a_backup_is_whole_and_overwrites_nothing() {
@@ -36,6 +36,32 @@ fn a_backup_is_whole_and_overwrites_nothing() {
         fine_json(sandbox.run(copied)),
         fine_json(sandbox.run(["list", "--format", "json"]))
     );
+}
+
+#[test]
+fn an_add_meanwhile_spoils_no_backup() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir(&music).unwrap();
+    for seed in 0..150 {
+        fs::write(
+            music.join(format!("{seed}.wav")),
+            noise_wav(16_000, 4.0, seed),
+        )
+        .unwrap();
+    }
+    let mut add = sandbox
+        .command(["add", "--quiet", music.to_str().unwrap()])
+        .spawn()
+        .unwrap();
+    let file = sandbox.path("copy.db");
+    let backup = || sandbox.run(["backup", "--force", file.to_str().unwrap()]);
+    while add.try_wait().unwrap().is_none() {
+        // Before the first track there is no library, which is another message.
+        let message = text(&backup().stderr);
+        assert!(!message.contains("was not kept"), "{message}");
+    }
+    assert!(fine(backup()).contains("150 tracks"));
 }
 
 #[test]
@@ -290,7 +316,7 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
     };
     assert_eq!(ended.code(), Some(0), "{}", said());
     assert!(said().contains("no longer watching"), "{}", said());
-    let passed_over = said().matches("1 file of audio passed over").count();
+    let passed_over = said().matches("1 audio file without an ending").count();
     assert_eq!(passed_over, 1, "only the first look tells: {}", said());
 }
 

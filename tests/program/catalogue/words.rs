@@ -26,6 +26,8 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
         "{}",
         text(&found.stderr)
     );
+    let year = text(&sandbox.run(["find", "calm from 1975"]).stderr);
+    assert!(year.contains("; --year 1975 keeps"), "{year}");
     let answer = json(&found);
     assert_eq!(
         (ids(&answer).len(), &answer["unknown"][0]),
@@ -142,6 +144,12 @@ fn a_library_that_lacks_a_genre_says_so() {
         code(&alone) == 2 && text(&alone.stderr).contains("did you mean jazz"),
         "{}",
         text(&alone.stderr)
+    );
+    let several = sandbox.run(["find", "saxophone", "and", "choir"]);
+    assert!(
+        text(&several.stderr).contains("did you mean jazz or classical"),
+        "{}",
+        text(&several.stderr)
     );
     let answer = fine_json(sandbox.run(["find", "jazz,", "no rock,", "calm", "--format", "json"]));
     let likeliest = |at: usize| answer["understood"][at]["likeliest"].as_f64();

@@ -327,6 +327,47 @@ fn formats_for_programs() {
 }
 
 #[test]
+fn shards_of_embed_write_every_file_once() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    let song = common::tone_wav(22_050, 4.0, 440.0, 0.5);
+    // Pairs that differ in their ending alone: some are in two shards, whatever the folder is called.
+    for number in 0..8 {
+        for ending in ["wav", "wave"] {
+            fs::write(music.join(format!("{number}.{ending}")), &song).unwrap();
+        }
+    }
+    let vectors = sandbox.path("vectors");
+    let music = music.to_str().unwrap();
+    let out = vectors.to_str().unwrap();
+    let embed = |shard: &str| {
+        fine(sandbox.run([
+            "embed", music, "--hop", "1", "--shard", shard, "--output", out,
+        ]));
+    };
+    embed("0/2");
+    embed("1/2");
+    assert_eq!(fs::read_dir(&vectors).unwrap().count(), 16);
+    // Of a million shards this one is empty, which is no failure.
+    embed("7/1000000");
+}
+
+#[test]
+fn verify_takes_no_address_for_a_missing_file() {
+    let sandbox = Sandbox::new();
+    let array = sandbox.path("x.npy");
+    ndarray_npy::write_npy(&array, &ndarray::Array2::<f32>::eye(3)).unwrap();
+    let table = sandbox.path("x.csv");
+    fs::write(&table, "path\ns3://b/a.mp3\ns3://b/b.mp3\ns3://b/c.mp3\n").unwrap();
+    let [array, table] = [&array, &table].map(|path| path.to_str().unwrap());
+    let files = ["--vectors", array, "--tracks", table, "--vectors-of", "x"];
+    fine(sandbox.run([&["add"][..], &files].concat()));
+    let deep = fine(sandbox.run(["verify", "--deep"]));
+    assert!(deep.contains("3 at addresses not read"), "{deep}");
+}
+
+#[test]
 fn bench_says_what_ran() {
     use voisin_kernels::{Precision, isa};
     let sandbox = Sandbox::new();

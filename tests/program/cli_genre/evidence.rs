@@ -142,6 +142,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
     ] {
         music.label(metal, ambient);
         let lacking = format!("{found}, expected at least 4 of 2 genres");
+        let guessed = found.replace("found", "a first guess, with");
         for file in [&music.files[2], &music.files[5], &music.noise] {
             let answer = music.ask(file);
             let fresh = music.guess(file);
@@ -156,7 +157,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
                 if ambient.1 == "Quiet" { 2 } else { 1 }
             );
             assert!(
-                answer["summary"].as_str().unwrap().contains(&lacking),
+                answer["summary"].as_str().unwrap().contains(&guessed),
                 "{answer}"
             );
             assert_eq!(
@@ -172,7 +173,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
             .output()
             .unwrap();
         assert!(
-            text(&one.stdout).contains(&format!("a first guess: {lacking}")),
+            text(&one.stdout).contains(&guessed),
             "{}",
             text(&one.stdout)
         );
@@ -185,7 +186,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
         let predicted = &card[0]["predicted"];
         assert_ne!(predicted["genre"], "Zeuhl");
         assert!(
-            predicted["summary"].as_str().unwrap().contains(&lacking),
+            predicted["summary"].as_str().unwrap().contains(&guessed),
             "{predicted}"
         );
         assert_eq!(predicted["labelled_tracks"], metal.0 + ambient.0);

@@ -867,18 +867,27 @@ fn an_evaluation_of_a_library() {
         let style: Vec<f32> = (0..D)
             .map(|j| if j % 2 == i % 2 { 1.0 } else { 0.1 })
             .collect();
-        shelf.put_vector(
-            Path::new(&format!("/music/{i}.mp3")),
+        // albums of one name in several folders are several
+        shelf.put_spread(
+            Path::new(&format!("/music/folder {i} of many/song.mp3")),
             &style,
             &format!("Genre {}", i % 2),
+            0.5,
             "",
         );
     }
-    let told = text(&nameless.run(plain).stderr);
+    let output = nameless.run(plain);
+    let notes = text(&output.stderr);
     assert!(
-        told.contains("no artist is known, each track is its own"),
-        "{told}"
+        notes.contains("no artist is known: folds are by track"),
+        "{notes}"
     );
+    let words = text(&output.stdout);
+    assert!(
+        words.contains("24 tracks, 2 genres; 3 folds by track") && words.contains("at most this"),
+        "{words}"
+    );
+    assert!(!words.contains("24 artists"), "{words}");
 }
 
 #[test]

@@ -254,6 +254,12 @@ fn undo_restores_genres_of_files() {
         text(&dry.stdout)
     );
     assert!(files.iter().all(|file| genres(file) == ["Zeuhl"]));
+    // A file that was put back by hand: a dry run restores nothing there either.
+    let written = fs::read(&files[1]).unwrap();
+    fs::write(&files[1], &bytes[1]).unwrap();
+    let dry = json(sandbox.run(["undo", "--dry-run", "--format", "json"]));
+    assert!(!dry.to_string().contains("\"restored\""), "{dry}");
+    fs::write(&files[1], written).unwrap();
     // what someone changed since stays as they want it
     own(&files[0], "My Own");
     let undone = sandbox.run(["undo", "--format", "json"]);

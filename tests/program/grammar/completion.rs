@@ -58,6 +58,13 @@ fn shells_complete_what_the_library_has() {
     assert!(ids.len() == 11 && ids.contains(&"17".to_owned()), "{ids:?}");
     let models = completed(&["voisin", "model", "show", "voisin"]);
     assert!(models.contains(&"voisin-equal".to_owned()), "{models:?}");
+    assert_eq!(completed(&["voisin", "model", "check", "voisin"]), models);
+    assert_eq!(
+        completed(&["voisin", "eval", "genre", "--join", "me"]),
+        ["Metal"]
+    );
+    let spaces = completed(&["voisin", "similar", "id:1", "--space", ""]);
+    assert_eq!(spaces.len(), 1, "{spaces:?}");
     let named = completed(&["voisin", "add", "--model", "musicnn"]);
     assert_eq!(named, ["musicnn-msd"]);
     // Everything else is as it was.
@@ -89,6 +96,10 @@ fn shells_complete_what_the_library_has() {
         ("'*:query -- What to look for", "words"),
         ("*--composer=", "composers"),
         ("an artist, or an album", "makers"),
+        ("Only those near to this one", "makers"),
+        ("::name -- A model", "models"),
+        (":name -- The list", "lists"),
+        ("--space=", "spaces"),
     ] {
         let line = zsh.lines().find(|line| line.contains(takes));
         assert!(

@@ -129,6 +129,18 @@ fn mistakes_have_one_style() {
             "there is no option --calmer here; did you mean --more calm?; see \"voisin similar --help\"",
         ),
         (
+            "play",
+            "there is no command \"play\"; did you mean serve --open?; see \"voisin --help\"",
+        ),
+        (
+            "list --tempo 120",
+            "there is no option --tempo here; did you mean --bpm 120-128?; see \"voisin list --help\"",
+        ),
+        (
+            "list --db x",
+            "there is no option --db here; did you mean --library DIR?; see \"voisin list --help\"",
+        ),
+        (
             "similar x --formt json",
             "there is no option --formt here; did you mean --format?; see \"voisin similar --help\"",
         ),

@@ -201,7 +201,7 @@ fn tables_are_read_as_people_write_them() {
     let bare = "été.wav\t3\nb.wav\t3\nd.wav\t10\n";
     for (table, note) in [
         (marked.as_bytes(), None),
-        (western, Some("read as Windows-1252")),
+        (western, Some("read as windows-1252")),
         (bare.as_bytes(), Some("no header")),
     ] {
         let said = Shelf::new(&files, table).said();

@@ -111,9 +111,15 @@ fn no_verb_lets_a_tag_command_a_terminal() {
 #[test]
 fn no_cell_is_a_formula() {
     let sandbox = Sandbox::new();
-    hostile_library(&sandbox);
+    let music = hostile_library(&sandbox);
+    // A name that an apostrophe would make that of no file.
+    let split = music.join("a;-b.wav");
+    tagged(&split, 60, "Split");
+    fine(&sandbox, &["add", &string(&split)]);
     let export = sandbox.path("export");
     fine(&sandbox, &["export", &string(&export)]);
+    let exported = fs::read_to_string(export.join("tracks.csv")).unwrap();
+    assert!(exported.contains("/music/a%3B-b.wav,"), "{exported}");
     let mut tables = vec![fs::read(export.join("tracks.csv")).unwrap()];
     for verb in [
         vec!["similar", "id:1"],
@@ -323,6 +329,13 @@ fn paths_are_any_bytes_from_end_to_end() {
         let read = json(fine(&sandbox, &["add", "--format", "json", &string(&list)]));
         assert_eq!(read["unchanged"], 4, "{}", text(&written));
     }
+    // Tables name them too, by their bytes.
+    let found = fine(&sandbox, &["find", "calm", "--format", "csv"]).stdout;
+    assert!(
+        text(&found).contains("/caf%E9%20%FF.wav,"),
+        "{}",
+        text(&found)
+    );
     // And they can be taken out one by one.
     let mut remove = sandbox.command(["remove"]);
     let removed = remove

@@ -179,19 +179,19 @@ fn arrays_without_rows_or_directions_are_told_in_one_line() {
 }
 
 #[test]
-fn synonyms_of_a_user_that_are_no_text_are_told() {
+fn synonyms_of_a_user_may_be_in_utf_16() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 1);
     fine(&sandbox, &["add", &string(&music)]);
     fs::write(
         sandbox.path("library").join("genre-synonyms.tsv"),
-        b"Rock\t\xff\n",
+        b"\xff\xfeR\0o\0c\0k\0\n\0",
     )
     .unwrap();
     refused(
         &sandbox,
         &["labels", "folder"],
-        "genre-synonyms.tsv: expected text, found bytes that are not UTF-8",
+        "genre-synonyms.tsv, line 1: expected a spelling, a tab and a genre, found 1 column",
     );
 }
 

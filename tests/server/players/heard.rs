@@ -113,7 +113,10 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
             .contains("scrobble is not noted")
     });
     assert_eq!(listeners(&sandbox)[0]["plays"], 2);
-    fine(sandbox.run(["heard", "--forget", "alice"]));
+    let forgotten = sandbox.run(["heard", "--forget", "alice"]);
+    fine(&forgotten);
+    let message = text(&forgotten.stderr);
+    assert!(message.contains("plays and opinions of alice"), "{message}");
     assert_eq!(listeners(&sandbox), json!([]));
 }
 

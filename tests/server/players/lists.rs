@@ -377,6 +377,13 @@ fn lists_become_files() {
     let rules: Value =
         serde_json::from_slice(&fs::read(folder.join("metal.nsp")).unwrap()).unwrap();
     assert_eq!(rules["all"], json!([{"is": {"genre": "Metal"}}]));
+    // A place that fails does not keep the list's other place from being renewed.
+    fs::remove_file(folder.join("metal.nsp")).unwrap();
+    fs::remove_file(folder.join("metal.m3u8")).unwrap();
+    fs::create_dir(folder.join("metal.m3u8")).unwrap();
+    refused(&sandbox, &["lists", "push", "metal"], "metal.m3u8");
+    assert!(folder.join("metal.nsp").is_file());
+    fs::remove_dir(folder.join("metal.m3u8")).unwrap();
     fine(sandbox.run(["lists", "save", "calm", "find", "calm"]));
     refused(
         &sandbox,

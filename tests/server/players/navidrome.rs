@@ -399,6 +399,31 @@ fn songs_are_found_by_their_codes_first() {
 }
 
 #[test]
+fn a_title_alone_names_the_songs_that_have_it() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    for (seed, artist) in [(1, "Alpha"), (2, "Beta")] {
+        let song = tagged_wav(seed, "Intro", artist, "", "");
+        fs::write(music.join(format!("{artist}.wav")), song).unwrap();
+    }
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let server = Server::start(&sandbox, &[]);
+    let ask = |song: Value| server.post("/api/v1/refs/similar", &json!({"songs": [song]}));
+    let (status, problem) = ask(json!({"name": "intro"}));
+    let detail = problem["detail"].as_str().unwrap();
+    assert_eq!(status, 409, "{problem}");
+    assert!(
+        detail.starts_with("\"intro\" fits 2 tracks:\nid:"),
+        "{detail}"
+    );
+    assert!(
+        detail.contains("  Alpha – Intro") && detail.contains("  Beta – Intro"),
+        "{detail}"
+    );
+    assert_eq!(ask(json!({"name": "intro", "artist": "beta"})).0, 200);
+}
+
+#[test]
 fn a_song_of_several_artists_is_known_by_each_of_them() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);

@@ -45,6 +45,32 @@ fn linked(sandbox: &Sandbox, more: Vec<(&'static str, Value)>) -> (String, Reque
     (url, requests)
 }
 
+#[test]
+fn a_playlist_that_plex_has_half_filled_is_reported() {
+    let sandbox = Sandbox::new();
+    let (url, requests) = linked(
+        &sandbox,
+        vec![
+            ok(json!({"machineIdentifier": "m1"})),
+            ok(json!({"Metadata": [{"ratingKey": "12", "title": "two"}]})),
+            ok(Value::Null),
+            ("500 Internal Server Error", Value::Null),
+        ],
+    );
+    fine(sandbox.run(["lists", "save", "two", "list", "--sort", "title"]));
+    let arguments = [
+        "lists", "push", "two", "--server", &url, "--user", "me", "--plex", "--force",
+    ];
+    let mut command = sandbox.command(arguments);
+    let failed = command.env("VOISIN_PASSWORD", "t0ken").output().unwrap();
+    assert!(
+        text(&failed.stderr).contains("only a part of its songs there"),
+        "{}",
+        text(&failed.stderr)
+    );
+    requests.join().unwrap();
+}
+
 type Requests = std::thread::JoinHandle<Vec<String>>;
 
 #[test]

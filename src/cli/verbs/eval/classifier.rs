@@ -17,6 +17,7 @@ pub(super) fn run(context: &Context, args: &EvalClassifierArgs) -> anyhow::Resul
         return scored(submission, truth, args.format);
     }
     let place = PagePlace::new(args.html.as_deref(), args.force)?;
+    // Clap requires a run unless there is a submission.
     let Some((first, others)) = args.runs.split_first() else {
         return Ok(Ending::Fine);
     };
@@ -74,6 +75,7 @@ fn scored(submission: &Path, truth: &Path, format: ReportFormat) -> anyhow::Resu
             }
         }
     }
+    // A submission with rows missing is scored all the same, but not as if it were whole.
     let is_whole = found.missing.is_empty() && found.unknown.is_empty();
     Ok(if is_whole {
         Ending::Fine

@@ -23,16 +23,17 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
         svm_c: args.svm_c,
         linear_c: args.linear_c,
     };
+    // Written so that NaN is refused, too.
     if !(options.svm_c > 0.0 && options.linear_c > 0.0) {
         anyhow::bail!("--svm-c and --linear-c must be above 0");
     }
     let found = probes(set.vectors.view(), &set.labels, &set.artists, options)?;
     let by_label = set.by_label(&found.svm_by_label);
     let summary = format!(
-        "{} of {} by {}, {} left out; model {} ({}); {} folds by artist, {}",
+        "{} of {}{}, {} left out; model {} ({}); {} folds by artist, {}",
         count(found.tracks as u64, "track"),
         count(set.names.len() as u64, "genre"),
-        count(found.groups as u64, "artist"),
+        set.by_artists(),
         set.left_out,
         model.name,
         model.fingerprint,
@@ -52,6 +53,7 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
         row(
             "most common genre".to_owned(),
             Spread {
+                // The yardstick: what always answering the most common genre reaches.
                 mean: found.majority,
                 deviation: 0.0,
             },

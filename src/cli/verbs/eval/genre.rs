@@ -43,26 +43,50 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
                     *genre = Genre::plain(whole);
                 }
             }
+            // Joined genres may make two of a track's labels the same.
             let mut seen = BTreeSet::new();
             genres_of_track.retain(|genre| seen.insert(genre.clone()));
         }
-        let group = match &args.group_by {
+        let mut group = match &args.group_by {
             GroupBy::File(_) => "group".to_owned(),
             named => named.to_string(),
         };
-        if args.group_by == GroupBy::Artist
-            && tracks.facts.iter().all(|facts| facts.artist.is_none())
-        {
-            context.console.note(
-                "no artist is known, each track is its own: copies of a recording may be on both sides, and the quality is at most this",
-            );
+        let mut nameless = 0;
+        if args.group_by == GroupBy::Artist {
+            let rows: Vec<usize> = (0..tracks.labels.len())
+                .filter(|&row| !tracks.labels[row].is_empty())
+                .collect();
+            let is_nameless = |row: &&usize| tracks.facts[**row].artist.is_none();
+            nameless = rows.iter().filter(is_nameless).count();
+            if nameless == rows.len() {
+                // albums, where any is known, keep their tracks together
+                let groups: BTreeSet<usize> = rows.iter().map(|&row| tracks.groups[row]).collect();
+                let kind = if groups.len() < rows.len() {
+                    "album"
+                } else {
+                    "track"
+                };
+                kind.clone_into(&mut group);
+                nameless = 0;
+                context
+                    .console
+                    .note(&format!("no artist is known: folds are by {group}"));
+            }
         }
-        return cross_validate(context.console, &tracks.set(), &group, args, place.as_ref());
+        let grouping = FoldGrouping { group, nameless };
+        return cross_validate(
+            context.console,
+            &tracks.set(),
+            grouping,
+            args,
+            place.as_ref(),
+        );
     };
     let x = directions(vectors)?;
     let labels = read_labels(labels, x.nrows())?;
     let groups = match &args.groups {
         Some(groups) => read_groups(groups, x.nrows())?,
+        // Without groups each row is one of its own.
         None => (0..x.nrows()).collect(),
     };
     let ids: Vec<TrackId> = (0..x.nrows() as i64).map(TrackId).collect();
@@ -78,7 +102,11 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         } else {
             "track"
         };
-        return cross_validate(context.console, &set, group, args, place.as_ref());
+        let grouping = FoldGrouping {
+            group: group.to_owned(),
+            nameless: 0,
+        };
+        return cross_validate(context.console, &set, grouping, args, place.as_ref());
     };
     let test = directions(test)?;
     let predict = PredictOptions {
@@ -88,8 +116,8 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
     let (model, rows) = predict_files(&set, &test, out, &fit(args), &predict)?;
     let quality = model.quality();
     context.console.note(&format!(
-        "trained on {} rows of {}; {:.1} % right on {} (head alone {:.1} %, neighbours alone {:.1} %)",
-        model.tracks(),
+        "trained on {} of {}; {:.1} % right on {} (head alone {:.1} %, neighbours alone {:.1} %)",
+        count(model.tracks() as u64, "row"),
         count(model.genres().len() as u64, "genre"),
         100.0 * quality.accuracy,
         if quality.knows_groups() {
@@ -100,6 +128,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         100.0 * quality.head_accuracy,
         100.0 * quality.vote_accuracy
     ));
+    // Two documents in one stream would be neither CSV nor JSON.
     if args.format == ReportFormat::Json && !out.is_standard() {
         render::print_json(&serde_json::json!({
             "predictions": out.path().to_string_lossy(),
@@ -125,10 +154,16 @@ fn fit(args: &EvalGenreArgs) -> FitOptions {
     }
 }
 
+/// The groups that are never on both sides of a split, and how many tracks name none.
+struct FoldGrouping {
+    group: String,
+    nameless: usize,
+}
+
 fn cross_validate(
     console: Console,
     set: &LabelledVectors,
-    group: &str,
+    grouping: FoldGrouping,
     args: &EvalGenreArgs,
     place: Option<&PagePlace>,
 ) -> anyhow::Result<Ending> {
@@ -138,7 +173,8 @@ fn cross_validate(
         seed: args.random.random_seed,
         fit: fit(args),
         rivals: !args.no_rivals,
-        group: group.to_owned(),
+        group: grouping.group,
+        nameless: grouping.nameless,
     };
     let busy = console.busy(&format!(
         "cross-validating {} in {} folds, {}",
@@ -160,6 +196,7 @@ fn directions(path: &Path) -> anyhow::Result<Array2<f32>> {
         x.nrows() > 0,
         "{path}: expected vectors, found an array of no rows"
     );
+    // The cosine of a zero vector is undefined, and would spread as NaN.
     if let Some(row) = x
         .outer_iter()
         .position(|row| row.iter().all(|&value| value == 0.0))

@@ -20,6 +20,7 @@ use crate::cli::Ending;
 use crate::cli::args::{EvalCommand, EvalOutput};
 use crate::cli::context::Context;
 use crate::cli::database;
+use crate::cli::render::count;
 use crate::cli::verbs::scales;
 use voisin_lab::document::Document;
 use voisin_lab::eval::plots::bars;
@@ -60,16 +61,24 @@ impl LabelledSet {
     }
 
     fn artist_count(&self) -> usize {
-        self.artists
-            .iter()
-            .flatten()
-            .max()
-            .map_or(0, |most| most + 1)
-            + self
-                .artists
-                .iter()
-                .filter(|artist| artist.is_none())
-                .count()
+        // An unknown artist counts as one of its own, as the artist filter treats it.
+        self.known_artists() + self.artists.iter().filter(|by| by.is_none()).count()
+    }
+
+    fn known_artists(&self) -> usize {
+        let most = self.artists.iter().flatten().max();
+        most.map_or(0, |most| most + 1)
+    }
+
+    /// By how many artists the tracks are, as the end of a phrase: a track without one is nobody's.
+    fn by_artists(&self) -> String {
+        let known = self.known_artists();
+        let artists = count(known as u64, "artist");
+        match self.artist_count() - known {
+            0 => format!(" by {artists}"),
+            _ if known == 0 => ", no artist known (figures are at most this)".to_owned(),
+            nameless => format!(" by {artists} ({nameless} by nobody known)"),
+        }
     }
 }
 
@@ -147,8 +156,10 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
     for name in first.iter().flatten() {
         *sizes.entry(name.clone()).or_default() += 1;
     }
+    // Sizes before numbers: genres that are too small get none.
     sizes.retain(|_, size| *size >= output.min_tracks as usize);
     let mut order: Vec<(String, usize)> = sizes.into_iter().collect();
+    // By name where sizes are equal, so that the same library gives the same report.
     order.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     let number: BTreeMap<&str, usize> = order
         .iter()
@@ -163,6 +174,7 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
         let Some(&label) = first[row].as_deref().and_then(|name| number.get(name)) else {
             continue;
         };
+        // Spellings that differ in case are one artist, or copies would be each other's neighbours.
         let artist = facts.artist.as_ref().map(|name| name.trim().to_lowercase());
         let artist = artist.filter(|name| !name.is_empty());
         rows.push(row);
@@ -175,9 +187,9 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
     if order.len() < 2 {
         bail!(
             "found {} of {} tracks or more among {}: expected two, so tag some tracks and run \"voisin add\" again, or give --label-from",
-            crate::cli::render::count(order.len() as u64, "genre"),
+            count(order.len() as u64, "genre"),
             output.min_tracks,
-            crate::cli::render::count(tracks.ids.len() as u64, "track")
+            count(tracks.ids.len() as u64, "track")
         );
     }
     Ok(LabelledSet {

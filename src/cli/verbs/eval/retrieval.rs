@@ -46,6 +46,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
         k: args.neighbours as usize,
         standardise: args.standardise,
     };
+    // Centred as searches compare them; raw vectors would measure something else.
     let vectors = LibrarySpace::of_library(engine.library())?.centre_rows(set.vectors.clone());
     let found = retrieval(vectors.view(), &set.labels, &set.artists, options)?;
     let by_label = set.by_label(&found.by_label);
@@ -56,10 +57,10 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
         Vec::new()
     };
     let summary = format!(
-        "{} of {} by {}, {} left out, {} with a track by another artist; model {} ({})",
+        "{} of {}{}, {} left out, {} with a track by another artist; model {} ({})",
         count(set.labels.len() as u64, "track"),
         count(set.names.len() as u64, "genre"),
-        count(set.artist_count() as u64, "artist"),
+        set.by_artists(),
         set.left_out,
         found.queries,
         model.name,
@@ -162,6 +163,7 @@ fn robustness(
     let mut there: Vec<(usize, PathBuf)> = Vec::new();
     for (row, id) in ids.iter().enumerate() {
         let track = engine.library().track(*id)?;
+        // Files that are gone or cannot be read are passed over: it is not they that are measured.
         let short = audio::probe(&track.path).is_ok_and(|info| info.seconds() <= LONGEST_SECONDS);
         if short {
             there.push((row, track.path));
@@ -173,6 +175,7 @@ fn robustness(
         there.len().min(args.sample as usize)
     };
     let chosen: Vec<&(usize, PathBuf)> = (0..wanted)
+        // Evenly over the library, and the same ones each time.
         .map(|i| &there[i * there.len() / wanted])
         .collect();
     if chosen.is_empty() {
@@ -194,6 +197,7 @@ fn robustness(
             failed: 0,
             skipped: tools.can(way).err(),
         };
+        // Listed with its reason: a table without the row would look complete.
         if let Some(reason) = kind.skipped {
             context.console.note(&format!("{name}: left out, {reason}"));
             kinds.push(kind);
@@ -213,6 +217,7 @@ fn robustness(
                 .and_then(|copy| Ok((audio::probe(&copy)?, copy)))
                 .and_then(|(info, copy)| Ok(embedder.embed(&copy, &info, plan, None)?));
             match heard {
+                // Copies are compared in the library's own space, with its mean.
                 Ok(heard) => {
                     rows.extend(space.centre(heard.vector.as_slice()));
                     own_rows.push(*row);
@@ -227,6 +232,7 @@ fn robustness(
         }
         let copies = Array2::from_shape_vec((own_rows.len(), vectors.ncols()), rows)?;
         kind.figures =
+            // No figures where every copy failed; the count of failures tells it.
             voisin_lab::eval::retrieval::robustness(vectors.view(), copies.view(), &own_rows).ok();
         kinds.push(kind);
     }

@@ -20,6 +20,7 @@ use voisin_lab::report::Interval;
 
 pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<Ending> {
     let names: BTreeSet<&String> = args.spaces.iter().collect();
+    // A space compared with itself would look like a tie.
     if names.len() < args.spaces.len() || names.len() < 2 {
         bail!("--spaces: expected two names or more, each once, separated by commas");
     }
@@ -43,6 +44,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
             .filter(|&row| common.contains(&ids[row]))
             .collect()
     };
+    // Labels and artists are those of the library, so the first space's rows stand for all.
     let kept = rows(&first.ids);
     let labels: Vec<usize> = kept.iter().map(|&row| first.labels[row]).collect();
     let artists: Vec<Option<usize>> = kept.iter().map(|&row| first.artists[row]).collect();

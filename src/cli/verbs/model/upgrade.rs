@@ -33,6 +33,8 @@ pub(super) fn run(
         (None, Some(under_way)) => held_model(engine.library(), &under_way.model)?,
         (None, None) => ModelRef::default(),
     };
+    // Also where an earlier upgrade was killed after the change: what it had left to clear is
+    // cleared here.
     if target.manifest()?.fingerprint() == before.fingerprint {
         engine.library_mut().upgrades_mut().forget_other_models()?;
         if format == ReportFormat::Json {
@@ -47,12 +49,14 @@ pub(super) fn run(
             };
             render::print_json(&json)?;
         } else {
-            render::print_line(&LibraryError::SameModel { name: before.name }.to_string())?;
+            let text = LibraryError::SameModel { name: before.name }.to_string();
+            render::print_line(&render::terminal_safe(&text))?;
         }
         return Ok(Ending::Fine);
     }
     let embedder = context.embedder_of(&target)?;
     let fingerprint = embedder.encoder().manifest().fingerprint();
+    // The file may lie anywhere; the next run has to find it without being told again.
     remember_model(engine.library_mut(), &target, &fingerprint)?;
     let stop = context.stop_on_ctrl_c()?;
     let windows = engine.windows_setting()?;
@@ -77,16 +81,19 @@ pub(super) fn run(
                 .len() as u64,
         )
     };
+    // Without the lock, so that others may add and search for the hours that this takes.
     let mut missing = listen(&mut run, &mut engine)?;
     let is_stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
     let mut switched = false;
     if !is_stopped() {
         // From here on nobody may add vectors of the old model.
         let _lock = engine.library().lock_for_writing()?;
+        // More are missing than could not be heard, so somebody has added some.
         if missing > run.failed() {
             // Tracks that were added meanwhile.
             missing = listen(&mut run, &mut engine)?;
         }
+        // Read before the change: afterwards it is a head of other vectors, and refused.
         let head = engine.genres().genre_head().ok().flatten();
         // A library of which nothing can be heard is more likely away than gone.
         let leave_out = leave_out && missing < engine.library().status()?.tracks;
@@ -98,11 +105,13 @@ pub(super) fn run(
             switched = missing == 0 || leave_out;
         }
         if switched {
+            // The lock is still held: an `add` must find index and vectors of one model.
             engine.rebuild_index("the library has another model")?;
             engine.maintain_index()?;
             engine.words_mut().keep_tags()?;
             engine.scales_mut().fill_moods()?;
             renew(context.console, &engine, head.as_ref());
+            // Last, so that a run that is killed before this has lost nothing that answered.
             engine.library_mut().upgrades_mut().forget_other_models()?;
         }
     }
@@ -119,21 +128,20 @@ pub(super) fn run(
             heard,
             missing,
         })?;
-    } else if switched {
-        render::print_line(&format!(
-            "{} listened to; this library's vectors are from model {} now, not from {}",
-            count(heard, "track"),
-            now.name,
-            before.name
-        ))?;
     } else {
-        render::print_line(&format!(
-            "{} listened to; this library's vectors are from model {} still",
+        let since = if switched {
+            format!("now, not from {}", before.name)
+        } else {
+            "still".to_owned()
+        };
+        render::print_line(&render::terminal_safe(&format!(
+            "{} listened to; this library's vectors are from model {} {since}",
             count(heard, "track"),
             now.name
-        ))?;
+        )))?;
     }
     Ok(match (is_stopped() && !switched, missing) {
+        // Ctrl-C after the change came too late to interrupt anything.
         (true, _) => Ending::Interrupted,
         (false, 0) => Ending::Fine,
         (false, _) => Ending::Partial,
@@ -150,11 +158,11 @@ fn end(
         console.note("no upgrade is under way: nothing to end");
         return Ok(Ending::Partial);
     };
-    render::print_line(&format!(
+    render::print_line(&render::terminal_safe(&format!(
         "the upgrade to {} is given up: {} of it forgotten",
         upgrade.model.name,
         count(upgrade.done, "track")
-    ))?;
+    )))?;
     Ok(Ending::Fine)
 }
 

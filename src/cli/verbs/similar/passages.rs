@@ -5,7 +5,7 @@ use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{lossy, print_files, print_rows, title};
-use crate::cli::render::{self, Align, Table, clock};
+use crate::cli::render::{self, Align, Table, clock, count};
 use crate::cli::seeds::{one_seed, one_seed_name};
 use voisin_engine::{Engine, SimilarPassage, meta};
 use voisin_explore::TrackMeta;
@@ -24,6 +24,7 @@ pub(super) fn run(
     question.filters.check_folders(engine)?;
     let (passage, found) = question.run_passage(engine, seed, &embedder)?;
     let heard = f64::from(passage.seconds);
+    // A passage is as long as whole samples allow; less than this is rounding.
     if heard + 0.05 < to - from {
         context.console.note(&format!(
             "the track ends at {}: the passage is {heard:.1} s long",
@@ -34,10 +35,12 @@ pub(super) fn run(
         context.nothing_found(engine.library(), &question.filters, "")?;
         return Ok(Ending::Partial);
     }
+    // Their places come from stored windows, which stand further apart.
     let unread = found.iter().filter(|found| found.is_unread).count();
     if unread > 0 {
         context.console.warn(&format!(
-            "{unread} files could not be read again: their places are rough"
+            "{} could not be read again: places in them are rough",
+            count(unread as u64, "file")
         ));
     }
     match args.output.format {

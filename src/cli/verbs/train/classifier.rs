@@ -42,6 +42,7 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
         return plan(context, &config, &set);
     }
     let searches = !args.tries.is_empty();
+    // A search begins its runs itself, when it knows their settings.
     if !searches && begin(&args.run, &config, &set)? {
         context
             .console
@@ -63,6 +64,7 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
         job.train(&args.run, &config, 0, cost)
     };
     let report = match report {
+        // After Ctrl-C any failure is that of work that was broken off.
         Err(_) if stop.load(Ordering::Relaxed) => return Ok(interrupted(context)),
         other => other?,
     };
@@ -107,6 +109,8 @@ impl TrainingJob<'_> {
             .unwrap_or_else(|| args.run.join(subfolder));
         let command = command(run, config);
         let tell = |matrix: &Matrix| {
+            // Trials hear the same files again and again; their faults are told once, by the run
+            // itself.
             if chosen_among != TRIAL {
                 report_faults(context, &matrix.faults);
             }
@@ -158,6 +162,8 @@ impl TrainingJob<'_> {
         refuse_others(&self.args.run)?;
         let folder = self.args.run.join("trials");
         let mut all: Vec<Vec<(String, String)>> = vec![Vec::new()];
+        // The product of all values, grown by one setting at a time; bounded at each step, not at
+        // the end.
         for (key, values) in &self.args.tries {
             let longer = |begun: Vec<(String, String)>| {
                 let one = move |value: &str| {
@@ -178,6 +184,7 @@ impl TrainingJob<'_> {
             }
         }
         if let Some(trials) = self.args.trials {
+            // By the run's own seed: the same command draws the same combinations, and so goes on.
             Random::new(self.args.random_seed.unwrap_or(1)).shuffle(&mut all);
             all.truncate(trials as usize);
         }
@@ -186,6 +193,7 @@ impl TrainingJob<'_> {
             .iter()
             .map(|pairs| config(self.args, self.set, source, pairs));
         let configs = configs.collect::<anyhow::Result<Vec<_>>>()?;
+        // Trials after the test part was used would choose by it.
         let is_finished = self.args.run.join("report.json").exists();
         let parts: &[usize] = if self.args.halving { &[9, 3, 1] } else { &[1] };
         let mut table = format!("{TRIALS_HEADER}\n");
@@ -229,6 +237,7 @@ impl TrainingJob<'_> {
                 table += &format!(
                     "{number},{settings},1/{part},{value:.4},{low:.4},{high:.4},{seconds:.1}\n"
                 );
+                // After each trial, so that a search that is stopped has its table.
                 atomic_file::write(&self.args.run.join(TRIALS), &table)?;
                 found.push((value, at));
             }
@@ -236,6 +245,7 @@ impl TrainingJob<'_> {
             found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             found.truncate(if part > 1 { found.len().div_ceil(3) } else { 1 });
             alive = found.into_iter().map(|(_, at)| at).collect();
+            // In the order of the combinations again, for the names and the messages.
             alive.sort_unstable();
         }
         let config = &configs[alive[0]];
@@ -243,6 +253,7 @@ impl TrainingJob<'_> {
             return Ok(Report::read(&self.args.run)?);
         }
         let report = self.train(&self.args.run, config, configs.len(), cost)?;
+        // A cache only; what stays is a folder too many.
         let _ = std::fs::remove_dir_all(folder.join("features"));
         Ok(report)
     }
@@ -352,6 +363,7 @@ fn config(
         let names: Vec<String> = sets.split('+').map(|name| text(name.trim())).collect();
         put("features.sets", format!("[{}]", names.join(", ")));
     }
+    // Later pairs win: --set over the options, a trial's values over both.
     pairs.extend(args.set.iter().chain(tried).cloned());
     let mut config = Config::changed(args.config.as_deref(), &pairs)?;
     if let Some((recipe, _)) = config.network() {
@@ -425,6 +437,7 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
         0
     };
     let columns: usize = own_numbers + sets.iter().map(|set| set.columns().len()).sum::<usize>();
+    // A fit for each fold of each repeat, or one for the validation part, and the last one on all.
     let judgings = config.data.folds.max(1)
         * if config.data.folds > 0 {
             config.data.repeats
@@ -441,6 +454,7 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
     let kept = if sets.is_empty() {
         0
     } else {
+        // A digest of 32 bytes and a 32-bit number a column.
         set.items.len() * (32 + 4 * (columns - own_numbers))
     };
     let text = format!(

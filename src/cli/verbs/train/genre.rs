@@ -192,7 +192,10 @@ fn commonest(labels: &[Vec<Genre>]) -> Option<(&Genre, f64)> {
         *counts.entry(genre).or_default() += 1;
     }
     let labelled = labels.iter().filter(|genres| !genres.is_empty()).count();
+    // A track with two genres counts for both: the yardstick is whether the answer would be one of
+    // them.
     let (genre, tracks) = counts.into_iter().max_by_key(|&(_, tracks)| tracks)?;
+    // There is a genre, so at least one track is labelled.
     Some((genre, tracks as f64 / labelled as f64))
 }
 
