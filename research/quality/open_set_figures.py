@@ -139,7 +139,16 @@ def known_figures(program, music):
             run(program, "--library", library, "train", "genre", "--label-from", table)
             for who, more in [("neighbours", ["-k", "15"]), ("head", [])]:
                 for a in json.loads(
-                    run(program, "--library", library, "classify", "--all", "--format", "json", *more)
+                    run(
+                        program,
+                        "--library",
+                        library,
+                        "classify",
+                        "--all",
+                        "--format",
+                        "json",
+                        *more,
+                    )
                 )["items"]:
                     genre = held_out.get("/".join(pathlib.Path(a["path"]).parts[-2:]))
                     if genre and a["genre"]:

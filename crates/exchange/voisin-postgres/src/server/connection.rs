@@ -225,7 +225,7 @@ fn is_lost(error: &postgres::Error) -> bool {
         // Others are the client's own, such as a value of another type than it expects.
         let source = std::error::Error::source(error);
         return error.is_closed()
-            || source.is_some_and(<(dyn std::error::Error + 'static)>::is::<std::io::Error>);
+            || source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
     };
     let code = db_error.code().code();
     // Class 08: connections. 57P01 to 57P05: shutdown, crash, start, a dropped database, an idle
