@@ -10,7 +10,19 @@ use anyhow::Context as _;
 use crate::cli::columnar;
 use voisin_audio::is_audio_candidate;
 use voisin_base::address;
+use voisin_library::scan::playlist::path_in_table;
 use voisin_library::scan::{self, Exclusions, Links, Scan};
+
+/// A path as it is written, or that of a local `file://` address, as file managers copy it.
+pub(crate) fn local_path(path: PathBuf) -> PathBuf {
+    let is_file = address::scheme(&path).is_some_and(|name| name.eq_ignore_ascii_case("file"));
+    let text = path.to_str().filter(|_| is_file);
+    match text.map(path_in_table) {
+        // Of another machine there is only the address, which is refused.
+        Some(local) if !local.as_os_str().as_encoded_bytes().starts_with(b"//") => local,
+        _ => path,
+    }
+}
 
 /// The paths named, those of a list on standard input in the place of `-`.
 pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>> {
@@ -19,7 +31,7 @@ pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Path
         if path.as_os_str() == "-" {
             named.extend(listed_paths(false)?);
         } else {
-            named.push(path.to_owned());
+            named.push(local_path(path.to_owned()));
         }
     }
     Ok(named)
@@ -39,7 +51,8 @@ pub(crate) fn listed_paths(null: bool) -> anyhow::Result<Vec<PathBuf>> {
         // A list of one name need not end in NUL, and the name may hold a line end.
         list.push(0);
     }
-    Ok(scan::split_list(&list))
+    let paths = scan::split_list(&list).into_iter();
+    Ok(paths.map(local_path).collect())
 }
 
 /// The music that the paths stand for, and the addresses among them, which come last.

@@ -343,6 +343,11 @@ fn seeds_of_playlist(context: &Context, engine: &Engine, path: &Path) -> anyhow:
         }
     }
     if seeds.is_empty() {
+        // Of the list as a whole, not of an entry.
+        let mut problems = scanned.problems.iter();
+        if let Some(fault) = problems.find(|problem| problem.path == path) {
+            anyhow::bail!("{}: {}", path.display(), fault.reason);
+        }
         let text = format!(
             "{}: none of its {missing} entries is in the library: run \"voisin add\" on it first",
             path.display()

@@ -8,7 +8,7 @@ use super::Cli;
 use crate::cli::remote::PULL;
 
 /// Commands of other programs, and what they are called here.
-const OTHER_COMMANDS: [(&[&str], &str); 27] = [
+const OTHER_COMMANDS: [(&[&str], &str); 28] = [
     (&["search", "query", "lookup"], "find, or similar"),
     (
         &["nearest", "neighbours", "neighbors", "like", "knn"],
@@ -57,6 +57,7 @@ const OTHER_COMMANDS: [(&[&str], &str); 27] = [
     (&["plot", "graph", "visualise", "visualize", "draw"], "map"),
     (&["history", "log", "plays"], "heard"),
     (&["upgrade"], "model upgrade"),
+    (&["version"], "--version"),
     (&["settings", "preferences", "options"], "config"),
     (
         &[
@@ -67,7 +68,7 @@ const OTHER_COMMANDS: [(&[&str], &str); 27] = [
 ];
 
 /// Options of other programs, the option that does the same here, and how it is written; the first that a command has.
-const OTHER_OPTIONS: [(&[&str], &str, &str); 37] = [
+const OTHER_OPTIONS: [(&[&str], &str, &str); 38] = [
     (&["--json"], "format", "--format json"),
     (&["--csv"], "format", "--format csv"),
     (&["--m3u", "--m3u8"], "format", "--format m3u8"),
@@ -161,6 +162,7 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 37] = [
     (&["--png"], "colour-by", "-o map.png"),
     (&["--db", "--database"], "library", "--library DIR"),
     (&["--gpu"], "device", "--device cuda"),
+    (&["--jobs", "-j"], "threads", "--threads N"),
 ];
 
 /// The name here of another program's word.
@@ -187,9 +189,20 @@ pub(crate) fn message(error: &Error) -> String {
     // "--limit <N>" is known by its first word, "<TRACK>..." by its name.
     let option = |kind| text(kind).split(' ').next().unwrap_or_default().to_owned();
     let found = text(ContextKind::InvalidValue);
-    let meant = |kind| match text(kind) {
-        name if name.is_empty() => String::new(),
-        name => format!("; did you mean {name}?"),
+    let meant = |kind| {
+        let alike = match error.get(kind) {
+            // The most alike first, which clap has last.
+            Some(ContextValue::Strings(several)) => {
+                let alike: Vec<&str> = several.iter().rev().map(String::as_str).collect();
+                alike.join(", ")
+            }
+            _ => text(kind),
+        };
+        if alike.is_empty() {
+            alike
+        } else {
+            format!("; did you mean {alike}?")
+        }
     };
     let argument = option(ContextKind::InvalidArg);
     // Not `args`, which panics at a file's name that is not UTF-8.
@@ -228,6 +241,11 @@ pub(crate) fn message(error: &Error) -> String {
         ErrorKind::UnknownArgument if argument == "--backend" => format!(
             "\"{called}\" works on a library on this disk and takes no --backend: {PULL}"
         ),
+        ErrorKind::UnknownArgument
+            if called == "voisin add" && ["--recursive", "-r", "-R"].contains(&argument.as_str()) =>
+        {
+            format!("there is no option {argument} here: folders are read with all folders in them")
+        }
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             let suggested = known_elsewhere(&argument, &called).map_or_else(
                 || meant(ContextKind::SuggestedArg),
@@ -238,15 +256,18 @@ pub(crate) fn message(error: &Error) -> String {
         ErrorKind::UnknownArgument => format!("\"{argument}\" is one argument too many"),
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand);
-            let suggested = known_elsewhere(&word, &called)
+            let suggested = known_elsewhere(&word.to_lowercase(), &called)
                 // Below a verb, another program's word for a command means nothing.
                 .filter(|_| called == "voisin")
+                .map(str::to_owned)
+                .or_else(|| same_command(&word, &called))
                 .map_or_else(
                     || meant(ContextKind::SuggestedSubcommand),
                     |here| format!("; did you mean {here}?"),
                 );
             format!("there is no command \"{word}\"{suggested}")
         }
+        ErrorKind::MissingSubcommand => "expected a command, found none".to_owned(),
         ErrorKind::MissingRequiredArgument if called == "voisin labels set" => {
             "expected tracks and a genre behind them, found less; \"voisin labels unset TRACK\" forgets a genre"
                 .to_owned()
@@ -277,21 +298,42 @@ pub(crate) fn message(error: &Error) -> String {
     format!("{lead}; see \"{called} --help\"")
 }
 
-/// Whether a command that is called so has this option.
-fn is_option_of(called: &str, long: &str) -> bool {
+/// The command that is called so.
+fn command_called(called: &str) -> Option<clap::Command> {
     let mut command = <Cli as clap::CommandFactory>::command();
     // Built, it has the options of all commands beside its own.
     command.build();
     // The first word is the program itself.
     for name in called.split(' ').skip(1) {
-        let Some(below) = command.find_subcommand(name).cloned() else {
-            return false;
-        };
-        command = below;
+        command = command.find_subcommand(name)?.clone();
     }
-    command
-        .get_arguments()
-        .any(|arg| arg.get_long() == Some(long))
+    Some(command)
+}
+
+/// Whether a command that is called so has this option.
+fn is_option_of(called: &str, long: &str) -> bool {
+    let has = |command: &clap::Command| {
+        command
+            .get_arguments()
+            .any(|arg| arg.get_long() == Some(long))
+    };
+    command_called(called).as_ref().is_some_and(has)
+}
+
+fn singular(name: &str) -> &str {
+    name.strip_suffix('s').unwrap_or(name)
+}
+
+/// The command below another that a word names but for capitals and a plural.
+fn same_command(word: &str, called: &str) -> Option<String> {
+    let word = word.to_lowercase();
+    let command = command_called(called)?;
+    let same = command
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .filter(|name| singular(name) == singular(&word));
+    // Of a singular and a plural that both are commands the one that was written.
+    same.min_by_key(|name| *name != word).map(str::to_owned)
 }
 
 /// The command that these words call: `voisin eval genre`.
@@ -337,7 +379,8 @@ mod tests {
         for (words, here) in OTHER_COMMANDS {
             for part in here.split(", ") {
                 let part = part.trim_start_matches("or ");
-                assert!(part.split(' ').next().is_some_and(is_verb), "{here}");
+                let first = part.split(' ').next();
+                assert!(part == "--version" || first.is_some_and(is_verb), "{here}");
             }
             assert!(!words.iter().any(|&word| is_verb(word)), "{words:?}");
         }

@@ -8,6 +8,7 @@ use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser, ValueParserFactory};
 
 use crate::cli::columnar;
+use crate::cli::named::local_path;
 use voisin_base::{address, output};
 
 /// One of several equal shares of all files: which one, counted from 0, and of how many.
@@ -53,6 +54,7 @@ impl FromStr for Shard {
 
 /// A path; the address of an object store or a web server would become a folder called `s3:`.
 pub(super) fn on_disk(path: PathBuf) -> Result<PathBuf, String> {
+    let path = local_path(path);
     match address::scheme(&path) {
         None => Ok(path),
         Some(_) => Err(format!(
@@ -90,6 +92,7 @@ impl ValueParserFactory for PathOrAddress {
 
 fn known_scheme(path: PathBuf) -> Result<PathOrAddress, String> {
     let schemes = address::SCHEMES;
+    let path = local_path(path);
     let wrong = match address::scheme(&path) {
         None => return Ok(PathOrAddress(path)),
         // A mistyped scheme must not become a folder called `s4:` that is "not found".
@@ -150,6 +153,23 @@ fn seed_is_a_track(_: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_of_a_local_file_is_its_path() {
+        for text in [
+            "/m/a b.mp3",
+            "file:///m/a%20b.mp3",
+            "FILE://localhost/m/a%20b.mp3",
+        ] {
+            let path = PathBuf::from(text);
+            assert_eq!(on_disk(path.clone()).unwrap(), Path::new("/m/a b.mp3"));
+            assert_eq!(&*known_scheme(path).unwrap(), Path::new("/m/a b.mp3"));
+        }
+        for text in ["file://nas/a.mp3", "file://", "s4://bucket/a.mp3"] {
+            assert!(on_disk(PathBuf::from(text)).is_err(), "{text}");
+            assert!(known_scheme(PathBuf::from(text)).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn each_file_is_in_one_shard() {

@@ -109,7 +109,13 @@ pub(crate) fn print_words(heard: &PredictedTags, is_json: bool) -> anyhow::Resul
     }
     let mut table = Table::new(&[("word", Align::Left), ("tags", Align::Left)]);
     for (word, tags) in heard.words() {
-        table.row([word.to_owned(), tags.join(", ")]);
+        let tags = tags.join(", ");
+        // As the heads of answers' columns name it: "loud (aggressive)".
+        let meaning = match heard.first_word(word) {
+            Some(first) => format!("{first}: {tags}"),
+            None => tags,
+        };
+        table.row([word.to_owned(), meaning]);
     }
     table.print()
 }

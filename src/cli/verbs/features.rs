@@ -242,7 +242,7 @@ impl FeaturesJob<'_> {
     }
 
     fn track_table(&self, set: &Dataset, matrix: &Matrix, writer: &ArrayWriter) -> Vec<u8> {
-        let file = |row: &voisin_lab::matrix::Row| {
+        let file = |row: &voisin_lab::matrix::MatrixRow| {
             let target = row
                 .item
                 .path

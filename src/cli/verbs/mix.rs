@@ -26,7 +26,10 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     let answer = source.mix(question, &wanted, played, &Mixing::default())?;
     // Programs still get an empty list in their format.
     if answer.found.is_empty() {
-        context.nothing_found(source.engine().library(), &question.filters, "")?;
+        match &answer.short {
+            Some(short) => context.console.note(&format!("nothing found: {short}")),
+            None => context.nothing_found(source.engine().library(), &question.filters, "")?,
+        }
         if args.output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }
@@ -34,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     if let Some(far) = answer.standing.as_ref().and_then(Standing::far) {
         context.console.note(&far);
     }
-    if let Some(short) = &answer.short {
+    if let (false, Some(short)) = (answer.found.is_empty(), &answer.short) {
         context.console.note(short);
     }
     let facts = FactColumns::new(question.fields());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde_json::json;
 
 use crate::cli::Ending;
@@ -16,7 +16,7 @@ use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{lossy, print_files, print_rows};
 use crate::cli::render::{self, Align, Table, count};
 use voisin_audio::tags::read_named;
-use voisin_base::table::TableText;
+use voisin_base::table::{TableFault, TableText};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, LearnedScale, MEASURED_SCALES, ScaleTraining, measured_scale, meta};
 use voisin_explore::TrackMeta;
@@ -416,18 +416,15 @@ fn table(engine: &Engine, path: &Path) -> anyhow::Result<BTreeMap<TrackId, f64>>
     let known: HashSet<TrackId> = library.track_ids()?.into_iter().collect();
     let failed = || format!("cannot read {}", path.display());
     let table = TableText::read(path).with_context(failed)?;
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(table.separator)
-        .trim(csv::Trim::All)
-        .from_reader(table.text.as_bytes());
-    let header = reader.headers()?.clone();
+    let fault = |(line, fault): TableFault| anyhow!("{}, line {line}: {fault}", path.display());
+    let (header, rows) = table.even_rows().map_err(fault)?;
     let find = |name: &str| {
         header
             .iter()
             .position(|column| column.eq_ignore_ascii_case(name))
     };
     let (Some(at), Some(value)) = (find("id").or_else(|| find("path")), find("value")) else {
-        let found = header.iter().collect::<Vec<_>>().join(",");
+        let found = header.join(",");
         bail!(
             "{}: expected the columns path or id, and value, found {found}",
             path.display()
@@ -436,25 +433,21 @@ fn table(engine: &Engine, path: &Path) -> anyhow::Result<BTreeMap<TrackId, f64>>
     let by_id = find("id").is_some();
     let mut lookup = PathLookup::new(library);
     let mut values = BTreeMap::new();
-    for record in reader.records() {
-        let record = record.with_context(failed)?;
-        let cell = |at: usize| record.get(at).unwrap_or_default();
-        let text = cell(value);
+    for (line, cells) in rows {
+        let text = &cells[value];
         // 3,5 where no comma separates cells.
         let number: Option<f64> = text.replace(',', ".").parse().ok();
         let number = number.filter(|number| number.is_finite());
         let Some(number) = number else {
-            bail!(
-                "{}: expected a number as value, found \"{text}\"",
-                path.display()
-            );
+            let problem = format!("expected a number as value, found \"{text}\"");
+            return Err(fault((line, problem)));
         };
         // Rows of tracks that are not here are left out: tables come from other libraries, too.
         let track = if by_id {
-            let id = cell(at).trim_start_matches("id:").parse().ok();
+            let id = cells[at].trim_start_matches("id:").parse().ok();
             id.map(TrackId).filter(|id| known.contains(id))
         } else {
-            lookup.track(&path_in_table(cell(at)))?
+            lookup.track(&path_in_table(&cells[at]))?
         };
         values.extend(track.map(|track| (track, number)));
     }

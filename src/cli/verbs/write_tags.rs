@@ -12,7 +12,7 @@ use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
 use voisin_audio::tags::{TagEdit, TagField, WriteOptions};
-use voisin_base::table::TableText;
+use voisin_base::table::{TableFault, TableText};
 use voisin_base::track::TrackId;
 use voisin_engine::{
     Engine, GenreAnswer, READY_MOODS, STRONG_MOOD, TagOutcome as Outcome, TagResult, TagWish,
@@ -222,11 +222,9 @@ fn moods(known: &Descriptors) -> Result<Vec<String>, &'static str> {
 /// Tags to write by a table: the columns path and genre, or suggested where there is no genre.
 pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<Vec<TagWish>> {
     let table = TableText::read(list).with_context(|| format!("cannot read {}", list.display()))?;
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(table.separator)
-        .trim(csv::Trim::All)
-        .from_reader(table.text.as_bytes());
-    let header = reader.headers()?.clone();
+    let fault =
+        |(line, fault): TableFault| anyhow::anyhow!("{}, line {line}: {fault}", list.display());
+    let (header, rows) = table.even_rows().map_err(fault)?;
     let find = |name: &str| {
         header
             .iter()
@@ -234,7 +232,7 @@ pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<V
     };
     let (Some(path), Some(genre)) = (find("path"), find("genre").or_else(|| find("suggested")))
     else {
-        let found = header.iter().collect::<Vec<_>>().join(",");
+        let found = header.join(",");
         anyhow::bail!(
             "{}: expected the columns path and genre (or suggested), found {found}",
             list.display()
@@ -242,14 +240,17 @@ pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<V
     };
     let mut wishes = Vec::new();
     let mut lookup = PathLookup::new(library);
-    for record in reader.records() {
-        let record = record.with_context(|| format!("cannot read {}", list.display()))?;
-        let cell = |at: usize| record.get(at).unwrap_or_default();
-        let genres = cell(genre)
+    for (line, cells) in rows {
+        // The quote of a cell below may close one that was never closed.
+        if cells[genre].contains('\n') {
+            let problem = "expected genres on one line: is a quote closed?".to_owned();
+            return Err(fault((line, problem)));
+        }
+        let genres = cells[genre]
             .split(';')
             .map(str::trim)
             .filter(|genre| !genre.is_empty());
-        let named = path_in_table(cell(path));
+        let named = path_in_table(&cells[path]);
         // A file need not be in the library.
         let meant = if named.exists() {
             None

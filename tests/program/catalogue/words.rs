@@ -357,7 +357,7 @@ fn words_of_loudness_ask_what_was_measured() {
     assert!(
         words
             .lines()
-            .any(|line| line.starts_with("softer ") && line.ends_with("-loudness"))
+            .any(|line| line.starts_with("softer ") && line.ends_with(" quieter: -loudness"))
     );
 }
 

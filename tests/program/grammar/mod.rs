@@ -117,6 +117,34 @@ fn mistakes_have_one_style() {
             "there is no command \"dedupe\"; did you mean duplicates?; see \"voisin --help\"",
         ),
         (
+            "artist",
+            "there is no command \"artist\"; did you mean artists?; see \"voisin --help\"",
+        ),
+        (
+            "duplicate",
+            "there is no command \"duplicate\"; did you mean duplicates?; see \"voisin --help\"",
+        ),
+        (
+            "SIMILAR x",
+            "there is no command \"SIMILAR\"; did you mean similar?; see \"voisin --help\"",
+        ),
+        (
+            "version",
+            "there is no command \"version\"; did you mean --version?; see \"voisin --help\"",
+        ),
+        (
+            "-v",
+            "expected a command, found none; see \"voisin --help\"",
+        ),
+        (
+            "add . -r",
+            "there is no option -r here: folders are read with all folders in them; see \"voisin add --help\"",
+        ),
+        (
+            "add . -j 2",
+            "there is no option -j here; did you mean --threads N?; see \"voisin add --help\"",
+        ),
+        (
             "list --json",
             "there is no option --json here; did you mean --format json?; see \"voisin list --help\"",
         ),
@@ -494,11 +522,15 @@ fn seeds_are_named_in_the_same_way_everywhere() {
         (list.lines().count(), list.lines().next()),
         (4, Some(outside))
     );
+    // It lasts 14 seconds, as the tracks here do, which are long enough for a mix after it.
+    assert_eq!(paths(&format!("mix {outside} -l 3")).lines().count(), 3);
     let walk = fine_json(run(&format!("path {outside} id:1 --format json")));
     assert_eq!(
         (&walk["tracks"][0]["id"], &walk["tracks"][0]["path"]),
         (&serde_json::Value::Null, &outside.into())
     );
+    let seconds = walk["tracks"][0]["seconds"].as_f64().unwrap();
+    assert!((14.0..14.1).contains(&seconds), "{seconds}");
     assert_eq!(walk["tracks"].as_array().unwrap().last().unwrap()["id"], 1);
     assert!(
         text(&run(&format!("path id:1 {outside} --format csv")).stdout)

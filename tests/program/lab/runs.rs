@@ -636,7 +636,7 @@ fn odd_data_give_one_clear_line() {
         (
             &one,
             vec![],
-            "expected tracks of two classes or more, found only \"rock\"",
+            "expected tracks of two classes or more, found only \"rock\": say which column has the labels (,label=COLUMN), or put each class into a folder of its own",
         ),
         (&none, vec![], "expected columns of numbers, found none"),
         (

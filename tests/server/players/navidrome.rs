@@ -389,8 +389,10 @@ fn songs_are_found_by_their_codes_first() {
         &json!({"artists": [{"name": "Nobody"}]}),
     );
     assert_eq!(status, 404);
-    let (status, _) = server.post("/api/v1/refs/similar", &json!({"songs": []}));
-    assert_eq!(status, 400);
+    for songs in [json!([]), json!([{}])] {
+        let (status, _) = server.post("/api/v1/refs/similar", &json!({"songs": songs}));
+        assert_eq!(status, 400, "{songs}");
+    }
     let near = server.good(
         "/api/v1/refs/artists",
         &json!({"artist": {"name": "muldjord"}, "count": 1}),

@@ -111,10 +111,7 @@ impl Collection {
         // ascend, so that `ids` as a whole does and can be searched.
         let first = 1 - (self.guests + n) as i64;
         let ids = (0..n).map(|i| TrackId(first + i as i64));
-        let meta = ids
-            .clone()
-            .zip(&guests)
-            .map(|(id, seed)| guest(id, &seed.path));
+        let meta = ids.clone().zip(&guests).map(|(id, seed)| guest(id, seed));
         self.meta.splice(..0, meta);
         self.genres.splice(..0, std::iter::repeat_n(Vec::new(), n));
         self.ids.splice(..0, ids);
@@ -507,13 +504,14 @@ fn spell_alike(meta: &mut [TrackMeta], genres: &mut [Vec<Genre>]) {
 }
 
 /// Facts of a file that is not in the library.
-fn guest(id: TrackId, path: &std::path::Path) -> TrackMeta {
-    let tags = voisin_audio::tags::read_tags(path).unwrap_or_default();
+fn guest(id: TrackId, seed: &Seed) -> TrackMeta {
+    let tags = voisin_audio::tags::read_tags(&seed.path).unwrap_or_default();
     TrackMeta {
         title: tags.title.unwrap_or_default(),
         artist: tags.artist,
         album: tags.album,
-        ..TrackMeta::of_file(id, path)
+        seconds: seed.seconds.unwrap_or_default(),
+        ..TrackMeta::of_file(id, &seed.path)
     }
 }
 
@@ -792,6 +790,7 @@ mod tests {
         let guests: Vec<Seed> = (4..7)
             .map(|seed| Seed {
                 path: format!("{seed}.mp3").into(),
+                seconds: Some(seed as f64),
                 ..Seed::of_vector(unit(&mut Random::new(seed)))
             })
             .collect();
@@ -802,6 +801,8 @@ mod tests {
         let rows =
             [&guests[0], &guests[1], &guests[2]].map(|seed| collection.row_of(seed).unwrap());
         assert_eq!((rows, collection.total()), ([2, 0, 1], 6));
+        let seconds = rows.map(|row| collection.meta[row].seconds);
+        assert_eq!(seconds, [4.0, 5.0, 6.0]);
         for (row, guest) in rows.into_iter().zip(&guests) {
             let expected = collection.space.centre(&guest.vector);
             assert_eq!(collection.vectors.row(row).to_vec(), expected);

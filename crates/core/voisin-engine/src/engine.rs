@@ -724,11 +724,16 @@ impl Engine {
 
     /// One line that names a track to a person who has to choose among several.
     pub(crate) fn candidate(track: &Track) -> String {
-        format!(
+        let line = format!(
             "  id:{}  {}  ({})",
             track.id,
             track.display_name(),
             track.path.display()
+        );
+        // Titles may have line ends in them.
+        line.replace(
+            |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'),
+            " ",
         )
     }
 }
@@ -809,5 +814,16 @@ mod tests {
         engine.on_index_news(move |news| notes.lock().unwrap().push(news.to_string()));
         engine.within("words").unwrap();
         assert_eq!(*heard.lock().unwrap(), ["index built: there was none yet"]);
+    }
+
+    #[test]
+    fn a_candidate_is_one_line_whatever_its_title() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 4);
+        let mut new = track(1, vec![0.5; 4], 0);
+        new.tags.title = Some("one\r\ntwo\u{2028}three".to_owned());
+        let id = library.insert_track(&new).unwrap();
+        let line = Engine::candidate(&library.track(id).unwrap());
+        assert!(line.contains("one  two three"), "{line}");
     }
 }

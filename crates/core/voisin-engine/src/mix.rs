@@ -104,9 +104,8 @@ impl MixOptions {
         self.limit.saturating_mul(REACH).saturating_add(MORE)
     }
 
-    /// The shortest and the longest that may be in a mix after these tracks, in seconds.
-    pub fn lengths(&self, seeds: &[Track]) -> (f64, f64) {
-        let seconds = seeds.iter().map(|track| track.audio.seconds);
+    /// The shortest and the longest that may be in a mix after tracks of these lengths, in seconds.
+    pub fn lengths(&self, seconds: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
         let shortest = seconds
             .clone()
             .map(|seconds| seconds / 2.0)
@@ -280,7 +279,7 @@ impl Engine {
                 known.insert(track, song, sounds.get(&track.id).copied());
             }
         }
-        let (shortest, longest) = options.lengths(&seed_tracks);
+        let (shortest, longest) = options.lengths(seeds.iter().filter_map(|seed| seed.seconds));
         let kin = self.genres().kin_styles()?;
         let wished = self.genres().taxonomy()?.named(&options.filter.genres);
         // A mix after an audiobook, or of the genre speech, is one of speech.
@@ -797,6 +796,17 @@ mod tests {
             ids(&mut engine, 3, &options),
             [2, 5, 6, 8],
             "long ones, too"
+        );
+        // A file from outside of the library is a seed as its tracks are.
+        let outside = Seed {
+            path: "x.wav".into(),
+            seconds: Some(45.0),
+            ..Seed::of_vector(engine.seed_of(TrackId(30)).unwrap().vector)
+        };
+        let songs = engine.mix(&[outside], &options).unwrap();
+        assert!(
+            songs.iter().any(|song| song.track.audio.seconds == 30.0),
+            "{songs:?}"
         );
     }
 

@@ -92,6 +92,8 @@ pub struct Seed {
     pub path: PathBuf,
     /// Whether `path` is what was named: then it alone stands for the track, whatever copies the library knows.
     pub is_named_file: bool,
+    /// Its length in seconds, where it is known.
+    pub seconds: Option<f64>,
     /// Its vector, raw, unit norm.
     pub vector: Vec<f32>,
     /// Window vectors of a file that is not in the library, as the encoder gave them; the library keeps the others.
@@ -113,6 +115,7 @@ impl Seed {
             track: None,
             path,
             is_named_file: false,
+            seconds: None,
             vector,
             windows: None,
             is_steady: None,
@@ -178,6 +181,7 @@ impl Engine {
             }
             let embedding = embedder()?.embed_seed(path, &info, self.windows_setting()?)?;
             return Ok(Seed {
+                seconds: Some(info.seconds()),
                 windows: Some(embedding.windows),
                 is_steady: embedding.is_steady,
                 ..Seed::of_file(path, embedding.vector.into_vec())
@@ -212,10 +216,11 @@ impl Engine {
 
     /// A track of the library as a seed.
     pub fn seed_of(&self, track: TrackId) -> Result<Seed, EngineError> {
-        let path = self.library.track(track)?.path;
+        let known = self.library.track(track)?;
         Ok(Seed {
             track: Some(track),
-            path,
+            path: known.path,
+            seconds: Some(known.audio.seconds),
             ..Seed::of_vector(self.vector(track)?)
         })
     }

@@ -741,6 +741,12 @@ impl PredictedTags {
             .map(|(word, meaning)| (word, self.names_of(meaning)))
     }
 
+    /// The word by which answers name the meaning of another one: the first of its line in a table.
+    pub fn first_word(&self, word: &str) -> Option<&str> {
+        let first = self.words.meaning(word)?.word.as_str();
+        (fold(first) != fold(word)).then_some(first)
+    }
+
     /// The known terms of a phrase, with the percentile of each track, in the order of [`ids`](Self::ids).
     ///
     /// # Errors

@@ -246,8 +246,7 @@ impl WordTable {
             let spaced: String = part
                 .split_whitespace()
                 .map(|word| {
-                    word.strip_prefix('-')
-                        .map_or_else(|| word.to_owned(), |word| format!("not {word}"))
+                    denied(word).map_or_else(|| word.to_owned(), |word| format!("not {word}"))
                 })
                 .collect::<Vec<_>>()
                 .join(" ");
@@ -299,10 +298,18 @@ impl WordTable {
     }
 }
 
+/// The text behind the minus that denies it; word processors and phones make longer dashes of that.
+fn denied(text: &str) -> Option<&str> {
+    let behind_dash = text.strip_prefix(['–', '—', '−']);
+    // A dash between words is a pause.
+    let behind_dash = behind_dash.filter(|rest| rest.starts_with(char::is_alphanumeric));
+    text.strip_prefix('-').or(behind_dash)
+}
+
 /// A part of a phrase without the "no", "not", "without" or minus before it, and whether there is one.
 pub fn split_negation(part: &str) -> (bool, &str) {
     let part = part.trim();
-    if let Some(rest) = part.strip_prefix('-') {
+    if let Some(rest) = denied(part) {
         return (true, rest.trim_start());
     }
     match part.split_once(char::is_whitespace) {
@@ -460,6 +467,8 @@ mod tests {
             ),
             ("no voice calm", &["-voice", "calm"], &[]),
             ("calm -rock", &["calm", "-rock"], &[]),
+            ("–rock —voice −calm", &["-rock", "-voice", "-calm"], &[]),
+            ("calm – rock", &["calm", "rock"], &[]),
             ("some music for me", &[], &[]),
             ("", &[], &[]),
             ("no theremin rock", &["rock"], &["theremin"]),

@@ -278,18 +278,48 @@ impl Mix {
         })
     }
 
-    /// Why a mix is shorter than asked for, where it is and all tracks were not asked for.
+    /// Why a mix is shorter than asked for, where it is and all tracks were not asked for; of an empty one, where lengths are
+    /// the reason.
     ///
     /// - `tracks`: how many the library has
-    pub(crate) fn shortage(&self, found: usize, tracks: usize) -> Option<String> {
+    /// - `mix`: makes one after the seeds by other options
+    pub(crate) fn shortage(
+        &self,
+        found: usize,
+        tracks: usize,
+        seeds: &[Seed],
+        options: &MixOptions,
+        mix: impl FnOnce(&MixOptions) -> Result<Vec<SimilarTrack>, QuestionError>,
+    ) -> Result<Option<String>, QuestionError> {
         let wanted = self.limit.of(tracks);
-        // An empty mix has its own message, and more than there is cannot be missing.
-        (found > 0 && found < wanted.min(tracks.saturating_sub(self.seeds.len()))).then(|| {
-            format!(
-                "the mix ends after {}: the filters and the limits of songs by artist and by album leave no more",
+        // More than there is cannot be missing.
+        if found >= wanted.min(tracks.saturating_sub(seeds.len())) {
+            return Ok(None);
+        }
+        if found > 0 {
+            return Ok(Some(format!(
+                "the mix ends after {}: the filters, the lengths (--shortest, --longest) and the limits of songs by artist and by album leave no more",
                 count(found as u64, "song")
-            )
-        })
+            )));
+        }
+        let any_length = MixOptions {
+            limit: 1,
+            shortest: 0.0,
+            longest: f64::INFINITY,
+            ..options.clone()
+        };
+        if mix(&any_length)?.is_empty() {
+            return Ok(None);
+        }
+        let (shortest, longest) = options.lengths(seeds.iter().filter_map(|seed| seed.seconds));
+        let longer = if longest.is_finite() {
+            format!(" or longer than {longest:.0}")
+        } else {
+            String::new()
+        };
+        Ok(Some(format!(
+            "all that could follow is shorter than {shortest:.0} seconds{longer}: let it in with --shortest or --longest"
+        )))
     }
 
     /// The songs, and how near the seeds have anything here. Without a seed the first of them is drawn, and the others follow it.
@@ -338,6 +368,9 @@ impl Mix {
         }
         let options = self.options(engine, seeds, played, usual, tracks)?;
         let found = engine.mix(seeds, &options)?;
+        let short = self.shortage(found.len(), tracks, seeds, &options, |wider| {
+            Ok(engine.mix(seeds, wider)?)
+        })?;
         let filter = options.filter;
         let standing = engine.standing(
             seeds,
@@ -347,7 +380,7 @@ impl Mix {
             },
         )?;
         let mut answer = SimilarAnswer::new(engine, found, standing, None)?;
-        answer.short = self.shortage(answer.found.len(), tracks);
+        answer.short = short;
         self.follow_curve(&mut answer);
         Ok(answer)
     }
@@ -473,6 +506,38 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use voisin_library::testing::{library, track};
+
+    #[test]
+    fn a_mix_that_lengths_leave_empty_says_so() {
+        let dir = std::env::temp_dir().join(format!("voisin-mix-lengths-{}", std::process::id()));
+        let mut library = library(&dir, 2);
+        for i in 0..5_u8 {
+            let angle = 0.2 * f32::from(i);
+            let mut new = track(u64::from(i), vec![angle.cos(), angle.sin()], 0);
+            new.audio.seconds = if i == 0 { 200.0 } else { 20.0 };
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let mut mixed = |question: &str| {
+            let question: Mix = serde_json::from_str(question).unwrap();
+            let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+            question
+                .run(&mut engine, &seeds, Vec::new(), &Mixing::default())
+                .unwrap()
+        };
+        let none = mixed("{}");
+        assert!(none.found.is_empty());
+        assert_eq!(
+            none.short.as_deref(),
+            Some(
+                "all that could follow is shorter than 60 seconds or longer than 900: let it in with --shortest or --longest"
+            )
+        );
+        assert!(!mixed(r#"{"mixing": {"shortest": 10}}"#).found.is_empty());
+        drop(engine);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 
     #[test]
     fn a_servers_wishes_are_written_as_the_command_line_has_them() {

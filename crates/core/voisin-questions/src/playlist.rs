@@ -15,7 +15,6 @@ use super::values::{Cosine, Fraction, Limit, Positive, at_most, check_scale};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
 use crate::answers::playlist::{Copies, MIX_REACH, PlaylistConstraints, PlaylistRows, listed};
-use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
 use voisin_engine::MixOptions;
 use voisin_engine::{Collection, Engine, Seed, SimilarOptions};
@@ -301,7 +300,7 @@ impl Playlist {
         // No bounds of similarity: no track is outside of this collection.
         let all = HashMap::new();
         let options = self.list_options(collection.total(), named.len());
-        let longest = self.longest(engine, named.iter().chain(of_lists))?;
+        let longest = self.longest(named.iter().chain(of_lists));
         let wanted = self.wanted(allowed.as_ref(), longest, &all);
         // Nothing is missing where all tracks are there.
         let mut list =
@@ -355,7 +354,7 @@ impl Playlist {
             .collect::<Result<Vec<_>, _>>()?;
         // How near to each seed the nearest track is at most that was not fetched.
         let least: HashMap<usize, f32> = rows.iter().copied().zip(least).collect();
-        let longest = self.longest(engine, &seeds)?;
+        let longest = self.longest(&seeds);
         let wanted = self.wanted(allowed.as_ref(), longest, &least);
         let options = self.list_options(collection.total(), named.len());
         let Some(mut list) = listed(engine, &collection, &rows, named.len(), &wanted, &options)?
@@ -369,15 +368,13 @@ impl Playlist {
     /// Seconds from which a track is too long for the list, as it is for a mix; `None` where lengths are asked for.
     fn longest<'a>(
         &self,
-        engine: &Engine,
-        seeds: impl IntoIterator<Item = &'a Seed>,
-    ) -> Result<Option<f64>, QuestionError> {
+        seeds: impl IntoIterator<Item = &'a Seed, IntoIter: Clone>,
+    ) -> Option<f64> {
         if self.filters.min_duration.is_some() || self.filters.max_duration.is_some() {
-            return Ok(None);
+            return None;
         }
-        let ids: Vec<TrackId> = seeds.into_iter().filter_map(|seed| seed.track).collect();
-        let seeds = engine.library().tracks_by_id(&ids)?;
-        Ok(Some(MixOptions::default().lengths(&seeds).1))
+        let seconds = seeds.into_iter().filter_map(|seed| seed.seconds);
+        Some(MixOptions::default().lengths(seconds).1)
     }
 
     /// Whether key or tempo choose among more candidates.

@@ -96,6 +96,7 @@ impl Error for Refused {
             Unexpected::Bool(flag) => Self::new("", expected, flag.to_string()),
             Unexpected::Seq => Self::new("", expected, "a list"),
             Unexpected::Map => Self::new("", expected, "an object"),
+            Unexpected::Unit => Self::new("", expected, "null"),
             other => Self::new("", expected, other.to_string()),
         }
     }
@@ -106,7 +107,7 @@ impl Error for Refused {
         } else {
             expected.join(", ")
         };
-        Self::text(format!("a field of {names}"), field)
+        Self::text(format!("{FIELD_OF}{names}"), field)
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -173,6 +174,9 @@ fn lists(values: Map<String, Value>) -> Map<String, Value> {
 pub(super) const SPREAD: [&str; 2] = ["question", "filters"];
 /// Tracks that a query cannot hold: a file that is sent along stands for them.
 const SENT: [&str; 2] = ["seeds", "tracks"];
+
+/// How the expectation of a field that is known begins.
+const FIELD_OF: &str = "a field of ";
 
 /// A value, or in a query the texts of all values that were given for one name.
 struct Reader {
@@ -323,7 +327,17 @@ impl<'de> Deserializer<'de> for Reader {
             own_fields.insert(spread.to_owned(), Value::Object(others));
             *given = own_fields;
         }
-        self.deserialize_any(visitor)
+        let is_spread = self.is_query && spread.is_some();
+        self.deserialize_any(visitor).map_err(|mut refused| {
+            // The innermost knows its own fields alone, and a client wrote all of them side by side.
+            if is_spread && refused.field.is_empty() && refused.expected.starts_with(FIELD_OF) {
+                let others = fields
+                    .iter()
+                    .filter(|name| !SPREAD.contains(name) && !SENT.contains(name));
+                others.for_each(|name| refused.expected.push_str(&format!(", {name}")));
+            }
+            refused
+        })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -493,7 +507,7 @@ mod tests {
             ),
             (
                 json!({"gener": 1}),
-                "expected a field of inner, genre, least, found \"gener\"",
+                "expected a field of inner, genre, least, query, limit, exact, found \"gener\"",
             ),
             (json!({"inner": 1}), "inner: expected an object, found 1"),
         ] {
@@ -509,7 +523,11 @@ mod tests {
             ("limit=1&limit=2", ("limit", "one value", "several")),
             (
                 "nonsense=1",
-                ("", "a field of inner, genre, least", "\"nonsense\""),
+                (
+                    "",
+                    "a field of inner, genre, least, query, limit, exact",
+                    "\"nonsense\"",
+                ),
             ),
             ("limit=1e99", ("limit", "a whole number", "1e99")),
             ("least=much", ("least", "a number", "\"much\"")),
@@ -527,6 +545,7 @@ mod tests {
             (r#"{"filters": {"genre": ["a", 2]}}"#, "filters.genre[1]"),
             (r#"{"filters": {"least": "x"}}"#, "filters.least"),
             (r#"{"filters": []}"#, "filters"),
+            (r#"{"filters": null}"#, "filters"),
             ("[1]", ""),
             ("{", ""),
         ] {
@@ -536,5 +555,7 @@ mod tests {
                 "{body}"
             );
         }
+        let nothing = from_json::<Asked>(b"null").unwrap_err().to_string();
+        assert_eq!(nothing, "expected an object, found null");
     }
 }

@@ -261,8 +261,11 @@ impl LibrarySource {
         let tracks = question.limit.of_counted(|| remote.tracks())?;
         let options = question.options(remote.engine(), seeds, played, usual, tracks)?;
         let found = remote.mix(seeds, &options)?;
+        let short = question.shortage(found.len(), tracks, seeds, &options, |wider| {
+            remote.mix(seeds, wider)
+        })?;
         let mut answer = SimilarAnswer::new(remote.engine(), found, None, None)?;
-        answer.short = question.shortage(answer.found.len(), tracks);
+        answer.short = short;
         question.follow_curve(&mut answer);
         Ok(answer)
     }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::devices::{Devices, Rights};
+use super::guess_limit::SignIns;
 use super::peer::Peer;
 use super::problem::Problem;
 use super::sessions::Sessions;
-use super::sign_in::SignIns;
 use super::token::Token;
 
 /// Longest address of a request, in bytes.

@@ -79,9 +79,10 @@ async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Pro
 /// The body of a request that has nothing to say: none, or an object without fields.
 pub(super) struct NoBody;
 
+/// No field at all, also of a query.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NoFields {}
+pub(super) struct NoFields {}
 
 impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = Problem;

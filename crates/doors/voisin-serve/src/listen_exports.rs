@@ -201,7 +201,14 @@ fn read_table(bytes: &[u8], loved: bool) -> Vec<ExportItem> {
             columns = named;
             continue;
         }
-        items.push((row, columns.read(&cells, loved)));
+        // A quote that is never closed makes one cell of all rows below it.
+        let is_broken = cells.iter().any(|cell| cell.contains('\n'));
+        let item = if is_broken {
+            Err("expected a row on one line: is a quote closed?")
+        } else {
+            columns.read(&cells, loved)
+        };
+        items.push((row, item));
     }
 }
 
@@ -309,6 +316,18 @@ mod tests {
         assert_eq!(found[2], (4, "expected a track in its column".to_owned()));
         let loved = items("lovedtracks-me.csv", table);
         assert!(loved[0].1.ends_with("Liked(Some(true))"), "{loved:?}");
+    }
+
+    #[test]
+    fn an_unclosed_quote_is_an_error_of_its_row() {
+        let table = "Deftones,Ohms,Pompeji,01 Apr 2021 10:42\n\
+            Deftones,Ohms,\"Error,01 Apr 2021 10:42\nDeftones,Ohms,Genesis,01 Apr 2021 10:42\n";
+        let found = items("me.csv", table);
+        assert_eq!(found.len(), 2);
+        assert!(
+            found[1].1.starts_with("expected a row on one line"),
+            "{found:?}"
+        );
     }
 
     #[test]

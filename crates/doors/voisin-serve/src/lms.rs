@@ -477,7 +477,8 @@ async fn mix(
             },
             ..state.mixes.mixing.options()
         };
-        let (shortest, longest) = usual.lengths(&seed_tracks);
+        let (shortest, longest) =
+            usual.lengths(seed_tracks.iter().map(|track| track.audio.seconds));
         let mix = MixOptions {
             shortest,
             longest,

@@ -464,12 +464,16 @@ impl SongRef {
     }
 
     pub(super) fn required(&self, library: &Library) -> Result<(TrackId, &'static str), Problem> {
+        let names = [
+            Some(&self.name),
+            self.path.as_ref(),
+            self.mbid.as_ref(),
+            self.isrc.as_ref(),
+        ];
+        let Some(name) = names.into_iter().find_map(said) else {
+            return Err(Problem::bad("a song's name, path, mbid or isrc", "none"));
+        };
         self.find_sure(library)?.ok_or_else(|| {
-            let name = if self.name.is_empty() {
-                self.path.as_deref().unwrap_or_default()
-            } else {
-                &self.name
-            };
             let name: String = name.chars().take(100).collect();
             Problem::not_found(
                 format!("the library has no song like {name:?}"),

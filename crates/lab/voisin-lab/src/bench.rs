@@ -7,7 +7,7 @@ use ndarray::{Array2, Axis};
 use super::LabError;
 use super::config::Config;
 use super::leak::RandomFolds;
-use super::matrix::{Matrix, Row, class_of};
+use super::matrix::{Matrix, MatrixRow, class_of};
 use super::model::{Algorithm, Model};
 use super::report::{Answers, Importance, Method, intervals};
 use super::split::{Split, at_random, hold_out, split_rows};
@@ -37,7 +37,7 @@ pub(super) struct Bench<'a> {
     pub(super) class_of: Vec<usize>,
     pub(super) split: Split,
     /// Tracks of the class that is excluded from training, and their features.
-    pub(super) left_out: (Vec<Row>, Array2<f32>),
+    pub(super) left_out: (Vec<MatrixRow>, Array2<f32>),
 }
 
 /// Predictions of one algorithm for the held-out rows of each fold.
@@ -77,15 +77,16 @@ fn greedy(p: &[Vec<f64>]) -> Vec<f64> {
 impl<'a> Bench<'a> {
     pub(super) fn new(config: &'a Config, mut matrix: Matrix) -> Result<Self, LabError> {
         let excluded = &config.data.left_out;
-        let rows_whose_label = |is_wanted: &dyn Fn(&String) -> bool| -> (Vec<Row>, Array2<f32>) {
-            let is_of_it =
-                |row: &usize| matrix.rows[*row].item.label.as_ref().is_some_and(is_wanted);
-            let rows: Vec<usize> = (0..matrix.rows.len()).filter(is_of_it).collect();
-            (
-                rows.iter().map(|&row| matrix.rows[row].clone()).collect(),
-                matrix.values.select(Axis(0), &rows),
-            )
-        };
+        let rows_whose_label =
+            |is_wanted: &dyn Fn(&String) -> bool| -> (Vec<MatrixRow>, Array2<f32>) {
+                let is_of_it =
+                    |row: &usize| matrix.rows[*row].item.label.as_ref().is_some_and(is_wanted);
+                let rows: Vec<usize> = (0..matrix.rows.len()).filter(is_of_it).collect();
+                (
+                    rows.iter().map(|&row| matrix.rows[row].clone()).collect(),
+                    matrix.values.select(Axis(0), &rows),
+                )
+            };
         // before the split, whose parts would otherwise count these tracks
         let left_out = rows_whose_label(&|label| !excluded.is_empty() && label == excluded);
         if !excluded.is_empty() && left_out.0.is_empty() {
@@ -101,7 +102,7 @@ impl<'a> Bench<'a> {
                 .first()
                 .map_or_else(|| "none".to_owned(), |only| format!("only \"{only}\""));
             return Err(LabError::Asked(format!(
-                "expected tracks of two classes or more, found {found}: say which column has the labels (,label=COLUMN)"
+                "expected tracks of two classes or more, found {found}: say which column has the labels (,label=COLUMN), or put each class into a folder of its own"
             )));
         }
         // The left-out class is gone by now, so that it has no number.
@@ -133,7 +134,7 @@ impl<'a> Bench<'a> {
                 config.data.folds,
                 split.how,
                 if split.at_random {
-                    format!(": {}", at_random(&matrix.rows))
+                    format!(": {}", at_random(&matrix.rows, &split.how))
                 } else {
                     format!(", no {} on two sides", split.how)
                 }
@@ -160,7 +161,7 @@ impl<'a> Bench<'a> {
     /// How many artists each class has among `learnt` and the tracks that are left out; empty where no artist is known.
     pub(super) fn artists_by_class<'b>(
         &'b self,
-        learnt: impl Iterator<Item = &'b Row>,
+        learnt: impl Iterator<Item = &'b MatrixRow>,
     ) -> BTreeMap<String, usize> {
         let mut artists: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
         for row in learnt.chain(&self.left_out.0) {

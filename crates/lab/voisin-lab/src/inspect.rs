@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::leak::{Leak, listen, look};
-use super::matrix::{FeatureSet, Matrix, Row, SoundFile, artists, class_of, licences};
+use super::matrix::{FeatureSet, Matrix, MatrixRow, SoundFile, artists, class_of, licences};
 use super::split::{Split, split_rows};
 use super::{LabError, csv_bytes};
 use crate::dataset::{Dataset, Fault, Part, class_names};
@@ -48,7 +48,7 @@ const LIKENESS: DescriptorSet = DescriptorSet::Mfcc40Mean;
 #[derive(Debug)]
 pub struct Inspection {
     /// Tracks that can be decoded.
-    pub rows: Vec<Row>,
+    pub rows: Vec<MatrixRow>,
     /// Measurements of each; none where a data set has no audio.
     pub heard: Vec<Option<Heard>>,
     /// Descriptors of each, `[rows, columns]`.
@@ -138,8 +138,10 @@ pub fn inspect(
                     .map(|heard| (heard.info.content, heard.info.seconds()))
                     .unzip();
                 found.rows.push(match &set.columns {
-                    Some(table) if content.is_none() => Row::of_numbers(item, table.values.row(at)),
-                    _ => Row {
+                    Some(table) if content.is_none() => {
+                        MatrixRow::of_numbers(item, table.values.row(at))
+                    }
+                    _ => MatrixRow {
                         item: item.clone(),
                         content,
                         seconds,
@@ -297,7 +299,7 @@ pub fn overview(
     let labelled: Vec<usize> = (0..found.rows.len())
         .filter(|&row| found.rows[row].item.label.is_some())
         .collect();
-    let rows: Vec<Row> = labelled
+    let rows: Vec<MatrixRow> = labelled
         .iter()
         .map(|&row| found.rows[row].clone())
         .collect();

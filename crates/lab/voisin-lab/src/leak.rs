@@ -8,7 +8,7 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::matrix::Row;
+use super::matrix::MatrixRow;
 use super::split::Split;
 use crate::dataset::Part;
 use voisin_base::text::fold;
@@ -109,7 +109,7 @@ impl RandomFolds {
 }
 
 /// Finds everything that the parts have in common by metadata and digests.
-pub fn look(rows: &[Row], split: &Split) -> Leak {
+pub fn look(rows: &[MatrixRow], split: &Split) -> Leak {
     let shared = [Part::Validation, Part::Test]
         .into_iter()
         .filter(|&part| !split.rows(part).is_empty())
@@ -123,7 +123,7 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
                         || (part == Part::Test && training_part == Some(Part::Validation))
                 })
                 .collect();
-            let common = |name: &dyn Fn(&Row) -> Option<String>| -> Vec<String> {
+            let common = |name: &dyn Fn(&MatrixRow) -> Option<String>| -> Vec<String> {
                 let mine: BTreeSet<String> = training
                     .iter()
                     .filter_map(|&row| name(&rows[row]))
@@ -147,7 +147,7 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
                 })
                 .collect();
             // an album's name alone identifies nothing: many artists have a "Greatest Hits"
-            let album = |row: &Row| {
+            let album = |row: &MatrixRow| {
                 let artist = row.item.artist.as_deref().map(fold).unwrap_or_default();
                 row.item
                     .album
@@ -196,7 +196,7 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
     }
 }
 
-fn double(rows: &[Row], split: &Split, pair: [usize; 2], why: Likeness) -> Double {
+fn double(rows: &[MatrixRow], split: &Split, pair: [usize; 2], why: Likeness) -> Double {
     let [first, second] = pair.map(|row| rows[row].item.key.clone());
     Double {
         first,
@@ -232,7 +232,7 @@ const NEIGHBOURS: usize = 5;
 /// - `values`: `[rows, columns]`
 pub fn listen(
     leak: &mut Leak,
-    rows: &[Row],
+    rows: &[MatrixRow],
     values: ArrayView2<f32>,
     split: &Split,
     stop: &AtomicBool,
@@ -318,14 +318,14 @@ mod tests {
     use crate::dataset::Item;
     use voisin_base::track::ContentId;
 
-    fn row(key: &str, artist: &str, label: &str, content: u8) -> Row {
+    fn row(key: &str, artist: &str, label: &str, content: u8) -> MatrixRow {
         let item = Item {
             key: key.to_owned(),
             artist: Some(artist.to_owned()),
             label: Some(label.to_owned()),
             ..Item::default()
         };
-        Row {
+        MatrixRow {
             item,
             content: Some(ContentId([content; 32])),
             seconds: Some(1.0),

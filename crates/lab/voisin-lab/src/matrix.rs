@@ -287,7 +287,7 @@ impl Cache {
 
 /// A row's track: everything but its numbers.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct MatrixRow {
     /// The track.
     pub item: Item,
     /// Digest of its audio, or of its numbers where there is no audio.
@@ -299,7 +299,7 @@ pub struct Row {
 /// So many numbers, not all whole, identify a track: two tracks do not share them by chance.
 const TELLING: usize = 4;
 
-impl Row {
+impl MatrixRow {
     /// A track that is known by its numbers alone: several of them, not all whole.
     pub(crate) fn of_numbers(item: &Item, numbers: ArrayView1<f32>) -> Self {
         let finite = || numbers.iter().filter(|x| x.is_finite());
@@ -321,8 +321,8 @@ impl Row {
 }
 
 /// The class of each row by its number among `names`; of a row without one 0.
-pub(crate) fn class_of(rows: &[Row], names: &[String]) -> Vec<usize> {
-    let class = |row: &Row| {
+pub(crate) fn class_of(rows: &[MatrixRow], names: &[String]) -> Vec<usize> {
+    let class = |row: &MatrixRow| {
         names
             .iter()
             .position(|name| Some(name) == row.item.label.as_ref())
@@ -331,7 +331,7 @@ pub(crate) fn class_of(rows: &[Row], names: &[String]) -> Vec<usize> {
 }
 
 /// How many tracks each licence has.
-pub(crate) fn licences(rows: &[Row]) -> BTreeMap<String, usize> {
+pub(crate) fn licences(rows: &[MatrixRow]) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     rows.iter()
         .filter_map(|row| row.item.licence.clone())
@@ -342,7 +342,7 @@ pub(crate) fn licences(rows: &[Row]) -> BTreeMap<String, usize> {
 }
 
 /// How many artists are known.
-pub(crate) fn artists(rows: &[Row]) -> usize {
+pub(crate) fn artists(rows: &[MatrixRow]) -> usize {
     let names = rows
         .iter()
         .filter_map(|row| row.item.artist.as_deref().map(fold));
@@ -353,7 +353,7 @@ pub(crate) fn artists(rows: &[Row]) -> usize {
 #[derive(Debug, Clone)]
 pub struct Matrix {
     /// One for each row of the values.
-    pub rows: Vec<Row>,
+    pub rows: Vec<MatrixRow>,
     /// Names of the columns.
     pub columns: Vec<String>,
     /// Groups of the columns: what they measure together.
@@ -529,8 +529,10 @@ pub fn compute(
                 kept.push(at);
                 flat.extend(numbers);
                 matrix.rows.push(match table {
-                    Some(table) if content.is_none() => Row::of_numbers(item, table.values.row(at)),
-                    _ => Row {
+                    Some(table) if content.is_none() => {
+                        MatrixRow::of_numbers(item, table.values.row(at))
+                    }
+                    _ => MatrixRow {
                         item: item.clone(),
                         content,
                         seconds,

@@ -18,7 +18,7 @@ use super::config::{Combine, Config};
 pub use super::cost::Clock;
 use super::cost::{environment, write_cost};
 use super::leak::{self, Leak};
-use super::matrix::{Matrix, Row, artists, licences};
+use super::matrix::{Matrix, MatrixRow, artists, licences};
 use super::model::Algorithm;
 use super::report::{Cost, DataCard, Figures, Importance, Method, Report, thinned};
 use super::{LabError, csv_bytes, pages, write};
@@ -404,7 +404,7 @@ impl Bench<'_> {
     /// BLAKE3 over the sorted `CONTENT NUL LABEL NUL PART LF` of all tracks; without audio the key
     /// stands for the content.
     fn digest(&self) -> String {
-        let line = |(row, part): (&Row, &Option<Part>)| {
+        let line = |(row, part): (&MatrixRow, &Option<Part>)| {
             let content = row
                 .audio()
                 .map_or_else(|| row.item.key.clone(), |content| content.to_string());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::LabError;
-use super::matrix::Row;
+use super::matrix::MatrixRow;
 use crate::dataset::{Item, Part, read_cells};
 use voisin_base::random::Random;
 use voisin_base::text::{count, fold};
@@ -15,12 +15,21 @@ const TENTH: usize = 10;
 /// Random splits of which the one closest to the class distribution is used.
 const ATTEMPTS: u64 = 32;
 
-/// The warning beside figures of a split that keeps no artists together.
-pub(super) fn at_random(rows: &[Row]) -> &'static str {
-    if rows.iter().any(|row| row.item.artist.is_some()) {
-        "tracks at random, artists unknown or ignored: figures may be too good (on music with known artists, random folds are 8 to 11 points too high)"
+/// The warning beside figures of a split that keeps no artists together, or few.
+///
+/// - `how`: as [`Split::how`]
+pub(super) fn at_random(rows: &[MatrixRow], how: &str) -> String {
+    let is_known = |row: &&MatrixRow| row.item.artist.is_some();
+    let known = rows.iter().filter(is_known).count();
+    if how == "artist" {
+        format!(
+            "{known} of {} have an artist, whose tracks are kept together, the others are at random: figures are too good if these share a maker",
+            count(rows.len() as u64, "track")
+        )
+    } else if known > 0 {
+        "tracks at random, artists unknown or ignored: figures may be too good (on music with known artists, random folds are 8 to 11 points too high)".to_owned()
     } else {
-        "tracks at random, artists unknown: figures are too good if tracks share a maker, an instrument or a session (a column \"artist\" keeps those together, --split folder a folder's)"
+        "tracks at random, artists unknown: figures are too good if tracks share a maker, an instrument or a session (a column \"artist\" keeps those together, --split folder a folder's)".to_owned()
     }
 }
 
@@ -35,7 +44,7 @@ pub struct Split {
     pub how: String,
     /// In a sentence, with a warning where figures may be too good.
     pub summary: String,
-    /// Whether figures must be marked: nothing keeps an artist on one side.
+    /// Whether figures must be marked: nothing keeps most tracks' artists on one side.
     pub at_random: bool,
     /// By the stems of names: the parts that lists or a table name.
     pub(super) listed: HashMap<String, Part>,
@@ -61,7 +70,12 @@ impl Split {
     /// gave to a part have no row that could be dealt, and count by the share of the rows that were.
     ///
     /// - `rows`: all of them; `among`: some, by number
-    pub(super) fn failures_among(&self, rows: &[Row], among: &[usize], failed: &[&Item]) -> usize {
+    pub(super) fn failures_among(
+        &self,
+        rows: &[MatrixRow],
+        among: &[usize],
+        failed: &[&Item],
+    ) -> usize {
         let named = Part::ALL.map(Some);
         let parts = named.into_iter().chain([None]);
         let expected = parts.map(|part| {
@@ -83,33 +97,40 @@ impl Split {
 ///
 /// - `how`: auto, given, artist, album, folder, track, lists:DIR, or a CSV file; `class_of`: the class of each row
 pub fn split_rows(
-    rows: &[Row],
+    rows: &[MatrixRow],
     class_of: &[usize],
     classes: usize,
     how: &str,
     seed: u64,
 ) -> Result<Split, LabError> {
     let has =
-        // a tag that most tracks lack would leave most of them in groups of one
-        |value: fn(&Row) -> bool| rows.iter().filter(|row| value(row)).count() * 2 > rows.len();
+        // a tag that most tracks lack leaves most of them in groups of one
+        |value: fn(&MatrixRow) -> bool| rows.iter().filter(|row| value(row)).count() * 2 > rows.len();
     let is_given = rows.iter().all(|row| row.item.part.is_some());
     let has_pieces = are_pieces(rows, class_of);
-    // The best that the data allow: what it says itself, then artists, albums, recordings.
+    let has_artists = has(|row| row.item.artist.is_some());
+    // The best that the data allow: artists, albums, recordings, then the few artists that are known.
+    let best = if has_artists {
+        "artist"
+    } else if has(|row| row.item.album.is_some()) {
+        "album"
+    } else if has_pieces {
+        "recording"
+    } else if rows.iter().any(|row| row.item.artist.is_some()) {
+        "artist"
+    } else {
+        "track"
+    };
+    // Before them comes what the data set says itself.
     let chosen = match how {
         "auto" if is_given => "given",
-        "auto" if has(|row| row.item.artist.is_some()) => "artist",
-        "auto" if has(|row| row.item.album.is_some()) => "album",
-        "auto" if has_pieces => "recording",
-        "auto" => "track",
+        "auto" => best,
         other => other,
     };
     // A given split needs groups too: they keep the folds of its training rows apart.
     let by = match chosen {
         "artist" | "album" | "folder" | "track" => chosen,
-        _ if has(|row| row.item.artist.is_some()) => "artist",
-        _ if has(|row| row.item.album.is_some()) => "album",
-        _ if has_pieces => "recording",
-        _ => "track",
+        _ => best,
     };
     let groups = groups(rows, by);
     let mut split = Split {
@@ -117,7 +138,7 @@ pub fn split_rows(
         groups,
         how: chosen.to_owned(),
         summary: String::new(),
-        at_random: by == "track" || by == "recording",
+        at_random: matches!(by, "track" | "recording") || by == "artist" && !has_artists,
         listed: HashMap::new(),
     };
     match chosen {
@@ -173,7 +194,7 @@ pub fn split_rows(
     Ok(split)
 }
 
-fn sentence(split: &Split, by: &str, rows: &[Row]) -> String {
+fn sentence(split: &Split, by: &str, rows: &[MatrixRow]) -> String {
     let sizes = Part::ALL.map(|part| split.rows(part).len());
     let numbers = format!("{} / {} / {}", sizes[0], sizes[1], sizes[2]);
     // lists and tables may name only some of the tracks
@@ -189,7 +210,7 @@ fn sentence(split: &Split, by: &str, rows: &[Row]) -> String {
         how => format!("split by {how}"),
     };
     if split.at_random {
-        return format!("{how}: {numbers}{left}; {}", at_random(rows));
+        return format!("{how}: {numbers}{left}; {}", at_random(rows, &split.how));
     }
     let mut sides: HashMap<usize, Part> = HashMap::new();
     let mut both = BTreeSet::new();
@@ -231,7 +252,7 @@ fn recording(key: &str) -> Option<(&str, u32)> {
 
 /// Whether most names say that their tracks are pieces of recordings: several have a name but for their numbers, all of one
 /// class, which has others as well. Recordings that are numbered through a class are none.
-fn are_pieces(rows: &[Row], class_of: &[usize]) -> bool {
+fn are_pieces(rows: &[MatrixRow], class_of: &[usize]) -> bool {
     let mut found: HashMap<&str, (usize, BTreeSet<u32>, usize)> = HashMap::new();
     let mut rows_of_class: HashMap<usize, usize> = HashMap::new();
     for (row, &class) in rows.iter().zip(class_of) {
@@ -254,9 +275,9 @@ fn are_pieces(rows: &[Row], class_of: &[usize]) -> bool {
     2 * pieces > rows.len() && found.values().all(is_part)
 }
 
-/// A number for each artist, album, folder or recording that is in pieces; rows without one have a number of their own. By `track`, rows of the same
-/// audio, numbers or key share one.
-pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
+/// A number for each artist, album, folder or recording that is in pieces; rows without one share it with
+/// those of the same audio, numbers or key, or have one of their own.
+pub fn groups(rows: &[MatrixRow], by: &str) -> Vec<usize> {
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut contents: HashMap<voisin_base::track::ContentId, usize> = HashMap::new();
     rows.iter()
@@ -278,10 +299,8 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
                 _ => None,
             };
             let next = numbers.len();
-            // NUL keeps the keys of tracks without a name apart from names.
-            let name = name.unwrap_or_else(|| format!("\0{}", item.key));
             // Copies must not be in two parts, even where nothing else keeps tracks together.
-            if by == "track"
+            if name.is_none()
                 && let Some(&same) = row
                     .content
                     .as_ref()
@@ -289,6 +308,8 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
             {
                 return same;
             }
+            // NUL keeps the keys of tracks without a name apart from names.
+            let name = name.unwrap_or_else(|| format!("\0{}", item.key));
             let number = *numbers.entry(name).or_insert(next);
             if let Some(content) = row.content {
                 contents.entry(content).or_insert(number);
@@ -533,14 +554,14 @@ fn of_table(path: &Path) -> Result<HashMap<String, Part>, LabError> {
 mod tests {
     use super::*;
 
-    fn rows(artists: &[Option<&str>]) -> Vec<Row> {
+    fn rows(artists: &[Option<&str>]) -> Vec<MatrixRow> {
         let item = |(at, artist): (usize, Option<&str>)| Item {
             key: format!("g/{at}.wav"),
             artist: artist.map(str::to_owned),
             ..Item::default()
         };
         let all = artists.iter().copied().enumerate().map(item);
-        all.map(|item| Row {
+        all.map(|item| MatrixRow {
             item,
             content: None,
             seconds: None,
@@ -570,8 +591,34 @@ mod tests {
         );
     }
 
-    fn keyed(keys: impl Iterator<Item = String>) -> Vec<Row> {
-        let row = |key| Row {
+    #[test]
+    fn the_few_artists_that_are_known_stay_together() {
+        let names: Vec<String> = (0..40).map(|i| format!("Artist {}", i / 8)).collect();
+        let few = |i: usize| (i < 16).then(|| names[i].as_str());
+        let mut rows = rows(&(0..40).map(few).collect::<Vec<_>>());
+        // A copy without tags of a track that has them.
+        let content = Some(voisin_base::track::ContentId([1; 32]));
+        rows[0].content = content;
+        rows[39].content = content;
+        let class_of: Vec<usize> = (0..40).map(|i| i % 2).collect();
+        for how in ["auto", "artist"] {
+            let split = split_rows(&rows, &class_of, 2, how, 3).unwrap();
+            assert_eq!((split.how.as_str(), split.at_random), ("artist", true));
+            let few = "16 of 40 tracks have an artist, whose tracks are kept together";
+            assert!(split.summary.contains(few), "{}", split.summary);
+            for i in 0..16 {
+                assert_eq!(split.parts[i], split.parts[i / 8 * 8]);
+            }
+            assert_eq!(split.groups[39], split.groups[0]);
+            let leak = crate::leak::look(&rows, &split);
+            assert!(leak.shared.iter().all(|shared| shared.artists.is_empty()));
+        }
+        let by_track = split_rows(&rows, &class_of, 2, "track", 3).unwrap();
+        assert!(by_track.summary.contains("unknown or ignored"));
+    }
+
+    fn keyed(keys: impl Iterator<Item = String>) -> Vec<MatrixRow> {
+        let row = |key| MatrixRow {
             item: Item {
                 key,
                 ..Item::default()

@@ -1,7 +1,6 @@
 //! Tables that users hand over, as spreadsheets and other programs write them.
 //!
-//! For: the text of a table in any encoding, and the mark that separates its cells. Not for: the cells, which the crate `csv`
-//! takes apart.
+//! For: the text of a table in any encoding, the mark that separates its cells, and the cells. Not for: their meaning.
 
 use std::io;
 use std::path::Path;
@@ -11,6 +10,12 @@ use super::regular_file;
 
 /// Bytes of a table: FMA's largest has 260 MB.
 const LARGEST: u64 = 1 << 30;
+
+/// A row: the line that it begins on, from 1, and its cells without white space around them.
+pub type Row = (u64, Vec<String>);
+
+/// A line, from 1, and its fault.
+pub type TableFault = (u64, String);
 
 /// A table as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +31,12 @@ pub struct TableText {
 impl TableText {
     /// Reads a file.
     pub fn read(path: &Path) -> io::Result<Self> {
-        Ok(Self::parse(&regular_file::read(path, LARGEST)?))
+        let bytes = regular_file::read(path, LARGEST)?;
+        if let Some(found) = no_text(&bytes) {
+            let fault = format!("expected text, found {found}: save it as CSV UTF-8");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, fault));
+        }
+        Ok(Self::parse(&bytes))
     }
 
     /// The table in these bytes.
@@ -56,10 +66,98 @@ impl TableText {
             text.drain(..end);
         }
         Self {
-            separator: named.unwrap_or_else(|| separator(&text)),
+            separator: named.unwrap_or_else(|| separator(text.trim_start_matches(['\n', '\r']))),
             text,
             old_encoding,
         }
+    }
+
+    /// The rows that have anything in a cell; the first is the header, where there is one. By hand, as a CSV reader takes
+    /// whatever stands behind a quote for one cell, down to the end of the file.
+    ///
+    /// # Errors
+    /// The line of a quote that is not closed, or closed on a line below and within a cell, as by the quote of the next one.
+    pub fn rows(&self) -> Result<Vec<Row>, TableFault> {
+        let ends = [char::from(self.separator), '\n', '\r'];
+        let mut rows = Vec::new();
+        let mut cells = Vec::new();
+        let mut line = 1;
+        let mut begins = 1;
+        let mut rest = self.text.as_str();
+        while !rest.is_empty() || !cells.is_empty() {
+            let mut cell = String::new();
+            if let Some(quoted) = rest.strip_prefix('"') {
+                let unclosed = || (line, "a quote is opened and never closed".to_owned());
+                rest = quoted;
+                loop {
+                    let (inside, behind) = rest.split_once('"').ok_or_else(unclosed)?;
+                    cell.push_str(inside);
+                    rest = behind;
+                    // Two quotes are one that is part of the cell.
+                    let Some(more) = rest.strip_prefix('"') else {
+                        break;
+                    };
+                    cell.push('"');
+                    rest = more;
+                }
+                let breaks = cell.matches('\n').count() as u64;
+                if breaks > 0 && !rest.is_empty() && !rest.starts_with(ends) {
+                    return Err(unclosed());
+                }
+                line += breaks;
+            }
+            let end = rest.find(ends).unwrap_or(rest.len());
+            cell.push_str(&rest[..end]);
+            cells.push(cell.trim().to_owned());
+            let mark = rest[end..].chars().next();
+            // All marks are ASCII.
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if mark == Some(ends[0]) {
+                // One more cell, though the text may end here.
+                continue;
+            }
+            line += u64::from(mark == Some('\n'));
+            let row = std::mem::take(&mut cells);
+            // Spreadsheets write rows of separators alone.
+            if row.iter().any(|cell| !cell.is_empty()) {
+                rows.push((begins, row));
+            }
+            begins = line;
+        }
+        Ok(rows)
+    }
+
+    /// The header and the rows below it, all of as many cells.
+    ///
+    /// # Errors
+    /// As of [`rows`](Self::rows), and a row of another length: a mark within a cell would shift the ones behind it.
+    pub fn even_rows(&self) -> Result<(Vec<String>, Vec<Row>), TableFault> {
+        let mut rows = self.rows()?.into_iter();
+        let (_, header) = rows.next().unwrap_or_default();
+        let rows: Vec<Row> = rows.collect();
+        let expected = header.len();
+        match rows.iter().find(|(_, cells)| cells.len() != expected) {
+            Some((line, cells)) => {
+                let found = cells.len();
+                let fault = format!("expected {expected} cells, as in the header, found {found}");
+                Err((*line, fault))
+            }
+            None => Ok((header, rows)),
+        }
+    }
+}
+
+/// The kind of file that this is, where it is none of text.
+fn no_text(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [b'P', b'K', 3, 4, ..] => Some("an Excel workbook or another archive"),
+        [0xd0, 0xcf, 0x11, 0xe0, ..] => Some("an old Excel workbook"),
+        // Its mark begins with that of UTF-16.
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => None,
+        _ => bytes
+            .contains(&0)
+            .then_some("bytes of zero, as in UTF-16 without a mark"),
     }
 }
 
@@ -120,6 +218,61 @@ mod tests {
             let found = TableText::parse(&bytes);
             assert_eq!((found.separator, &*found.text), (separator, text));
             assert_eq!(found.old_encoding.is_some(), bytes.contains(&0x80));
+        }
+    }
+
+    #[test]
+    fn rows_have_the_lines_that_they_begin_on() {
+        let rows = |text: &str| -> Result<Vec<String>, TableFault> {
+            let rows = TableText::parse(text.as_bytes()).rows()?;
+            let shown = rows
+                .iter()
+                .map(|(line, row)| format!("{line}:{}", row.join("|")));
+            Ok(shown.collect())
+        };
+        let expected = |rows: &[&str]| -> Result<Vec<String>, TableFault> {
+            Ok(rows.iter().map(|&row| row.to_owned()).collect())
+        };
+        assert_eq!(
+            rows("\n\r\na;b\n\n; ;\n\"x\n\"\"y\"\"\"; z\nc;"),
+            expected(&["3:a|b", "6:x\n\"y\"|z", "8:c|"])
+        );
+        assert_eq!(
+            rows("sep=;\r\na;\"b\" (live)\n;5\" disc\n"),
+            expected(&["2:a|b (live)", "3:|5\" disc"])
+        );
+        assert_eq!(rows("a\rb"), expected(&["1:a", "1:b"]));
+        assert_eq!(rows(""), expected(&[]));
+        let unclosed = |line| -> Result<Vec<String>, TableFault> {
+            Err((line, "a quote is opened and never closed".to_owned()))
+        };
+        assert_eq!(rows("a,b\nc,\"d\ne,f\n"), unclosed(2));
+        assert_eq!(rows("a,b\nc,\"d\ne,\"f\"\n"), unclosed(2));
+        let even = TableText::parse(b"a,b\n1,2\n,,\n").even_rows().unwrap();
+        assert_eq!((even.0.len(), even.1.len()), (2, 1));
+        let error = TableText::parse(b"a,b\n1,2,3\n").even_rows().unwrap_err();
+        assert_eq!(
+            (error.0, &*error.1),
+            (2, "expected 2 cells, as in the header, found 3")
+        );
+    }
+
+    #[test]
+    fn files_that_are_no_text_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("t.csv");
+        for (bytes, found) in [
+            (&b"PK\x03\x04..."[..], "an Excel workbook"),
+            (&b"\xd0\xcf\x11\xe0\xa1"[..], "an old Excel workbook"),
+            (&b"\xff\xfe\0\0a\0\0\0"[..], "UTF-32"),
+            (&b"a\0,\0b\0"[..], "UTF-16 without a mark"),
+        ] {
+            std::fs::write(&file, bytes).unwrap();
+            let error = TableText::read(&file).unwrap_err().to_string();
+            assert!(
+                error.contains(found) && error.contains("CSV UTF-8"),
+                "{error}"
+            );
         }
     }
 }

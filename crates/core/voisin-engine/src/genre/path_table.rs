@@ -35,17 +35,9 @@ impl PathTable {
             path: file.to_owned(),
             source,
         })?;
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(table.separator)
-            .trim(csv::Trim::All)
-            // Rows may have more or fewer cells than the header, as spreadsheets and people write
-            // them.
-            .flexible(true)
-            .from_reader(table.text.as_bytes());
-        let header = reader
-            .headers()
-            .map_err(|e| problem(1, e.to_string()))?
-            .clone();
+        let rows = table.rows().map_err(|(line, fault)| problem(line, fault))?;
+        let mut rows = rows.into_iter();
+        let (header_line, header) = rows.next().unwrap_or((1, Vec::new()));
         let find = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name));
         let path_at = find("path").or_else(|| find("file"));
         // As voisin, ListenBrainz and beets call it; beets names genres in the plural, too.
@@ -54,14 +46,14 @@ impl PathTable {
             .find_map(find);
         let value_at = find(column).or_else(|| find(&format!("{column}s")));
         let Some(value_at) = value_at.filter(|_| path_at.or(mbid_at).is_some()) else {
-            let found = header.iter().collect::<Vec<_>>().join(",");
+            let found = header.join(",");
             let found = if found.is_empty() {
                 "an empty file"
             } else {
                 &found
             };
             return Err(problem(
-                1,
+                header_line,
                 format!(
                     "expected the columns path and {column}, or mbid and {column}, found {found}"
                 ),
@@ -76,14 +68,19 @@ impl PathTable {
             paths: Vec::new(),
             used: Vec::new(),
         };
-        for record in reader.records() {
-            let record = record
-                .map_err(|e| problem(e.position().map_or(0, csv::Position::line), e.to_string()))?;
-            let line = record.position().map_or(0, csv::Position::line);
-            let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
+        for (line, cells) in rows {
+            // Rows may have more or fewer cells than the header, as spreadsheets and people write
+            // them.
+            let cell =
+                |at: Option<usize>| at.and_then(|at| cells.get(at)).map_or("", String::as_str);
             let path = cell(path_at);
             let mbid = cell(mbid_at);
             let value = cell(Some(value_at));
+            // The quote of a cell below may close one that was never closed.
+            if path.contains('\n') || value.contains('\n') {
+                let expected = format!("expected a path and {column} on one line each");
+                return Err(problem(line, format!("{expected}: is a quote closed?")));
+            }
             if path.is_empty() && mbid.is_empty() {
                 let expected = if mbid_at.is_none() {
                     "a path"
@@ -256,6 +253,24 @@ mod tests {
             error.ends_with("line 4: expected a path, found nothing"),
             "{error}"
         );
+        // Excel ends tables with rows of separators alone.
+        std::fs::write(&file, "path;genre\na.mp3;Rock\n;;\n;\n").unwrap();
+        assert_eq!(PathTable::read(&file, "genre").unwrap().values, ["Rock"]);
+        for (text, end) in [
+            (
+                "\n\npath;style\n",
+                "line 3: expected the columns path and genre",
+            ),
+            ("\n\npath;genre\n\n\n;Pop\n", "line 6: expected a path"),
+            ("path;genre\na;\"Rock\nb;Pop\n", "line 2: a quote is opened"),
+            (
+                "path;genre\na;\"Rock\nb;Pop\"\n",
+                "line 2: expected a path and genre on one",
+            ),
+        ] {
+            let error = refused(text.as_bytes());
+            assert!(error.contains(end), "{error}");
+        }
     }
 
     #[test]

@@ -499,7 +499,11 @@ impl Scanner<'_> {
         // One for the whole list, so that a folder is read once and not for each of its entries.
         let mut meant = MeantFiles::new(&base, playlist::encoding(&bytes));
         let mut parts = HashMap::new();
-        for (entry, start) in playlist::parse_with_starts(&bytes, kind) {
+        let entries = playlist::parse_with_starts(&bytes, kind);
+        if entries.is_empty() && kind == PlaylistKind::Xspf && !playlist::is_whole_xspf(&bytes) {
+            return self.problem(path, &"is no XSPF: expected a playlist with a trackList");
+        }
+        for (entry, start) in entries {
             let file = playlist::resolve(&entry, &base, &|path| path.is_file());
             let file = file.map(|file| match &entry {
                 PlaylistEntry::Path(name) if !file.exists() => meant.find(name).unwrap_or(file),

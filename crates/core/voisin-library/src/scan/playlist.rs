@@ -194,22 +194,33 @@ fn entry(text: &[u8]) -> Option<PlaylistEntry> {
     let Some((scheme, rest)) = split_scheme(text) else {
         return Some(PlaylistEntry::Path(text.to_vec()));
     };
+    let address = rest.strip_prefix(b"//").map(without_user);
     if scheme.eq_ignore_ascii_case(b"file") {
-        return file_url(rest);
+        return file_url(address.as_deref().unwrap_or(rest));
     }
+    // "Artist: Title.mp3" is a name; an address goes on with slashes.
+    let Some(address) = address else {
+        return Some(PlaylistEntry::Path(text.to_vec()));
+    };
     let is_share = SHARES
         .iter()
         .any(|share| scheme.eq_ignore_ascii_case(share.as_bytes()));
-    if is_share && rest.starts_with(b"//") {
-        return Some(PlaylistEntry::Path(percent_decoded(rest)));
+    if is_share {
+        return Some(PlaylistEntry::Path(percent_decoded(&address)));
     }
-    // "Artist: Title.mp3" is a name; an address goes on with slashes.
-    if rest.starts_with(b"//") {
-        return Some(PlaylistEntry::Remote(
-            String::from_utf8_lossy(text).into_owned(),
-        ));
-    }
-    Some(PlaylistEntry::Path(text.to_vec()))
+    let address = [scheme, b":", &address].concat();
+    Some(PlaylistEntry::Remote(
+        String::from_utf8_lossy(&address).into_owned(),
+    ))
+}
+
+/// `//host/path` of `user:password@host/path`: messages show addresses, and no password.
+fn without_user(address: &[u8]) -> Vec<u8> {
+    let end = address.iter().position(|&byte| byte == b'/');
+    let authority = &address[..end.unwrap_or(address.len())];
+    let user = authority.iter().rposition(|&byte| byte == b'@');
+    let host = user.map_or(0, |at| at + 1);
+    [&b"//"[..], &address[host..]].concat()
 }
 
 /// Splits an address into its scheme and the rest, at the first colon.
@@ -316,6 +327,14 @@ fn xspf(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
         }
     }
     entries
+}
+
+/// Whether bytes are an XSPF from its first tag to its last, if without a track.
+pub(super) fn is_whole_xspf(bytes: &[u8]) -> bool {
+    let decoded = encoding::with_mark(bytes);
+    let bytes = decoded.as_ref().map_or(bytes, String::as_bytes);
+    // The closing tag may have a prefix (`</x:playlist>`).
+    find(bytes, b"trackList").is_some() && find(bytes, b"playlist>").is_some()
 }
 
 /// A location is an address, so even a relative one has its escapes decoded.
@@ -435,6 +454,39 @@ mod tests {
             );
             let found = parse_with_starts(xspf.as_bytes(), PlaylistKind::Xspf);
             assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn an_entry_keeps_no_user_and_no_password() {
+        let path = |text: &str| Some(PlaylistEntry::Path(text.into()));
+        let remote = |text: &str| Some(PlaylistEntry::Remote(text.to_owned()));
+        for (text, expected) in [
+            (
+                "smb://user:p%40@ss@nas/a%20b/@x.mp3",
+                path("//nas/a b/@x.mp3"),
+            ),
+            ("file://user:secret@nas/x.mp3", path("//nas/x.mp3")),
+            ("file:///m/me@home.mp3", path("/m/me@home.mp3")),
+            (
+                "https://u:s@radio:80/a@b?c@d",
+                remote("https://radio:80/a@b?c@d"),
+            ),
+        ] {
+            assert_eq!(entry(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_is_told_from_what_is_no_list() {
+        for text in [
+            "<playlist><trackList/></playlist>",
+            "<x:playlist><x:trackList></x:trackList></x:playlist>",
+        ] {
+            assert!(is_whole_xspf(text.as_bytes()), "{text}");
+        }
+        for text in ["", "<playlist", "<playlist></playlist>", "<trackList>"] {
+            assert!(!is_whole_xspf(text.as_bytes()), "{text}");
         }
     }
 }

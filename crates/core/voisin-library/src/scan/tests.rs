@@ -328,7 +328,7 @@ fn m3u_lists_its_lines() {
         path("/l.mp3"),
         path("/one.mp3"),
         path("//server/share.mp3"),
-        path("//me@nas/a b/c.mp3"),
+        path("//nas/a b/c.mp3"),
         remote("http://radio/stream"),
         path("C:\\x.mp3"),
         path("Bach: Air.mp3"),

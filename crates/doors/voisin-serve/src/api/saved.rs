@@ -54,7 +54,10 @@ fn kept(name: String, list: &SavedList) -> KeptListJson {
     }
 }
 
-pub(super) async fn all(State(state): State<Shared>) -> Result<Json<KeptListsJson>, Problem> {
+pub(super) async fn all(
+    State(state): State<Shared>,
+    ask::Query(ask::NoFields {}): ask::Query<ask::NoFields>,
+) -> Result<Json<KeptListsJson>, Problem> {
     let all = state
         .look(|state, context| {
             let unreadable = |error: &ListError| state.say(&error.to_string());

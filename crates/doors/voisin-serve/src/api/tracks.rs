@@ -106,7 +106,10 @@ pub(super) async fn find(
 }
 
 /// Every word that is understood.
-pub(super) async fn words(State(state): State<Shared>) -> Result<Response<Body>, Problem> {
+pub(super) async fn words(
+    State(state): State<Shared>,
+    ask::Query(ask::NoFields {}): ask::Query<ask::NoFields>,
+) -> Result<Response<Body>, Problem> {
     let heard = state.heard().await?;
     let answer = state
         .ask(move |_, context| {

@@ -42,34 +42,7 @@ pub(crate) fn read_cells(path: &Path) -> Result<Cells, DatasetError> {
 }
 
 pub(crate) fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
-    let TableText {
-        text,
-        separator,
-        old_encoding,
-    } = table;
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(*separator)
-        .from_reader(text.as_bytes());
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record =
-            record.map_err(|e| (e.position().map_or(0, csv::Position::line), e.to_string()))?;
-        // Empty lines before a row are counted to it.
-        let line = record.position().map_or(0, |position| {
-            let rest = text
-                .as_bytes()
-                .get(position.byte() as usize..)
-                .unwrap_or_default();
-            let empty = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
-            position.line() + empty.filter(|byte| **byte == b'\n').count() as u64
-        });
-        let cells: Vec<String> = record.iter().map(|cell| cell.trim().to_owned()).collect();
-        if cells.iter().any(|cell| !cell.is_empty()) {
-            rows.push((line, cells));
-        }
-    }
+    let mut rows = table.rows()?;
     if rows.is_empty() {
         return Err((
             1,
@@ -84,8 +57,8 @@ pub(crate) fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
     Ok(Cells {
         header,
         rows,
-        old_encoding: *old_encoding,
-        separator: *separator,
+        old_encoding: table.old_encoding,
+        separator: table.separator,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::LabError;
 use crate::bench::Bench;
 use crate::config::Config;
 use crate::leak;
-use crate::matrix::{FeatureSet, Row, SoundFile};
+use crate::matrix::{FeatureSet, MatrixRow, SoundFile};
 use crate::report::{Learning, Method, Report};
 use crate::run::{Clock, Progress, RunInputs, TRIAL, among, digests, publish};
 use voisin_base::random::Random;
@@ -152,7 +152,7 @@ pub fn train(
     let (work, digest) = bench.begin_work(run, given.set)?;
     let rows = &bench.matrix.rows;
     // after the tracks of the split, those of the class that is left out
-    let everyone: Vec<&Row> = rows.iter().chain(&bench.left_out.0).collect();
+    let everyone: Vec<&MatrixRow> = rows.iter().chain(&bench.left_out.0).collect();
     let counts = bench.matrix.values.column(0);
     let counts = counts.iter().chain(bench.left_out.1.column(0));
     let kept_of: Vec<usize> = counts.map(|count| *count as usize).collect();
