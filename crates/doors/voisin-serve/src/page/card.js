@@ -21,7 +21,7 @@ import { address } from "./makers.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { SCALES } from "./filters.js";
 import { liking } from "./liking.js";
-import { mark } from "./playing.js";
+import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
 import { passages } from "./passage.js";

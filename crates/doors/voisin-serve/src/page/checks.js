@@ -2,7 +2,7 @@
 import { bytes, count, h, name, toast } from "./dom.js";
 import { ask } from "./api.js";
 import * as player from "./player.js";
-import { mark } from "./playing.js";
+import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
 import { missing } from "./missing.js";

@@ -3,7 +3,7 @@ import { count, h, joined, name, percent } from "./dom.js";
 import { askAll } from "./api.js";
 import * as list from "./list.js";
 import * as player from "./player.js";
-import { mark } from "./playing.js";
+import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, framed, load } from "./states.js";
 import { parts as partsOfGenres } from "./genres.js";

@@ -2,7 +2,7 @@
 // stands on its border.
 import { count, h, isolated, joined, keep, name, percent, segments } from "./dom.js";
 import { askAll } from "./api.js";
-import { mark } from "./playing.js";
+import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, framed, load } from "./states.js";
 import * as player from "./player.js";

@@ -4,7 +4,7 @@ import { ask, first } from "./api.js";
 import { address } from "./makers.js";
 import { emptyLibrary } from "./listen.js";
 import { isMissing } from "./missing.js";
-import { mark } from "./playing.js";
+import { mark } from "./playing_marks.js";
 import * as player from "./player.js";
 import { empty, framed, load, loadFirst } from "./states.js";
 import { tile, trackTile } from "./tiles.js";

@@ -4,7 +4,7 @@ import { $, count, h, icon, iconButton, isolated, keep, name, say, span, toast }
 import { ask } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, titleOf } from "./cover.js";
-import { mark, playCover } from "./playing.js";
+import { mark, playCover } from "./playing_marks.js";
 import { panel } from "./saved.js";
 import { sortable } from "./sortable.js";
 import { empty, sentence } from "./states.js";

@@ -2,7 +2,7 @@
 import { $, count, h, icon, keep } from "./dom.js";
 import { ask, first } from "./api.js";
 import { filterMenu, markWrong, order, wanted } from "./filters.js";
-import { mark } from "./playing.js";
+import { mark } from "./playing_marks.js";
 import { LongList, row } from "./tracks.js";
 import { card, fileCard } from "./card.js";
 import { empty, load, loadFirst, sentence } from "./states.js";

@@ -1,7 +1,7 @@
 // Artists and albums: their tracks, which of them sound alike, and by which tracks.
 import { count, h, icon, joined, keep, name, segments, span, toast } from "./dom.js";
 import { ask, askAll } from "./api.js";
-import { mark } from "./playing.js";
+import { mark } from "./playing_marks.js";
 import { cover } from "./cover.js";
 import { LongGrid, tile } from "./tiles.js";
 import { row } from "./tracks.js";

@@ -19,7 +19,7 @@ import * as player from "./player.js";
 import * as list from "./list.js";
 import { artistOf, titleOf } from "./cover.js";
 import { labelOf } from "./filters.js";
-import { mark } from "./playing.js";
+import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, framed, load } from "./states.js";
 import { PointMap, fold, rampCss, toneOf } from "./map-core.js";

@@ -73,7 +73,11 @@ const FILES: [(&str, &str, &[u8]); 36] = [
     ("passage.js", SCRIPT, include_bytes!("passage.js")),
     ("playback.js", SCRIPT, include_bytes!("playback.js")),
     ("player.js", SCRIPT, include_bytes!("player.js")),
-    ("playing.js", SCRIPT, include_bytes!("playing.js")),
+    (
+        "playing_marks.js",
+        SCRIPT,
+        include_bytes!("playing_marks.js"),
+    ),
     ("review.js", SCRIPT, include_bytes!("review.js")),
     ("saved.js", SCRIPT, include_bytes!("saved.js")),
     ("sortable.js", SCRIPT, include_bytes!("sortable.js")),

@@ -2,7 +2,7 @@
 import { changes, clock, h, icon, span } from "./dom.js";
 import { ask, audioOf } from "./api.js";
 import * as player from "./player.js";
-import { mark } from "./playing.js";
+import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, load } from "./states.js";
 

@@ -4,7 +4,7 @@ import { count, h, icon, isolated, joined, name, percent, say, toast } from "./d
 import { ask, askAll } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, cover, titleOf } from "./cover.js";
-import { mark } from "./playing.js";
+import { mark } from "./playing_marks.js";
 import { empty, framed, load, sentence } from "./states.js";
 
 let room = null;

@@ -3,7 +3,7 @@ import { clock, h, iconButton, isolated, joined, name, percent, say } from "./do
 import { artistOf, titleOf } from "./cover.js";
 import * as list from "./list.js";
 import * as player from "./player.js";
-import { mark, playCover } from "./playing.js";
+import { mark, playCover } from "./playing_marks.js";
 
 /** A share of 0 to 1 in the words that the server has for what is near. */
 const closeness = (share) => (share >= 0.5 ? "close" : share >= 0.05 ? "related" : "far");
