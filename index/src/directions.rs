@@ -469,11 +469,12 @@ pub(crate) mod tests {
         vectors
     }
 
-    fn index(vectors: &Array2<f32>, metric: IndexMetric) -> VectorIndex {
+    /// - `graph_from`: no graph from `usize::MAX` on, where codes alone are looked at
+    fn index(vectors: &Array2<f32>, metric: IndexMetric, graph_from: usize) -> VectorIndex {
         let ids: Vec<Id> = (0..N as i64).map(Id).collect();
         let options = IndexOptions {
             lists_from: 0,
-            graph_from: 0,
+            graph_from,
             metric,
             ..IndexOptions::default()
         };
@@ -486,7 +487,7 @@ pub(crate) mod tests {
 
     #[test]
     fn vectors_that_differ_in_more_directions_have_codes_of_more() {
-        let bits = |vectors: Array2<f32>| bits(&index(&vectors, IndexMetric::Cosine));
+        let bits = |vectors: Array2<f32>| bits(&index(&vectors, IndexMetric::Cosine, usize::MAX));
         assert_eq!(bits(vectors(192, 24)), 8);
         assert_eq!(bits(vectors(48, 48)), 8);
         assert_eq!(bits(vectors(192, 100)), 4);
@@ -510,7 +511,7 @@ pub(crate) mod tests {
             cases.into_iter().chain([(&second, IndexMetric::Cosine)])
         {
             let queries = vectors.slice(ndarray::s![..;30, ..]);
-            let built = index(vectors, metric);
+            let built = index(vectors, metric, 0);
             if metric == IndexMetric::Cosine {
                 assert_eq!(bits(&built), *expected);
             }
@@ -557,7 +558,7 @@ pub(crate) mod tests {
         // 2 bits leave 0.12 of a square, spread over 256 components: 0.023, to which the scale adds
         // a little. 4 bits leave 0.012, over 128: 0.01.
         for ((_, vectors), most) in of_more_directions().into_iter().zip([0.015, 0.04]) {
-            errors_are_small(&index(&vectors, IndexMetric::Cosine), most);
+            errors_are_small(&index(&vectors, IndexMetric::Cosine, usize::MAX), most);
         }
     }
 

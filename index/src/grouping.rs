@@ -336,7 +336,7 @@ pub(crate) mod tests {
         }
         assert!(hits >= 3960, "{hits} of 4000");
         // Of the last list the last one, in place of the one before it.
-        let mut forged = spilled(&vectors, &options);
+        let mut forged = built;
         let lists = forged.lists.as_mut().and_then(Arc::get_mut).unwrap();
         let mut blocks = lists.blocks.raw().to_vec();
         let name = |lane| read(&blocks[blocks.len() - BLOCK_BYTES..], lane).2;

@@ -1992,20 +1992,19 @@ def sizes(page, shots, places):
     pointer.
     """
     wide, cut = [], []
+    ready = "!document.querySelector('#main [aria-busy]') && !document.querySelector('.skeleton')"
     for width, height, mobile in ((360, 740, True), (800, 1000, False), (1600, 1000, False)):
         page.browser.size(width, height, 1, mobile)
-        for theme in ("light", "dark"):
-            page.run(
-                f"localStorage['voisin-theme'] = '\"{theme}\"'; if (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()"
-            )
-            for place in places:
-                page.go(place)
-                page.until(
-                    "!document.querySelector('#main [aria-busy]') && !document.querySelector('.skeleton')",
-                    place,
-                    60,
+        for place in places:
+            page.go(place)
+            page.until(ready, place, 60)
+            # A place is gone to once: in dark it is the same, drawn anew.
+            for theme, rest in (("light", 0.5), ("dark", 0.3)):
+                page.run(
+                    f"localStorage['voisin-theme'] = '\"{theme}\"'; if (document.documentElement.dataset.theme !== '{theme}') document.getElementById('theme').click()"
                 )
-                page.settle(0.5)
+                page.until(ready, place, 60)
+                page.settle(rest)
                 found = page.run(
                     "[document.documentElement.scrollWidth, ...[...document.querySelectorAll('.page, .detail, .scroller, .side')].map(e => e.scrollWidth - e.clientWidth + innerWidth)].reduce((a, b) => Math.max(a, b))"
                 )

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::common::{Sandbox, code, text};
@@ -76,15 +77,11 @@ fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
     command_as_nobody(program).args(arguments).output().unwrap()
 }
 
-impl Server {
-    pub(super) fn start(programs: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let folder =
-            std::env::temp_dir().join(format!("voisin-postgres-{}-{port}", std::process::id()));
+/// The files of a new server, packed: making them takes ten times as long as unpacking them.
+fn new_files(programs: &Path) -> &'static [u8] {
+    static FILES: OnceLock<Vec<u8>> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("voisin-postgres-{}", std::process::id()));
         let data = folder.to_str().unwrap();
         let made = as_nobody(
             &programs.join("initdb"),
@@ -93,6 +90,33 @@ impl Server {
             ],
         );
         assert!(made.status.success(), "{}", text(&made.stderr));
+        let packed = as_nobody(Path::new("tar"), &["-C", data, "-cf", "-", "."]);
+        assert!(packed.status.success(), "{}", text(&packed.stderr));
+        fs::remove_dir_all(&folder).unwrap();
+        packed.stdout
+    })
+}
+
+impl Server {
+    pub(super) fn start(programs: &Path) -> Self {
+        let files = new_files(programs);
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let folder =
+            std::env::temp_dir().join(format!("voisin-postgres-{}-{port}", std::process::id()));
+        let data = folder.to_str().unwrap();
+        let made = as_nobody(Path::new("mkdir"), &["-m", "700", data]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let mut unpacking = command_as_nobody(Path::new("tar"))
+            .args(["-C", data, "-xf", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut unpacking.stdin.take().unwrap(), files).unwrap();
+        assert!(unpacking.wait().unwrap().success());
         let server = Self {
             programs: programs.to_owned(),
             folder,
