@@ -17,8 +17,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
-use voisin_kernels::conv::FastChain;
 use voisin_kernels::{Precision, isa};
+use voisin_networks::conv::FastChain;
 
 struct Options {
     weights: Option<String>,

@@ -12,10 +12,8 @@ mod data;
 use std::time::Instant;
 
 use voisin_base::track::TrackId;
-use voisin_learn::genre::{
-    FitOptions, GenreModel, KinshipOptions, PredictOptions, QueryVectors, grouped_folds, kinship,
-};
-use voisin_learn::metrics;
+use voisin_genre::{FitOptions, GenreModel, KinshipOptions, PredictOptions, QueryVectors, kinship};
+use voisin_learn::{grouped_folds, metrics};
 
 use cross_validation::cross_validated;
 use data::{Taggrams, argmax, blobs};

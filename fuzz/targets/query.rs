@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
 use voisin_encoder::ModelManifest;
-use voisin_learn::genre::Taxonomy;
+use voisin_genre::Taxonomy;
 use voisin_library::{Library, Resolution, TrackFilter, TrackTags, testing};
 
 thread_local! {

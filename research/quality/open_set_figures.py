@@ -17,7 +17,7 @@ other four, and accuracy, the mean of what is stated, and the Brier score are th
 
     research/quality/open_set_figures.py --fit VOISIN LOT=MUSIC …
 
-refits two constants of crates/core/voisin-learn/src/genre/familiarity.rs on lots: FOREIGN_BELOW, the
+refits two constants of crates/core/voisin-genre/src/familiarity.rs on lots: FOREIGN_BELOW, the
 greatest hundredth at which at most LOST of the known tracks are unknown; and DOUBT_BELOW, the least
 twentieth at which at most NAMED of the strangers are named at 85 % and more by a head, where a kin
 is left out and where two genres with twelve tracks each are all that is labelled. Means over the
@@ -186,7 +186,7 @@ def judged(program, library, folder, labels, doubt):
 
 
 def fit(program, lots):
-    source = pathlib.Path(__file__).parents[2] / "crates/core/voisin-learn/src/genre/familiarity.rs"
+    source = pathlib.Path(__file__).parents[2] / "crates/core/voisin-genre/src/familiarity.rs"
     now = float(re.search(r"DOUBT_BELOW: f32 = ([0-9.]+)", source.read_text(encoding="utf-8"))[1])
     draw = random.Random(1)
     # For each set of labels: its lot and size, what is judged of known tracks and of strangers.

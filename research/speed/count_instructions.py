@@ -84,10 +84,10 @@ int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv) {
 # How the name of a function of each stage begins; the first that fits counts.
 STAGES = {
     "decoding": "symphonia|opus_pure|voisin_audio::decoder",
-    "voisin-3's network": "voisin_kernels::networks::conv",
-    "MusiCNN": "voisin_kernels::networks::(musicnn|rows)",
+    "voisin-3's network": "voisin_networks::conv",
+    "MusiCNN": "voisin_networks::(musicnn|rows)",
     "Fourier transforms (resampling, mel, tempo, key)": "rustfft|realfft|num_complex",
-    "mel bands": "voisin_features::(front_end|stft|mel|compress)|voisin_kernels::networks::simd",
+    "mel bands": "voisin_features::(front_end|stft|mel|compress)|voisin_networks::simd",
     "tempo, key, loudness": "voisin_features|ebur128|voisin_audio::loudness",
     "reading, resampling": "voisin_audio|rubato|audioadapter",
     "digests": "blake3|sha2",

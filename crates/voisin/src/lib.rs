@@ -130,7 +130,7 @@ pub use voisin_engine::{
     Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GenreAnswer, GenreHead, GenreNews,
     LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
 };
-pub use voisin_learn::genre::{
+pub use voisin_genre::{
     Agreement, Basis, Borderline, Confidence, FitOptions, FusionPart, Genre, GenreError,
     GenreKinship, GenrePrediction, GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions,
     LabelCount, LabelledRows, LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason,

@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 use super::units::{ReportFile, with_ending};
 use super::{RandomArgs, ReportFormat};
 use voisin_engine::GroupBy;
-use voisin_learn::genre::WELL_KNOWN;
+use voisin_genre::WELL_KNOWN;
 use voisin_questions::genre::{LabelArgs, precision};
 use voisin_questions::values::Fraction;
 

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::{RandomArgs, ReportFormat};
 use super::{TrainClassifierArgs, TrainScaleArgs};
 use voisin_engine::LabelSource;
-use voisin_learn::genre::WELL_KNOWN;
+use voisin_genre::WELL_KNOWN;
 
 /// Train a genre head, scales or classifiers on labels and numbers of your own
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use crate::cli::render;
 use voisin_base::track::TrackId;
 use voisin_engine::{Evidence, Finding, GenreAnswer};
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::{
+use voisin_genre::{
     Basis, FusionPart, Genre, GenrePrediction, GenreShare, Guess, UnknownReason, Votes,
 };
 use voisin_questions::answers::genre::AnswerJson;

@@ -1,7 +1,7 @@
 //! How close the genres are to one another, as a table.
 
 use super::{Align, Table};
-use voisin_learn::genre::{Genre, GenreKinship, Kinship};
+use voisin_genre::{Genre, GenreKinship, Kinship};
 
 /// Kin named per genre in the overview.
 const KIN: usize = 3;
@@ -71,7 +71,7 @@ fn few(kinship: &Kinship) -> Vec<&GenreKinship> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use voisin_learn::genre::Taxonomy;
+    use voisin_genre::Taxonomy;
 
     #[test]
     fn genres_of_a_track_or_two_stand_apart() {

@@ -10,7 +10,7 @@ use voisin_base::track::TrackId;
 use voisin_engine::{Engine, Seed, Standing, meta};
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{self, Format, PathStyle};
-use voisin_learn::genre::Taxonomy;
+use voisin_genre::Taxonomy;
 use voisin_library::{Track, stored_path};
 use voisin_questions::answers::list::TrackJson;
 pub(crate) use voisin_questions::answers::lossy;

@@ -13,13 +13,13 @@ use crate::cli::source::{self, fetch_named, report_sample};
 use crate::cli::{Ending, NothingFound};
 use voisin_audio::is_audio_candidate;
 use voisin_audio::tags::TagField;
-use voisin_base::cue::Place;
 use voisin_engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
     SeedName, is_unchanged,
 };
 use voisin_library::scan::{self, Exclusions, Links};
 use voisin_library::{Library, LibraryError, OpenMode, TrackFilter};
+use voisin_music::cue::Place;
 use voisin_questions::LibrarySource;
 
 /// How often answers must be right that are written into files, where nobody says.

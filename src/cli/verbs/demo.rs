@@ -17,7 +17,7 @@ use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::seeds;
 use voisin_audio::is_audio_candidate;
 use voisin_engine::{AddRun, ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
-use voisin_learn::genre::{GenreError, Kinship, KinshipOptions};
+use voisin_genre::{GenreError, Kinship, KinshipOptions};
 use voisin_library::{OpenMode, scan, stored_path};
 use voisin_questions::SimilarAnswer;
 

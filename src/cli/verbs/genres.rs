@@ -13,8 +13,8 @@ use voisin_base::output::{self, OutputTarget};
 use voisin_base::track::TrackId;
 use voisin_engine::Engine;
 use voisin_explore::scene::Scene;
+use voisin_genre::{Genre, GenreKinship};
 use voisin_lab::eval::plots::{kinship_dendrogram, kinship_heat_map};
-use voisin_learn::genre::{Genre, GenreKinship};
 use voisin_questions::answers::genres::{GenreJson, GenresJson};
 
 /// Pixels of a PNG to a unit of the drawing.

@@ -13,7 +13,7 @@ use crate::cli::seeds::{expand_names, library_seeds};
 use voisin_base::output::OutputTarget;
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, GroupBy, spreadsheet_safe};
-use voisin_learn::genre::Genre;
+use voisin_genre::Genre;
 use voisin_library::Track;
 use voisin_questions::answers::labels::{GenreCountJson, LabelSourceJson};
 

@@ -16,7 +16,7 @@ use crate::cli::{Ending, NothingFound};
 use voisin_base::text::with_causes;
 use voisin_engine::{Engine, SeedName, meta};
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::Taxonomy;
+use voisin_genre::Taxonomy;
 use voisin_library::{Library, OpenMode, Track, stored_path};
 use voisin_questions::Mixing;
 use voisin_questions::saved::{

@@ -14,7 +14,7 @@ use voisin_base::track::TrackId;
 use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::layout::{LayoutOptions, layout, place_new};
 use voisin_explore::map::{self, ColourBy, MapData, MapScale, StaticOptions};
-use voisin_learn::genre::GenreError;
+use voisin_genre::GenreError;
 use voisin_library::{Library, ScaleName, stored_path};
 use voisin_questions::answers::graph::{clustered, collection_and_graph};
 

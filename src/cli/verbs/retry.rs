@@ -9,9 +9,9 @@ use crate::cli::args::RetryArgs;
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::render::count;
-use voisin_base::cue;
 use voisin_engine::{AddOptions, AddRun};
 use voisin_library::{Failure, FileRecord, OpenMode, scan, stored_path};
+use voisin_music::cue;
 
 pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;

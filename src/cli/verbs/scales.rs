@@ -20,7 +20,7 @@ use voisin_base::table::{TableFault, TableText};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, LearnedScale, MEASURED_SCALES, ScaleTraining, measured_scale, meta};
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::Taxonomy;
+use voisin_genre::Taxonomy;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::{PathLookup, ScaleName, SortBy};
 

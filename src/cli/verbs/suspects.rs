@@ -12,7 +12,7 @@ use crate::cli::verbs::scales;
 use voisin_base::track::TrackId;
 use voisin_engine::{FoundSuspects, TrackDisplay};
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::{Genre, Suspect};
+use voisin_genre::{Genre, Suspect};
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::genre::Suspects;
 

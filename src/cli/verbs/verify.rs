@@ -9,11 +9,11 @@ use crate::cli::render::{self, Align, Table, advised, count};
 use ndarray::ArrayView1;
 use rayon::prelude::*;
 use voisin_base::address;
-use voisin_base::cue::Place;
 use voisin_base::text::with_causes;
 use voisin_base::track::{ContentKind, TrackId};
 use voisin_engine::{Engine, EngineError, IndexRefresh, WindowPlan};
 use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
+use voisin_music::cue::Place;
 use voisin_questions::answers::checks::{CheckJson, VerifyJson};
 
 /// The row of files that are not there: nothing that a repair can mend.

@@ -13,9 +13,9 @@ use crate::cli::add_files::{add_files, report_unnamed};
 use crate::cli::args::{ReportFormat, WatchArgs};
 use crate::cli::context::Context;
 use voisin_audio::is_audio_candidate;
-use voisin_base::cue;
 use voisin_engine::{AddRun, EngineError, is_unchanged, pending_files};
 use voisin_library::{LibraryError, OpenMode, scan};
+use voisin_music::cue;
 
 /// So long nothing must have changed before a look: copying an album is one change, not a thousand.
 const QUIET: Duration = Duration::from_secs(2);

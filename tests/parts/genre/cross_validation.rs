@@ -1,6 +1,6 @@
 //! Five folds by group over real labelled vectors.
 
-use voisin_learn::genre::grouped_folds;
+use voisin_learn::grouped_folds;
 use voisin_learn::metrics;
 
 use super::data::{Taggrams, argmax};

@@ -5,7 +5,7 @@ use std::{io::Read, path::PathBuf};
 use ndarray::{Array2, Axis};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_base::track::TrackId;
-use voisin_learn::genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors};
+use voisin_genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors};
 
 /// Ten genres as GTZAN numbers them.
 pub(crate) const GENRES: [&str; 10] = [

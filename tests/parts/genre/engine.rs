@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use voisin::Remedy;
 use voisin_base::track::TrackId;
-use voisin_learn::genre::{
+use voisin_genre::{
     Agreement, FitOptions, Genre, GenreError, GenreModel, GenrePrediction, GenreShare,
     PredictOptions, Provenance, QueryVectors, UnknownReason, Voter, suspects,
 };

@@ -1,7 +1,7 @@
 //! The engine on real genres; these skip, saying so, where the development data is absent.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin_learn::genre::{
+use voisin_genre::{
     FitOptions, Genre, GenreModel, KinshipOptions, PredictOptions, kinship, suspects,
 };
 use voisin_learn::metrics;

@@ -2,12 +2,10 @@
 
 use ndarray::{Array2, Axis};
 use voisin_base::output::OutputTarget;
+use voisin_genre::{FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship};
 use voisin_lab::eval::plots;
 use voisin_lab::files::{predict_files, read_groups, read_labels, read_vectors};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
-use voisin_learn::genre::{
-    FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship,
-};
 
 use crate::genre::data::blobs;
 

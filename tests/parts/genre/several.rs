@@ -1,10 +1,10 @@
 //! Tracks of several genres, as tags have them: sets whose truth is known.
 
-use voisin_lab::genre::{EvalOptions, evaluate_genre};
-use voisin_learn::genre::{
+use voisin_genre::{
     FitOptions, Genre, GenreModel, Kinship, KinshipOptions, PredictOptions, QueryVectors, kinship,
     suspects,
 };
+use voisin_lab::genre::{EvalOptions, evaluate_genre};
 
 use crate::genre::data::{Blobs, blobs};
 
@@ -115,7 +115,7 @@ fn a_trained_model_answers_with_every_genre_of_a_track() {
             &PredictOptions::default(),
         )
         .unwrap();
-    let share = |list: &[voisin_learn::genre::GenreShare], name: &str| {
+    let share = |list: &[voisin_genre::GenreShare], name: &str| {
         list.iter()
             .find(|s| s.genre.name() == name)
             .map_or(0.0, |s| s.share)

@@ -9,9 +9,9 @@ use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use voisin_base::cue::Place;
 use voisin_base::regular_file::mtime_ns;
 use voisin_base::track::{ContentId, ContentKind};
+use voisin_music::cue::Place;
 
 use super::copies::Hold;
 use super::demux::Demuxer;

@@ -17,6 +17,8 @@
 #![forbid(unsafe_code)]
 
 mod analysed;
+mod cancelled_channels;
+mod codecs;
 mod copies;
 mod decoder;
 mod demux;
@@ -36,6 +38,7 @@ mod resample;
 mod source;
 mod stream;
 pub mod tags;
+mod track_frames;
 mod windows;
 
 use std::ops::Range;

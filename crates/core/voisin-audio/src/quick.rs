@@ -3,10 +3,11 @@
 use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::demux::{Demuxer, codec_name};
+use super::codecs::codec_name;
+use super::demux::Demuxer;
 use super::fill::{big, read_up_to};
 use super::source::{MediaBytes, WHOLE};
-use super::{AudioError, AudioInfo, Link, Timeline};
+use super::{AudioError, AudioInfo, Link, Timeline, cancelled_channels};
 use voisin_base::track::ContentId;
 
 /// Bytes read at each end.
@@ -63,7 +64,7 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
         n_frames,
         skip: 0,
         regular: true,
-        left_out: super::probe::cancelled_channels(path, &WHOLE, actual),
+        left_out: cancelled_channels::find(path, &WHOLE, actual),
     };
     Ok(Some(AudioInfo {
         content: ContentId([0; 32]),

@@ -9,7 +9,7 @@ use symphonia::core::io::MediaSource;
 
 use super::fill::read_up_to;
 use super::{AudioError, copies, repair};
-use voisin_base::cue::Place;
+use voisin_music::cue::Place;
 
 /// All bytes of a file.
 pub(super) const WHOLE: Range<u64> = 0..u64::MAX;

@@ -3,7 +3,7 @@
 /// Key of a vector in an index: any number of its owner's, each once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
-    feature = "music",
+    feature = "texts",
     derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
     serde(transparent),
     schemars(
@@ -37,7 +37,7 @@ pub const SAME_RECORDING: f32 = 0.999_9;
 /// keeps its vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
-    feature = "music",
+    feature = "texts",
     derive(serde::Serialize, serde::Deserialize),
     serde(transparent)
 )]
@@ -46,7 +46,7 @@ pub struct ContentId(pub [u8; 32]);
 /// How content ids are made. A library has one kind: ids of the two are never compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(
-    feature = "music",
+    feature = "texts",
     derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "lowercase")
 )]

@@ -13,7 +13,7 @@ use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
 use voisin_features::MelConfig;
 use voisin_kernels::Precision;
-use voisin_kernels::musicnn::TAGS;
+use voisin_networks::musicnn::TAGS;
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///

@@ -16,11 +16,11 @@ use super::keeper::IndexKeeper;
 use super::missing_files::MissingFiles;
 use super::take_over::Successor;
 use super::{Embedder, Engine, EngineError, WindowPlan, remember_model};
-use voisin_base::cue::Place;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_encoder::ModelRef;
 use voisin_library::scan::Scan;
 use voisin_library::{FileRecord, FileState, Library, LibraryError, WriterLock};
+use voisin_music::cue::Place;
 
 /// The files of a run, and what else it looks after.
 #[derive(Clone, Default)]

@@ -9,8 +9,8 @@ use super::{Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
 use voisin_encoder::{Device, EncoderError, Parts, VectorsOnDevice};
 use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
+use voisin_genre::{Genre, Spellings, Taxonomy};
 use voisin_index::{IndexError, Neighbor, SearchMode, SearchParams};
-use voisin_learn::genre::{Genre, Spellings, Taxonomy};
 use voisin_library::{Library, ScaleName, Track, TrackSet};
 
 /// Tracks whose neighbours are found by comparing all with all.

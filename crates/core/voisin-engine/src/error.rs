@@ -9,8 +9,8 @@ use voisin_base::text::or_did_you_mean;
 use voisin_encoder::EncoderError;
 use voisin_explore::ExploreError;
 use voisin_features::FeaturesError;
+use voisin_genre::GenreError;
 use voisin_index::IndexError;
-use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;
 
 /// How to have sentences understood.

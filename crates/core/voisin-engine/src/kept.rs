@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, EngineError, LabelSource};
-use voisin_learn::genre::{Genre, GenreKinship, Kinship, Suspect};
+use voisin_genre::{Genre, GenreKinship, Kinship, Suspect};
 use voisin_library::OpenMode;
 
 /// Bytes of an answer beyond which it is worked out each time.
@@ -228,7 +228,7 @@ mod tests {
     use crate::genre::SYNONYMS_FILE;
     use voisin_base::track::TrackId;
     use voisin_base::vector::make_unit;
-    use voisin_learn::genre::KinshipOptions;
+    use voisin_genre::KinshipOptions;
     use voisin_library::testing::{library, track};
     use voisin_library::{Library, NewTrack, Person};
 

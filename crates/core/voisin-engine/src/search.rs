@@ -8,13 +8,13 @@ use super::artist_limit::ArtistLimit;
 use super::engine::preferred_builder;
 use super::seed::{Seed, is_seed, stacked};
 use super::{Engine, EngineError, LibrarySpace, WindowPlan};
-use voisin_base::recording::LEAST_OF_COPIES;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_explore::seeds::like_unlike;
+use voisin_genre::Genre;
 use voisin_index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
-use voisin_learn::genre::Genre;
 use voisin_library::{Library, Track, TrackFilter, TrackSet};
+use voisin_music::recording::LEAST_OF_COPIES;
 
 /// The question of a search.
 #[derive(Debug, Clone)]

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 use super::{Embedder, Engine, EngineError, LibrarySpace};
-use voisin_base::cue::{self, Place};
 use voisin_base::text::fold;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_encoder::Embedding;
 use voisin_library::scan::PlaylistKind;
 use voisin_library::{LibraryError, NameOf, Resolution, stored_path};
+use voisin_music::cue::{self, Place};
 
 /// A seed as a user writes it; docs/grammar.md is its grammar.
 ///

@@ -20,7 +20,7 @@ use voisin_base::text::{fold, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_encoder::{EncoderError, ModelManifest, ModelRef, TagLayer, models, models_dir};
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
-use voisin_learn::genre::{DefaultGenres, Genre, Guess, Taxonomy};
+use voisin_genre::{DefaultGenres, Genre, Guess, Taxonomy};
 use voisin_library::{
     Descriptors, Library, OpenMode, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
 };

@@ -12,9 +12,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
-use voisin_base::artists;
 use voisin_base::text::{fold, meant, or_did_you_mean, spelt_alike};
 use voisin_base::track::TrackId;
+use voisin_music::artists;
 
 /// Tracks of one artist that are compared, evenly spread over the library's order.
 const MOST_TRACKS: usize = 200;

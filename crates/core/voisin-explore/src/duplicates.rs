@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::union::DisjointSets;
 use super::{KnnGraph, Result, TrackMeta, WindowSet, WindowSource, align, same_length};
-use voisin_base::song::song;
 use voisin_base::system_folders::Tidiness;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
+use voisin_music::song::song;
 
 /// Thresholds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use voisin_base::artists::artists;
-use voisin_base::cue::{self, Place};
-use voisin_base::key::MusicalKey;
-use voisin_base::recording::Recording;
-use voisin_base::song::SongTitle;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
+use voisin_music::artists::artists;
+use voisin_music::cue::{self, Place};
+use voisin_music::key::MusicalKey;
+use voisin_music::recording::Recording;
+use voisin_music::song::SongTitle;
 
 /// Titles, folded and without "the", that albums of many artists have.
 const COMMON_TITLES: [&str; 20] = [

@@ -16,8 +16,8 @@ use plotters::{
     },
 };
 
-use voisin_base::pixels::{self, FINE};
 use voisin_base::text::{base64, xml};
+use voisin_music::pixels::{self, FINE};
 
 const FAMILY: &str = "voisin-sans";
 /// Height of the font's lines, which pixels are drawn by, for letters of size 1, which SVG is drawn by.

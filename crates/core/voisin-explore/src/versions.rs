@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::union::DisjointSets;
 use super::{KnnGraph, Result, TrackMeta, same_length};
-use voisin_base::song::{SongTitle, TitleLikeness};
+use voisin_music::song::{SongTitle, TitleLikeness};
 
 /// Least likeness of tracks whose titles agree. Of 584 pairs of different songs by one artist, 30 s each, 95 % have less.
 const AGREEING: f32 = 0.3;

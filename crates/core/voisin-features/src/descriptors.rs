@@ -41,7 +41,7 @@ pub enum DescriptorSet {
     /// Beats a minute, 0 where no beat is found: one number.
     Tempo,
     /// Where the key lies on the circle of fifths, as cosine and sine of its
-    /// [hour](voisin_base::key::MusicalKey::hour), which it shares with its relative one, and
+    /// [hour](voisin_music::key::MusicalKey::hour), which it shares with its relative one, and
     /// whether it is minor (1) or major (-1); zeros where no note is heard: 3.
     Key,
 }

@@ -13,7 +13,7 @@
 //! measures.
 
 use super::spectra::{Spectra, halved, halvings};
-use voisin_base::key::MusicalKey;
+use voisin_music::key::MusicalKey;
 
 /// Seconds of sound in a frame: neighbouring notes are apart from 110 Hz upwards.
 const FRAME_SECONDS: f64 = 0.512;

@@ -13,7 +13,7 @@ use super::MelConfig;
 use super::config::{Preemphasis, Spectrum};
 use super::mel::Triangles;
 use voisin_kernels::Isa;
-pub use voisin_kernels::simd::{Work, vectorised};
+pub use voisin_networks::simd::{Work, vectorised};
 
 /// Frames that are summed side by side.
 const GROUP: usize = 8;

@@ -26,7 +26,7 @@ const MAPPED: usize = HUGE / 4;
 /// f32 values, zero when they are made, the first of them on a cache line. Large buffers are
 /// mappings that ask for huge pages. A buffer only ever grows.
 #[derive(Debug)]
-pub(super) struct Buffer(Backing);
+pub struct Buffer(Backing);
 
 #[derive(Debug)]
 enum Backing {
@@ -47,7 +47,7 @@ impl Default for Buffer {
 
 impl Buffer {
     /// At least `len` zeros.
-    pub(super) fn zeroed(len: usize) -> Self {
+    pub fn zeroed(len: usize) -> Self {
         let bytes = 4 * len;
         if bytes <= MAPPED {
             return Self(Backing::Lines(vec![Line([0.0; 16]); len.div_ceil(16)]));
@@ -70,7 +70,7 @@ impl Buffer {
     }
 
     /// Makes room for `len` floats. When it must grow, the old contents are lost and all is zero.
-    pub(super) fn reserve(&mut self, len: usize) {
+    pub fn reserve(&mut self, len: usize) {
         if len > self.as_slice().len() {
             // The old memory goes first: both need not exist at once.
             *self = Self::default();
@@ -79,7 +79,8 @@ impl Buffer {
     }
 
     #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
-    pub(super) fn as_slice(&self) -> &[f32] {
+    /// All of it.
+    pub fn as_slice(&self) -> &[f32] {
         let (start, len) = match &self.0 {
             Backing::Lines(lines) => (lines.as_ptr().cast(), 16 * lines.len()),
             Backing::Mapped { map, start, len } => {
@@ -92,7 +93,8 @@ impl Buffer {
     }
 
     #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
-    pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
+    /// All of it, to be written.
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
         let (start, len) = match &mut self.0 {
             Backing::Lines(lines) => (lines.as_mut_ptr().cast(), 16 * lines.len()),
             Backing::Mapped { map, start, len } => {
@@ -104,14 +106,14 @@ impl Buffer {
     }
 
     /// All of it, for several threads.
-    pub(super) fn share(&mut self) -> SharedSlice<'_> {
+    pub fn share(&mut self) -> SharedSlice<'_> {
         SharedSlice::new(self.as_mut_slice())
     }
 }
 
 /// A slice that several tasks write, each its own places.
 #[derive(Clone, Copy)]
-pub(super) struct SharedSlice<'a> {
+pub struct SharedSlice<'a> {
     start: *mut f32,
     len: usize,
     slice: PhantomData<&'a mut [f32]>,
@@ -123,7 +125,8 @@ unsafe impl Send for SharedSlice<'_> {}
 unsafe impl Sync for SharedSlice<'_> {}
 
 impl<'a> SharedSlice<'a> {
-    pub(super) fn new(slice: &'a mut [f32]) -> Self {
+    /// Of a slice that nobody else uses.
+    pub fn new(slice: &'a mut [f32]) -> Self {
         Self {
             start: slice.as_mut_ptr(),
             len: slice.len(),
@@ -131,7 +134,8 @@ impl<'a> SharedSlice<'a> {
         }
     }
 
-    pub(super) fn len(self) -> usize {
+    /// How many floats there are.
+    pub fn len(self) -> usize {
         self.len
     }
 
@@ -140,7 +144,7 @@ impl<'a> SharedSlice<'a> {
     /// # Panics
     /// If there are fewer.
     #[inline]
-    pub(super) fn skip(self, offset: usize) -> Self {
+    pub fn skip(self, offset: usize) -> Self {
         assert!(
             offset <= self.len,
             "{offset} floats into a buffer of {}",
@@ -153,8 +157,9 @@ impl<'a> SharedSlice<'a> {
         }
     }
 
+    /// Where the first float lies.
     #[inline]
-    pub(super) fn as_mut_ptr(self) -> *mut f32 {
+    pub fn as_mut_ptr(self) -> *mut f32 {
         self.start
     }
 
@@ -163,7 +168,7 @@ impl<'a> SharedSlice<'a> {
     /// # Safety
     /// While the slice is in use, nothing else reads or writes these floats.
     #[inline]
-    pub(super) unsafe fn slice_mut(self, range: Range<usize>) -> &'a mut [f32] {
+    pub unsafe fn slice_mut(self, range: Range<usize>) -> &'a mut [f32] {
         assert!(
             range.start <= range.end && range.end <= self.len,
             "{range:?} of {} floats",

@@ -17,7 +17,7 @@ pub struct Isa(Set);
 
 /// The sets that kernels are compiled for on this architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Set {
+pub enum Set {
     /// 16 lanes, 32 registers: AVX-512 F, BW, DQ and VL; AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx512 {
@@ -72,8 +72,19 @@ impl Isa {
 
     /// Which one it is.
     #[inline]
-    pub(super) fn set(self) -> Set {
+    pub fn set(self) -> Set {
         self.0
+    }
+
+    /// Floats in a register.
+    pub fn lanes(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { .. } => 16,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => 8,
+            _ => 4,
+        }
     }
 
     /// The name as `VOISIN_ISA` takes it.

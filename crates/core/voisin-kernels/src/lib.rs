@@ -1,10 +1,9 @@
-//! Code that needs a processor's vector instructions, memory it lays out itself or threads in step:
-//! convolutions and their gradients, MusiCNN's products and transforms, dot products of the index.
-//! All of voisin's unsafe code is here but the CUDA launches of `voisin-encoder`.
+//! What depends on the machine: instruction sets, memory that is aligned, shared by threads or
+//! mapped from files, and the dot products of a vector index.
 //!
-//! One kernel source is compiled for every instruction set (`simd`) and chosen at run time
-//! ([`Isa`]). Not here: what the numbers mean. Networks are put together in `voisin-encoder`,
-//! vectors compared in `voisin-index`.
+//! Kernels are compiled for every instruction set and chosen at run time ([`Isa`]). All of voisin's
+//! unsafe code is here and in `voisin-networks`, but the CUDA launches of `voisin-encoder`. Not here:
+//! layers of networks (`voisin-networks`), and what vectors mean (`voisin-index`).
 
 #![allow(
     unsafe_code,
@@ -16,16 +15,8 @@
 )]
 
 pub mod allocator;
-#[cfg_attr(
-    not(feature = "networks"),
-    expect(dead_code, reason = "an index maps files alone")
-)]
 pub mod buffer;
 pub mod dot;
-mod isa;
-#[cfg(feature = "networks")]
-mod networks;
+pub mod isa;
 
 pub use isa::{Isa, IsaError, Precision, isa};
-#[cfg(feature = "networks")]
-pub use networks::*;

@@ -4,13 +4,13 @@
 //! regression, the standardisation and the minimisers that genres and probes share with it. Each is
 //! fitted on rows of numbers, gives the same bits whatever the number of threads, and those of the
 //! laboratory are saved to and read from named [`Tensors`]. Not for: knowing what a row is
-//! (`dataset`, `lab`, `genre`), measuring (`metrics`).
+//! (`lab`, `voisin-genre`).
 
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
 
 mod centroid;
-pub mod genre;
+mod folds;
 mod knn;
 mod logistic;
 pub mod metrics;
@@ -25,10 +25,10 @@ mod tensors;
 mod trees;
 
 pub use centroid::Centroid;
+pub use folds::{Fold, deal_folds, grouped_folds};
 pub use knn::{Knn, KnnSettings, Metric, Weighting};
-pub use logistic::{Logistic, Penalty};
-pub(crate) use logistic::{Regression, log_softmax};
-pub(crate) use optimise::best_scale;
+pub use logistic::{Logistic, Penalty, Regression, log_softmax};
+pub use optimise::best_scale;
 pub use platt::{SvmProbabilities, SvmSettings, couple};
 pub use preparation::Preparation;
 pub use ridge::{Ridge, RidgeFigures, RidgeFit, learn_ridge, spearman};

@@ -6,8 +6,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use serde::{Deserialize, Serialize};
 
-use voisin_kernels::rows::{self, Panels, WIDTH};
 use voisin_kernels::{Isa, isa};
+use voisin_networks::rows::{self, Panels, WIDTH};
 
 use super::optimise::{fista, lbfgs};
 use super::{FittedClassifier, Standardiser, Tensors, mean_absolute, softmax};
@@ -32,18 +32,19 @@ pub enum Penalty {
 /// A fitted regression: vectors to logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logistic {
-    pub(crate) standard: Standardiser,
+    /// Takes vectors to a common scale first.
+    pub standard: Standardiser,
     /// `[classes, d]`, of standardised vectors.
-    pub(crate) weight: Array2<f32>,
+    pub weight: Array2<f32>,
     /// `[classes]`
-    pub(crate) bias: Array1<f32>,
+    pub bias: Array1<f32>,
 }
 
 impl Logistic {
     /// Fits at one penalty; see [`Regression::at`].
     ///
     /// - `x`: `[n, d]`; `targets`: `[n, classes]`, rows sum to 1
-    pub(crate) fn fit(x: ArrayView2<f32>, targets: ArrayView2<f32>, penalty: f64) -> Self {
+    pub fn fit(x: ArrayView2<f32>, targets: ArrayView2<f32>, penalty: f64) -> Self {
         Regression::new(x, targets).at(penalty, None)
     }
 
@@ -91,14 +92,14 @@ impl Logistic {
     }
 
     /// The same with logits that are so many times as large.
-    pub(crate) fn sharpened(mut self, factor: f64) -> Self {
+    pub fn sharpened(mut self, factor: f64) -> Self {
         self.weight *= factor as f32;
         self.bias *= factor as f32;
         self
     }
 
     /// Log probabilities, `[m, classes]`.
-    pub(crate) fn log_probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
+    pub fn log_probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let mut logits = self.logits(x);
         log_softmax(&mut logits);
         logits
@@ -137,7 +138,7 @@ impl FittedClassifier for Logistic {
 }
 
 /// Rows of logits to log probabilities.
-pub(crate) fn log_softmax(logits: &mut Array2<f32>) {
+pub fn log_softmax(logits: &mut Array2<f32>) {
     for mut row in logits.outer_iter_mut() {
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let log_sum = row.iter().map(|v| (v - max).exp()).sum::<f32>().ln() + max;
@@ -146,7 +147,7 @@ pub(crate) fn log_softmax(logits: &mut Array2<f32>) {
 }
 
 /// Rows and targets, to be fitted at one penalty after the other.
-pub(crate) struct Regression<'a> {
+pub struct Regression<'a> {
     standard: Standardiser,
     /// Standardised rows, `[n, d]` and zeros up to a multiple of [`WIDTH`] columns.
     rows: Array2<f32>,
@@ -157,7 +158,7 @@ pub(crate) struct Regression<'a> {
 
 impl<'a> Regression<'a> {
     /// - `x`: `[n, d]`; `targets`: `[n, classes]`, rows sum to 1
-    pub(crate) fn new(x: ArrayView2<f32>, targets: ArrayView2<'a, f32>) -> Self {
+    pub fn new(x: ArrayView2<f32>, targets: ArrayView2<'a, f32>) -> Self {
         let (standard, close) = Standardiser::fit(x);
         let (n, columns) = close.dim();
         // Rows of whole registers: the kernels read no remainder.
@@ -182,7 +183,7 @@ impl<'a> Regression<'a> {
     /// scikit-learn does with `C = 1 / penalty`.
     ///
     /// - `start`: a fit of the same rows to begin from, at another penalty
-    pub(crate) fn at(&self, penalty: f64, start: Option<&Logistic>) -> Logistic {
+    pub fn at(&self, penalty: f64, start: Option<&Logistic>) -> Logistic {
         let begin = start.map_or_else(
             || vec![0.0; self.numbers()],
             |start| {

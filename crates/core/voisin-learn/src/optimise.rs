@@ -142,7 +142,7 @@ pub(crate) fn fista(
 
 /// The factor from 1/3 to 3 of log probabilities under which a loss is least, by golden section on
 /// its logarithm; the loss must have one minimum. Its inverse is a temperature.
-pub(crate) fn best_scale(loss: impl Fn(f64) -> f64) -> f64 {
+pub fn best_scale(loss: impl Fn(f64) -> f64) -> f64 {
     let loss = |log_scale: f64| loss(log_scale.exp());
     let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
     let mut low = -(3.0f64.ln());

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::genre::grouped_folds;
+use crate::grouped_folds;
 use crate::simple::solve;
 use voisin_base::random::Random;
 

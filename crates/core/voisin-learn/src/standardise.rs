@@ -9,9 +9,9 @@ use super::Tensors;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standardiser {
     /// `[d]`
-    pub(crate) mean: Array1<f32>,
+    pub mean: Array1<f32>,
     /// 1 / standard deviation, `[d]`; 0 for constant columns.
-    pub(crate) scale: Array1<f32>,
+    pub scale: Array1<f32>,
 }
 
 impl Standardiser {

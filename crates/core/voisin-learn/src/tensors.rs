@@ -28,7 +28,8 @@ impl Tensors {
             .insert(name.to_owned(), (vec![values.len()], Numbers::F64(values)));
     }
 
-    pub(crate) fn put_u32(&mut self, name: &str, values: Vec<u32>) {
+    /// Adds whole numbers under a name.
+    pub fn put_u32(&mut self, name: &str, values: Vec<u32>) {
         self.0
             .insert(name.to_owned(), (vec![values.len()], Numbers::U32(values)));
     }
@@ -64,7 +65,8 @@ impl Tensors {
         }
     }
 
-    pub(crate) fn u32(&self, name: &str) -> Option<&[u32]> {
+    /// The whole numbers of a name, `None` where they are missing or of another type.
+    pub fn u32(&self, name: &str) -> Option<&[u32]> {
         match self.0.get(name)? {
             (_, Numbers::U32(values)) => Some(values),
             _ => None,

@@ -103,9 +103,9 @@ pub use types::{
     NewTrack, OpenMode, Person, Removed, Resolution, Status, StoredFile, StoredModel, Track,
     TrackFilter, TrackWindows, Upgrade, Vectors, WordBound, mtime_ns,
 };
-pub use voisin_base::key::MusicalKey;
-pub use voisin_base::tags::TrackTags;
 pub use voisin_base::text::fold;
+pub use voisin_music::key::MusicalKey;
+pub use voisin_music::tags::TrackTags;
 pub use written::{TagRun, TagValues, WrittenTags};
 
 use std::ops::{Deref, DerefMut};

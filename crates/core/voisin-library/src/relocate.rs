@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::parts::FileTable;
 use super::store::below;
 use super::{Library, LibraryError, Result, paths, stored_path};
-use voisin_base::cue::Place;
+use voisin_music::cue::Place;
 
 /// The changes of moving a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::ops::{Deref, DerefMut};
 
 use super::parts::DerivedTable;
 use super::{Library, Result, Track};
-use voisin_base::song::SongTitle;
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
+use voisin_music::song::SongTitle;
 
 impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// Which songs these tracks are recordings of, of those that were compared for it: equal ids, one song.

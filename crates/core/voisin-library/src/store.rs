@@ -16,9 +16,9 @@ use super::{
     checksum, descriptors, fold, now, paths, read,
 };
 use voisin_base::address;
-use voisin_base::cue::{self, Place};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
+use voisin_music::cue::{self, Place};
 
 impl Library {
     /// Adds a recording with its file, tags and vectors.

@@ -7,15 +7,15 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::{ScaleBound, Scales, TagPattern};
-use voisin_base::artists::{artists, is_no_album, is_nobody};
-use voisin_base::cue::{CuePart, Place};
-use voisin_base::key::MusicalKey;
-use voisin_base::recording::Recording;
 use voisin_base::regular_file::changed_at;
 pub use voisin_base::regular_file::mtime_ns;
-use voisin_base::song::SongTitle;
-use voisin_base::tags::TrackTags;
 use voisin_base::track::{ContentId, TrackId};
+use voisin_music::artists::{artists, is_no_album, is_nobody};
+use voisin_music::cue::{CuePart, Place};
+use voisin_music::key::MusicalKey;
+use voisin_music::recording::Recording;
+use voisin_music::song::SongTitle;
+use voisin_music::tags::TrackTags;
 
 /// Modes of opening a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use voisin_engine::{
     Classifier, ClassifyOptions, Embedder, Engine, EngineError, FoundSuspects, GenreAnswer,
     GenreNews, LabelSource, Seed, TrackDisplay,
 };
-use voisin_learn::genre::{FitOptions, Kinship, KinshipOptions, Suspect};
+use voisin_genre::{FitOptions, Kinship, KinshipOptions, Suspect};
 
 /// Where genres come from; over a network by the name alone.
 #[derive(Debug, Clone, Default, Args)]

@@ -28,7 +28,7 @@ use read::Refused;
 use voisin_base::remedy::Remedy;
 use voisin_engine::EngineError;
 use voisin_explore::ExploreError;
-use voisin_learn::genre::GenreError;
+use voisin_genre::GenreError;
 use voisin_library::LibraryError;
 
 pub use answers::similar::SimilarAnswer;

@@ -24,7 +24,7 @@ use voisin_base::address;
 use voisin_base::track::TrackId;
 use voisin_engine::{AddOptions, Engine, GenreNews, LibrarySpace, Standing, sound_notes};
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::Genre;
+use voisin_genre::Genre;
 use voisin_library::Vectors;
 use voisin_library::{Descriptors, LibraryError, OpenMode, Track, TrackWindows, default_dir};
 use voisin_postgres::PostgresAddress;

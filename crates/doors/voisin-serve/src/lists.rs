@@ -20,7 +20,7 @@ use voisin_base::track::{ContentId, TrackId};
 use voisin_engine::meta;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Format, PathStyle, write};
-use voisin_learn::genre::Taxonomy;
+use voisin_genre::Taxonomy;
 use voisin_library::{Library, LibraryError, Track};
 use voisin_questions::read::Refused;
 use voisin_questions::saved::{SavedQuestion, check_name, smart_playlist};

@@ -23,12 +23,12 @@ use super::ask;
 use super::problem::Problem;
 use super::state::{RequestContext, Shared, lock};
 use super::upstream::{ServerAddress, Upstream};
-use voisin_base::artists::is_nobody;
-use voisin_base::cue::Place;
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 use voisin_engine::{EngineError, MixOptions, SimilarOptions, album_of};
 use voisin_library::{Library, LibraryError, Track, fold};
+use voisin_music::artists::is_nobody;
+use voisin_music::cue::Place;
 use voisin_questions::answers::lossy;
 
 /// Songs of an answer.

@@ -13,7 +13,7 @@ use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, with_causes};
 use voisin_engine::EngineError;
 use voisin_explore::ExploreError;
-use voisin_learn::genre::GenreError;
+use voisin_genre::GenreError;
 use voisin_library::LibraryError;
 use voisin_questions::QuestionError;
 use voisin_questions::read::Refused;

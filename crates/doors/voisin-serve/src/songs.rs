@@ -9,11 +9,11 @@ use serde::Deserialize;
 
 use super::problem::Problem;
 use super::state::AnswerSource;
-use voisin_base::artists::artists;
 use voisin_base::text::count;
 use voisin_base::track::TrackId;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::{Library, LibraryError, NameOf, PathLookup, Track, fold};
+use voisin_music::artists::artists;
 use voisin_questions::Named;
 
 /// Where songs are looked for.

@@ -4,7 +4,7 @@
 use super::Result;
 use super::parameter::SqlParameter;
 use super::row::hash;
-use voisin_learn::genre::Taxonomy;
+use voisin_genre::Taxonomy;
 use voisin_library::{FilterDialect, FilterSql, FilterValue, TrackFilter, licence_fits};
 use voisin_questions::LocalOnly;
 

@@ -44,7 +44,7 @@ pub struct StoredTrack {
     /// All that is known of it.
     pub record: TrackRecord,
     /// Its genres, by the library's label source; a store on this disk finds them itself.
-    pub genres: Vec<voisin_learn::genre::Genre>,
+    pub genres: Vec<voisin_genre::Genre>,
 }
 
 /// Which tracks a search compares the query with.

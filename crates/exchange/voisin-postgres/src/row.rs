@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::parameter::SqlParameter;
 use super::{Result, StoredTrack};
-use voisin_base::artists::artists;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_engine::LibrarySpace;
 use voisin_library::{TrackFacts, TrackRecord, TrackTags, TrackWindows, fold, path_to_bytes};
+use voisin_music::artists::artists;
 
 type Boxed = Box<dyn std::error::Error + Sync + Send>;
 
@@ -323,7 +323,7 @@ pub(super) fn facts_digest(facts: &[u8], genre_keys: &[i64]) -> [u8; HALF_DIGEST
     digest
 }
 
-pub(super) fn genre_keys(genres: &[voisin_learn::genre::Genre]) -> Vec<i64> {
+pub(super) fn genre_keys(genres: &[voisin_genre::Genre]) -> Vec<i64> {
     unique(
         genres
             .iter()

@@ -14,8 +14,8 @@ use super::split::{Split, at_random, hold_out, split_rows};
 use crate::dataset::{Part, class_names};
 use voisin_base::random::Random;
 use voisin_learn::Training;
-use voisin_learn::genre::{Fold, deal_folds, grouped_folds};
 use voisin_learn::metrics::{Spread, argmax};
+use voisin_learn::{Fold, deal_folds, grouped_folds};
 
 /// In place of the number of settings tried: this run is itself one of the trials of a search.
 pub const TRIAL: usize = usize::MAX;

@@ -9,11 +9,9 @@ use ndarray_npy::{ReadNpyExt, npy::header::Header};
 use super::{LabError, csv_bytes};
 use crate::dataset::{DatasetError, read_cells};
 use voisin_base::output::OutputTarget;
-use voisin_base::tags::TrackTags;
 use voisin_base::{address, regular_file};
-use voisin_learn::genre::{
-    FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors,
-};
+use voisin_genre::{FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors};
+use voisin_music::tags::TrackTags;
 
 /// Largest `.npy` file that is read: ten million vectors of 512 numbers.
 const LARGEST_NPY: u64 = 20 << 30;

@@ -11,12 +11,11 @@ use super::document::Document;
 use super::pages;
 use super::report::{Answers, FEW, Figures, by_class, intervals_of};
 use voisin_base::text::count;
-use voisin_learn::genre::{
+use voisin_genre::{
     FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings,
-    deal_folds,
 };
 use voisin_learn::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
-use voisin_learn::{Centroid, Standardiser, Svm};
+use voisin_learn::{Centroid, Standardiser, Svm, deal_folds};
 
 /// How an evaluation is done.
 #[derive(Debug, Clone, PartialEq)]

@@ -17,8 +17,8 @@ use voisin_audio::{self, AudioInfo};
 use voisin_base::text::{fold, with_causes};
 use voisin_base::track::TrackId;
 use voisin_features::DescriptorSet;
+use voisin_genre::{FitOptions, Genre, LabelledVectors};
 use voisin_learn::Preparation;
-use voisin_learn::genre::{FitOptions, Genre, LabelledVectors};
 
 /// A sample counts as clipped from here.
 const FULL_SCALE: f32 = 0.999;
@@ -270,7 +270,7 @@ pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabe
         labels: &labels,
         groups: &groups,
     };
-    let found = voisin_learn::genre::suspects(
+    let found = voisin_genre::suspects(
         &set,
         &FitOptions {
             seed,

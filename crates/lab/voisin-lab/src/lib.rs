@@ -7,7 +7,7 @@
 //! predictions ([`answer`]), and features as files for other programs ([`extract`]). An interrupted
 //! run resumes with the same command and is bit-for-bit reproducible.
 //!
-//! Not for: the genres of a library and the algorithms themselves (`voisin-learn`).
+//! Not for: the genres of a library and the algorithms themselves (`voisin-genre`, `voisin-learn`).
 
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
@@ -51,7 +51,7 @@ pub enum LabError {
     Engine(#[from] voisin_engine::EngineError),
     /// The genre engine failed.
     #[error(transparent)]
-    Genre(#[from] voisin_learn::genre::GenreError),
+    Genre(#[from] voisin_genre::GenreError),
     /// A network could not be trained.
     #[error(transparent)]
     Train(#[from] voisin_train::TrainError),

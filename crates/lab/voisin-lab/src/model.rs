@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LabError;
 use voisin_base::regular_file;
-use voisin_learn::genre::{FusionClassifier, FusionPart};
+use voisin_genre::{FusionClassifier, FusionPart};
 use voisin_learn::{
     Bayes, BayesSettings, Boost, BoostSettings, Centroid, FittedClassifier, Forest, ForestSettings,
     Knn, KnnSettings, Lda, Logistic, Majority, Penalty, Preparation, SvmProbabilities, SvmSettings,

@@ -7,8 +7,8 @@ use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
 
 use crate::eval::retrieval::RetrievalError;
-use voisin_learn::genre::{Fold, deal_folds};
 use voisin_learn::metrics::Spread;
+use voisin_learn::{Fold, deal_folds};
 use voisin_learn::{Logistic, Penalty, Svm};
 
 /// How to probe.

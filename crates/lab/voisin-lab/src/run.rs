@@ -26,8 +26,8 @@ use crate::dataset::{Dataset, Item, Part};
 use voisin_base::output::{OutputTarget, check_folder};
 use voisin_base::regular_file;
 use voisin_base::text::count;
+use voisin_learn::Fold;
 use voisin_learn::Tensors;
-use voisin_learn::genre::Fold;
 use voisin_learn::metrics::argmax;
 
 /// Reasons for failures that the report repeats.

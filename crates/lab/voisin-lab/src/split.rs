@@ -8,7 +8,7 @@ use super::matrix::MatrixRow;
 use crate::dataset::{Item, Part, read_cells};
 use voisin_base::random::Random;
 use voisin_base::text::{count, fold};
-use voisin_learn::genre::grouped_folds;
+use voisin_learn::grouped_folds;
 
 /// A held-out part is a tenth of the tracks: one for testing, one for validation.
 const TENTH: usize = 10;

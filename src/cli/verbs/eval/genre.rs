@@ -13,9 +13,9 @@ use crate::cli::render::{self, Console, count};
 use voisin_base::output::OutputTarget;
 use voisin_base::track::TrackId;
 use voisin_engine::GroupBy;
+use voisin_genre::{FitOptions, Genre, LabelledVectors, PredictOptions, Spellings};
 use voisin_lab::files::{predict_files, read_groups, read_labels, read_vectors};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
-use voisin_learn::genre::{FitOptions, Genre, LabelledVectors, PredictOptions, Spellings};
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
     let place = PagePlace::new(args.report.as_deref(), args.force)?;

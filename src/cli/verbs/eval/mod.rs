@@ -14,7 +14,7 @@ use anyhow::bail;
 use ndarray::{Array2, Axis};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, GroupBy};
-use voisin_learn::genre::{Genre, GenreError, Spellings, Taxonomy};
+use voisin_genre::{Genre, GenreError, Spellings, Taxonomy};
 
 use crate::cli::Ending;
 use crate::cli::args::{EvalCommand, EvalOutput};

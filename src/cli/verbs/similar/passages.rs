@@ -9,7 +9,7 @@ use crate::cli::render::{self, Align, Table, clock, count};
 use crate::cli::seeds::{one_seed, one_seed_name};
 use voisin_engine::{Engine, SimilarPassage, meta};
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::Taxonomy;
+use voisin_genre::Taxonomy;
 use voisin_questions::answers::similar::PassagesJson;
 
 pub(super) fn run(

@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use voisin_engine::{GenreHead, LabelledTracks};
-use voisin_learn::genre::{FitOptions, FusionPart, Genre, Settings};
+use voisin_genre::{FitOptions, FusionPart, Genre, Settings};
 use voisin_questions::answers::genre::{SmallGenre, TrainedJson};
 
 pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<Ending> {
@@ -202,7 +202,7 @@ fn commonest(labels: &[Vec<Genre>]) -> Option<(&Genre, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use voisin_learn::genre::Taxonomy;
+    use voisin_genre::Taxonomy;
 
     #[test]
     fn a_library_of_one_genre_says_what_guessing_would_give() {

@@ -1,6 +1,6 @@
 //! `voisin train genre|classifier|scale`.
 //!
-//! For: options, progress and summaries. Not for: fitting; that is [`voisin_learn::genre`], [`voisin_train`] and `lab`.
+//! For: options, progress and summaries. Not for: fitting; that is [`voisin_genre`], [`voisin_train`] and `lab`.
 
 mod classifier;
 mod genre;

@@ -6,10 +6,13 @@
 mod ape;
 mod comments;
 mod copy;
+mod cover;
 mod flac;
 mod frames;
 mod id3;
+mod id3_texts;
 mod mp4;
+mod mp4_edit;
 mod ogg;
 mod parts;
 mod patch;
@@ -25,7 +28,7 @@ pub use write::PreparedWrite;
 use std::path::Path;
 
 use super::AudioError;
-use voisin_base::tags::TrackTags;
+use voisin_music::tags::TrackTags;
 
 /// How [`prepare`] and [`restore`] go about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,7 +200,7 @@ pub fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
 /// Reads the picture of a file's front cover, else its first one, up to 12 MB in `ID3v2` tags; `None` where it has none,
 /// or its tags are damaged. What kind of picture it is, its bytes tell. Errors are those of the file system only.
 pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
-    read::read_cover(path)
+    cover::read_cover(path)
 }
 
 /// Tags that a new tag of a richer kind takes over, so that a recording's facts stay the same in every kind: the names it has

@@ -1,4 +1,5 @@
-//! Numbers as tags have them: years, decibels, and others within bounds; how many texts are read.
+//! Values in the texts of tags: years, gains and other numbers, codes, licences; how many texts are
+//! read.
 
 /// Texts that are read of one tag, which has dozens, and with its chapters some thousand. An empty one takes a few bytes of a
 /// file and a hundred of memory, and lofty compares each with all before it.
@@ -42,4 +43,156 @@ pub(super) fn year(text: &str) -> Option<i32> {
         _ => None,
     });
     years.find_map(|digits| digits.parse().ok().filter(|&year| year > 0))
+}
+
+/// `ID3v2` puts a NUL between the values of one frame; padding with NULs gives empty ones.
+pub(super) fn values(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split('\0')
+        .map(|value| value.trim_matches(|c: char| c.is_whitespace() || is_mark(c)))
+        .filter(|value| {
+            !value
+                .chars()
+                .all(|c| c.is_control() || c.is_whitespace() || is_mark(c))
+        })
+        .map(str::to_owned)
+}
+
+/// Whether a character only steers how others are shown: byte-order marks and marks of direction.
+/// iTunes writes them before titles.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A UUID.
+pub(super) fn mbid(text: &str) -> Option<String> {
+    let text = text.trim_matches(['\0', ' ']).to_ascii_lowercase();
+    let parts: Vec<&str> = text.split('-').collect();
+    let hexadecimal = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    (lengths == [8, 4, 4, 4, 12] && parts.iter().all(hexadecimal)).then_some(text)
+}
+
+/// Two letters, three letters or digits, seven digits; often written with hyphens.
+pub(super) fn isrc(text: &str) -> Option<String> {
+    let text: String = text
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_ascii_uppercase();
+    let is_code = text.len() == 12
+        && text[..2].bytes().all(|byte| byte.is_ascii_uppercase())
+        && text[5..].bytes().all(|byte| byte.is_ascii_digit());
+    is_code.then_some(text)
+}
+
+/// Whether a copyright notice says under which licence a recording may be used, and not only whose it is.
+pub(super) fn names_licence(notice: &str) -> bool {
+    let notice = notice.to_ascii_lowercase();
+    [
+        "creativecommons.org",
+        "creative commons",
+        "cc by",
+        "cc-by",
+        "cc0",
+        "public domain",
+    ]
+    .iter()
+    .any(|words| notice.contains(words))
+}
+
+/// `-1234`: 1/256 dB, as RFC 7845 has it.
+pub(super) fn gain_of_opus(text: &str) -> Option<f64> {
+    Some(within(text, -32768.0, 32767.0)? / 256.0 + R128_OFFSET).filter(|gain| gain.abs() <= 60.0)
+}
+
+/// `3`, `03`, `3/12`.
+pub(super) fn leading_number(text: &str) -> Option<u32> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    // Programs write 0 where they know no number.
+    text[..digits].parse().ok().filter(|&number| number > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn years_come_in_many_forms() {
+        for text in [
+            "1987",
+            "1987-06-01",
+            "06/01/1987",
+            "19870601",
+            " 1987 ",
+            "1987-06-01T12:00:00Z",
+            "01061987",
+            "31.12.1987",
+            "©1987",
+            "1987年",
+            "1987-1989",
+            "ca. 1987",
+            "0000; 1987",
+        ] {
+            assert_eq!(year(text), Some(1987), "{text}");
+        }
+        for text in ["", "0000", "87", "unknown", "198"] {
+            assert_eq!(year(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn codes_are_brought_into_one_form_or_left_out() {
+        let id = "8f3471b5-7e6a-48da-86a9-c1c07a0f47ae";
+        assert_eq!(
+            mbid(&format!(" {}\0", id.to_uppercase())).as_deref(),
+            Some(id)
+        );
+        assert_eq!(mbid("8f3471b57e6a48da86a9c1c07a0f47ae"), None);
+        assert_eq!(mbid("8f3471b5-7e6a-48da-86a9-c1c07a0f47ag"), None);
+        assert_eq!(isrc("us-rc1-76-07839").as_deref(), Some("USRC17607839"));
+        assert_eq!(
+            (
+                isrc("USRC1760783"),
+                isrc("12RC17607839"),
+                isrc("ÜSRC17607839é")
+            ),
+            (None, None, None)
+        );
+        assert!(
+            names_licence("2019 Someone. Licensed under CC BY-SA 4.0")
+                && !names_licence("(c) 2003 A Label")
+        );
+    }
+
+    #[test]
+    fn tempo_and_gain_are_numbers_or_left_out() {
+        let bpm = |text: &str| within(text, 10.0, 1000.0);
+        assert_eq!(
+            (bpm("128"), bpm("127,5\0"), bpm("0"), bpm("fast")),
+            (Some(128.0), Some(127.5), None, None)
+        );
+        assert_eq!(
+            (decibels("-7.03 dB"), decibels("+1.5"), decibels("nan dB")),
+            (Some(-7.03), Some(1.5), None)
+        );
+    }
+
+    #[test]
+    fn numbers_end_at_the_first_other_character() {
+        assert_eq!(leading_number("03/12"), Some(3));
+        assert_eq!(leading_number("A1"), None);
+        assert_eq!(leading_number("0"), None);
+        assert_eq!(leading_number("99999999999"), None);
+    }
+
+    #[test]
+    fn values_are_split_at_nuls_and_nowhere_else() {
+        assert_eq!(
+            values("Rock/Pop\0(17)\0\0 ").collect::<Vec<_>>(),
+            ["Rock/Pop", "(17)"]
+        );
+    }
 }

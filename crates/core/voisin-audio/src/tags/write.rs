@@ -10,11 +10,11 @@ use super::copy::{self, Copy};
 use super::patch::{FileDigest, Patched, ReversePatch, Splice, without_values};
 use super::read::read_tags;
 use super::{TagEdit, TrackTags, WriteOptions, WriteOutcome};
-use super::{ape, flac, frames, id3, mp4, ogg, parts, riff};
+use super::{ape, flac, frames, id3, mp4_edit, ogg, parts, riff};
 use crate::fill::read_up_to;
 use crate::source::open;
 use crate::{AudioError, AudioInfo, HeldFile, probe};
-use voisin_base::cue::Place;
+use voisin_music::cue::Place;
 
 /// The new version of a file, beside it: [`commit`](Self::commit) puts it in the file's place.
 pub struct PreparedWrite {
@@ -284,7 +284,7 @@ fn edit(
     let text = |error: io::Error| error.to_string();
     match kind {
         FileType::Wav => riff::edit(file, edits, present),
-        FileType::Mp4 => mp4::edit(file, edits),
+        FileType::Mp4 => mp4_edit::edit(file, edits),
         FileType::Vorbis => ogg::edit(file, edits, false),
         FileType::Opus => ogg::edit(file, edits, true),
         FileType::Mpeg => {

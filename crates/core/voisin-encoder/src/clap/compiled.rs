@@ -8,8 +8,8 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::{LayerNorm, Linear};
 use rayon::prelude::*;
 use voisin_kernels::Isa;
-use voisin_kernels::rows::{self, Panels, WIDTH};
-use voisin_kernels::transformer::{gelu, layer_norm, softmax};
+use voisin_networks::rows::{self, Panels, WIDTH};
+use voisin_networks::transformer::{gelu, layer_norm, softmax};
 
 use super::ClapProjection;
 use super::audio::{

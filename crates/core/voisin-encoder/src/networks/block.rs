@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Module, ModuleT as _, Result, Tensor};
 use candle_nn::{BatchNorm, VarBuilder};
-use voisin_kernels::conv::NormPlace;
+use voisin_networks::conv::NormPlace;
 
 /// Height and width.
 pub(crate) type Size = [usize; 2];

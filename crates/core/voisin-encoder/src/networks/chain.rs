@@ -7,10 +7,10 @@ use candle_nn::BatchNorm;
 
 use super::block::{Block, Size};
 use super::channels_last::{ConvolutionFinish, GpuConvolution, GpuStage, run, whole};
-use voisin_kernels::conv::{
+use voisin_kernels::{Isa, Precision};
+use voisin_networks::conv::{
     BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, affine,
 };
-use voisin_kernels::{Isa, Precision};
 
 /// Blocks in a row.
 pub(crate) struct BlockRun<'a> {

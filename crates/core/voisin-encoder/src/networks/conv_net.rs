@@ -11,8 +11,8 @@ use super::channels_last::whole;
 use super::{Computing, Definition};
 use crate::architecture::{VGG_PENULTIMATE, VGG_TAGS};
 use crate::weights::Weights;
-use voisin_kernels::conv::{ChainPlan, FastChain, NormPlace};
 use voisin_kernels::{Isa, Precision};
+use voisin_networks::conv::{ChainPlan, FastChain, NormPlace};
 
 /// Channels of OpenL3 before and after each of the eight convolutions, as published. A network may
 /// be narrower.

@@ -14,11 +14,11 @@ use super::chain::{BlockRun, CompiledChain, HostBlock, numbers, slices};
 use super::channels_last::whole;
 use super::{Computing, Definition};
 use crate::weights::Weights;
-use voisin_kernels::conv::NormPlace;
-use voisin_kernels::musicnn::{
+use voisin_kernels::{Isa, Precision};
+use voisin_networks::conv::NormPlace;
+use voisin_networks::musicnn::{
     BANDS, FRONT, FastMusicnn, JOINED, MIDDLE, MusicnnTensors, PENULTIMATE, TAGS,
 };
-use voisin_kernels::{Isa, Precision};
 
 /// The network.
 pub(crate) struct Musicnn {

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::weights::OpenL3Weights;
 use super::{FRAMES, MELS};
-use voisin_kernels::conv::TrainChain;
 use voisin_kernels::{Isa, Precision};
+use voisin_networks::conv::TrainChain;
 
 /// Windows that go through each convolution together, for one step backward.
 const TOGETHER: [usize; 8] = [2, 2, 4, 4, 8, 8, 8, 8];

@@ -10,7 +10,7 @@ use crate::networks::{ConvNet, OPENL3_CHANNELS, openl3_layer};
 use crate::{EncoderError, Precision, Weights};
 use voisin_base::random::Random;
 use voisin_kernels::Isa;
-use voisin_kernels::conv::{BlockTensors, FastChain};
+use voisin_networks::conv::{BlockTensors, FastChain};
 
 use super::{FRAMES, MELS};
 

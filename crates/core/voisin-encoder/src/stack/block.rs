@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::forward::{EPSILON, Observed, PassMode, kept};
 use super::layer::{StackLayer, StackShape};
 use voisin_kernels::Isa;
-use voisin_kernels::conv1::Convolution1;
+use voisin_networks::conv1::Convolution1;
 
 /// Sums that are kept side by side.
 const LANES: usize = 16;

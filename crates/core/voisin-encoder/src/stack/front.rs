@@ -4,10 +4,10 @@
 use super::forward::{EPSILON, kept};
 use super::layer::{StackLayer, StackShape};
 use super::list::{Stack, StackTensor};
-use voisin_kernels::conv::{
+use voisin_kernels::{Isa, Precision};
+use voisin_networks::conv::{
     BlockMask, BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, TrainChain,
 };
-use voisin_kernels::{Isa, Precision};
 
 /// Tiles of 4 × 4 that go through a block's steps together in training: enough for many threads.
 const TILES: usize = 2048;

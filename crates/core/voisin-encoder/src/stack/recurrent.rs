@@ -4,8 +4,8 @@
 use super::block::{TakeGradient, TensorValues};
 use super::layer::{StackLayer, StackShape};
 use voisin_kernels::Isa;
-use voisin_kernels::lstm::{KEPT, Lstm};
-use voisin_kernels::rows::turn;
+use voisin_networks::lstm::{KEPT, Lstm};
+use voisin_networks::rows::turn;
 
 /// One layer.
 #[derive(Debug, Clone, Copy)]

@@ -15,7 +15,7 @@ use super::list::{FirstWeights, Stack, StackTensor};
 use super::recurrent::{LstmLayer, LstmLayerPass};
 use crate::{Device, EncoderError};
 use voisin_kernels::Isa;
-use voisin_kernels::conv::FastChain;
+use voisin_networks::conv::FastChain;
 
 /// Share of a new batch in the running statistics.
 const MOMENTUM: f32 = 0.1;

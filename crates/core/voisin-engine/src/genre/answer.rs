@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::evidence::Evidence;
 use crate::Seed;
 use voisin_base::track::TrackId;
-use voisin_learn::genre::{
+use voisin_genre::{
     Familiar, Genre, GenrePrediction, GenreShare, Guess, LabelCount, UnknownReason, Votes,
 };
 

@@ -18,11 +18,11 @@ use crate::{Embedder, Engine, EngineError, Seed};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_index::SearchMode;
-use voisin_learn::genre::{
+use voisin_genre::{
     Familiarity, GenreError, GenreModel, LabelCount, Nesting, PredictOptions, Priors, Taxonomy,
     UnknownReason, VoteOptions, Votes, is_steady,
 };
+use voisin_index::SearchMode;
 use voisin_library::{Library, OpenMode};
 
 /// How tracks are classified.

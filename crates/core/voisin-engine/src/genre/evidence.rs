@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use voisin_base::track::TrackId;
-use voisin_learn::genre::Genre;
+use voisin_genre::Genre;
 
 /// A labelled track that voted.
 #[derive(Debug, Clone)]

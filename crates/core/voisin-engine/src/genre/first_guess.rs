@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use super::answer::{Finding, GenreAnswer};
 use crate::{Embedder, Engine, EngineError, WindowPlan};
-use voisin_learn::genre::{
-    DefaultGenres, Genre, GenreError, Guess, LabelCount, Taxonomy, UnknownReason,
-};
+use voisin_genre::{DefaultGenres, Genre, GenreError, Guess, LabelCount, Taxonomy, UnknownReason};
 use voisin_library::stored_path;
 
 /// Guesses genres by listening for the model's tags; answers "unknown" where the model has none.

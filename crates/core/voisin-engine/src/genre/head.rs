@@ -10,7 +10,7 @@ use crate::parts::EngineGenres;
 use crate::seed::stacked;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::{SAME_RECORDING, TrackId};
-use voisin_learn::genre::{
+use voisin_genre::{
     FitOptions, GenreModel, LabelCount, PredictOptions, Provenance, QueryVectors, Recipe,
 };
 use voisin_library::OpenMode;

@@ -14,7 +14,7 @@ use super::labels::{LabelSource, LabelledTracks, Labeller, TrackDisplay, artist_
 use super::lacking::Lacking;
 use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_learn::genre::{
+use voisin_genre::{
     Familiarity, Genre, LabelCount, MeasuredFamiliarity, Nesting, Priors, Taxonomy,
 };
 use voisin_library::Person;

@@ -4,7 +4,7 @@ use super::{GroupBy, LabelSource};
 use crate::parts::EngineGenres;
 use crate::{Engine, EngineError};
 use std::ops::Deref;
-use voisin_learn::genre::{FitOptions, Kinship, KinshipOptions, Suspect, kinship, suspects};
+use voisin_genre::{FitOptions, Kinship, KinshipOptions, Suspect, kinship, suspects};
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
     /// Measures how near the genres of the library lie, by the vectors of their tracks.

@@ -12,12 +12,10 @@ use super::path_table::PathTable;
 use crate::mix::album_of;
 use crate::parts::EngineGenres;
 use crate::{Engine, EngineError, Seed};
-use voisin_base::cue;
 use voisin_base::track::{ContentId, TrackId};
-use voisin_learn::genre::{
-    Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter,
-};
+use voisin_genre::{Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
 use voisin_library::{Library, LibraryError, Track, fold};
+use voisin_music::cue;
 
 /// Name of a user's own synonyms inside a library's folder.
 pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
@@ -203,7 +201,7 @@ fn group_of_one(track: &Track) -> String {
 }
 
 impl LabelledTracks {
-    /// The same as plain numbers, for [`voisin_learn::genre`].
+    /// The same as plain numbers, for [`voisin_genre`].
     pub fn set(&self) -> LabelledVectors<'_> {
         LabelledVectors {
             ids: &self.ids,

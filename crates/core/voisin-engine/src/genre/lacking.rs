@@ -10,7 +10,7 @@ use crate::parts::EngineGenres;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::TrackId;
 use voisin_encoder::TagLayer;
-use voisin_learn::genre::{
+use voisin_genre::{
     DefaultGenres, Genre, GenreShare, Guess, KinStyles, PresentGenres, Taxonomy, thinned,
 };
 

@@ -8,7 +8,7 @@ use super::labels::{HIERARCHY_FILE, LabelSource, SYNONYMS_FILE, table_state};
 use crate::known_filters::FilterState;
 use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_learn::genre::{Genre, GenreError, Spellings, Taxonomy};
+use voisin_genre::{Genre, GenreError, Spellings, Taxonomy};
 use voisin_library::{TrackFilter, TrackSet};
 
 impl Engine {

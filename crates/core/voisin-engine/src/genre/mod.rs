@@ -4,7 +4,7 @@
 //! labelled neighbours, the neighbours alone, or a first guess from the model's tags where nothing is labelled. Every
 //! answer is a [`GenreAnswer`]. Beside it: training the head, the kinship of genres, and labels that look wrong.
 //!
-//! Not for: the mathematics of heads and votes, which [`voisin_learn::genre`] does on plain vectors.
+//! Not for: the mathematics of heads and votes, which [`voisin_genre`] does on plain vectors.
 
 mod answer;
 mod classifier;

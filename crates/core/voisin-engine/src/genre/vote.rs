@@ -9,8 +9,8 @@ use super::labels::LabelledTracks;
 use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_explore::KnnGraph;
+use voisin_genre::{LabelCount, LabelledNeighbor, Priors, VoteOptions, Voter, Votes, vote};
 use voisin_index::{IndexError, Neighbor, SearchMode};
-use voisin_learn::genre::{LabelCount, LabelledNeighbor, Priors, VoteOptions, Voter, Votes, vote};
 
 /// Voters where nobody says how many.
 const VOTERS: usize = 15;

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 use legs::excess;
 use steps::WalkSteps;
-use voisin_base::song::TitleLikeness;
 use voisin_base::track::TrackId;
+use voisin_music::song::TitleLikeness;
 
 pub use bend::{BEND, bend};
 

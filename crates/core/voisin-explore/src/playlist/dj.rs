@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use super::super::{ExploreError, Result, TrackMeta};
 use super::escape::address;
-use voisin_base::key::MusicalKey;
 use voisin_base::text::xml;
+use voisin_music::key::MusicalKey;
 
 /// ` name="value"`, or nothing where there is no value.
 fn attribute(text: &mut String, name: &str, value: &str) {

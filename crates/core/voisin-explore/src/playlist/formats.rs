@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::super::{ExploreError, Result, TrackMeta};
 use super::escape::address;
-use voisin_base::cue::CuePart;
 use voisin_base::text::xml;
+use voisin_music::cue::CuePart;
 
 /// Names the extension by which VLC's playlists say where a track starts and stops.
 const VLC: &str = "http://www.videolan.org/vlc/playlist/0";

@@ -25,10 +25,11 @@ use super::{FileRecord, mtime_ns, stored_path};
 use exclude::Ignored;
 pub use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, PlaylistKind};
-use voisin_base::cue::CuePart;
 use voisin_base::path_matching::MeantFiles;
 use voisin_base::regular_file::changed_at;
-use voisin_base::{cue, system_folders};
+use voisin_base::system_folders;
+use voisin_music::cue;
+use voisin_music::cue::CuePart;
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
 const LARGEST_PLAYLIST: u64 = 64 << 20;

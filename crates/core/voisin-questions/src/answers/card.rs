@@ -9,15 +9,15 @@ use super::graph::remembered_clusters;
 use super::list::TrackJson;
 use super::lossy;
 use crate::{LibrarySource, QuestionError, Sampled};
-use voisin_base::cue::Place;
 use voisin_base::track::TrackId;
 use voisin_engine::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, GenreNews, Labelled, PredictedTags, Seed,
     SimilarOptions, SimilarTrack,
 };
 use voisin_explore::clusters::Detail;
-use voisin_learn::genre::{Genre, UnknownReason};
+use voisin_genre::{Genre, UnknownReason};
 use voisin_library::{Descriptors, FileRecord, Track, TrackFilter};
+use voisin_music::cue::Place;
 
 /// Neighbours on a card.
 const NEAREST: usize = 5;

@@ -9,8 +9,6 @@ use serde::Serialize;
 
 use super::graph::neighbour_graph;
 use super::lossy;
-use voisin_base::cue::Place;
-use voisin_base::song::TitleLikeness;
 use voisin_base::system_folders::Tidiness;
 use voisin_base::text;
 use voisin_base::track::TrackId;
@@ -20,6 +18,8 @@ use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
 use voisin_explore::versions::{candidates, from_heads, joined, versions as versions_among};
 use voisin_library::StoredFile;
+use voisin_music::cue::Place;
+use voisin_music::song::TitleLikeness;
 
 /// The documented JSON of `duplicates`: a list of these.
 #[derive(Debug, Serialize, JsonSchema)]

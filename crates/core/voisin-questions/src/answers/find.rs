@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::list::{KnownTracks, TrackJson};
 use voisin_engine::{Engine, EngineError, PhraseAnswer, PredictedTags, meta};
 use voisin_explore::words::Term;
-use voisin_learn::genre::Taxonomy;
+use voisin_genre::Taxonomy;
 
 /// The documented JSON of `find`.
 #[derive(Debug, Serialize, JsonSchema)]

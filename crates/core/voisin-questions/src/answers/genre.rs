@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::lossy;
 use voisin_base::track::TrackId;
 use voisin_engine::{Finding, GenreAnswer};
-use voisin_learn::genre::{
+use voisin_genre::{
     Agreement, Basis, Confidence, FusionPart, Genre, GenreShare, Quality, Settings, UnknownReason,
 };
 

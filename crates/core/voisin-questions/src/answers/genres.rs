@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::track::TrackRef;
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError};
-use voisin_learn::genre::{Genre, GenreKinship, Kin, Kinship};
+use voisin_genre::{Genre, GenreKinship, Kin, Kinship};
 
 /// The documented JSON of `genres`.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::lossy;
 use voisin_base::track::TrackId;
 use voisin_engine::TrackDisplay;
-use voisin_learn::genre::{Genre, Suspect};
+use voisin_genre::{Genre, Suspect};
 
 /// The documented JSON of `suspects`: a list of these.
 #[derive(Debug, Serialize, JsonSchema)]

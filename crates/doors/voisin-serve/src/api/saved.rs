@@ -18,7 +18,7 @@ use crate::state::{RequestContext, Shared, State as Server};
 use axum::body::Bytes;
 use voisin_engine::meta;
 use voisin_explore::TrackMeta;
-use voisin_learn::genre::Taxonomy;
+use voisin_genre::Taxonomy;
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::saved::{KeptListJson, KeptListsJson, ListNowJson, ListPushedJson};
 use voisin_questions::saved::{KnownParts, ListAgain, SavedQuestion, TEMPLATES, TemplateJson};

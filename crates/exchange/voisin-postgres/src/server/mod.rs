@@ -17,8 +17,8 @@ use super::row::{FETCHED, HalfVector, TrackRow};
 use super::{Effort, PostgresAddress, Result, StoredTrack, TrackStore};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_engine::LibrarySpace;
+use voisin_genre::Taxonomy;
 use voisin_index::Neighbor;
-use voisin_learn::genre::Taxonomy;
 use voisin_library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
 
 pub(super) use connection::{Connection, Lock, Transaction};

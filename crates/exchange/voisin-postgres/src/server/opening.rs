@@ -7,7 +7,7 @@ use super::{Connection, Lock, Postgres, SYNONYMS, Shards, Transaction, order};
 use crate::ddl::{self, IndexCodes, OLDEST_SCHEMA, SCHEMA};
 use crate::{BackendError, PostgresAddress, Result};
 use voisin_engine::{EngineError, check_model};
-use voisin_learn::genre::Taxonomy;
+use voisin_genre::Taxonomy;
 use voisin_library::StoredModel;
 
 /// The oldest pgvector that scans an index on where a filter leaves too few.

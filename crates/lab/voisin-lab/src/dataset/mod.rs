@@ -20,8 +20,8 @@ pub use columns::group_of;
 pub use source::{Kind, Source};
 pub(crate) use table::read_cells;
 use voisin_audio::tags::read_tags;
-use voisin_base::artists::{artists, is_no_album};
 use voisin_base::text::{clean, count};
+use voisin_music::artists::{artists, is_no_album};
 
 /// A part of a split.
 #[derive(

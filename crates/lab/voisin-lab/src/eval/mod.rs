@@ -1,6 +1,6 @@
 //! Evaluation: neighbours against labels, degraded copies, plots.
 //!
-//! Not for: choosing settings (that happens inside [`voisin_learn::genre`], on training data only).
+//! Not for: choosing settings (that happens inside [`voisin_genre`], on training data only).
 
 pub mod degrade;
 pub mod plots;

@@ -17,8 +17,8 @@ use serde::Serialize;
 
 use crate::report::Interval;
 use voisin_base::random::Random;
+use voisin_genre::unit_rows;
 use voisin_learn::Standardiser;
-use voisin_learn::genre::unit_rows;
 
 /// Redraws of the queries from which spreads are taken.
 const REDRAWS: usize = 1000;

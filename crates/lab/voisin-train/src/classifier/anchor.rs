@@ -7,8 +7,8 @@ use ndarray::{Array2, Axis};
 use crate::TrainError;
 use voisin_encoder::Precision;
 use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
-use voisin_kernels::conv::FastChain;
 use voisin_kernels::isa;
+use voisin_networks::conv::FastChain;
 
 /// Windows whose embeddings are kept, at most.
 const KEPT: usize = 1 << 16;

@@ -8,8 +8,8 @@ use crate::session::{BlockVisitor, NamedTensor};
 use crate::{LearningLayer, Student, TeacherHead, TrainError};
 use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
 use voisin_encoder::{Device, ModelRef, Precision};
-use voisin_kernels::conv::FastChain;
 use voisin_kernels::isa;
+use voisin_networks::conv::FastChain;
 
 /// Names of the tensors of the head and of the layer between it and a frozen network.
 const HEAD: &str = "head";

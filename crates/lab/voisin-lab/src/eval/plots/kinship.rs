@@ -1,7 +1,7 @@
 //! How near genres lie: a heat map and a dendrogram.
 
 use super::{Anchor, FAINT, INK, NOTHING, SERIES, Scene, TITLE, blue, grid, shorten};
-use voisin_learn::genre::Kinship;
+use voisin_genre::Kinship;
 
 /// Genres of fewer tracks are marked.
 const FEW: usize = 3;

@@ -1,0 +1,278 @@
+//! The texts of an `ID3v2` tag, in a new tag that a parser may be shown: one that makes no sense,
+//! or inflates beyond bounds, hides no other.
+//!
+//! For: texts and addresses in an encoding of the tag's version, years as numbers. Not for: the
+//! fields that they stand for (`read`), or the frames as they lie in a file (`id3`).
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::id3;
+use super::values::{REPLACEMENT, year};
+use voisin_base::encoding::{self, OldEncoding, Utf16};
+use voisin_base::text::LONGEST_TEXT;
+
+/// A tag of the frames of `tag` that voisin reads (text, links, file identifiers), each as the standard has it: whole
+/// texts in an encoding of the tag's version, frames of one name together, years as numbers, nothing that is compressed
+/// or holds other frames. What cannot be made so is left out alone. What is compressed is inflated, as far as `room`
+/// (bytes, of all tags) and [`LONGEST_TEXT`] allow.
+///
+/// - `unread`: how many frames were left out, or have characters that make no sense, counted on
+pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
+    // Lists of pairs, of which one that is odd spoils the tag, and the address of a podcast, which programs write as one
+    // of two kinds of frame: voisin reads none of them.
+    const LEFT_OUT: [&[u8]; 6] = [b"TIPL", b"TMCL", b"WFED", b"WFD", b"WXXX", b"WXX"];
+    let is_read = |id: &[u8]| matches!(id[0], b'T' | b'W' | b'U') && !LEFT_OUT.contains(&id);
+    let wanted = |id: &[u8]| is_read(id).then_some(LONGEST_TEXT);
+    let Some((version, frames)) = id3::contents(tag, room, unread, wanted) else {
+        return Vec::new();
+    };
+    let unmarked = frames.iter().filter(|(id, _)| id[0] == b'T');
+    let unmarked = unmarked.filter_map(|(_, content)| match content.split_first()? {
+        (0 | 3, text) => Some(text.split(|&byte| byte == 0)),
+        _ => None,
+    });
+    // From all texts together, as one title is too short to tell an encoding by.
+    let old = OldEncoding::detect(unmarked.flatten());
+    let mut texts: Vec<PlainText> = Vec::new();
+    // By name, as a search for each among all before it takes minutes in a tag of many.
+    let mut places = HashMap::new();
+    let mut others = Vec::new();
+    for (id, content) in &frames {
+        match id[0] {
+            b'T' => {
+                let text = PlainText::read(version, id, content, old);
+                *unread += u32::from(text.as_ref().is_none_or(PlainText::is_damaged));
+                let Some(text) = text.filter(PlainText::is_wanted) else {
+                    continue;
+                };
+                match places.entry(text.name()) {
+                    // A date has no list of values.
+                    Entry::Occupied(_) if YEARS.contains(&text.id.as_slice()) => {}
+                    Entry::Occupied(place) => {
+                        let first: &mut PlainText = &mut texts[*place.get()];
+                        first.values.extend(text.values);
+                    }
+                    Entry::Vacant(place) => {
+                        place.insert(texts.len());
+                        texts.push(text);
+                    }
+                }
+            }
+            b'W' => {
+                let text = address(content);
+                *unread += u32::from(text.is_none());
+                others.extend(text.map(|text| (id.clone(), text)));
+            }
+            // An owner's name of one letter or more, its NUL, and an identifier.
+            _ if id.starts_with(b"UFI") && content.iter().position(|&byte| byte == 0) > Some(0) => {
+                others.push((id.clone(), content.clone()));
+            }
+            _ if id.starts_with(b"UFI") => *unread += 1,
+            _ => {}
+        }
+    }
+    let mut all: Vec<(Vec<u8>, Vec<u8>)> = texts
+        .iter()
+        .map(|text| (text.id.clone(), text.content(version)))
+        .collect();
+    all.extend(others);
+    id3::assembled(version, &all)
+}
+
+/// Frames of which a year is read.
+const YEARS: [&[u8]; 7] = [b"TDRC", b"TDRL", b"TDOR", b"TYER", b"TORY", b"TYE", b"TOR"];
+
+/// A text frame.
+struct PlainText {
+    id: Vec<u8>,
+    /// Of those that have a name of their own.
+    description: Option<String>,
+    values: Vec<String>,
+}
+
+impl PlainText {
+    /// `None` where the frame makes no sense.
+    fn read(version: u8, id: &[u8], content: &[u8], old: OldEncoding) -> Option<Self> {
+        let (&encoding, text) = content.split_first()?;
+        let decode = |bytes: &[u8]| match encoding {
+            // 0 is Latin-1 and 3 is UTF-8 by the standard, but programs write other encodings under
+            // both.
+            0 | 3 => Some(old.decode(bytes)),
+            1 => Some(encoding::utf16(bytes, Utf16::Little)),
+            2 => Some(encoding::utf16(bytes, Utf16::Big)),
+            _ => None,
+        };
+        let (description, text) = if id.starts_with(b"TXX") {
+            let wide = matches!(encoding, 1 | 2);
+            let (name, value) = split_at_nul(text, wide)?;
+            (Some(decode(name)?), value)
+        } else {
+            (None, text)
+        };
+        // Programs write the recording's year under these names, too, and some under nothing else.
+        let is_original = description.as_ref().is_some_and(|name| {
+            ["originaldate", "originalyear"].contains(&name.to_lowercase().as_str())
+        });
+        let id: &[u8] = match version {
+            _ if !is_original => id,
+            2 => b"TOR",
+            3 => b"TORY",
+            _ => b"TDOR",
+        };
+        let description = description.filter(|_| !is_original);
+        let text = decode(text)?;
+        // Each value may have a mark of its own.
+        let values = text.split('\0').map(|value| value.trim_matches('\u{feff}'));
+        let mut values: Vec<String> = values
+            .filter(|value| !value.trim().is_empty())
+            .map(str::to_owned)
+            .collect();
+        if YEARS.contains(&id) {
+            let year = values.iter().find_map(|value| year(value));
+            values = year.map(|year| format!("{year:04}")).into_iter().collect();
+        }
+        let id = match (version, id) {
+            // Frames of 2.3 in a tag of 2.4, in which a reader does not look for them.
+            (4, b"TYER") => b"TDRC",
+            (4, b"TORY") => b"TDOR",
+            _ => id,
+        };
+        Some(Self {
+            id: id.to_vec(),
+            description,
+            values,
+        })
+    }
+
+    /// Whether it says something that is read.
+    fn is_wanted(&self) -> bool {
+        // Days and times of day, which make no year, and times of encoding and tagging.
+        const LEFT_OUT: [&[u8]; 8] = [
+            b"TDAT", b"TIME", b"TRDA", b"TDA", b"TIM", b"TRD", b"TDEN", b"TDTG",
+        ];
+        !self.values.is_empty() && !LEFT_OUT.contains(&self.id.as_slice())
+    }
+
+    fn is_damaged(&self) -> bool {
+        let mut texts = self.values.iter().chain(&self.description);
+        texts.any(|text| text.contains(REPLACEMENT))
+    }
+
+    /// Frames of one name belong together.
+    fn name(&self) -> (Vec<u8>, Option<String>) {
+        let description = self.description.as_ref().map(|name| name.to_lowercase());
+        (self.id.clone(), description)
+    }
+
+    /// The frame's content anew.
+    fn content(&self, version: u8) -> Vec<u8> {
+        let value = id3::text(version, &self.values.join("\0"));
+        let Some(name) = &self.description else {
+            return value;
+        };
+        let end: &[u8] = if version == 4 { &[0] } else { &[0, 0] };
+        // The encoding is given once.
+        [&id3::text(version, name), end, &value[1..]].concat()
+    }
+}
+
+/// The text before and behind the first NUL; in UTF-16 that is two bytes.
+fn split_at_nul(text: &[u8], is_wide: bool) -> Option<(&[u8], &[u8])> {
+    let width = if is_wide { 2 } else { 1 };
+    let mut units = text.chunks_exact(width);
+    let at = units.position(|unit| unit.iter().all(|&byte| byte == 0))? * width;
+    Some((&text[..at], &text[at + width..]))
+}
+
+/// The address in a frame, if it holds one.
+fn address(content: &[u8]) -> Option<Vec<u8>> {
+    let text = match content {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => encoding::utf16(content, Utf16::Little),
+        _ => String::from_utf8_lossy(content).into_owned(),
+    };
+    let text = text.split('\0').next().unwrap_or_default().trim();
+    (!text.is_empty() && text.is_ascii()).then(|| text.as_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::super::id3::{HEADER, MOST, body_size, in_seven_bits};
+    use super::*;
+
+    fn frame(id: &[u8; 4], flags: u8, body: &[u8]) -> Vec<u8> {
+        [
+            &id[..],
+            &in_seven_bits(body.len() as u32),
+            &[0, flags],
+            body,
+        ]
+        .concat()
+    }
+
+    fn tag(frames: &[u8]) -> Vec<u8> {
+        [
+            b"ID3\x04\0\0",
+            &in_seven_bits(frames.len() as u32)[..],
+            frames,
+        ]
+        .concat()
+    }
+
+    fn deflated(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder =
+            flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        [
+            &in_seven_bits(bytes.len() as u32)[..],
+            &encoder.finish().unwrap(),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn text_stays_and_chapters_and_pictures_go() {
+        let title = frame(b"TIT2", 0, b"\x03A song");
+        let chapters = frame(b"CHAP", 0, &[b"c\0".as_slice(), &[0; 16], &title].concat());
+        let full = [
+            &chapters[..],
+            &frame(b"APIC", 0, &[1; 99]),
+            &title,
+            &[0; 40],
+        ]
+        .concat();
+        let mut unread = 0;
+        assert_eq!(
+            plain(&tag(&full), &mut MOST.clone(), &mut unread),
+            tag(&title)
+        );
+        assert_eq!(unread, 0);
+    }
+
+    #[test]
+    fn a_compressed_frame_is_read_within_the_bound_only() {
+        let small = frame(b"TIT2", 0x09, &deflated(b"\x03A song"));
+        let bomb = frame(b"TXXX", 0x09, &deflated(&vec![0; 3 << 20]));
+        let both = tag(&[bomb, small].concat());
+        let mut room = 1 << 10;
+        assert_eq!(
+            plain(&both, &mut room, &mut 0),
+            tag(&frame(b"TIT2", 0, b"\x03A song"))
+        );
+        assert_eq!(room, (1 << 10) - 7);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_a_plain_tag(version in 2_u8..5, flags: u8, body in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let mut whole = tag(&body);
+            (whole[3], whole[5]) = (version, flags);
+            let made = plain(&whole, &mut 4096, &mut 0);
+            prop_assert!(body_size(&made) == Some(made.len() - HEADER));
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Changes to the items of MP4 files, and to what else in them knows where the sound lies, as new
+//! items may move it.
+//!
+//! For: bytes and their places. Not for: following boxes (`mp4`).
+//!
+//! ISO/IEC 14496-12 for the boxes; Apple's "`QuickTime` File Format" for the items.
+
+use std::fs::File;
+
+use super::mp4::{APPLE, Atom, Movie, atoms_of_file, movie, read_box};
+use super::patch::{Splice, growth, replace, without_values};
+use super::{TagEdit, TagField};
+use crate::fill::big;
+
+impl Atom {
+    /// The splice that gives it another size.
+    fn resized(&self, movie: &[u8], growth: i64) -> Result<Splice, String> {
+        let size = (self.end - self.start).saturating_add_signed(growth);
+        let start = self.start as usize;
+        match big(&movie[start..start + 4]) {
+            // Up to the end of the file, whatever that is.
+            0 => Ok(Splice::new(start, 0, Vec::new())),
+            1 => Ok(Splice::new(start + 8, 8, size.to_be_bytes().to_vec())),
+            _ => {
+                let size = u32::try_from(size)
+                    .map_err(|_| "a box of it would be larger than any may be")?;
+                Ok(Splice::new(start, 4, size.to_be_bytes().to_vec()))
+            }
+        }
+    }
+}
+
+fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
+}
+
+fn item(edit: &TagEdit) -> Vec<u8> {
+    const TEXT: u32 = 1;
+    const NUMBER: u32 = 21;
+    let whole = |value: &String| {
+        let is_whole = value.bytes().all(|byte| byte.is_ascii_digit());
+        if is_whole && edit.field == TagField::Bpm {
+            value.parse::<u16>().ok()
+        } else {
+            None
+        }
+    };
+    let data = |value: &String| {
+        // Two bytes, as other programs write it.
+        let (kind, bytes) = match whole(value) {
+            Some(bpm) => (NUMBER, bpm.to_be_bytes().to_vec()),
+            None => (TEXT, value.as_bytes().to_vec()),
+        };
+        boxed(
+            b"data",
+            &[&kind.to_be_bytes()[..], &[0; 4], &bytes].concat(),
+        )
+    };
+    if edit.values.is_empty() {
+        return Vec::new();
+    }
+    let values: Vec<u8> = edit.values.iter().flat_map(data).collect();
+    let named = |name: &str| {
+        let mean = boxed(b"mean", &[&[0; 4], APPLE.as_bytes()].concat());
+        let name = boxed(b"name", &[&[0; 4], name.as_bytes()].concat());
+        boxed(b"----", &[mean, name, values.clone()].concat())
+    };
+    match edit.field {
+        TagField::Genre => boxed(b"\xa9gen", &values),
+        TagField::Bpm if edit.values.iter().all(|value| whole(value).is_some()) => {
+            boxed(b"tmpo", &values)
+        }
+        TagField::Bpm => named("BPM"),
+        TagField::Key => named("initialkey"),
+        TagField::ReplayGain => named("replaygain_track_gain"),
+        TagField::Energy => named(super::ENERGY),
+        TagField::Mood => named(super::MOOD),
+    }
+}
+
+/// The changes that give a file the edited fields and keep everything else. Where sound lies behind the items, padding
+/// is used up, or the places that the file states are moved.
+///
+/// # Errors
+/// The boxes cannot be followed, or something knows places in a way that voisin does not; in words.
+pub(super) fn edit(file: &mut File, edits: &[&TagEdit]) -> Result<Vec<Splice>, String> {
+    let all = atoms_of_file(file)?;
+    let movie = movie(file, &all)?;
+    let lists = movie.lists()?;
+    let gone = without_values(edits);
+    let gone: Vec<&TagEdit> = gone.iter().collect();
+    let mut changes = MovieChanges {
+        movie: &movie,
+        splices: Vec::new(),
+        growths: Vec::new(),
+    };
+    for (i, parents) in lists.iter().enumerate() {
+        let list = &parents[3];
+        let edits = if i == 0 { edits } else { &gone };
+        changes.make(
+            parents,
+            replace(&movie.items(list)?, list.end as usize, edits, item),
+        );
+    }
+    if lists.is_empty() {
+        changes.add_list(edits)?;
+    }
+    let grown = growth(&changes.splices);
+    let movie_end = movie.at + movie.bytes.len() as u64;
+    // Padding may move; everything else behind the movie has places that something may know.
+    let is_followed = all
+        .iter()
+        .any(|atom| atom.start >= movie_end && atom.kind != *b"free");
+    let mut shift = Vec::new();
+    if grown != 0 && is_followed && !changes.use_padding(grown)? {
+        shift = moved(file, &all, &movie, grown)?;
+    }
+    let mut splices = changes.finish()?;
+    splices = splices
+        .into_iter()
+        .map(|splice| splice.moved(movie.at))
+        .collect();
+    splices.extend(shift);
+    Ok(splices)
+}
+
+/// Changes within a movie; places are those in its bytes.
+struct MovieChanges<'a> {
+    movie: &'a Movie,
+    splices: Vec<Splice>,
+    /// Boxes that grow, by how much.
+    growths: Vec<(Atom, i64)>,
+}
+
+impl MovieChanges<'_> {
+    /// - `parents`: boxes that the changes lie in
+    fn make(&mut self, parents: &[Atom], splices: Vec<Splice>) {
+        if splices.is_empty() {
+            return;
+        }
+        let by = growth(&splices);
+        self.splices.extend(splices);
+        for parent in parents {
+            match self
+                .growths
+                .iter_mut()
+                .find(|(atom, _)| atom.start == parent.start)
+            {
+                Some((_, growth)) => *growth += by,
+                None => self.growths.push((parent.clone(), by)),
+            }
+        }
+    }
+
+    /// Adds a list of items, and the boxes that it needs around it.
+    fn add_list(&mut self, edits: &[&TagEdit]) -> Result<(), String> {
+        let items: Vec<u8> = edits.iter().flat_map(|edit| item(edit)).collect();
+        let list = boxed(b"ilst", &items);
+        let root = self.movie.root.clone();
+        let behind = |parent: &Atom| -> Result<usize, String> {
+            let last = self
+                .movie
+                .children(parent)?
+                .last()
+                .map(|child| child.end as usize);
+            Ok(last.unwrap_or(parent.end as usize))
+        };
+        let mut others = self
+            .movie
+            .all(std::slice::from_ref(&root), b"udta")?
+            .into_iter();
+        if let Some(udta) = others.next() {
+            let metas = self.movie.all(std::slice::from_ref(&udta), b"meta")?;
+            match metas.first() {
+                Some(meta) if self.movie.is_itunes(meta)? => {
+                    let put = Splice::new(behind(meta)?, 0, list);
+                    self.make(&[root, udta.clone(), meta.clone()], vec![put]);
+                    return Ok(());
+                }
+                // Items of another kind: a reader looks for these in the first.
+                Some(_) => {}
+                None => {
+                    let put = Splice::new(behind(&udta)?, 0, meta_of(&list));
+                    self.make(&[root, udta], vec![put]);
+                    return Ok(());
+                }
+            }
+        }
+        let put = Splice::new(behind(&root)?, 0, boxed(b"udta", &meta_of(&list)));
+        self.make(&[root], vec![put]);
+        Ok(())
+    }
+
+    /// Makes padding behind the items smaller by what they gained, or larger; tells whether there is enough.
+    fn use_padding(&mut self, by: i64) -> Result<bool, String> {
+        let parents: Vec<Atom> = self.growths.iter().map(|(atom, _)| atom.clone()).collect();
+        if parents.windows(2).any(|pair| pair[1].end > pair[0].end) {
+            return Ok(false);
+        }
+        // The innermost first: the fewest boxes then change their sizes.
+        for (depth, parent) in parents.iter().enumerate().rev() {
+            // Padding of other atoms would be an item here.
+            if parent.kind == *b"ilst" {
+                continue;
+            }
+            for padding in self.movie.children(parent)? {
+                let room = &self.movie.bytes[padding.within()];
+                let needed = usize::try_from(by).unwrap_or(0);
+                if !matches!(&padding.kind, b"free" | b"skip")
+                    || room.len() < needed
+                    || room[room.len() - needed..].iter().any(|&byte| byte != 0)
+                {
+                    continue;
+                }
+                let zeros = vec![0; usize::try_from(-by).unwrap_or(0)];
+                self.growths.push((padding.clone(), -by));
+                let end = padding.end as usize;
+                self.splices.push(Splice::new(end - needed, needed, zeros));
+                for (_, growth) in &mut self.growths[..=depth] {
+                    *growth -= by;
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn finish(self) -> Result<Vec<Splice>, String> {
+        let mut splices = self.splices;
+        for (atom, growth) in &self.growths {
+            if *growth != 0 {
+                splices.push(atom.resized(&self.movie.bytes, *growth)?);
+            }
+        }
+        Ok(splices)
+    }
+}
+
+fn meta_of(list: &[u8]) -> Vec<u8> {
+    let handler = boxed(b"hdlr", b"\0\0\0\0\0\0\0\0mdirappl\0\0\0\0\0\0\0\0\0");
+    boxed(b"meta", &[&[0; 4], &handler[..], list].concat())
+}
+
+/// Moves the places that a file states and that lie behind its movie.
+///
+/// # Errors
+/// Something knows places in a way that voisin does not; in words.
+fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Splice>, String> {
+    let behind = movie.at + movie.bytes.len() as u64;
+    let unknown = |kind: &[u8; 4]| {
+        format!(
+            "new tags would move its sound, and its box {} knows where that lies: write them with the program that made the file",
+            kind.escape_ascii()
+        )
+    };
+    let mut splices = Vec::new();
+    if all
+        .iter()
+        .any(|atom| atom.kind == *b"sidx" && atom.start < movie.at)
+    {
+        return Err(unknown(b"sidx"));
+    }
+    let mut place = |bytes: &[u8], at: usize, width: usize, from: u64| -> Result<(), String> {
+        let field = bytes
+            .get(at..at + width)
+            .ok_or("a table of places in it is cut off")?;
+        let old = big(field);
+        if old >= behind {
+            let new = old.saturating_add_signed(by);
+            if width == 4 && new > u64::from(u32::MAX) {
+                return Err("it is too long for the places that it states".to_owned());
+            }
+            splices.push(Splice {
+                at: from + at as u64,
+                removed: width as u64,
+                put: new.to_be_bytes()[8 - width..].to_vec(),
+            });
+        }
+        Ok(())
+    };
+    let within = |bytes: Vec<u8>, at: u64| -> Movie {
+        let root = Atom {
+            kind: *b"moov",
+            start: 0,
+            body: 8,
+            end: bytes.len() as u64,
+        };
+        Movie { bytes, root, at }
+    };
+    let mut tables = movie.all(std::slice::from_ref(&movie.root), b"trak")?;
+    for kind in [b"mdia", b"minf", b"stbl"] {
+        tables = movie.all(&tables, kind)?;
+    }
+    for (kind, width) in [(b"stco", 4), (b"co64", 8)] {
+        for table in movie.all(&tables, kind)? {
+            let body = table.body as usize;
+            let count = movie.bytes.get(body + 4..body + 8).map_or(0, big) as usize;
+            for i in 0..count.min(movie.bytes.len()) {
+                place(&movie.bytes, body + 8 + i * width, width, movie.at)?;
+            }
+        }
+    }
+    // Wherever these letters are: a false alarm costs a refusal, an overlooked table the sound.
+    for kind in [b"saio", b"iloc", b"cmov"] {
+        if movie.bytes.windows(4).any(|four| four == kind) {
+            return Err(unknown(kind));
+        }
+    }
+    for atom in all {
+        match &atom.kind {
+            b"meta" => return Err(unknown(b"meta")),
+            b"moof" => {
+                let fragment = within(read_box(file, atom)?, atom.start);
+                let tracks = fragment.all(std::slice::from_ref(&fragment.root), b"traf")?;
+                if !fragment.all(&tracks, b"saio")?.is_empty() {
+                    return Err(unknown(b"saio"));
+                }
+                for header in fragment.all(&tracks, b"tfhd")? {
+                    let body = header.body as usize;
+                    // The places of a fragment are counted from here, or from the fragment's own.
+                    if fragment
+                        .bytes
+                        .get(body + 3)
+                        .is_some_and(|flags| flags & 1 != 0)
+                    {
+                        place(&fragment.bytes, body + 8, 8, fragment.at)?;
+                    }
+                }
+            }
+            b"mfra" => {
+                let index = within(read_box(file, atom)?, atom.start);
+                for table in index.all(std::slice::from_ref(&index.root), b"tfra")? {
+                    let body = table.body as usize;
+                    let head = index
+                        .bytes
+                        .get(body..body + 16)
+                        .ok_or("its box tfra is cut off")?;
+                    let wide = if head[0] == 1 { 8 } else { 4 };
+                    let sizes = usize::from(head[11]);
+                    // Time and place, then three numbers of one to four bytes, as the header says.
+                    let entry = 2 * wide
+                        + [4, 2, 0]
+                            .map(|bit| (sizes >> bit & 3) + 1)
+                            .iter()
+                            .sum::<usize>();
+                    for i in 0..(big(&head[12..]) as usize).min(index.bytes.len()) {
+                        place(&index.bytes, body + 16 + i * entry + wide, wide, index.at)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(splices)
+}

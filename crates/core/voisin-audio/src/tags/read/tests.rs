@@ -1,0 +1,513 @@
+use super::*;
+
+fn tags_of(bytes: &[u8]) -> TrackTags {
+    file_tags_of(bytes).tags
+}
+
+fn file_tags_of(bytes: &[u8]) -> FileTags {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, bytes).unwrap();
+    read_file_tags(&path).unwrap()
+}
+
+#[test]
+fn an_untagged_file_has_the_words_of_its_sheet() {
+    let folder = tempfile::tempdir().unwrap();
+    let sheet = "PERFORMER X\nTITLE Album\nFILE a.mp3 MP3\nTRACK 01 AUDIO\nTITLE One\nINDEX 01 00:00:00\n\
+                 FILE b.mp3 MP3\nTRACK 02 AUDIO\nTITLE Two\nINDEX 01 00:00:00\n";
+    std::fs::write(folder.path().join("x.cue"), sheet).unwrap();
+    let read = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let tags = read_file_tags(&path).unwrap().tags;
+        (tags.title, tags.artist, tags.track_number)
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let tagged = file(4, &[frame(4, "TIT2", &text("Title"))]);
+    assert_eq!(
+        read("b.mp3", &file(4, &[])),
+        (some("Two"), some("X"), Some(2))
+    );
+    assert_eq!(read("a.mp3", &tagged), (some("Title"), None, None));
+    assert_eq!(read("c.mp3", &file(4, &[])), (None, None, None));
+}
+
+#[test]
+fn tags_that_cannot_be_read_are_counted() {
+    let whole = frame(4, "TIT2", &text("Title"));
+    let unread = |frames: &[Vec<u8>]| {
+        let read = file_tags_of(&file(4, frames));
+        assert_eq!(read.tags.title.as_deref(), Some("Title"));
+        read.unread
+    };
+    assert_eq!(unread(std::slice::from_ref(&whole)), 0);
+    assert_eq!(
+        unread(&[whole.clone(), frame(4, "TALB", b"\0\0")]),
+        0,
+        "empty"
+    );
+    for bad in [
+        frame(4, "TCOM", b"\x09of no encoding"),
+        frame(4, "TXXX", b"\x03no NUL"),
+        frame(4, "TCOM", b"\x01\xff\xfe\x00\xd8A\0"),
+        frame(4, "UFID", b"no NUL"),
+        frame(4, "WOAF", b"\xe4\xf6"),
+    ] {
+        assert_eq!(unread(&[whole.clone(), bad.clone()]), 1, "{bad:?}");
+    }
+    let mut cut = frame(4, "TCOM", &text("Composer"));
+    cut[7] += 100;
+    assert_eq!(unread(&[whole.clone(), cut]), 1, "longer than its tag");
+    let list = comment_list(&[b"TITLE=x", b"without a name", b"ALBUM=cut off"]);
+    assert_eq!(file_tags_of(&flac_of(&list)).unread, 1);
+    assert_eq!(file_tags_of(&flac_of(&list[..list.len() - 3])).unread, 2);
+}
+
+#[test]
+fn a_release_has_a_year_and_kinds_of_its_own() {
+    let frames = [
+        frame(4, "TDRC", &text("2008")),
+        frame(4, "TDOR", &text("1969-01-05")),
+        frame(
+            4,
+            "TXXX",
+            &text("MusicBrainz Album Type\0audiobook/Spokenword"),
+        ),
+    ];
+    let read = file_tags_of(&file(4, &frames));
+    assert_eq!(
+        (read.tags.year, read.release_year),
+        (Some(1969), Some(2008))
+    );
+    assert_eq!(read.release_types, ["audiobook", "spokenword"]);
+    let list = comment_list(&[b"DATE=2008", b"RELEASETYPE=Audio Drama"]);
+    let read = file_tags_of(&flac_of(&list));
+    assert_eq!((read.tags.year, read.release_year), (Some(2008), None));
+    assert_eq!(read.release_types, ["audio drama"]);
+}
+
+fn frame(version: u8, id: &str, content: &[u8]) -> Vec<u8> {
+    let size = content.len() as u32;
+    let size = match version {
+        3 => size.to_be_bytes(),
+        _ => id3::in_seven_bits(size),
+    };
+    [id.as_bytes(), &size, &[0, 0], content].concat()
+}
+
+/// A file of a tag of these frames and some bytes of no kind.
+fn file(version: u8, frames: &[Vec<u8>]) -> Vec<u8> {
+    let body = frames.concat();
+    let size = id3::in_seven_bits(body.len() as u32);
+    let head = [b'I', b'D', b'3', version, 0, 0];
+    [&head, &size[..], &body, &[0x55; 4096]].concat()
+}
+
+/// In UTF-16, as programs write it into tags of every version.
+fn text(text: &str) -> Vec<u8> {
+    let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+    [1, 0xff, 0xfe].into_iter().chain(units).collect()
+}
+
+#[test]
+fn one_bad_frame_hides_no_other() {
+    let bad: [(&str, &[u8]); 12] = [
+        ("TCOM", b"\x01\xff\xfeC\0o\0\0"),
+        ("TENC", b"\x01e\0n\0c\0"),
+        ("TSSE", b"\x01\xff\xfe\0"),
+        ("TSSE", b"\x09what"),
+        ("TXXX", b"\x01d\0e\0\0\0\xff\xfev\0"),
+        ("TXXX", b"\x03desc\0Caf\xe9"),
+        ("TXXX", b"\x00desc without an end"),
+        ("TCOP", b"\x01\xff\xfe\x3d\xd8"),
+        ("UFID", b"\x00x"),
+        ("USLT", b"\x01en"),
+        ("WOAF", b"\xff\xfeh\0t\0t\0p\0:\0/\0/\0x\0"),
+        ("TIPL", b"\x03producer"),
+    ];
+    for version in [3, 4] {
+        for (id, content) in bad {
+            let frames = [
+                frame(version, "TIT2", &text("Title")),
+                frame(version, id, content),
+                frame(version, "TPE1", &text("Artist")),
+                frame(version, "TALB", &text("Album")),
+                frame(version, "TCON", &text("Jazz")),
+            ];
+            let tags = tags_of(&file(version, &frames));
+            let found = (tags.title.as_deref(), tags.artist.as_deref());
+            assert_eq!(found, (Some("Title"), Some("Artist")), "{version} {id}");
+            let found = (tags.album.as_deref(), &tags.genres[..]);
+            assert_eq!(found, (Some("Album"), &["Jazz".to_owned()][..]), "{id}");
+        }
+    }
+}
+
+#[test]
+fn frames_of_one_kind_are_read_together() {
+    for version in [3, 4] {
+        let frames = [
+            frame(version, "TPE1", &text("A One")),
+            frame(version, "TPE1", &text("B Two")),
+            frame(version, "TCON", &text("Jazz")),
+            frame(version, "TCON", b"\0Bebop"),
+        ];
+        let tags = tags_of(&file(version, &frames));
+        assert_eq!(tags.artist.as_deref(), Some("A One; B Two"));
+        assert_eq!(tags.genres, ["Jazz", "Bebop"]);
+    }
+    let first = file(4, &[frame(4, "TIT2", &text("First"))]);
+    let second = [
+        frame(4, "TIT2", &text("Second")),
+        frame(4, "TALB", &text("Album")),
+    ];
+    let first = &first[..first.len() - 4096];
+    let tags = tags_of(&[first, &file(4, &second)].concat());
+    assert_eq!(tags.title.as_deref(), Some("First"));
+    assert_eq!(tags.album.as_deref(), Some("Album"));
+}
+
+#[test]
+fn sizes_as_old_itunes_wrote_them_are_followed() {
+    let plain = |id: &str, content: &[u8]| {
+        let size = (content.len() as u32).to_be_bytes();
+        [id.as_bytes(), &size, &[0, 0], content].concat()
+    };
+    let cover = [b"\0image/png\0\x03\0", &[0x20; 12_000][..]].concat();
+    let long = "long ".repeat(40);
+    let frames = [
+        plain("TIT2", &text("Short")),
+        plain("APIC", &cover),
+        plain("COMM", &[b"\0eng\0", long.as_bytes()].concat()),
+        plain("TPE1", &text("Anna Test")),
+        plain("TALB", &text(&long)),
+        plain("TCON", &text("Polka")),
+    ];
+    let tags = tags_of(&file(4, &frames));
+    assert_eq!(tags.artist.as_deref(), Some("Anna Test"));
+    assert_eq!(tags.album.as_deref(), Some(long.trim()));
+    assert_eq!(tags.genres, ["Polka"]);
+    // Of frames as the standard has them, no size is doubted.
+    let frames = [
+        frame(4, "TALB", &text(&long)),
+        frame(4, "TPE1", &text("Anna Test")),
+    ];
+    assert_eq!(
+        tags_of(&file(4, &frames)).artist.as_deref(),
+        Some("Anna Test")
+    );
+}
+
+#[test]
+fn a_text_that_shows_nothing_is_no_title() {
+    let title = |title: &str| tags_of(&file(4, &[frame(4, "TIT2", &text(title))])).title;
+    for unseen in ["\u{200b}", "\u{7f}", " \r\n\u{2028}", "\u{202e}\u{202c}"] {
+        assert_eq!(title(unseen), None, "{unseen:?}");
+    }
+    for (written, read) in [
+        ("\u{200e}\u{feff}Title\u{200f}", "Title"),
+        ("\u{202b}مرحبا\u{202c}", "مرحبا"),
+        ("a\u{200d}b", "a\u{200d}b"),
+        ("❤\u{fe0f}", "❤\u{fe0f}"),
+        ("?", "?"),
+    ] {
+        assert_eq!(title(written).as_deref(), Some(read), "{written:?}");
+    }
+}
+
+#[test]
+fn dates_that_are_no_timestamps_have_a_year() {
+    for (version, id, date) in [
+        (3, "TYER", "2011-05-06"),
+        (3, "TYER", "2011-2013"),
+        (3, "TYER", "ca. 2011"),
+        (4, "TYER", "2011"),
+        (4, "TDRC", "31.05.2011"),
+        (4, "TDRC", "©2011"),
+        (4, "TDRC", "2011年"),
+        (4, "TDRC", "2011/05/08"),
+        (4, "TDRC", "2011\u{0}2013"),
+    ] {
+        let frames = [
+            frame(version, "TDAT", b"\0nonsense"),
+            frame(version, id, &text(date)),
+        ];
+        let tags = tags_of(&file(version, &frames));
+        assert_eq!(tags.year, Some(2011), "{version} {id} {date}");
+    }
+}
+
+#[test]
+fn a_reissue_has_the_year_of_its_recording() {
+    for (version, original) in [(3, "TORY"), (4, "TDOR")] {
+        let released = if version == 3 { "TYER" } else { "TDRC" };
+        let frames = [
+            frame(version, released, &text("2008")),
+            frame(version, original, &text("1969")),
+        ];
+        let tags = tags_of(&file(version, &frames));
+        assert_eq!(tags.year, Some(1969), "{original}");
+        for name in ["ORIGINALYEAR", "originalyear", "OriginalDate"] {
+            let frames = [
+                frame(version, released, &text("2008")),
+                frame(
+                    version,
+                    "TXXX",
+                    format!("\0{name}\u{0}1969-09-26").as_bytes(),
+                ),
+                frame(version, original, &text("1970")),
+            ];
+            for frames in [&frames[..2], &frames[..]] {
+                let tags = tags_of(&file(version, frames));
+                assert_eq!(tags.year, Some(1969), "{version} {name}");
+            }
+        }
+    }
+    for name in ["ORIGINALDATE", "ORIGINALYEAR"] {
+        let original = format!("{name}=1969-09-26");
+        let list = comment_list(&[b"DATE=2008", original.as_bytes()]);
+        assert_eq!(tags_of(&flac_of(&list)).year, Some(1969), "{name}");
+    }
+}
+
+#[test]
+fn texts_that_are_not_latin_1_are_read_as_they_were_meant() {
+    let title = |content: &[u8]| {
+        let title = frame(3, "TIT2", &[&[0], content].concat());
+        tags_of(&file(3, &[title])).title.unwrap()
+    };
+    assert_eq!(title(b"Don\x92t \x96 stop"), "Don’t – stop");
+    assert_eq!(title(b"Caf\xc3\xa9"), "Café");
+    assert_eq!(title(b"Caf\xe9"), "Café");
+    let russian = [
+        frame(3, "TPE1", b"\0\xca\xe8\xed\xee"),
+        frame(3, "TCON", b"\0\xd0\xee\xea"),
+    ];
+    let tags = tags_of(&file(3, &russian));
+    assert_eq!(tags.artist.as_deref(), Some("Кино"));
+    assert_eq!(tags.genres, ["Рок"]);
+}
+
+fn chunk(name: &[u8; 4], content: &[u8], size: fn(u32) -> [u8; 4]) -> Vec<u8> {
+    let mut all = [name, &size(content.len() as u32)[..], content].concat();
+    all.resize(all.len() + (content.len() & 1), 0);
+    all
+}
+
+#[test]
+fn chunks_of_text_are_read_in_any_encoding() {
+    let little = u32::to_le_bytes;
+    let list = [
+        b"INFO",
+        &chunk(b"INAM", b"Caf\xe9 d'or\0", little)[..],
+        &chunk(b"IART", b"\xc3\x89t\xc3\xa9\0", little),
+        &chunk(b"IGNR", b"Dub\0", little),
+        b"ICRD\xff\0\0\0cut off",
+    ]
+    .concat();
+    let wav = [
+        b"RIFF\0\0\0\0WAVE",
+        &chunk(b"LIST", &list, little)[..],
+        &chunk(b"data", &[0; 8], little),
+    ]
+    .concat();
+    let tags = tags_of(&wav);
+    assert_eq!(tags.title.as_deref(), Some("Café d'or"));
+    assert_eq!(tags.artist.as_deref(), Some("Été"));
+    assert_eq!(tags.genres, ["Dub"]);
+
+    let aiff = [
+        b"FORM\0\0\0\0AIFF",
+        &chunk(b"NAME", b"\xca\xe8\xed\xee", u32::to_be_bytes)[..],
+        &chunk(b"AUTH", b"Someone", u32::to_be_bytes),
+    ]
+    .concat();
+    let tags = tags_of(&aiff);
+    assert_eq!(tags.title.as_deref(), Some("Кино"));
+    assert_eq!(tags.artist.as_deref(), Some("Someone"));
+}
+
+fn comment_list(comments: &[&[u8]]) -> Vec<u8> {
+    let mut list = vec![0; 4];
+    list.extend((comments.len() as u32).to_le_bytes());
+    for comment in comments {
+        list.extend((comment.len() as u32).to_le_bytes());
+        list.extend(*comment);
+    }
+    list
+}
+
+/// A file of a list of comments, without sound.
+fn flac_of(list: &[u8]) -> Vec<u8> {
+    let size = (list.len() as u32).to_be_bytes();
+    let info = [&[0, 0, 0, 34][..], &[0; 34]].concat();
+    [b"fLaC", &info[..], &[0x84], &size[1..], list].concat()
+}
+
+#[test]
+fn a_bad_comment_hides_no_other() {
+    let mut list = comment_list(&[
+        b"TITLE=Caf\xe9",
+        b"without a name",
+        b"K\xc3\x84Y=umlaut",
+        b"ARTIST=A",
+        b"ARTIST=B",
+        b"DATE=2001",
+        b"ALBUM=cut off",
+    ]);
+    list.truncate(list.len() - 3);
+    let tags = tags_of(&flac_of(&list));
+    assert_eq!(tags.title.as_deref(), Some("Café"));
+    assert_eq!(tags.artist.as_deref(), Some("A; B"));
+    assert_eq!((tags.year, tags.album), (Some(2001), None));
+}
+
+#[test]
+fn opus_counts_its_own_gain_before_any_other() {
+    let page = |serial: u8, packet: &[u8]| {
+        let head = [b"OggS\0\0", &[0; 8][..], &[serial, 0, 0, 0], &[0; 8]].concat();
+        let mut sizes = vec![255; packet.len() / 255];
+        sizes.push((packet.len() % 255) as u8);
+        [&head[..], &[sizes.len() as u8], &sizes, packet].concat()
+    };
+    let opus = |comments: &[&[u8]]| {
+        let list = [b"OpusTags", &comment_list(comments)[..]].concat();
+        let head = page(7, b"OpusHead\x01\x02");
+        tags_of(&[head, page(9, b"of another stream"), page(7, &list)].concat())
+    };
+    let other = b"REPLAYGAIN_TRACK_GAIN=-12.00 dB";
+    assert_eq!(
+        opus(&[other, b"R128_TRACK_GAIN=-256"]).replay_gain,
+        Some(4.0)
+    );
+    assert_eq!(opus(&[other]).replay_gain, Some(-12.0));
+}
+
+fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
+    let size = (content.len() as u32 + 8).to_be_bytes();
+    [&size, kind, content].concat()
+}
+
+fn item(kind: &[u8], data: u8, value: &[u8]) -> Vec<u8> {
+    let data = [&[0, 0, 0, data, 0, 0, 0, 0], value].concat();
+    boxed(kind, &boxed(b"data", &data))
+}
+
+/// A file of these items, without sound.
+fn movie_of(items: &[Vec<u8>]) -> Vec<u8> {
+    let meta = [&[0; 4], &boxed(b"ilst", &items.concat())[..]].concat();
+    let movie = boxed(b"moov", &boxed(b"udta", &boxed(b"meta", &meta)));
+    [boxed(b"ftyp", b"M4A \0\0\0\0"), movie].concat()
+}
+
+#[test]
+fn free_items_of_movies_give_years_and_genres() {
+    let free = |name: &str, value: &str| {
+        let mean = boxed(b"mean", b"\0\0\0\0com.apple.iTunes");
+        let name = boxed(b"name", &[b"\0\0\0\0", name.as_bytes()].concat());
+        let data = [&[0, 0, 0, 1, 0, 0, 0, 0], value.as_bytes()].concat();
+        boxed(b"----", &[mean, name, boxed(b"data", &data)].concat())
+    };
+    let released = item(b"\xa9day", 1, b"2008");
+    for name in ["ORIGINALYEAR", "ORIGINALDATE", "originalyear"] {
+        let file = movie_of(&[released.clone(), free(name, "1969-09-26")]);
+        let tags = file_tags_of(&file);
+        let years = (tags.tags.year, tags.release_year);
+        assert_eq!(years, (Some(1969), Some(2008)), "{name}");
+    }
+    let genre = free("GENRE", "Jazz");
+    assert_eq!(
+        tags_of(&movie_of(std::slice::from_ref(&genre))).genres,
+        ["Jazz"]
+    );
+    let both = [genre, item(b"\xa9gen", 1, b"Dub")];
+    assert_eq!(tags_of(&movie_of(&both)).genres, ["Dub"]);
+}
+
+#[test]
+fn items_of_movies_are_read_in_any_encoding() {
+    let artists = [
+        boxed(b"data", b"\0\0\0\x01\0\0\0\0A"),
+        boxed(b"data", b"\0\0\0\x01\0\0\0\0B"),
+    ];
+    let items = [
+        item(b"\xa9nam", 1, b"Caf\xe9"),
+        item(b"\xa9alb", 2, b"\0C\0a\0f\0\xe9"),
+        boxed(b"\xa9ART", &artists.concat()),
+        item(b"gnre", 0, &[0, 9]),
+        item(b"trkn", 0, &[0, 0, 0, 3, 0, 9, 0, 0]),
+        item(b"tmpo", 21, &[0, 128]),
+        item(b"\xa9day", 1, b"06/05/1999"),
+        b"\0\0\x40\0oddbox longer than the list".to_vec(),
+    ];
+    let file = [movie_of(&items), b"\0\0\x09\0mo".to_vec()].concat();
+    let tags = tags_of(&file);
+    assert_eq!(tags.title.as_deref(), Some("Café"));
+    assert_eq!(tags.album.as_deref(), Some("Café"));
+    assert_eq!(tags.artist.as_deref(), Some("A; B"));
+    assert_eq!(tags.genres, ["Jazz"]);
+    assert_eq!((tags.track_number, tags.bpm), (Some(3), Some(128.0)));
+    assert_eq!(tags.year, Some(1999));
+}
+
+#[test]
+fn the_oldest_tags_are_read_behind_a_stray_footer() {
+    let mut v1 = vec![0; 128];
+    v1[..3].copy_from_slice(b"TAG");
+    v1[3..8].copy_from_slice(b"Title");
+    v1[33..37].copy_from_slice(b"\xca\xe8\xed\xee");
+    v1[93..97].copy_from_slice(b"1987");
+    v1[126] = 5;
+    v1[127] = 17;
+    let stray = [b"APETAGEX\xd0\x07\0\0", &[0xff; 20][..]].concat();
+    let tags = tags_of(&[&[0x55; 4096][..], &stray, &v1].concat());
+    assert_eq!(tags.title.as_deref(), Some("Title"));
+    assert_eq!(tags.artist.as_deref(), Some("Кино"));
+    assert_eq!((tags.year, tags.track_number), (Some(1987), Some(5)));
+    assert_eq!(tags.genres, ["Rock"]);
+}
+
+#[test]
+fn tags_beyond_their_bounds_are_counted() {
+    let read = |bytes: &[u8]| {
+        let read = file_tags_of(bytes);
+        assert_eq!(read.tags.title.as_deref(), Some("Title"));
+        read.unread
+    };
+    let title = frame(4, "TIT2", &text("Title"));
+    let more = (0..5000).map(|i| frame(4, "TXXX", format!("\x03k{i}\0v").as_bytes()));
+    let frames: Vec<Vec<u8>> = std::iter::once(title.clone()).chain(more).collect();
+    assert_eq!(read(&file(4, &frames)), 905);
+    let one = file(4, &[title]);
+    let (tag, sound) = one.split_at(one.len() - 4096);
+    let empty = b"ID3\x04\0\0\0\0\0\0".repeat(70);
+    assert_eq!(read(&[tag, &empty, sound].concat()), 1);
+    let mut comments = vec![&b"A=b"[..]; 5000];
+    comments[0] = b"TITLE=Title";
+    assert_eq!(read(&flac_of(&comment_list(&comments))), 1);
+    let mut flac = flac_of(&comment_list(&comments[..2]));
+    // The comments behind the mark and STREAMINFO are no longer the last block.
+    flac[42] = 4;
+    flac.extend([1_u8, 0, 0, 0].repeat(1100));
+    flac.extend([0x81, 0, 0, 0]);
+    assert_eq!(read(&flac), 1);
+    let ape = |items: &[u8]| {
+        let size = (32 + items.len() as u32).to_le_bytes();
+        let count = [u8::from(!items.is_empty()), 0, 0, 0];
+        let footer = [b"APETAGEX\xd0\x07\0\0", &size[..], &count, &[0; 12]].concat();
+        [items, &footer].concat()
+    };
+    let last = ape(b"\x05\0\0\0\0\0\0\0Title\0Title");
+    assert_eq!(read(&[sound, &ape(b"").repeat(70), &last].concat()), 1);
+}
+
+#[test]
+fn core_audio_files_have_tags() {
+    let info = b"\0\0\0\x03title\0A title\0artist\0Someone\0recorded date\x002004\0";
+    let size = (info.len() as u64).to_be_bytes();
+    let tags = tags_of(&[b"caff\0\x01\0\0info", &size[..], info].concat());
+    assert_eq!(tags.title.as_deref(), Some("A title"));
+    assert_eq!(tags.artist.as_deref(), Some("Someone"));
+    assert_eq!(tags.year, Some(2004));
+}

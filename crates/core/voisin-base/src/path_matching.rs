@@ -1,0 +1,401 @@
+//! The file that a list means, although its name was written on another system: on the disk ([`MeantFiles`]) or among
+//! files that are known ([`KnownFiles`]).
+//!
+//! For: names in other code pages, in other letters, with accents put together otherwise, with a drive, a host or a folder
+//! that is not here. Not for: names that are right as they stand, which are looked up before.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::encoding::OldEncoding;
+
+/// Folders above that of the list in which the end of a name is looked for: lists lie beside the music or in a folder of
+/// their own below it.
+const ABOVE: usize = 3;
+
+/// Last steps of a name that are looked for: no collection is so deep.
+const DEEPEST: usize = 32;
+
+/// Looks names of one list up. Folders are read once each.
+pub struct MeantFiles {
+    base: PathBuf,
+    encoding: OldEncoding,
+    listings: HashMap<PathBuf, Vec<ListedName>>,
+}
+
+struct ListedName {
+    name: OsString,
+    composed: String,
+    folded: String,
+}
+
+/// A name with its accents put together.
+fn composed(name: &str) -> String {
+    name.nfc().collect()
+}
+
+/// A name without case, its accents put together: names that file systems take for one.
+pub fn folded(name: &str) -> String {
+    // Composed again: lower case of some letters (İ) is a letter and an accent apart.
+    composed(&composed(name).to_lowercase())
+}
+
+impl MeantFiles {
+    /// - `base`: the folder that the list lies in
+    /// - `encoding`: that of names that are not UTF-8
+    pub fn new(base: &Path, encoding: OldEncoding) -> Self {
+        Self {
+            base: base.to_owned(),
+            encoding,
+            listings: HashMap::new(),
+        }
+    }
+
+    /// The file that is there and fits best: the whole name in any of its forms, else the longest end of it.
+    pub fn find(&mut self, name: &[u8]) -> Option<PathBuf> {
+        let forms = NameForm::all(name, Some(self.encoding));
+        let whole = forms.iter().find_map(|form| {
+            let start = match form.root {
+                NameRoot::List => self.base.clone(),
+                NameRoot::System => PathBuf::from("/"),
+                // A drive or machine that is not here: only the end of the name may be.
+                NameRoot::Elsewhere => return None,
+            };
+            self.file(start, &form.steps)
+        });
+        whole.or_else(|| forms.iter().find_map(|form| self.tail(&form.steps)))
+    }
+
+    /// The file at the end of these steps.
+    fn file(&mut self, start: PathBuf, steps: &[String]) -> Option<PathBuf> {
+        let mut path = start;
+        for step in steps {
+            let next = path.join(step);
+            // As it is written, if that is there: then nothing is listed.
+            path = if step == ".." || next.symlink_metadata().is_ok() {
+                next
+            } else {
+                path.join(self.listed(&path, step)?)
+            };
+        }
+        (!steps.is_empty() && path.is_file()).then_some(path)
+    }
+
+    /// The name that a folder has for another one: with the same letters, else with the same but for case.
+    fn listed(&mut self, folder: &Path, name: &str) -> Option<OsString> {
+        let names = self
+            .listings
+            .entry(folder.to_owned())
+            .or_insert_with(|| listing(folder));
+        let wanted = composed(name);
+        // Where two names differ in case alone, the one that is written so is meant.
+        let letters = names.iter().find(|listed| listed.composed == wanted);
+        let wanted = folded(name);
+        let found = letters.or_else(|| names.iter().find(|listed| listed.folded == wanted));
+        found.map(|listed| listed.name.clone())
+    }
+
+    /// The file that the most of the last steps lead to, from the list's folder or one above it.
+    fn tail(&mut self, steps: &[String]) -> Option<PathBuf> {
+        let steps = last_steps(steps);
+        let folders: Vec<PathBuf> = self
+            .base
+            .ancestors()
+            .take(1 + ABOVE)
+            .map(Path::to_owned)
+            .collect();
+        // Longest end first: `Album/01.flac` says more than `01.flac`.
+        for first in 0..steps.len() {
+            for (above, folder) in folders.iter().enumerate() {
+                let end = &steps[first..];
+                // A bare name says too little to be looked for elsewhere.
+                if above > 0 && end.len() < 2 {
+                    break;
+                }
+                let found = self.file(folder.clone(), end);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Files that are known, by the ends of their paths.
+pub struct KnownFiles<T> {
+    /// By their names, folded; with the folded steps of the path, the last first.
+    by_name: HashMap<String, Vec<(Vec<String>, T)>>,
+}
+
+impl<T: Copy> KnownFiles<T> {
+    /// Files with what is known of each.
+    pub fn new<'a>(files: impl IntoIterator<Item = (&'a Path, T)>) -> Self {
+        let mut by_name: HashMap<String, Vec<(Vec<String>, T)>> = HashMap::new();
+        for (path, known) in files {
+            let mut steps = NameForm::parse(&path.to_string_lossy()).folded();
+            steps.reverse();
+            if let Some(name) = steps.first() {
+                by_name
+                    .entry(name.clone())
+                    .or_default()
+                    .push((steps, known));
+            }
+        }
+        Self { by_name }
+    }
+
+    /// The files whose path ends in most of the last steps of a name, whatever stands before; several where they end in as
+    /// many. Names of folders and files are compared without case.
+    ///
+    /// A file's name alone counts only where nothing stands before it.
+    pub fn find(&self, name: &[u8]) -> Vec<T> {
+        let forms = NameForm::all(name, None);
+        let best = forms.iter().map(|form| {
+            let mut steps = form.folded();
+            steps.reverse();
+            self.best(&steps)
+        });
+        best.into_iter()
+            .find(|found| !found.is_empty())
+            .unwrap_or_default()
+    }
+
+    fn best(&self, steps: &[String]) -> Vec<T> {
+        let known = steps.first().and_then(|name| self.by_name.get(name));
+        let mut best = Vec::new();
+        // A name with folders has to agree in the last of
+        // them, too: "01.mp3" alone is in every album.
+        let mut most = steps.len().min(2);
+        for (path, known) in known.into_iter().flatten() {
+            let pairs = path.iter().zip(steps);
+            let alike = pairs.take_while(|(one, other)| one == other).count();
+            if alike > most {
+                best.clear();
+                most = alike;
+            }
+            if alike == most {
+                best.push(*known);
+            }
+        }
+        best
+    }
+}
+
+/// The steps behind the last that leads upwards, as many as are looked for.
+fn last_steps(steps: &[String]) -> &[String] {
+    // Steps before it lead somewhere else than they say.
+    let behind = steps.iter().rposition(|step| step == "..");
+    let first = behind.map_or(0, |at| at + 1);
+    &steps[first.max(steps.len().saturating_sub(DEEPEST))..]
+}
+
+fn listing(folder: &Path) -> Vec<ListedName> {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<ListedName> = entries
+        .map(|entry| {
+            let name = entry.file_name();
+            let text = name.to_string_lossy().into_owned();
+            ListedName {
+                name,
+                composed: composed(&text),
+                folded: folded(&text),
+            }
+        })
+        .collect();
+    // Folders have no order of their own: the first of several that fit must always be the same.
+    names.sort_by(|a, b| a.name.cmp(&b.name));
+    names
+}
+
+/// Where the steps of a name begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NameRoot {
+    /// The list's folder.
+    List,
+    /// This system's root.
+    System,
+    /// A drive or another machine.
+    Elsewhere,
+}
+
+struct NameForm {
+    root: NameRoot,
+    steps: Vec<String>,
+}
+
+impl NameForm {
+    /// Readings of the bytes of a name, the likeliest first.
+    ///
+    /// - `encoding`: that of names that are not UTF-8, where it is known
+    fn all(name: &[u8], encoding: Option<OldEncoding>) -> Vec<Self> {
+        let mut texts: Vec<String> = Vec::new();
+        // As it stands before decoded: a file may be called `100%25.mp3`.
+        for bytes in [name.to_vec(), percent_decoded(name)] {
+            for encoding in encoding.into_iter().chain(OldEncoding::COMMON) {
+                let text = encoding.decode(&bytes);
+                // A NUL ends a path for the system: such a reading cannot be right.
+                if !texts.contains(&text) && !text.contains('\0') {
+                    texts.push(text);
+                }
+            }
+        }
+        texts.iter().map(|text| Self::parse(text)).collect()
+    }
+
+    /// The last steps as file systems compare them that take letters of both cases for one.
+    fn folded(&self) -> Vec<String> {
+        last_steps(&self.steps)
+            .iter()
+            .map(|step| folded(step))
+            .collect()
+    }
+
+    fn parse(text: &str) -> Self {
+        let text = text.trim().replace('\\', "/");
+        let mut root = NameRoot::List;
+        let mut rest = text.as_str();
+        if let Some(shared) = rest.strip_prefix("//") {
+            root = NameRoot::Elsewhere;
+            // The machine; its share may well be a folder's name here.
+            rest = shared.split_once('/').map_or("", |(_, rest)| rest);
+        } else if matches!(rest.as_bytes(), [drive, b':', ..] if drive.is_ascii_alphabetic()) {
+            root = NameRoot::Elsewhere;
+            rest = &rest[2..];
+        } else if rest.starts_with('/') {
+            root = NameRoot::System;
+        }
+        let steps = rest.split('/').filter(|step| !matches!(*step, "" | "."));
+        let steps = steps.map(str::to_owned).collect();
+        Self { root, steps }
+    }
+}
+
+/// `%41` → `A`; what is no escape stays as it is.
+pub fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let hex = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        if let [b'%', high, low, after @ ..] = rest
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            decoded.push(high << 4 | low);
+            rest = after;
+        } else {
+            decoded.push(*first);
+            rest = tail;
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_other_systems_lead_to_known_files() {
+        let paths = [
+            "/music/Björk/Début/01 Human.mp3",
+            "/music/Other/Début/01 Human.mp3",
+            "/music/Other/Home/Intro.mp3",
+            "/music/Кино/Звезда.mp3",
+        ];
+        let known = KnownFiles::new(paths.iter().zip(1..).map(|(path, n)| (Path::new(path), n)));
+        for (name, expected) in [
+            ("D:\\Musik\\BJÖRK\\Début\\01 human.MP3", vec![1]),
+            (
+                "//nas/share/Bjo\u{308}rk/De\u{301}but/01 Human.mp3",
+                vec![1],
+            ),
+            ("/data/Bj%C3%B6rk/D%C3%A9but/01%20Human.mp3", vec![1]),
+            ("Début/01 Human.mp3", vec![1, 2]),
+            ("../Other/Début/01 Human.mp3", vec![2]),
+            ("Intro.mp3", vec![3]),
+            ("/elsewhere/Nobody/Intro.mp3", vec![]),
+            ("/elsewhere/Nobody.mp3", vec![]),
+        ] {
+            assert_eq!(known.find(name.as_bytes()), expected, "{name}");
+        }
+        let old = b"E:\\\xca\xe8\xed\xee\\\xc7\xe2\xe5\xe7\xe4\xe0.mp3";
+        assert_eq!(known.find(old), [4], "Windows-1251");
+    }
+
+    #[test]
+    fn names_of_other_systems_lead_to_the_files_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let music = folder.path().join("Music");
+        for name in [
+            "Artist/Plain.mp3",
+            "Artist/Don’t Stop.mp3",
+            "Artist/Caf\u{e9}.mp3",
+            "Artist/Кино.mp3",
+            "Mac/No\u{65}\u{308}l.mp3",
+            "Lists/Artist/Plain.mp3",
+            "alone.mp3",
+        ] {
+            let path = music.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"x").unwrap();
+        }
+        let russian = OldEncoding::named("windows-1251").unwrap();
+        let western = OldEncoding::detect([]);
+        let find = |name: &[u8], encoding| {
+            let found = MeantFiles::new(&music.join("Lists"), encoding).find(name)?;
+            let below = found.strip_prefix(&music).ok()?;
+            Some(below.to_str()?.replace("Lists/../", ""))
+        };
+        let is = |name: &[u8], expected: &str| {
+            assert_eq!(
+                find(name, western).as_deref(),
+                Some(expected),
+                "{}",
+                name.escape_ascii()
+            );
+        };
+        is(b"..\\Artist\\Don\x92t Stop.mp3", "Artist/Don’t Stop.mp3");
+        is(b"..\\Artist\\Caf\xe9.mp3", "Artist/Caf\u{e9}.mp3");
+        is(
+            "../Artist/Cafe\u{301}.mp3".as_bytes(),
+            "Artist/Caf\u{e9}.mp3",
+        );
+        is(b"../artist/CAF%C3%89.MP3", "Artist/Caf\u{e9}.mp3");
+        is(
+            "../Mac/No\u{eb}l.mp3".as_bytes(),
+            "Mac/No\u{65}\u{308}l.mp3",
+        );
+        is(b"F:\\Music\\Artist\\Caf\xe9.mp3", "Artist/Caf\u{e9}.mp3");
+        is(
+            b"\\\\nas\\music\\ARTIST\\Caf%e9.mp3",
+            "Artist/Caf\u{e9}.mp3",
+        );
+        is(b"/gone/Music/Mac/No\xebl.mp3", "Mac/No\u{65}\u{308}l.mp3");
+        // The longest end that is there counts, and the list's own folder before others.
+        is(b"D:\\Music\\Artist\\Plain.mp3", "Artist/Plain.mp3");
+        is(b"D:\\x\\Artist\\Plain.mp3", "Lists/Artist/Plain.mp3");
+        assert_eq!(
+            find(b"../Artist/\xca\xe8\xed\xee.mp3", russian).as_deref(),
+            Some("Artist/Кино.mp3")
+        );
+        for none in [
+            &b"D:\\x\\alone.mp3"[..],
+            b"",
+            b"..",
+            b"\0",
+            b"D:",
+            b"//",
+            b"gone.mp3",
+        ] {
+            assert_eq!(find(none, western), None, "{}", none.escape_ascii());
+        }
+    }
+}

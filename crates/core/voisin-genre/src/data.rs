@@ -1,0 +1,291 @@
+//! Labelled vectors: what the engine learns from, and what it is asked about.
+
+use ndarray::{Array2, ArrayView2, Axis};
+
+use super::{Genre, GenreError, LabelCount, Spellings};
+use voisin_base::random::Random;
+use voisin_base::track::TrackId;
+use voisin_learn::{Fold, deal_folds};
+
+/// Labelled tracks.
+#[derive(Debug, Clone, Copy)]
+pub struct LabelledVectors<'a> {
+    /// Who they are, one per row.
+    pub ids: &'a [TrackId],
+    /// Track vectors, `[tracks, dimension]`.
+    pub vectors: ArrayView2<'a, f32>,
+    /// Genres of each track; tracks without any are left out of training.
+    pub labels: &'a [Vec<Genre>],
+    /// Artist (or whatever must not be on both sides of a split) of each track, as a number.
+    pub groups: &'a [usize],
+}
+
+/// Tracks whose genre is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct QueryVectors<'a> {
+    /// Track vectors, `[queries, dimension]`.
+    pub vectors: ArrayView2<'a, f32>,
+    /// Their ids where they have one (empty: none has): a track never votes for itself.
+    pub ids: &'a [Option<TrackId>],
+    /// Groups whose tracks must not vote for a query (empty: none), for evaluation.
+    pub exclude_groups: &'a [Option<usize>],
+    /// Cosine similarity from which on a reference track is the very same recording, and does not
+    /// vote; `None`: all vote.
+    pub same_recording: Option<f32>,
+}
+
+/// Labelled tracks of their own.
+#[derive(Debug, Clone)]
+pub struct LabelledRows {
+    /// As in [`LabelledVectors`], which they are shown as by [`set`](Self::set).
+    pub ids: Vec<TrackId>,
+    /// Track vectors, `[tracks, dimension]`.
+    pub vectors: Array2<f32>,
+    /// Genres of each track.
+    pub labels: Vec<Vec<Genre>>,
+    /// Groups that must not be on both sides of a split.
+    pub groups: Vec<usize>,
+}
+
+impl LabelledRows {
+    /// The rows as a training set.
+    pub fn set(&self) -> LabelledVectors<'_> {
+        LabelledVectors {
+            ids: &self.ids,
+            vectors: self.vectors.view(),
+            labels: &self.labels,
+            groups: &self.groups,
+        }
+    }
+}
+
+impl LabelledVectors<'_> {
+    /// The rows named, in that order.
+    pub fn select(&self, rows: &[usize]) -> LabelledRows {
+        LabelledRows {
+            ids: rows.iter().map(|&row| self.ids[row]).collect(),
+            vectors: self.vectors.select(Axis(0), rows),
+            labels: rows.iter().map(|&row| self.labels[row].clone()).collect(),
+            groups: rows.iter().map(|&row| self.groups[row]).collect(),
+        }
+    }
+}
+
+impl<'a> QueryVectors<'a> {
+    /// Vectors that are not in the training set.
+    pub fn of(vectors: ArrayView2<'a, f32>) -> Self {
+        Self {
+            vectors,
+            ids: &[],
+            exclude_groups: &[],
+            same_recording: None,
+        }
+    }
+}
+
+/// Checks that every number is finite.
+pub(super) fn check_finite(what: &'static str, vectors: ArrayView2<f32>) -> Result<(), GenreError> {
+    for (row, vector) in vectors.outer_iter().enumerate() {
+        if !vector.iter().all(|v| v.is_finite()) {
+            return Err(GenreError::NotFinite { what, row });
+        }
+    }
+    Ok(())
+}
+
+fn same_rows(what: &'static str, expected: usize, found: usize) -> Result<(), GenreError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(GenreError::Rows {
+            what,
+            expected,
+            found,
+        })
+    }
+}
+
+impl QueryVectors<'_> {
+    pub(super) fn check(&self, dimension: usize) -> Result<(), GenreError> {
+        let n = self.vectors.nrows();
+        check_vectors("vectors", self.vectors, dimension)?;
+        if !self.ids.is_empty() {
+            same_rows("ids", n, self.ids.len())?;
+        }
+        if !self.exclude_groups.is_empty() {
+            same_rows("groups left out", n, self.exclude_groups.len())?;
+        }
+        Ok(())
+    }
+}
+
+fn check_vectors(
+    what: &'static str,
+    vectors: ArrayView2<f32>,
+    dimension: usize,
+) -> Result<(), GenreError> {
+    if vectors.ncols() != dimension {
+        return Err(GenreError::Dimension {
+            what,
+            expected: dimension,
+            found: vectors.ncols(),
+        });
+    }
+    check_finite(what, vectors)
+}
+
+/// Rows spread over `0..n`, ascending, at most `most` (and at least half of that where `n` allows):
+/// one of each run of equal length, its place in the run hashed, so that it does not fall in step
+/// with the order of the tracks.
+pub fn thinned(n: usize, most: usize) -> Vec<usize> {
+    // Runs of equal length, one row of each: tracks that were added together are alike.
+    let run = n.div_ceil(most.max(1)).max(1);
+    // Always the same seed: the same tracks stand for a library each time.
+    let mut hashes = Random::new(0);
+    (0..n.div_ceil(run))
+        .map(|i| {
+            let first = i * run;
+            first + (hashes.u64() % run.min(n - first) as u64) as usize
+        })
+        .collect()
+}
+
+/// The training set as numbers: rows with at least one genre, soft targets, groups.
+#[derive(Debug, Clone)]
+pub(super) struct Examples {
+    pub(super) ids: Vec<TrackId>,
+    /// `[n, d]`
+    pub(super) x: Array2<f32>,
+    /// Classes of each row.
+    pub(super) classes: Vec<Vec<usize>>,
+    /// The classes' genres, by number.
+    pub(super) genres: Vec<Genre>,
+    pub(super) groups: Vec<usize>,
+    /// Row in the caller's set.
+    pub(super) origin: Vec<usize>,
+}
+
+impl Examples {
+    /// Checks the set and keeps its labelled rows.
+    pub(super) fn new(set: &LabelledVectors) -> Result<Self, GenreError> {
+        Self::some(set, usize::MAX)
+    }
+
+    /// The same, thinned evenly to `most` rows; its genres are those of all.
+    pub(super) fn some(set: &LabelledVectors, most: usize) -> Result<Self, GenreError> {
+        let n = set.vectors.nrows();
+        same_rows("ids", n, set.ids.len())?;
+        same_rows("labels", n, set.labels.len())?;
+        same_rows("groups", n, set.groups.len())?;
+        check_finite("vectors", set.vectors)?;
+        let genres = Spellings::count(set.labels.iter().flatten()).genres();
+        let classes: Vec<Vec<usize>> = set
+            .labels
+            .iter()
+            .map(|labels| {
+                let mut c: Vec<usize> = labels
+                    .iter()
+                    .filter_map(|g| genres.binary_search(g).ok())
+                    .collect();
+                // A track that names a genre twice, in two spellings, bears it once.
+                c.sort_unstable();
+                c.dedup();
+                c
+            })
+            .collect();
+        let labelled: Vec<usize> = (0..n).filter(|&i| !classes[i].is_empty()).collect();
+        // Before anything is fitted, so that the caller learns what is missing.
+        GenreError::check_enough(LabelCount::of(set.labels))?;
+        let rows: Vec<usize> = thinned(labelled.len(), most)
+            .into_iter()
+            .map(|at| labelled[at])
+            .collect();
+        Ok(Self {
+            ids: rows.iter().map(|&r| set.ids[r]).collect(),
+            x: set.vectors.select(Axis(0), &rows),
+            classes: rows.iter().map(|&r| classes[r].clone()).collect(),
+            genres,
+            groups: rows.iter().map(|&r| set.groups[r]).collect(),
+            origin: rows,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.x.nrows()
+    }
+
+    pub(super) fn n_classes(&self) -> usize {
+        self.genres.len()
+    }
+
+    /// Soft targets, `[n, classes]`: a track's genres share 1.
+    pub(super) fn targets(&self) -> Array2<f32> {
+        targets(&self.classes, self.n_classes())
+    }
+
+    /// The rows named, in that order.
+    pub(super) fn subset(&self, rows: &[usize]) -> Self {
+        Self {
+            ids: rows.iter().map(|&r| self.ids[r]).collect(),
+            x: self.x.select(Axis(0), rows),
+            classes: rows.iter().map(|&r| self.classes[r].clone()).collect(),
+            genres: self.genres.clone(),
+            groups: rows.iter().map(|&r| self.groups[r]).collect(),
+            origin: rows.iter().map(|&r| self.origin[r]).collect(),
+        }
+    }
+
+    /// At most `k` folds of its rows.
+    pub(super) fn folds(&self, k: usize, seed: u64) -> Vec<Fold> {
+        deal_folds(&self.classes, self.n_classes(), &self.groups, k, [seed])
+    }
+
+    /// Tracks per class, a track of several genres counted in each.
+    pub(super) fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.n_classes()];
+        for &class in self.classes.iter().flatten() {
+            counts[class] += 1;
+        }
+        counts
+    }
+}
+
+/// The share of tracks that bear each class, half a track at least.
+pub(super) fn priors(classes: &[Vec<usize>], n_classes: usize) -> Vec<f32> {
+    let mut counts = vec![0.0f32; n_classes];
+    classes
+        .iter()
+        .flatten()
+        .for_each(|&class| counts[class] += 1.0);
+    counts
+        .iter()
+        .map(|count| count.max(0.5) / classes.len().max(1) as f32)
+        .collect()
+}
+
+pub(super) fn targets(classes: &[Vec<usize>], n_classes: usize) -> Array2<f32> {
+    let mut targets = Array2::zeros((classes.len(), n_classes));
+    for (i, of_track) in classes.iter().enumerate() {
+        for &class in of_track {
+            targets[[i, class]] = 1.0 / of_track.len() as f32;
+        }
+    }
+    targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_every_genre_of_a_regular_order() {
+        assert_eq!(thinned(5, 10), [0, 1, 2, 3, 4]);
+        assert!(thinned(0, 10).is_empty());
+        let rows = thinned(20_000, 4000);
+        assert!(rows.len() == 4000 && rows.is_sorted() && rows.iter().all(|r| *r < 20_000));
+        for genre in 0..20 {
+            let n = rows.iter().filter(|r| **r % 20 == genre).count();
+            assert!((140..260).contains(&n), "{genre}: {n}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Exact neighbours by plain dot products, in blocks.
+
+use std::cmp::Ordering;
+
+use ndarray::{ArrayView2, Axis};
+use rayon::prelude::*;
+
+use voisin_kernels::{Isa, isa};
+use voisin_networks::rows::Panels;
+
+/// A row of the reference and its cosine similarity to the query, higher is nearer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Near {
+    /// Row of the reference.
+    pub row: usize,
+    /// Cosine similarity.
+    pub similarity: f32,
+}
+
+fn nearer(a: &Near, b: &Near) -> Ordering {
+    b.similarity
+        .total_cmp(&a.similarity)
+        .then(a.row.cmp(&b.row))
+}
+
+/// The `k` most similar reference rows of each query, nearest first, ties by row.
+///
+/// - `queries`: `[m, d]`, `reference`: `[n, d]`, both of unit rows
+/// - `allowed(query, row)`: whether the row may be a neighbour
+///
+/// Brute force, `m · n · d` multiplications: meant for up to some 10 000 rows; an index does the
+/// rest.
+pub fn nearest(
+    queries: ArrayView2<f32>,
+    reference: ArrayView2<f32>,
+    k: usize,
+    allowed: impl Fn(usize, usize) -> bool + Sync,
+) -> Vec<Vec<Near>> {
+    with_products(
+        queries,
+        reference,
+        |query| (query, NearestRows::new(k)),
+        |(query, list), first, products| {
+            for (row, &similarity) in (first..).zip(products) {
+                list.offer(Near { row, similarity }, |row| allowed(*query, row));
+            }
+        },
+        |(_, list)| list.finish(),
+    )
+}
+
+/// Goes over the products of each query with all rows of the reference, some at a time, in the
+/// order of the rows.
+///
+/// - `begin(query)`: the state of a query
+/// - `take(kept, row, products)`: its products with the rows from `row` on
+/// - `end(kept)`: what it comes to
+pub(super) fn with_products<K: Send, T: Send>(
+    queries: ArrayView2<f32>,
+    reference: ArrayView2<f32>,
+    begin: impl Fn(usize) -> K + Sync,
+    take: impl Fn(&mut K, usize, &[f32]) + Sync,
+    end: impl Fn(K) -> T + Sync,
+) -> Vec<T> {
+    // products of so many stay in a core's cache
+    const QUERIES: usize = 48;
+    const REFERENCES: usize = 1024;
+    let isa = isa().unwrap_or(Isa::PORTABLE);
+    let d = reference.ncols();
+    let parts: Vec<ArrayView2<f32>> = reference.axis_chunks_iter(Axis(0), REFERENCES).collect();
+    // Packed once for all queries, in the order in which the kernel reads them.
+    let pack =
+        |part: &ArrayView2<f32>| Panels::new(isa, d, part.nrows(), |from, to| part[[to, from]]);
+    let packed: Vec<Panels> = parts.par_iter().map(pack).collect();
+    let blocks: Vec<(usize, ArrayView2<f32>)> = queries
+        .axis_chunks_iter(Axis(0), QUERIES)
+        .enumerate()
+        .map(|(i, b)| (i * QUERIES, b))
+        .collect();
+    blocks
+        .into_par_iter()
+        .flat_map_iter(|(first, block)| {
+            let query_rows = block.as_standard_layout();
+            let query_rows = query_rows.as_slice().unwrap_or_default();
+            let mut kept: Vec<K> = (first..first + block.nrows()).map(&begin).collect();
+            let mut products = Vec::new();
+            for (at, (part, packed)) in parts.iter().zip(&packed).enumerate() {
+                products.resize(block.nrows() * packed.width(), 0.0);
+                packed.multiply(query_rows, d, &mut products);
+                for (kept, products) in kept.iter_mut().zip(products.chunks_exact(packed.width())) {
+                    take(kept, at * REFERENCES, &products[..part.nrows()]);
+                }
+            }
+            kept.into_iter().map(&end).collect::<Vec<T>>()
+        })
+        .collect()
+}
+
+/// The `k` nearest of what is offered.
+struct NearestRows {
+    k: usize,
+    kept: Vec<Near>,
+    /// Rows of no greater similarity are not among them.
+    floor: f32,
+}
+
+impl NearestRows {
+    fn new(k: usize) -> Self {
+        Self {
+            k,
+            kept: Vec::with_capacity(2 * k + 1),
+            floor: f32::NEG_INFINITY,
+        }
+    }
+
+    fn offer(&mut self, near: Near, allowed: impl Fn(usize) -> bool) {
+        // `allowed` is called last: it is dearer than a comparison.
+        if near.similarity > self.floor && allowed(near.row) {
+            self.kept.push(near);
+            // Twice as many are gathered before the best are selected, so that selecting is rare.
+            if self.kept.len() > 2 * self.k {
+                self.kept.select_nth_unstable_by(self.k, nearer);
+                self.kept.truncate(self.k);
+                self.floor = self
+                    .kept
+                    .iter()
+                    .map(|n| n.similarity)
+                    .fold(f32::INFINITY, f32::min);
+            }
+        }
+    }
+
+    /// Nearest first.
+    fn finish(mut self) -> Vec<Near> {
+        self.kept.sort_unstable_by(nearer);
+        self.kept.truncate(self.k);
+        self.kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn same_as_sorting_everything(values in prop::collection::vec(-1.0f32..1.0, 3 * 4..60 * 4), k in 1usize..12) {
+            let n = values.len() / 4;
+            let x = super::super::space::unit_rows(
+                Array2::from_shape_vec((n, 4), values[..n * 4].to_vec()).unwrap());
+            let found = nearest(x.view(), x.view(), k, |q, r| q != r && r % 3 != 1);
+            for (q, list) in found.iter().enumerate() {
+                let mut all: Vec<Near> = (0..n).filter(|&r| r != q && r % 3 != 1)
+                    .map(|r| Near { row: r, similarity: x.row(q).dot(&x.row(r)) }).collect();
+                all.sort_by(nearer);
+                prop_assert_eq!(list.len(), k.min(all.len()));
+                for (a, b) in list.iter().zip(&all) {
+                    prop_assert!((a.similarity - b.similarity).abs() < 1e-5);
+                }
+            }
+        }
+    }
+}

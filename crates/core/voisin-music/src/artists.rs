@@ -1,0 +1,240 @@
+//! The artists that one text names: `Alpha feat. Beta` and `Alpha; Beta` are two.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use voisin_base::text::fold;
+
+/// Between names, as Navidrome splits artists by default. Several values of one tag are joined by the last.
+///
+/// A comma, an ampersand and "with" stand inside names (Tyler, The Creator; Simon & Garfunkel; Sleeping with Sirens).
+const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
+
+/// Names that programs write where nobody is named, or where the artists of a sampler are too many to name.
+///
+/// Not folded: `None` may be a band.
+const NOBODY: [&str; 11] = [
+    "unknown",
+    "[unknown]",
+    "<unknown>",
+    "(unknown)",
+    "(none)",
+    "<none>",
+    "various",
+    "va",
+    "v.a.",
+    "v/a",
+    "aa.vv.",
+];
+
+/// The same in words, in the languages of rippers; compared folded.
+static NOBODY_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    folded(
+        "unknown artist|various artists|\
+         unbekannt|unbekannter künstler|unbekannter kuenstler|unbekannter interpret|\
+         diverse|diverse interpreten|diverse künstler|diverse kuenstler|\
+         verschiedene|verschiedene interpreten|verschiedene künstler|verschiedene kuenstler|\
+         artiste inconnu|interprète inconnu|artistes divers|artistes variés|divers artistes|\
+         artista desconocido|intérprete desconocido|varios artistas|artistas varios|varios intérpretes|\
+         artista sconosciuto|artisti vari|vari artisti|autori vari|\
+         artista desconhecido|intérprete desconhecido|\
+         onbekende artiest|diverse artiesten|verschillende artiesten|\
+         okänd artist|ukendt kunstner|ukjent artist|diverse artister|blandade artister|diverse kunstnere|\
+         tuntematon artisti|tuntematon esittäjä|eri esittäjiä|\
+         nieznany artysta|nieznany wykonawca|różni wykonawcy|różni artyści|\
+         neznámý umělec|neznámý interpret|různí interpreti|různí umělci|\
+         ismeretlen előadó|különböző előadók|artist necunoscut|bilinmeyen sanatçı|çeşitli sanatçılar|\
+         άγνωστος καλλιτέχνης|διάφοροι καλλιτέχνες|\
+         неизвестный исполнитель|неизвестный артист|разные исполнители|\
+         невідомий виконавець|різні виконавці|\
+         不明なアーティスト|アーティスト不明|さまざまなアーティスト|ヴァリアス・アーティスト|\
+         未知艺术家|未知藝術家|未知艺人|未知藝人|未知歌手|各种艺术家|알 수 없는 아티스트|여러 아티스트",
+    )
+});
+
+/// Names that programs write where no album is named.
+const NO_ALBUM: [&str; 6] = [
+    "unknown",
+    "[unknown]",
+    "<unknown>",
+    "(unknown)",
+    "(none)",
+    "<none>",
+];
+
+/// The same in words, in the languages of rippers; compared folded.
+static NO_ALBUM_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    folded(
+        "unknown album|unbekannt|unbekanntes album|album inconnu|álbum desconocido|album sconosciuto|\
+         álbum desconhecido|onbekend album|okänt album|ukendt album|ukjent album|tuntematon albumi|\
+         nieznany album|neznámé album|ismeretlen album|album necunoscut|bilinmeyen albüm|\
+         άγνωστο άλμπουμ|неизвестный альбом|невідомий альбом|不明なアルバム|アルバム不明|\
+         未知专辑|未知專輯|알 수 없는 앨범",
+    )
+});
+
+fn folded(names: &str) -> HashSet<String> {
+    names.split('|').map(fold).collect()
+}
+
+/// Whether an artist's name stands for nobody: `Unknown Artist`, `Various Artists`, `Artiste inconnu`.
+pub fn is_nobody(name: &str) -> bool {
+    is_among(&NOBODY, name) || NOBODY_IN_WORDS.contains(&fold(name))
+}
+
+/// Whether an album's name, or a genre's, stands for none: `Unknown Album`, `(None)`.
+pub fn is_no_album(name: &str) -> bool {
+    is_among(&NO_ALBUM, name) || NO_ALBUM_IN_WORDS.contains(&fold(name))
+}
+
+fn is_among(placeholders: &[&str], name: &str) -> bool {
+    let name = name.trim();
+    name.is_empty()
+        || placeholders
+            .iter()
+            .any(|other| name.eq_ignore_ascii_case(other))
+}
+
+/// More names than this nobody writes: who compares all of two tracks' names may count on it.
+const MOST_NAMES: usize = 200;
+
+/// The names in a text, in order, each once whatever its case, the first 200 of them; the text alone where there is but one.
+pub fn artists(text: &str) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    // A text may hold a megabyte of names: none is compared with each before it.
+    let mut known = HashSet::new();
+    let mut rest = text;
+    loop {
+        let next = next_separator(rest);
+        let (name, after) = match next {
+            Some((from, to)) => (&rest[..from], Some(&rest[to..])),
+            None => (rest, None),
+        };
+        let name = name.trim();
+        // "Alpha feat. Unknown" is by Alpha.
+        if !is_nobody(name) && known.insert(name.to_lowercase()) {
+            names.push(name);
+        }
+        match after {
+            Some(after) if names.len() < MOST_NAMES => rest = after,
+            _ => break,
+        }
+    }
+    names
+}
+
+/// Where the first separator begins and ends.
+fn next_separator(text: &str) -> Option<(usize, usize)> {
+    // Every separator begins with one of these.
+    let mut starts = text.match_indices([' ', ';', '\0']).map(|(at, _)| at);
+    starts.find_map(|at| Some((at, at + separator_length(&text[at..])?)))
+}
+
+/// The length of the separator that a text begins with; abbreviations end with a dot or a space.
+fn separator_length(text: &str) -> Option<usize> {
+    let separator = SEPARATORS.iter().find(|separator| {
+        // `get`, since the length may end within a character.
+        text.get(..separator.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(separator))
+    })?;
+    // Only " feat" and " ft" are words, of which more may follow: "feature" is none.
+    if !separator.ends_with(char::is_alphabetic) {
+        return Some(separator.len());
+    }
+    let rest = &text[separator.len()..];
+    let dot = usize::from(rest.starts_with('.'));
+    rest[dot..]
+        .starts_with(' ')
+        .then_some(separator.len() + dot + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_split_as_players_split_them() {
+        for (text, expected) in [
+            ("Alpha feat. Beta", &["Alpha", "Beta"][..]),
+            ("Alpha Feat Beta ft. Gamma", &["Alpha", "Beta", "Gamma"]),
+            ("Alpha featuring Beta & Gamma", &["Alpha", "Beta & Gamma"]),
+            (
+                "Johann Sebastian Bach; Glenn Gould",
+                &["Johann Sebastian Bach", "Glenn Gould"],
+            ),
+            ("Gamma / Delta;gamma", &["Gamma", "Delta"]),
+            ("AC/DC", &["AC/DC"]),
+            ("Simon & Garfunkel", &["Simon & Garfunkel"]),
+            ("Tyler, The Creator", &["Tyler, The Creator"]),
+            ("Sleeping with Sirens", &["Sleeping with Sirens"]),
+            ("Little Feat", &["Little Feat"]),
+            ("Little Feature Band", &["Little Feature Band"]),
+            ("Daft Punk", &["Daft Punk"]),
+            ("feat. Beta", &["feat. Beta"]),
+            ("Ä ft Ö", &["Ä", "Ö"]),
+            (" ; ; ", &[]),
+            ("Unknown Artist", &[]),
+            ("Various Artists", &[]),
+            ("(None)", &[]),
+            ("V.A.; Alpha", &["Alpha"]),
+            ("", &[]),
+        ] {
+            assert_eq!(artists(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_many_names_is_cut() {
+        let text = format!(
+            "{};Zeta;{}",
+            "x".repeat(1 << 18),
+            "Alpha;alpha;".repeat(1 << 14)
+        );
+        assert_eq!(artists(&text)[1..], ["Zeta", "Alpha"]);
+        let text: String = (0..1 << 17).map(|n| format!("{n};")).collect();
+        assert_eq!(artists(&text).len(), MOST_NAMES);
+    }
+
+    #[test]
+    fn placeholders_of_other_languages_name_nobody() {
+        for name in [
+            "Unbekannter Künstler",
+            "UNBEKANNTER KU\u{308}NSTLER",
+            "[Unknown Artist]",
+            "Diverse",
+            "Diverse Interpreten",
+            "Artiste inconnu",
+            "Artista desconocido",
+            "Vários artistas",
+            "Onbekende artiest",
+            "Okänd artist",
+            "неизвестный исполнитель",
+            "不明なアーティスト",
+            "未知艺术家",
+        ] {
+            assert!(is_nobody(name), "{name}");
+            assert!(artists(name).is_empty(), "{name}");
+        }
+        for name in ["Unbekanntes Album", "album inconnu", "Álbum Desconocido"] {
+            assert!(is_no_album(name), "{name}");
+        }
+        for name in ["None", "Künstler", "Divers", "Unknown Mortal Orchestra"] {
+            assert!(!is_nobody(name), "{name}");
+        }
+        assert!(!is_no_album("Unknown Pleasures"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_split(text in "\\PC{0,40}", names in proptest::collection::vec("[a-z]{1,5}", 1..5)) {
+            let found = artists(&text);
+            proptest::prop_assert!(found.iter().all(|name| text.contains(name) && name.trim() == *name));
+            let mut once = names.clone();
+            once.sort();
+            once.dedup();
+            once.retain(|name| !is_nobody(name));
+            let joined = once.join("; ");
+            proptest::prop_assert_eq!(artists(&joined), once);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Facts about music that need no sound: tags, artists, songs and their versions, keys, sheets,
+//! pictures.
+//!
+//! Not here: reading them from audio files (`voisin-audio`), and anything that knows how a track
+//! sounds.
+
+#![forbid(unsafe_code)]
+
+pub mod artists;
+pub mod cue;
+pub mod flac;
+pub mod key;
+pub mod pixels;
+pub mod recording;
+pub mod song;
+pub mod tags;

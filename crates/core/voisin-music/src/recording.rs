@@ -1,0 +1,100 @@
+//! Copies of one recording, by how alike they sound, by name and by length. Not for other versions of a song: see
+//! [`song`](super::song).
+
+use voisin_base::text::fold;
+use voisin_base::track::is_same_recording;
+
+/// Least cosine of copies. Tracks of one title and artist that are as near are one recording: re-encoded at 128 kbit/s and
+/// less, one is 0.998 to 0.999 from its origin.
+pub const LEAST_OF_COPIES: f32 = 0.99;
+/// The same where one of the two has no title: copies of untagged files at 192 kbit/s are 0.9989 from their origins.
+const NEAR_WITHOUT_NAME: f32 = 0.998;
+/// Seconds by which lengths of copies differ, and the share of the length that two of one name may differ by besides.
+pub const APART: f64 = 1.0;
+const SHARE_APART: f64 = 0.02;
+
+/// The facts about a track that tell copies.
+#[derive(Debug, Clone, Copy)]
+pub struct Recording<'a> {
+    /// Title of its tags.
+    pub title: Option<&'a str>,
+    /// Artist of its tags.
+    pub artist: Option<&'a str>,
+    /// Length; 0 if unknown.
+    pub seconds: f64,
+}
+
+impl Recording<'_> {
+    /// Whether two tracks hold one recording.
+    ///
+    /// - `similarity`: cosine of their vectors
+    pub fn is_copy(&self, other: &Self, similarity: f32) -> bool {
+        if is_same_recording(similarity) {
+            return true;
+        }
+        if similarity < LEAST_OF_COPIES {
+            return false;
+        }
+        let titles = [self.title, other.title].map(folded);
+        if titles.iter().all(Option::is_some) {
+            return self.has_name_of(other, APART + SHARE_APART * self.seconds);
+        }
+        // Two without titles may be cut to one length, as samples are.
+        // One title of two: a tagged file and an untagged copy of it.
+        titles.iter().any(Option::is_some)
+            && similarity >= NEAR_WITHOUT_NAME
+            && self.seconds.min(other.seconds) > 0.0
+            && (self.seconds - other.seconds).abs() <= APART
+    }
+
+    /// Whether two tracks have one title and one artist.
+    ///
+    /// - `apart`: seconds by which their lengths may differ
+    pub fn has_name_of(&self, other: &Self, apart: f64) -> bool {
+        let title = folded(self.title);
+        title.is_some()
+            && title == folded(other.title)
+            && folded(self.artist) == folded(other.artist)
+            && (self.seconds - other.seconds).abs() <= apart
+    }
+}
+
+fn folded(text: Option<&str>) -> Option<String> {
+    text.map(fold).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_lengths_tell_copies_of_lower_rates() {
+        let song = Recording {
+            title: Some("Song"),
+            artist: Some("A"),
+            seconds: 200.0,
+        };
+        let untagged = Recording {
+            title: None,
+            artist: None,
+            seconds: 200.4,
+        };
+        let louder = Recording {
+            title: Some("SONG"),
+            ..song
+        };
+        let cover = Recording {
+            artist: Some("B"),
+            ..song
+        };
+        let longer = Recording {
+            seconds: 230.0,
+            ..untagged
+        };
+        assert!(song.is_copy(&cover, 0.999_95));
+        assert!(song.is_copy(&louder, 0.991) && !song.is_copy(&louder, 0.98));
+        assert!(!song.is_copy(&cover, 0.9995));
+        assert!(song.is_copy(&untagged, 0.9989) && !song.is_copy(&untagged, 0.997));
+        assert!(!song.is_copy(&longer, 0.9989) && !untagged.is_copy(&untagged, 0.9989));
+    }
+}

@@ -1,0 +1,755 @@
+//! Which song a recording is of, by its artist and its title: versions of a song differ in what stands in brackets or behind
+//! a dash (live, remastered, radio edit).
+//!
+//! A title alone is a weak sign: whether two recordings with like titles are of one song, their sound decides
+//! ([`SongTitle`]).
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use super::artists::artists;
+use voisin_base::text::fold;
+
+/// Words, and pairs of words, folded.
+type FoldedWords = LazyLock<HashSet<String>>;
+
+/// - `list`: words with blanks between them, the words of a pair with a low line
+fn folded_words(list: &str) -> HashSet<String> {
+    list.split_whitespace()
+        .map(|word| fold(&word.replace('_', " ")))
+        .collect()
+}
+
+/// Words that say how a song was recorded, mixed or released, and not which it is.
+///
+/// They only find where a title ends and its version begins: what stands in brackets or behind a dash needs none of them.
+static VERSION_WORDS: FoldedWords = LazyLock::new(|| {
+    folded_words(
+        "8d a_cappella acapella accapella acoustic acoustique acústica acústico akoestisch akustik akustisch akustisk \
+         akustyczna album alternate alternative anniversary atmos backing_track bbc bonus bootleg canlı censored clean \
+         club concert cover daycore deluxe demo directo direto diretta dub edit edition explicit extended feat featuring \
+         ft inch inst instrumental instrumentaal instrumentale karaoke konzert live lofi lo_fi long mashup minus_one mix \
+         mono mtv na_żywo nightcore off_vocal orchestral original outtake playback public radio re_recorded recorded \
+         rehearsal remaster remastered remastering remasterisé remasterizado remasterizada remix remixé remixed reprise \
+         reverb rework rmx session sessions single slowed sped speed_up stereo stripped take tv_size uncensored unplugged \
+         ver version versión versione versão versie versio versjon verze wersja vip vivo vocal živě uživo \
+         акустика акустическая версия демо живой вживую караоке концерт минус наживо ремастер ремикс \
+         ライブ ライヴ カラオケ アコースティック デモ リミックス リマスター インスト バージョン ヴァージョン \
+         伴奏 现场 現場 不插电 라이브 어쿠스틱 리믹스 노래방",
+    )
+});
+
+/// Those that stand behind a name without a mark, and are no part of names.
+static TRAILING: FoldedWords = LazyLock::new(|| {
+    folded_words(
+        "acoustic acoustique acústico akustik demo instrumental karaoke live nightcore remaster remastered remasterisé \
+         remasterizado remix rmx slowed sped_up unplugged acoustic_version album_version ao_vivo club_mix dal_vivo \
+         demo_version en_concert en_directo en_public en_vivo extended_mix extended_version in_concert live_session \
+         live_version na_żywo original_mix piano_version radio_edit single_version вживую караоке ремикс \
+         ライブ カラオケ 现场 現場 라이브",
+    )
+});
+
+/// Words of titles that many pieces have: tempi, forms, parts of a mass, of a film, of an evening.
+static COMMON_WORDS: FoldedWords = LazyLock::new(|| {
+    folded_words(
+        "abertura abspann act adagietto adagio agnus air alap allegretto allegro alleluia allemande alternative amen \
+         andante andantino announcement apertura applause aria arie arioso auftritt badinerie banter battle benedictus \
+         blues boss bourrée cadenza canon canzona capriccio chaconne chapter chœur chor choral chorale chorus closing coda \
+         concerto coro courante credits créditos credo csárdás danse danza dei dialogue dies divertimento drum drums \
+         einleitung encerramento encore ending entracte entrée epilog epilogo epilogue étude fanfare fantasia fantasie \
+         final finale fuga fuge fugue galop gat gavotte générique gigue gloria grave hauptthema hidden hornpipe hymn \
+         impromptu improv improvisación improvisation improvvisazione instrumental interlude interludio intermède \
+         intermedio intermezzo intermission intro introdução introducción introduction introduzione introit introitus \
+         invention irae jam jhala jig jor kyrie lacrimosa ländler larghetto largo lento level lied maestoso magnificat \
+         main march marche marcia marsch mazurka medley menu menuet menuett menuetto minuet minuetto monologue mouvement \
+         movement nachspiel nocturne notturno obertura offertorium offertory opening outro ouvertüre ouverture overture \
+         part partita passacaglia passepied pastorale pausa pause pista polka polonaise polska postlude potpourri \
+         präludium prélude preludio prelude prestissimo presto prolog prologo prologue psalm raga recitative recitativo \
+         reel requiem rhapsody rigaudon ritornello romance romanze rondeau rondo sanctus sarabande satz scène scene \
+         scherzo serenade serenata sicilienne siciliana sigla sinfonia skit solo sonata sonate sonatina soundcheck speech \
+         stage strathspey study suite szene tala talk tanz tarana tema thema theme thème titel titelmusik title titles \
+         titoli titre título toccata track trio tuning unbenannt unknown untitled vals valse variation variationen \
+         variations victory vinheta vivace vorspann vorspiel waltz walzer warmup zwischenspiel \
+         вальс вступление импровизация интерлюдия интро концерт марш названия ноктюрн прелюдия соло соната тема титры \
+         трек увертюра финал фуга часть этюд \
+         序曲 前奏曲 前奏 間奏 間奏曲 间奏 終曲 终曲 尾声 主題 主题曲 練習曲 即興曲 変奏曲 組曲 無題 无题 \
+         イントロ アウトロ オープニング エンディング インタールード メインテーマ 서곡 전주곡 간주곡 인트로 아웃트로 무제",
+    )
+});
+
+/// Of those, the names of movements, parts of a mass and dances: behind a work's name they say which part of it a piece is.
+static MOVEMENTS: FoldedWords = LazyLock::new(|| {
+    folded_words(
+        "adagietto adagio agnus allegretto allegro allemande andante andantino aria badinerie benedictus bourrée cadenza \
+         chaconne courante credo finale fuga fuge fugue gavotte gigue gloria grave kyrie lacrimosa larghetto largo lento \
+         menuet menuett menuetto minuet minuetto moderato ouvertüre ouverture overture passacaglia passepied polonaise \
+         präludium prelude preludio prestissimo presto recitative recitativo romanze rondeau rondo sanctus sarabande \
+         scherzo siciliana sicilienne toccata vivace адажио аллегро анданте",
+    )
+});
+
+/// Words beside common ones that make no name of them: `Allegro ma non troppo`, `Prelude in C`, `Sans titre`.
+static LINKS: FoldedWords = LazyLock::new(|| {
+    folded_words(
+        "a and assai bass bonus brio con d de des du e end et flat for ghost guitar in la le ma major minor moderato molto \
+         no non nr of ohne op opus percussion piano poco quasi sans senza sharp sin sem the troppo und without y без",
+    )
+});
+
+/// The same, of more than one word of which each could be a name's.
+const COMMON_TITLES: [&str; 7] = [
+    "end credits",
+    "end theme",
+    "end title",
+    "end titles",
+    "game over",
+    "love theme",
+    "warm up",
+];
+
+/// Words before or behind the number of a part.
+static PARTS: FoldedWords = LazyLock::new(|| {
+    folded_words(
+        "act akt atto book bwv capitolo capítulo chapitre chapter część deel del episode kapitel livre mouvement movement \
+         movimento mvt no nr número number op opus parte part partie pt satz scena scène scene side teil tome vol volume \
+         глава книга том часть",
+    )
+});
+
+/// Numbers other than digits.
+static NUMBERS: FoldedWords = LazyLock::new(|| {
+    folded_words(
+        "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx one two three four five six seven eight \
+         nine ten eleven twelve 一 二 三 四 五 六 七 八 九 十 上 中 下 前編 後編 前篇 後篇 前半 後半 上集 下集 上篇 下篇",
+    )
+});
+
+/// Numbers that count only beside a word such as `part`.
+static ORDINALS: FoldedWords = LazyLock::new(|| {
+    folded_words(
+        "first second third fourth eins zwei drei vier erster erste zweiter zweite dritter dritte vierter vierte un deux \
+         trois quatre premier première deuxième troisième uno una dos tres primera primero segunda segundo tercera \
+         tercero due tre quattro prima primo seconda secondo terza terzo quarta quarto um dois três primeira primeiro \
+         terceira terceiro первая первый вторая второй третья третий",
+    )
+});
+
+/// Brackets around the name of a version, opening and closing.
+const OPENING: &str = "([{<~～〜（［｛【「『〔〈《";
+const CLOSING: &str = ")]}>~～〜）］｝】」』〕〉》";
+/// Signs around it that names have, too: they count where the words between them tell a version.
+const QUOTES: [(char, char); 6] = [
+    ('"', '"'),
+    ('“', '”'),
+    ('„', '“'),
+    ('«', '»'),
+    ('*', '*'),
+    ('-', '-'),
+];
+
+/// A title in parts: the name, and what follows it in brackets or behind a dash.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct TitleParts {
+    /// In folded words.
+    name: String,
+    /// Further words that belong to the piece, folded: none of versions.
+    rest: Vec<String>,
+    /// Whether there were words of versions.
+    has_version: bool,
+}
+
+/// A title of which there may be versions, by whoever leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SongTitle {
+    key: String,
+    rest: Vec<String>,
+    has_version: bool,
+}
+
+/// Longer names and titles (bytes) are of no song: what is done with them takes time as the square of their length, and a tag
+/// may hold a megabyte.
+const LONGEST: usize = 1000;
+
+/// How like two titles of one artist are, where they may be of one song.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TitleLikeness {
+    /// The song itself and a version of it, whatever its words: `Hurt`, `Hurt (Ao Vivo)`.
+    Same,
+    /// Two versions whose words are known for that: `Hurt (Live)`, `Hurt (Remix)`.
+    Versions,
+    /// One title twice, which is no sign of a version but of a copy, or of a title that many pieces have.
+    Equal,
+    /// The same name with different unknown words behind it, or with such that no mark sets off beside those of a version:
+    /// `Hurt (Wembley)` and `Hurt (Nara)`, `Hurt` and `Hurt BBC Session`.
+    Alike,
+}
+
+impl TitleLikeness {
+    /// Whether titles alone, where nothing else is known, say that two recordings are of one song.
+    pub fn is_sure(self) -> bool {
+        self != Self::Alike
+    }
+
+    /// Whether recordings of such titles by one artist sound so alike that they are versions of one song.
+    ///
+    /// Of 118 altered copies of two recordings (pitch, speed, echo, cut, other mixes) 108 have 0.85 and more with their
+    /// original, of as many other recordings 10; of pairs of those 0.6 % have 0.9
+    /// (`research/quality/title_figures.py`).
+    ///
+    /// - `similarity`: of vectors as the model gives them, which depends on no library
+    pub fn is_version(self, similarity: f32) -> bool {
+        similarity >= if self == Self::Same { 0.85 } else { 0.9 }
+    }
+}
+
+impl SongTitle {
+    /// `None` where one of them is not known or very long, or the title is one that many pieces have.
+    pub fn new(artist: Option<&str>, title: Option<&str>) -> Option<Self> {
+        let title = title.filter(|title| title.len() <= LONGEST)?;
+        // Who leads: guests are named in some versions and not in others.
+        let leader = *artists(artist?).first()?;
+        if leader.len() > LONGEST {
+            return None;
+        }
+        let artist = fold(leader);
+        let TitleParts {
+            name,
+            rest,
+            has_version,
+        } = parts(title);
+        (!artist.is_empty() && !is_common(&name)).then(|| Self {
+            key: format!("{artist}\n{name}"),
+            rest,
+            has_version,
+        })
+    }
+
+    /// Whether nothing stands behind the name.
+    pub fn is_plain(&self) -> bool {
+        self.rest.is_empty() && !self.has_version
+    }
+
+    /// The artist and the name: equal for all that may be of one song, but for titles with words that no mark sets off
+    /// ([`shorter_keys`](Self::shorter_keys)).
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The keys of names that this one begins with: `Hurt` of `Hurt Live at Wembley`.
+    pub fn shorter_keys(&self) -> impl Iterator<Item = &str> {
+        let name = self.key.find('\n').map_or(0, |end| end + 1);
+        let ends = self.key[name..].match_indices(' ');
+        ends.map(move |(at, _)| &self.key[..name + at])
+    }
+
+    /// The words that stand behind another title's name, where this one begins with it.
+    fn words_behind(&self, other: &Self) -> Option<&str> {
+        self.key.strip_prefix(&other.key)?.strip_prefix(' ')
+    }
+
+    /// `None`: they are of two pieces, whatever they sound like.
+    pub fn likeness(&self, other: &Self) -> Option<TitleLikeness> {
+        if other.words_behind(self).is_some() {
+            return other.likeness(self);
+        }
+        if let Some(words) = self.words_behind(other) {
+            let cut = Self {
+                key: other.key.clone(),
+                rest: self.rest.clone(),
+                has_version: true,
+            };
+            let likeness = cut.likeness(other)?;
+            let is_of_part = part(words).is_some() && !is_year(words);
+            if is_of_part || begins_version(words) {
+                return (!is_of_part).then_some(likeness);
+            }
+            // Nothing sets the words off, and of 587 pairs of different songs by one artist a tenth sound as alike as versions
+            // (EMOTIFY): without a sign of a version `Falling Down` is another song than `Falling`.
+            let is_version = is_year(words) || has_any(&VERSION_WORDS, words);
+            return is_version.then_some(TitleLikeness::Alike);
+        }
+        let of_part = |title: &Self| -> Vec<String> {
+            title.rest.iter().filter_map(|rest| part(rest)).collect()
+        };
+        if self.key != other.key || of_part(self) != of_part(other) {
+            return None;
+        }
+        let has_one_plain = self.is_plain() != other.is_plain();
+        Some(if has_one_plain {
+            TitleLikeness::Same
+        } else if self == other && !self.has_version {
+            TitleLikeness::Equal
+        } else if self.rest == other.rest || self.rest.is_empty() || other.rest.is_empty() {
+            TitleLikeness::Versions
+        } else {
+            TitleLikeness::Alike
+        })
+    }
+}
+
+/// A text that is equal for recordings of the same song by the same artist: who leads, and the title without the words that
+/// tell versions apart. `None` where one of them is not known, or the title names nothing.
+pub fn song(artist: Option<&str>, title: Option<&str>) -> Option<String> {
+    let SongTitle { mut key, rest, .. } = SongTitle::new(artist, title)?;
+    for words in &rest {
+        key.push(' ');
+        key.push_str(words);
+    }
+    Some(key)
+}
+
+/// Takes from the name all that is in brackets or behind a dash, and keeps of it what says more than a version.
+fn parts(title: &str) -> TitleParts {
+    let mut found = TitleParts::default();
+    let mut name = String::new();
+    let mut rest = title;
+    // Brackets first: a dash inside of them separates nothing.
+    while let Some((open, inside, close)) = brackets(rest) {
+        name.push_str(&rest[..open]);
+        let words = &rest[inside..close.0];
+        // Brackets at the start are the name, unless they tell a version of what follows.
+        let is_version = tells_version(words) && !fold(&rest[close.1..]).is_empty();
+        let is_name = fold(&name).is_empty() && !is_version;
+        if is_name {
+            name.push_str(&format!(" {words} "));
+        } else {
+            found.put(words);
+            name.push(' ');
+        }
+        rest = &rest[close.1..];
+    }
+    name.push_str(rest);
+    while let Some(place) = quoted_version(&name) {
+        found.has_version = true;
+        name.replace_range(place, " ");
+    }
+    // From the end, so that of "A - B - Live" first the version goes, and "B" is judged by itself.
+    while let Some((at, end)) = last_separator(&name) {
+        let tail = name[end..].to_owned();
+        name.truncate(at);
+        found.put(&tail);
+    }
+    let folded = fold(&name);
+    // Guests without brackets: they end the name, whatever follows.
+    let featured = [" feat ", " ft ", " featuring "]
+        .iter()
+        .filter_map(|word| folded.find(word))
+        .min();
+    let mut words = &folded[..featured.unwrap_or(folded.len())];
+    while let Some(before) = without_version(words) {
+        found.has_version = true;
+        words = before;
+    }
+    TitleParts {
+        name: words.to_owned(),
+        ..found
+    }
+}
+
+/// A name without the words of a version at its end; `None` where there are none, or nothing else.
+fn without_version(name: &str) -> Option<&str> {
+    // One word at the end, then two: "live", "radio edit".
+    (0..2).find_map(|n| {
+        let (at, _) = name.rmatch_indices(' ').nth(n)?;
+        TRAILING.contains(&name[at + 1..]).then_some(&name[..at])
+    })
+}
+
+/// Whether words behind a name begin as those of a version do: `live at Wembley`, `radio edit 2003`.
+fn begins_version(words: &str) -> bool {
+    let blanks = words.match_indices(' ').map(|(at, _)| at);
+    let mut ends = blanks.take(2).chain([words.len()]);
+    ends.any(|end| TRAILING.contains(&words[..end]))
+}
+
+/// Whether a text is a year.
+fn is_year(text: &str) -> bool {
+    text.len() == 4
+        && (text.starts_with("19") || text.starts_with("20"))
+        && text.parse::<u16>().is_ok()
+}
+
+/// Where quotes or stars behind a name hold the words of a version.
+fn quoted_version(name: &str) -> Option<Range<usize>> {
+    QUOTES.iter().find_map(|&(open, close)| {
+        name.match_indices(open).find_map(|(start, mark)| {
+            let inside = start + mark.len();
+            let end = inside + name[inside..].find(close)?;
+            // A dash within a word is no quote.
+            let is_marked =
+                open != '-' || name[..start].ends_with(' ') && !name[inside..].starts_with(' ');
+            let is_version =
+                is_marked && !fold(&name[..start]).is_empty() && tells_version(&name[inside..end]);
+            is_version.then(|| start..end + close.len_utf8())
+        })
+    })
+}
+
+impl TitleParts {
+    fn put(&mut self, words: &str) {
+        let folded = fold(words);
+        if tells_version(words) {
+            self.has_version = true;
+        } else if !folded.is_empty() {
+            self.rest.push(folded);
+        }
+    }
+}
+
+/// Where the first pair of brackets begins, its text begins, and that text and the pair end.
+fn brackets(text: &str) -> Option<(usize, usize, (usize, usize))> {
+    let (open, bracket) = text.char_indices().find(|(_, c)| OPENING.contains(*c))?;
+    let inside = open + bracket.len_utf8();
+    let (end, bracket) = text[inside..]
+        .char_indices()
+        // Whichever closes: titles mix half and full width brackets.
+        .find(|(_, c)| CLOSING.contains(*c))?;
+    let end = inside + end;
+    Some((open, inside, (end, end + bracket.len_utf8())))
+}
+
+/// Where the last separator that something of a version stands behind begins and ends; a dash alone separates whatever it
+/// is, as commas and colons are in names.
+fn last_separator(name: &str) -> Option<(usize, usize)> {
+    let dashes = [" - ", " – ", " — "];
+    let others = [
+        ", ", ": ", "; ", " / ", " // ", " | ", " • ", " · ", "・", " ~ ", "_", " -", " –",
+    ];
+    let last = |separators: &[&str]| {
+        let ends = separators
+            .iter()
+            .filter_map(|mark| Some((name.rfind(mark)?, mark.len())));
+        ends.map(|(at, length)| (at, at + length)).max()
+    };
+    let dash = last(&dashes);
+    let other = last(&others).filter(|&(_, end)| tells_version(&name[end..]));
+    dash.max(other)
+        .filter(|&(at, _)| !fold(&name[..at]).is_empty())
+}
+
+/// Whether a part of a title says which version it is: one of the words, an inch mark, or a year alone.
+fn tells_version(part: &str) -> bool {
+    let folded = fold(part);
+    // 12" and 7" are maxi singles and singles.
+    let is_size = part
+        .trim()
+        .strip_suffix('"')
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
+    is_year(&folded) || is_size || has_any(&VERSION_WORDS, &folded)
+}
+
+/// Whether a word or a pair of words of a folded text is one of these.
+fn has_any(words: &FoldedWords, text: &str) -> bool {
+    let all: Vec<&str> = text.split(' ').collect();
+    all.iter().any(|word| words.contains(*word))
+        || all.windows(2).any(|pair| words.contains(&pair.join(" ")))
+}
+
+/// Whether many pieces have this name, in folded words: nothing but common words and numbers.
+fn is_common(name: &str) -> bool {
+    let is_digits = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
+    let mut words = name.split(' ');
+    COMMON_TITLES.contains(&name)
+        || words.clone().all(is_digits)
+        // Links alone make no common title: "In the End".
+        || words.clone().any(|word| COMMON_WORDS.contains(word))
+            && words.all(|word| {
+                word.chars().count() == 1
+                    || is_digits(word)
+                    || [&COMMON_WORDS, &LINKS, &NUMBERS, &ORDINALS]
+                        .iter()
+                        .any(|list| list.contains(word))
+            })
+}
+
+/// Which part words behind a name say a piece is: `part 2` and `pt2` are `2`, `ii allegro` is `ii`, `allegro assai` itself.
+fn part(rest: &str) -> Option<String> {
+    let is_digits = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+    let is_number = |word: &str| is_digits(word) || NUMBERS.contains(word);
+    let is_beside = |word: &str| is_number(word) || ORDINALS.contains(word);
+    let words: Vec<&str> = rest.split(' ').collect();
+    // "part 2" and "second movement" first, then "pt2" in one word, then a number in front.
+    let near = words.windows(2).find_map(|pair| match *pair {
+        [before, number] if PARTS.contains(before) && (is_beside(number) || number.len() == 1) => {
+            Some(number)
+        }
+        [number, behind] if PARTS.contains(behind) && is_beside(number) => Some(number),
+        _ => None,
+    });
+    let joined = || {
+        words.iter().find_map(|word| {
+            let at = word.find(|c: char| c.is_ascii_digit())?;
+            let (name, number) = word.split_at(at);
+            (PARTS.contains(name) && is_digits(number)).then_some(number)
+        })
+    };
+    let first = || words.first().copied().filter(|word| is_number(word));
+    let number = near.or_else(joined).or_else(first).map(str::to_owned);
+    number
+        .or_else(|| counted(rest))
+        .or_else(|| has_any(&MOVEMENTS, rest).then(|| rest.to_owned()))
+}
+
+/// The number in `第二楽章` and its like.
+fn counted(rest: &str) -> Option<String> {
+    let behind = rest.strip_prefix('第')?;
+    let number: String = behind
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || "一二三四五六七八九十".contains(*c))
+        .collect();
+    (!number.is_empty()).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(a: &str, b: &str) -> bool {
+        let song_titled = |title| song(Some("Alpha"), Some(title));
+        song_titled(a).is_some() && song_titled(a) == song_titled(b)
+    }
+
+    fn likeness(a: &str, b: &str) -> Option<TitleLikeness> {
+        let titles = [a, b].map(|title| SongTitle::new(Some("Alpha"), Some(title)));
+        let [Some(a), Some(b)] = titles else {
+            return None;
+        };
+        a.likeness(&b)
+    }
+
+    #[test]
+    fn a_version_is_alike_in_any_language_and_any_brackets() {
+        for version in [
+            "Falling (Ao Vivo)",
+            "Falling（Live）",
+            "Falling【Live】",
+            "Falling {Live}",
+            "Falling ~Live~",
+            "Falling [At Wembley]",
+            "Falling (Slowed + Reverb)",
+            "Falling (12\")",
+            "Falling (8D Audio)",
+            "Falling (カラオケ)",
+            "Falling (Концерт)",
+            "Falling (En directo desde Madrid)",
+            "Falling - Sessão da Tarde",
+            "Falling Live",
+            "Falling, live",
+            "Falling: Live",
+            "Falling / Live",
+            "FALLING (LIVE)",
+            "Falling (From \"The Vault\")",
+        ] {
+            assert_eq!(
+                likeness("Falling", version),
+                Some(TitleLikeness::Same),
+                "{version}"
+            );
+        }
+        for (a, b, expected) in [
+            ("Falling (Wembley)", "Falling (Nara)", TitleLikeness::Alike),
+            (
+                "Falling (Live)",
+                "Falling (カラオケ)",
+                TitleLikeness::Versions,
+            ),
+            ("Falling", "Falling", TitleLikeness::Equal),
+            ("Falling (Nara)", "falling [Nara]", TitleLikeness::Equal),
+        ] {
+            assert_eq!(likeness(a, b), Some(expected), "{a} / {b}");
+        }
+        for version in [
+            "(Live) Falling",
+            "[Demo] Falling",
+            "Falling \"Live\"",
+            "Falling *live*",
+            "Falling -Live-",
+            "Falling - Live - 2003",
+            "Falling ao vivo",
+            "Falling Sped Up",
+            "Falling Radio Edit",
+            "Falling en directo",
+            "Falling・ライブ",
+            "Falling_live",
+            "Falling // Live",
+            "Falling • Acoustic",
+            "Falling ライブ",
+            "Falling 现场",
+        ] {
+            let found = likeness("Falling", version);
+            assert_eq!(found, Some(TitleLikeness::Same), "{version}");
+        }
+        assert_eq!(likeness("Falling, Rising", "Falling, Sinking"), None);
+    }
+
+    #[test]
+    fn words_without_a_mark_are_those_of_a_version() {
+        for version in [
+            "Falling Live at Wembley",
+            "Falling Live in Nara 1969",
+            "Falling Acoustic Version",
+            "Falling Radio Edit 2003",
+            "Falling Instrumental",
+            "Falling Karaoke Version",
+            "Falling ao vivo em Lisboa",
+        ] {
+            for (a, b) in [("Falling", version), (version, "Falling")] {
+                assert_eq!(likeness(a, b), Some(TitleLikeness::Same), "{a} / {b}");
+            }
+        }
+        for (a, b, expected) in [
+            (
+                "Falling (Demo)",
+                "Falling Live at Wembley",
+                Some(TitleLikeness::Versions),
+            ),
+            ("Falling", "Falling BBC Session", Some(TitleLikeness::Alike)),
+            (
+                "Falling",
+                "Falling 2011 Remaster",
+                Some(TitleLikeness::Alike),
+            ),
+            ("Falling", "Falling Down", None),
+            ("Falling", "Fallingly", None),
+            ("Falling", "Falling 2", None),
+            ("Falling", "Falling Part Two", None),
+            ("Falling", "Falling Live - Part II", None),
+            ("Falling", "Falling Live Part II", None),
+            ("Quartet in A", "Quartet in A Allegro", None),
+        ] {
+            assert_eq!(likeness(a, b), expected, "{a} / {b}");
+        }
+        let title = SongTitle::new(Some("Alpha and Beta"), Some("So Far Away (Live)")).unwrap();
+        let keys: Vec<&str> = title.shorter_keys().collect();
+        let key = |name: &str| title.key().replace("so far away", name);
+        assert_eq!(keys, [key("so"), key("so far")]);
+    }
+
+    #[test]
+    fn parts_and_titles_of_many_pieces_are_no_versions() {
+        for (a, b) in [
+            ("Falling (Part I)", "Falling (Part II)"),
+            ("Falling (Part I)", "Falling"),
+            ("Quartet in A - I. Allegro", "Quartet in A - II. Allegro"),
+            ("I. Allegro ma non troppo", "I. Allegro ma non troppo"),
+            ("Menuetto & Trio", "Menuetto & Trio"),
+            ("Opening Theme (Live)", "Opening Theme"),
+            ("Agnus Dei", "Agnus Dei"),
+            ("End Credits", "End Credits"),
+            ("Piano Solo", "Piano Solo"),
+            ("Étude (Long Road)", "Étude (Radio Tower)"),
+            ("Interlude II", "Interlude II"),
+            ("Track A", "Track A"),
+            ("Ouvertüre", "Ouvertüre"),
+            ("Увертюра", "Увертюра"),
+            ("序曲", "序曲"),
+            ("Pista 3", "Pista 3"),
+            ("Titel 1", "Titel 2"),
+            ("Sin título", "Sin título"),
+            ("Zwischenspiel 2", "Zwischenspiel 2"),
+            ("Falling (Teil 1)", "Falling (Teil 2)"),
+            ("Falling, Pt. 1", "Falling, Pt. 2"),
+            ("Falling (Pt1)", "Falling (Pt2)"),
+            ("Falling (Parte prima)", "Falling (Parte seconda)"),
+            ("Falling (Часть вторая)", "Falling (Часть первая)"),
+            ("交響曲 - 第一楽章", "交響曲 - 第二楽章"),
+            ("物語（前編）", "物語（後編）"),
+            ("Sonate in G - Allegro assai", "Sonate in G - Andante"),
+            ("Missa brevis (Kyrie)", "Missa brevis (Gloria)"),
+        ] {
+            assert_eq!(likeness(a, b), None, "{a} / {b}");
+        }
+        for name in ["Love Is Love", "X", "The Piano", "Sonata of the Wolf"] {
+            assert!(likeness(name, name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn very_long_tags_name_no_song() {
+        let long = "a - ".repeat(LONGEST / 4);
+        assert!(song(Some("Alpha"), Some(&long)).is_some());
+        assert!(song(Some(&long), Some("Hurt")).is_some());
+        let longer = format!("{long} b");
+        assert_eq!(song(Some("Alpha"), Some(&longer)), None);
+        assert_eq!(song(Some(&longer), Some("Hurt")), None);
+        // Who leads counts, however many follow.
+        assert!(song(Some(&"Alpha; ".repeat(LONGEST)), Some("Hurt")).is_some());
+    }
+
+    #[test]
+    fn versions_are_one_song() {
+        for version in [
+            "Hurt (Live)",
+            "Hurt [Live at Wembley, 1986]",
+            "Hurt - 2011 Remaster",
+            "Hurt – Remastered 2009",
+            "Hurt (Radio Edit)",
+            "Hurt - Single Version - Mono",
+            "Hurt (feat. Beta) [Extended Mix]",
+            "Hurt ft. Beta",
+            "HURT (Somebody's Remix)",
+            "Hurt (Acoustic) (1994)",
+            "Hurt (Demo",
+        ] {
+            assert!(same("Hurt", version), "{version}");
+        }
+        assert_eq!(
+            song(Some("Alpha feat. Beta"), Some("Hurt")),
+            song(Some("ALPHA; Gamma"), Some("hurt!"))
+        );
+        assert!(same("Tom's Diner (7\" A Cappella)", "Toms Diner"));
+    }
+
+    #[test]
+    fn other_songs_are_others() {
+        for (a, b) in [
+            (
+                "Another Brick in the Wall (Part 1)",
+                "Another Brick in the Wall (Part 2)",
+            ),
+            (
+                "Symphony No. 5 - I. Allegro",
+                "Symphony No. 5 - II. Andante",
+            ),
+            ("Live and Let Die", "Let Die"),
+            ("Radio Ga Ga", "Ga Ga"),
+            ("(I Can't Get No) Satisfaction", "Satisfaction Guaranteed"),
+            ("Prelude in C", "Prelude in D"),
+            ("Hurt", "Hurts"),
+        ] {
+            assert!(!same(a, b), "{a} / {b}");
+        }
+        assert_ne!(
+            song(Some("Alpha"), Some("Hurt")),
+            song(Some("Beta"), Some("Hurt"))
+        );
+        for title in [
+            "Intro",
+            "Untitled",
+            "Track 07",
+            "07",
+            "Interlude (Live)",
+            "Prelude 2",
+        ] {
+            assert_eq!(song(Some("Alpha"), Some(title)), None, "{title}");
+        }
+        assert_eq!(
+            (song(None, Some("Hurt")), song(Some("Alpha"), None)),
+            (None, None)
+        );
+        // A title that is nothing but such words keeps them.
+        assert!(same("(Live)", "(live)") && !same("(Live)", "(Demo)"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_title_is_read(artist in "\\PC{0,20}", title in "\\PC{0,40}", word in "(live|remix|2011 remaster|demo)") {
+            let plain = song(Some(&artist), Some(&title));
+            let version = song(Some(&artist), Some(&format!("{title} ({word})")));
+            let is_plain = !title.contains(|c| OPENING.contains(c) || CLOSING.contains(c)) && !title.contains(" f");
+            proptest::prop_assert!(plain.is_none() || !is_plain || plain == version, "{plain:?} {version:?}");
+        }
+    }
+}

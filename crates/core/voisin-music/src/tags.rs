@@ -1,0 +1,42 @@
+//! Tags of a track: those that voisin uses, as files have them and as the catalogue keeps them.
+
+use serde::{Deserialize, Serialize};
+
+/// The tags voisin uses. Missing ones are `None` or empty; strings are as the file has them, without NULs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrackTags {
+    /// Title of the track.
+    pub title: Option<String>,
+    /// Artist of the track.
+    pub artist: Option<String>,
+    /// Album.
+    pub album: Option<String>,
+    /// Artist of the album.
+    pub album_artist: Option<String>,
+    /// Composer; several with `; ` between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub composer: Option<String>,
+    /// Each GENRE value in order. `Rock/Pop` stays whole, splitting is not done here; numbers of `ID3v1`'s list
+    /// (`17`, and `(17)` before other text in `ID3v2.3`) come as their names.
+    pub genres: Vec<String>,
+    /// Year of release or recording.
+    pub year: Option<i32>,
+    /// Number of the track on its disc.
+    pub track_number: Option<u32>,
+    /// Number of the disc.
+    pub disc_number: Option<u32>,
+    /// The recording's id at `MusicBrainz`, a UUID in lower case.
+    pub mbid: Option<String>,
+    /// International Standard Recording Code, without hyphens, in upper case.
+    pub isrc: Option<String>,
+    /// The licence: its name or address, or a copyright notice that names a Creative Commons licence.
+    pub licence: Option<String>,
+    /// Beats a minute, as the file says; what was measured is not here.
+    #[serde(with = "voisin_base::exact::option")]
+    pub bpm: Option<f64>,
+    /// The key, as the file spells it.
+    pub musical_key: Option<String>,
+    /// `ReplayGain` of the track, dB.
+    #[serde(with = "voisin_base::exact::option")]
+    pub replay_gain: Option<f64>,
+}

@@ -1,0 +1,574 @@
+//! A chain of convolutions on a CPU, forward: weights transformed once, any number of threads.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::act::{Act, Shape};
+use super::chain::{
+    BlockPlan, BlockShapes, BlockTensors, ChainPlan, NormPlace, Tail, affine, turn_first,
+};
+use super::filters::WinogradFilters;
+use super::first::{self, First};
+use super::layer::{self, BLOCK, PaddedInput, Plan, Target, TileBlock, with_scratch};
+use super::norm_kernels::{self, Norm, PixelRows};
+use super::norm_pass::NormPass;
+use super::winograd::{Epilogue, Tile};
+use crate::team::{Team, with_team};
+use voisin_kernels::buffer::{Buffer, SharedSlice};
+use voisin_kernels::{Isa, Precision};
+
+/// Floats of the first convolution's output that a task makes at a time, about.
+const STRIP: usize = 1 << 14;
+/// Most tile columns of a strip of the first two convolutions.
+const STRIP_TILES: usize = 14;
+
+/// A chain of convolutions, prepared for one instruction set. Immutable after construction; any
+/// number of threads may call [`forward`](Self::forward).
+#[derive(Debug)]
+pub struct FastChain {
+    isa: Isa,
+    plan: ChainPlan,
+    /// Scale and shift of the image.
+    input: (f32, f32),
+    /// The first convolution's filters, `[9][out]`, and biases.
+    first: (Vec<f32>, Vec<f32>),
+    blocks: Vec<FastBlock>,
+    idle: Mutex<Vec<ChainWorkspace>>,
+}
+
+/// A block, or the first two as one.
+#[derive(Debug)]
+struct FastBlock {
+    kind: FastKind,
+    plan: BlockPlan,
+    shapes: BlockShapes,
+    /// Batch norm (or 1 and 0), ReLU and pool where they are not part of the convolution.
+    pass: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+#[derive(Debug)]
+enum FastKind {
+    /// The first block, a few rows at a time, so that its convolution's output is never stored.
+    First,
+    /// The first two blocks, strip by strip, so that the first one's output is never stored.
+    Pair(Strips, Plan, WinogradFilters),
+    /// Transform, products and inverse as one step for each few tiles.
+    Fused(Plan, WinogradFilters),
+    /// The three as steps over all tiles: for many filters, or few tiles.
+    Phased(Plan, WinogradFilters),
+}
+
+/// How the second convolution's tiles are cut into strips, each of which computes its own part of
+/// the first one's output.
+#[derive(Debug)]
+struct Strips {
+    strips: Vec<Strip>,
+    /// The tiles with `src` relative to their strip.
+    tiles: Vec<Tile>,
+}
+
+#[derive(Clone, Debug)]
+struct Strip {
+    tile_row: usize,
+    /// Tile columns.
+    columns: Range<usize>,
+    /// Its tiles in `Strips::tiles`.
+    tiles: Range<usize>,
+}
+
+#[derive(Debug)]
+struct ChainWorkspace {
+    /// Images with a border of zeros.
+    image: Buffer,
+    /// Outputs of the blocks.
+    acts: Vec<Act>,
+    /// A convolution's output before its pass.
+    y: Buffer,
+    /// V and M of the phased form.
+    work: Buffer,
+}
+
+impl Strips {
+    fn new(plan: &Plan) -> Self {
+        let wide = plan.from.tiles_wide();
+        let high = plan.from.tiles_high();
+        let per_row = wide.div_ceil(STRIP_TILES);
+        let mut strips = Vec::new();
+        let mut tiles = Vec::new();
+        for tile_row in 0..high {
+            for i in 0..per_row {
+                let columns = layer::part(wide, per_row, i);
+                let first = tiles.len();
+                for tile in &plan.tiles {
+                    let row_bytes = 4 * plan.from.row();
+                    let row = tile.src as usize / row_bytes;
+                    let column = tile.src as usize % row_bytes / (4 * plan.from.c);
+                    if row == tile_row && columns.contains(&column) {
+                        tiles.push(Tile {
+                            src: (4 * (column - columns.start) * plan.from.c) as u32,
+                            ..*tile
+                        });
+                    }
+                }
+                if tiles.len() > first {
+                    strips.push(Strip {
+                        tile_row,
+                        columns,
+                        tiles: first..tiles.len(),
+                    });
+                }
+            }
+        }
+        Self { strips, tiles }
+    }
+}
+
+impl FastChain {
+    /// - `input`: scale and shift of the image
+    /// - `tensors`: of every block
+    /// - `is_final`: whether these weights stay, so that filters are worth the time of a transform
+    ///   in f64; else they are transformed as in training
+    /// - `precision`: of the products (f32 where `isa` has no other)
+    ///
+    /// # Panics
+    /// If the plan does not fit the tensors, or cannot be ([`ChainPlan`]).
+    pub fn new(
+        plan: ChainPlan,
+        input: (f32, f32),
+        tensors: &[BlockTensors<'_>],
+        is_final: bool,
+        isa: Isa,
+        precision: Precision,
+    ) -> Self {
+        assert_eq!(tensors.len(), plan.blocks.len(), "tensors of every block");
+        let shapes = plan.shapes();
+        let mut first = (vec![0.0; 9 * plan.blocks[0].out], tensors[0].bias.to_vec());
+        turn_first(tensors[0].weight, &mut first.0);
+        let mut blocks = Vec::with_capacity(shapes.len());
+        for (i, ((block, shapes), tensors)) in
+            plan.blocks.iter().zip(shapes).zip(tensors).enumerate()
+        {
+            let c = block.out;
+            let unit = || (vec![1.0; c], vec![0.0; c]);
+            let (epilogue, pass) = match (block.norm, block.pool) {
+                // The inverse transform can pool 2 × 2 while it stores; every other pool is a pass
+                // of its own.
+                _ if plan.is_bare(i) => (Epilogue::Linear, None),
+                (NormPlace::Absent, [1, 1]) if i > 0 => (Epilogue::Relu, None),
+                (NormPlace::Absent, [2, 2]) if i > 0 => (Epilogue::ReluPool, None),
+                (NormPlace::Absent, _) => (Epilogue::Linear, Some(unit())),
+                (place, _) => {
+                    let norm = tensors
+                        .norm
+                        .expect("a block with a batch norm has its tensors");
+                    let is_before = place == NormPlace::BeforeRelu;
+                    let epilogue = if is_before {
+                        Epilogue::Linear
+                    } else {
+                        Epilogue::Relu
+                    };
+                    (epilogue, Some(affine(norm, plan.epsilon)))
+                }
+            };
+            let kind = if i == 0 {
+                FastKind::First
+            } else {
+                let from = shapes.from;
+                let BlockTensors { weight, bias, .. } = tensors;
+                let filters = if is_final {
+                    WinogradFilters::new(isa, precision, weight, bias, from.c, c)
+                } else {
+                    let mut filters = WinogradFilters::empty(isa, precision, from.c, c);
+                    filters.set_forward(weight, bias);
+                    filters
+                };
+                let convolution = Plan::new(from, c, epilogue);
+                let first = &plan.blocks[0];
+                // A first block with neither norm nor pool is recomputed strip by strip for the
+                // second one: cheaper than storing it.
+                if i == 1 && (first.norm, first.pool, &pass) == (NormPlace::Absent, [1, 1], &None) {
+                    blocks.clear();
+                    FastKind::Pair(Strips::new(&convolution), convolution, filters)
+                } else if layer::is_small(&filters) && convolution.tiles.len() >= BLOCK {
+                    FastKind::Fused(convolution, filters)
+                } else {
+                    FastKind::Phased(convolution, filters)
+                }
+            };
+            blocks.push(FastBlock {
+                kind,
+                plan: *block,
+                shapes,
+                pass,
+            });
+        }
+        Self {
+            isa,
+            plan,
+            input,
+            first,
+            blocks,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// The instruction set that the kernels use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The precision of the products.
+    pub fn precision(&self) -> Precision {
+        let is_half = |block: &FastBlock| match &block.kind {
+            FastKind::First => false,
+            FastKind::Pair(_, _, filters)
+            | FastKind::Fused(_, filters)
+            | FastKind::Phased(_, filters) => filters.half,
+        };
+        if self.blocks.iter().any(is_half) {
+            Precision::Bf16
+        } else {
+            Precision::F32
+        }
+    }
+
+    /// Channels, rows and columns of what comes out of an example.
+    pub fn output(&self) -> [usize; 3] {
+        let last = self.blocks.last().expect("there is a block").shapes.a;
+        if self.plan.tail == Tail::Maximum {
+            [last.c, 1, 1]
+        } else {
+            [last.c, last.h, last.w]
+        }
+    }
+
+    /// Numbers of what comes out of an example.
+    pub fn dimension(&self) -> usize {
+        self.output().iter().product()
+    }
+
+    /// Results of `n` examples `[n][row][column]`, one after the other in `out`. An example's
+    /// result is the same bits whatever the batch and the number of threads. Runs on rayon's
+    /// current pool.
+    ///
+    /// # Panics
+    /// If a slice is shorter than stated.
+    pub fn forward(&self, x: &[f32], n: usize, out: &mut [f32]) {
+        let cells = self.plan.input[0] * self.plan.input[1];
+        let dimension = self.dimension();
+        assert!(
+            x.len() >= n * cells,
+            "expected {n} examples of {cells} values, found {}",
+            x.len()
+        );
+        assert!(
+            out.len() >= n * dimension,
+            "expected room for {n} results, found {}",
+            out.len()
+        );
+        // A panic elsewhere cannot leave the memory in a bad state: halos are never written, the
+        // rest is overwritten.
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let mut space = idle.unwrap_or_else(|| ChainWorkspace {
+            image: Buffer::default(),
+            acts: self
+                .blocks
+                .iter()
+                .map(|block| Act::new(block.shapes.a, 0))
+                .collect(),
+            y: Buffer::default(),
+            work: Buffer::default(),
+        });
+        let most = self.blocks[self.blocks.len() - 1].plan.together;
+        with_team(|team| {
+            for start in (0..n).step_by(most) {
+                let count = most.min(n - start);
+                let x = &x[start * cells..(start + count) * cells];
+                self.group(team, x, count, &mut out[start * dimension..], &mut space);
+            }
+        });
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(space);
+    }
+
+    /// Examples that go through the last block together, fewer of them at a time through the first
+    /// ones.
+    fn group(&self, team: &Team, x: &[f32], n: usize, out: &mut [f32], space: &mut ChainWorkspace) {
+        let cells = x.len() / n;
+        let together = self.blocks[0].plan.together;
+        // The first blocks have the largest activations: few examples at a time keep them in the
+        // cache.
+        let early = self
+            .blocks
+            .iter()
+            .take_while(|block| block.plan.together == together)
+            .count();
+        let few = together.min(n);
+        let [h, w] = self.plan.input;
+        space.image.reserve(few * (h + 2) * (w + 2));
+        for (i, (act, block)) in space.acts.iter_mut().zip(&self.blocks).enumerate() {
+            let at_once = if i < early { few } else { n };
+            if i + 1 < self.blocks.len() || self.plan.tail != Tail::Maximum {
+                act.reserve(if i + 1 < early { few } else { n });
+            }
+            if block.pass.is_some() && i > 0 {
+                space.y.reserve(at_once * block.shapes.y.len());
+            }
+        }
+        for start in (0..n).step_by(few) {
+            let count = few.min(n - start);
+            self.take_images(
+                // Early blocks refill the same buffers for each few examples; only the last of them
+                // keeps all.
+                &x[start * cells..(start + count) * cells],
+                space.image.as_mut_slice(),
+            );
+            for i in 0..early {
+                self.block(
+                    i,
+                    team,
+                    if i + 1 == early { start } else { 0 },
+                    count,
+                    out,
+                    space,
+                );
+            }
+        }
+        for i in early..self.blocks.len() {
+            self.block(i, team, 0, n, out, space);
+        }
+        let last = &space.acts[self.blocks.len() - 1];
+        let Shape { h, w, c } = last.shape;
+        let windows = last.buf.as_slice().chunks_exact(last.shape.len());
+        match self.plan.tail {
+            Tail::Maximum => {}
+            Tail::Pixels => {
+                for (out, a) in out.chunks_exact_mut(h * w * c).zip(windows).take(n) {
+                    for (row, out) in out.chunks_exact_mut(w * c).enumerate() {
+                        out.copy_from_slice(&a[last.shape.at(row, 0)..][..w * c]);
+                    }
+                }
+            }
+            Tail::Planes => {
+                for (out, a) in out.chunks_exact_mut(h * w * c).zip(windows).take(n) {
+                    for (at, out) in out.iter_mut().enumerate() {
+                        *out = a[last.shape.plane(at)];
+                    }
+                }
+            }
+        }
+    }
+
+    /// The input's affine map, into images with a border of zeros (the convolution pads after it).
+    fn take_images(&self, x: &[f32], image: &mut [f32]) {
+        let [h, w] = self.plan.input;
+        let (scale, shift) = self.input;
+        for (x, image) in x
+            .chunks_exact(h * w)
+            .zip(image.chunks_exact_mut((h + 2) * (w + 2)))
+        {
+            for (row, to) in x
+                .chunks_exact(w)
+                .zip(image[w + 2..].chunks_exact_mut(w + 2))
+            {
+                for (x, y) in row.iter().zip(&mut to[1..=w]) {
+                    *y = x * scale + shift;
+                }
+            }
+        }
+    }
+
+    /// Block `i` of `n` examples, into its activations from example `at` on.
+    fn block(
+        &self,
+        i: usize,
+        team: &Team,
+        at: usize,
+        n: usize,
+        out: &mut [f32],
+        ChainWorkspace {
+            image,
+            acts,
+            y,
+            work,
+        }: &mut ChainWorkspace,
+    ) {
+        let block = &self.blocks[i];
+        let (before, after) = acts.split_at_mut(i);
+        let a = &mut after[0].buf;
+        let (plan, filters) = match &block.kind {
+            FastKind::First => return self.first_rows(team, image, a, at, n),
+            FastKind::Pair(strips, plan, filters) => {
+                return self.first_pair(team, strips, plan, filters, image, a, at, n);
+            }
+            FastKind::Fused(plan, filters) | FastKind::Phased(plan, filters) => (plan, filters),
+        };
+        let src = PaddedInput {
+            buf: &before[i - 1].buf,
+            first: 0,
+        };
+        if self.plan.tail == Tail::Maximum && i + 1 == self.blocks.len() {
+            let target = Target::GlobalMax(&mut out[at * filters.n..][..n * filters.n]);
+            return layer::phased(team, filters, plan, src, target, n, work, None);
+        }
+        let (dst, to) = if block.pass.is_some() {
+            (&mut *y, 0)
+        } else {
+            (&mut *a, at)
+        };
+        if matches!(block.kind, FastKind::Fused(..)) {
+            layer::fused(team, filters, plan, src, dst, to, n, None);
+        } else {
+            layer::phased(
+                team,
+                filters,
+                plan,
+                src,
+                Target::Act(dst, to),
+                n,
+                work,
+                None,
+            );
+        }
+        if let Some(norm) = &block.pass {
+            let pass = NormPass {
+                y: y.as_slice(),
+                shape: block.shapes.y,
+                a: block.shapes.a,
+                pool: block.plan.pool,
+                relu: block.plan.norm != NormPlace::AfterRelu,
+                norm: Norm::forward(norm),
+            };
+            pass.forward(self.isa, team, a, at, 0, n);
+        }
+    }
+
+    /// The first block alone, a few rows at a time.
+    fn first_rows(&self, team: &Team, image: &Buffer, a: &mut Buffer, at: usize, n: usize) {
+        let FastBlock {
+            plan,
+            shapes: BlockShapes { y, a: made, .. },
+            pass,
+            ..
+        } = &self.blocks[0];
+        let norm = pass.as_ref().expect("the first block alone has its pass");
+        let relu = plan.norm != NormPlace::AfterRelu;
+        let c = y.c;
+        let wide = y.w + 2;
+        // A whole number of pooling windows to a task, so that no window is split between two.
+        let per_task = (STRIP / (plan.pool[0] * y.w * c)).max(1);
+        let tasks = made.h.div_ceil(per_task);
+        let target = a.share();
+        team.run(n * tasks, |task| {
+            let window = task / tasks;
+            let top = task % tasks * per_task;
+            let rows = per_task.min(made.h - top) * plan.pool[0];
+            with_scratch(rows * y.w * c, |pixels| {
+                let convolution = First {
+                    src: &image.as_slice()[(window * (y.h + 2) + top * plan.pool[0]) * wide..],
+                    src_row: wide,
+                    dst: SharedSlice::new(pixels),
+                    dst_row: y.w * c,
+                    rows,
+                    cols: y.w,
+                    c,
+                    weight: &self.first.0,
+                    bias: &self.first.1,
+                    relu: !relu,
+                };
+                // SAFETY: the scratch is this thread's.
+                unsafe { first::first(self.isa, &convolution) };
+                let rows = PixelRows {
+                    y: pixels,
+                    y_row: y.w * c,
+                    rows,
+                    cols: y.w,
+                    c,
+                    a_row: made.row(),
+                    pool: plan.pool,
+                    relu,
+                    norm: Norm::forward(norm),
+                };
+                let a = target.skip((at + window) * made.len() + made.at(top, 0));
+                // SAFETY: each task writes its own rows of its window.
+                unsafe { norm_kernels::norm_forward(self.isa, rows, a) };
+            });
+        });
+    }
+
+    /// The first two blocks, strip by strip.
+    fn first_pair(
+        &self,
+        team: &Team,
+        strips: &Strips,
+        plan: &Plan,
+        filters: &WinogradFilters,
+        image: &Buffer,
+        a: &mut Buffer,
+        at: usize,
+        n: usize,
+    ) {
+        let target = a.share();
+        let Shape { h, w, c } = plan.from;
+        let wide = w + 2;
+        let per_window = strips.strips.len();
+        team.run(n * per_window, |task| {
+            let window = task / per_window;
+            let strip = &strips.strips[task % per_window];
+            let block = TileBlock {
+                filters,
+                plan,
+                tiles: &strips.tiles[strip.tiles.clone()],
+            };
+            let cols = 4 * strip.columns.len() + 2;
+            with_scratch(6 * cols * c + block.scratch(), |scratch| {
+                let (pixels, scratch) = scratch.split_at_mut(6 * cols * c);
+                // Real pixels of the first convolution's output that the strip sees.
+                let top = 4 * strip.tile_row;
+                let left = 4 * strip.columns.start;
+                let rows = usize::from(top == 0)..(h + 1 - top).min(6);
+                let columns = usize::from(left == 0)..(w + 1 - left).min(cols);
+                // The scratch holds the last strip's pixels, so the border has to be cleared each
+                // time.
+                for (y, row) in pixels.chunks_exact_mut(cols * c).enumerate() {
+                    if rows.contains(&y) {
+                        row[..columns.start * c].fill(0.0);
+                        row[columns.end * c..].fill(0.0);
+                    } else {
+                        row.fill(0.0);
+                    }
+                }
+                let corner = (top + rows.start - 1) * wide + left + columns.start - 1;
+                let first = First {
+                    src: &image.as_slice()[window * (h + 2) * wide + corner..],
+                    src_row: wide,
+                    dst: SharedSlice::new(&mut pixels[(rows.start * cols + columns.start) * c..]),
+                    dst_row: cols * c,
+                    rows: rows.len(),
+                    cols: columns.len(),
+                    c,
+                    weight: &self.first.0,
+                    bias: &self.first.1,
+                    relu: true,
+                };
+                // SAFETY: the scratch is this thread's; each task writes its own tiles of its
+                // window.
+                unsafe {
+                    first::first(self.isa, &first);
+                    block.run(
+                        pixels,
+                        cols * c,
+                        scratch,
+                        target.skip((at + window) * plan.to.len()),
+                    );
+                }
+            });
+        });
+    }
+}

@@ -1,0 +1,23 @@
+//! Layers of networks on a processor: convolutions and their gradients, MusiCNN's front, recurrent
+//! layers, transformers, products of rows.
+//!
+//! One kernel source is compiled for every instruction set ([`simd`]) and chosen at run time. Not
+//! here: what the numbers mean; networks are put together in `voisin-encoder`.
+
+#![allow(
+    unsafe_code,
+    reason = "vector instructions, and buffers that several threads write"
+)]
+#![allow(
+    clippy::inline_always,
+    reason = "kernels must be inlined into the function that enables their features"
+)]
+
+pub mod conv;
+pub mod conv1;
+pub mod lstm;
+pub mod musicnn;
+pub mod rows;
+pub mod simd;
+mod team;
+pub mod transformer;

@@ -1,0 +1,425 @@
+//! One small vector trait, so that one kernel source is compiled for every instruction set.
+//!
+//! A value of a type that implements [`Simd`] proves that the processor has its instruction set:
+//! only [`dispatch!`] makes one, from an [`Isa`](voisin_kernels::Isa). So arithmetic is safe; loads and
+//! stores are not, because they take pointers. Every method is `inline(always)` and must be reached
+//! from a function compiled with the matching target features, or it runs, but slowly.
+
+/// Vectors of `LANES` f32.
+pub(super) trait Simd: Copy + 'static {
+    /// The vector register.
+    type V: Copy;
+    /// Floats in a register.
+    const LANES: usize;
+    /// Tiles that one microkernel call covers at most (accumulators = `MR` × `NV`).
+    const MR: usize;
+    /// Registers side by side in a microkernel's panel of output channels.
+    const NV: usize = 2;
+    /// Whether products are of bf16: `store_half`, `pack2` and `dot2` exist.
+    const HALF: bool = false;
+    fn splat(self, x: f32) -> Self::V;
+    /// # Safety
+    /// `p` is valid for reads of `LANES` floats; no alignment is needed.
+    unsafe fn load(self, p: *const f32) -> Self::V;
+    /// # Safety
+    /// `p` is valid for writes of `LANES` floats; no alignment is needed.
+    unsafe fn store(self, p: *mut f32, v: Self::V);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a·b + c
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// c − a·b
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Lanes of `v` where `a > b`, else 0.
+    fn keep_gt(self, a: Self::V, b: Self::V, v: Self::V) -> Self::V;
+    /// Lanes of `v` where `a == b`, else `w`.
+    fn select_eq(self, a: Self::V, b: Self::V, v: Self::V, w: Self::V) -> Self::V;
+    /// Asks for the cache line at `p` (which need not exist) to be brought into the second-level
+    /// cache.
+    #[inline(always)]
+    fn prefetch(self, _p: *const f32) {}
+    /// Stores `v` rounded to bf16. Only with [`Simd::HALF`].
+    ///
+    /// # Safety
+    /// `p` is valid for writes of `LANES` numbers of 16 bits.
+    #[inline(always)]
+    unsafe fn store_half(self, _p: *mut u16, _v: Self::V) {
+        unreachable!("only processors with bf16 run bf16 kernels");
+    }
+    /// Pairs of bf16, `lo` and `hi` of each lane. Only with [`Simd::HALF`].
+    #[inline(always)]
+    fn pack2(self, _lo: Self::V, _hi: Self::V) -> Self::V {
+        unreachable!("only processors with bf16 run bf16 kernels");
+    }
+    /// a and b hold pairs of bf16: a₀·b₀ + a₁·b₁ + c. Only with [`Simd::HALF`].
+    #[inline(always)]
+    fn dot2(self, _a: Self::V, _b: Self::V, _c: Self::V) -> Self::V {
+        unreachable!("only processors with bf16 run bf16 kernels");
+    }
+}
+
+/// The methods that are intrinsics, for a type that proves that the processor has them.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! intrinsics {
+    (load($p:ident) $load:expr; store($to:ident, $value:ident) $store:expr;
+        $($name:ident($($arg:ident: $ty:ty),*) $result:expr;)*) => {
+        #[inline(always)]
+        unsafe fn load(self, $p: *const f32) -> Self::V {
+            // SAFETY: the pointer is the caller's duty; `self` proves that the instructions exist.
+            unsafe { $load }
+        }
+        #[inline(always)]
+        unsafe fn store(self, $to: *mut f32, $value: Self::V) {
+            // SAFETY: as in `load`.
+            unsafe { $store }
+        }
+        $(#[inline(always)]
+        fn $name(self, $($arg: $ty),*) -> Self::V {
+            // SAFETY: `self` proves that the instructions exist.
+            unsafe { $result }
+        })*
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    #[allow(clippy::wildcard_imports, reason = "intrinsics name themselves")]
+    use std::arch::x86_64::*;
+
+    use super::Simd;
+
+    /// 16 lanes, 32 registers; with `BF16` also products of bf16.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx512<const BF16: bool>(());
+
+    impl<const BF16: bool> Avx512<BF16> {
+        /// # Safety
+        /// The processor has AVX-512 F, BW, DQ and VL, and with `BF16` that too.
+        #[inline(always)]
+        pub(in super::super) unsafe fn assume() -> Self {
+            Self(())
+        }
+    }
+
+    impl<const BF16: bool> Simd for Avx512<BF16> {
+        type V = __m512;
+        const LANES: usize = 16;
+        const MR: usize = 14;
+        const HALF: bool = BF16;
+        intrinsics! {
+            load(p) _mm512_loadu_ps(p);
+            store(p, v) _mm512_storeu_ps(p, v);
+            splat(x: f32) _mm512_set1_ps(x);
+            add(a: __m512, b: __m512) _mm512_add_ps(a, b);
+            sub(a: __m512, b: __m512) _mm512_sub_ps(a, b);
+            mul(a: __m512, b: __m512) _mm512_mul_ps(a, b);
+            max(a: __m512, b: __m512) _mm512_max_ps(a, b);
+            fma(a: __m512, b: __m512, c: __m512) _mm512_fmadd_ps(a, b, c);
+            fnma(a: __m512, b: __m512, c: __m512) _mm512_fnmadd_ps(a, b, c);
+            keep_gt(a: __m512, b: __m512, v: __m512) {
+                _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), v)
+            };
+            select_eq(a: __m512, b: __m512, v: __m512, w: __m512) {
+                _mm512_mask_mov_ps(w, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), v)
+            };
+        }
+        #[inline(always)]
+        fn prefetch(self, p: *const f32) {
+            // SAFETY: a hint, which every x86-64 has and which does not access memory.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn store_half(self, p: *mut u16, v: __m512) {
+            assert!(BF16);
+            // SAFETY: the pointer is the caller's duty; `self` proves that the instructions exist;
+            // the two types of 256 bits differ only in how they are read.
+            unsafe {
+                let v = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+                _mm256_storeu_si256(p.cast(), v);
+            }
+        }
+        #[inline(always)]
+        fn pack2(self, lo: __m512, hi: __m512) -> __m512 {
+            assert!(BF16);
+            // SAFETY: as above.
+            unsafe {
+                let lo = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(lo));
+                let hi = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(hi));
+                let hi = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(hi));
+                _mm512_castsi512_ps(_mm512_or_si512(_mm512_cvtepu16_epi32(lo), hi))
+            }
+        }
+        #[inline(always)]
+        fn dot2(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            assert!(BF16);
+            // SAFETY: as above, of 512 bits.
+            unsafe {
+                let a = std::mem::transmute::<__m512, __m512bh>(a);
+                let b = std::mem::transmute::<__m512, __m512bh>(b);
+                _mm512_dpbf16_ps(c, a, b)
+            }
+        }
+    }
+
+    /// 8 lanes, 16 registers.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx2(());
+
+    impl Avx2 {
+        /// # Safety
+        /// The processor has AVX2 and FMA.
+        #[inline(always)]
+        pub(in super::super) unsafe fn assume() -> Self {
+            Self(())
+        }
+    }
+
+    impl Simd for Avx2 {
+        type V = __m256;
+        const LANES: usize = 8;
+        const MR: usize = 6;
+        intrinsics! {
+            load(p) _mm256_loadu_ps(p);
+            store(p, v) _mm256_storeu_ps(p, v);
+            splat(x: f32) _mm256_set1_ps(x);
+            add(a: __m256, b: __m256) _mm256_add_ps(a, b);
+            sub(a: __m256, b: __m256) _mm256_sub_ps(a, b);
+            mul(a: __m256, b: __m256) _mm256_mul_ps(a, b);
+            max(a: __m256, b: __m256) _mm256_max_ps(a, b);
+            fma(a: __m256, b: __m256, c: __m256) _mm256_fmadd_ps(a, b, c);
+            fnma(a: __m256, b: __m256, c: __m256) _mm256_fnmadd_ps(a, b, c);
+            keep_gt(a: __m256, b: __m256, v: __m256) _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b), v);
+            select_eq(a: __m256, b: __m256, v: __m256, w: __m256) {
+                _mm256_blendv_ps(w, v, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
+            };
+        }
+        #[inline(always)]
+        fn prefetch(self, p: *const f32) {
+            // SAFETY: a hint, which every x86-64 has and which does not access memory.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        }
+    }
+}
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    #[allow(clippy::wildcard_imports, reason = "intrinsics name themselves")]
+    use std::arch::aarch64::*;
+
+    use super::Simd;
+
+    /// 4 lanes, 32 registers.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Neon(());
+
+    impl Neon {
+        /// # Safety
+        /// The processor has NEON.
+        #[inline(always)]
+        pub(in super::super) unsafe fn assume() -> Self {
+            Self(())
+        }
+    }
+
+    impl Simd for Neon {
+        type V = float32x4_t;
+        const LANES: usize = 4;
+        const MR: usize = 12;
+        intrinsics! {
+            load(p) vld1q_f32(p);
+            store(p, v) vst1q_f32(p, v);
+            splat(x: f32) vdupq_n_f32(x);
+            add(a: float32x4_t, b: float32x4_t) vaddq_f32(a, b);
+            sub(a: float32x4_t, b: float32x4_t) vsubq_f32(a, b);
+            mul(a: float32x4_t, b: float32x4_t) vmulq_f32(a, b);
+            max(a: float32x4_t, b: float32x4_t) vmaxq_f32(a, b);
+            fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) vfmaq_f32(c, a, b);
+            fnma(a: float32x4_t, b: float32x4_t, c: float32x4_t) vfmsq_f32(c, a, b);
+            keep_gt(a: float32x4_t, b: float32x4_t, v: float32x4_t) {
+                vbslq_f32(vcgtq_f32(a, b), v, vdupq_n_f32(0.0))
+            };
+            select_eq(a: float32x4_t, b: float32x4_t, v: float32x4_t, w: float32x4_t) {
+                vbslq_f32(vceqq_f32(a, b), v, w)
+            };
+        }
+    }
+}
+#[cfg(target_arch = "aarch64")]
+pub(super) use arm::Neon;
+
+/// Four lanes of plain Rust.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+#[inline(always)]
+fn zip(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> f32) -> [f32; 4] {
+    [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
+}
+
+impl Simd for Portable {
+    type V = [f32; 4];
+    const LANES: usize = 4;
+    const MR: usize = 5;
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 4] {
+        [x; 4]
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> [f32; 4] {
+        // SAFETY: four floats can be read at `p`.
+        unsafe { p.cast::<[f32; 4]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: [f32; 4]) {
+        // SAFETY: four floats can be written at `p`.
+        unsafe { p.cast::<[f32; 4]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        zip(a, b, |x, y| x + y)
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        zip(a, b, |x, y| x - y)
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        zip(a, b, |x, y| x * y)
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        zip(a, b, |x, y| if x > y { x } else { y })
+    }
+    #[inline(always)]
+    fn fma(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        zip(zip(a, b, |x, y| x * y), c, |x, y| x + y)
+    }
+    #[inline(always)]
+    fn fnma(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        zip(c, zip(a, b, |x, y| x * y), |x, y| x - y)
+    }
+    #[inline(always)]
+    fn keep_gt(self, a: [f32; 4], b: [f32; 4], v: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if a[i] > b[i] { v[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn select_eq(self, a: [f32; 4], b: [f32; 4], v: [f32; 4], w: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if a[i] == b[i] { v[i] } else { w[i] })
+    }
+}
+
+/// Defines `pub(super) unsafe fn $name(isa, args…)`, which runs the function
+/// `$generic(simd, args…)` compiled for `isa`; with `half`, `$name(isa, half, args…)`, which takes
+/// products of bf16 where `half` says so.
+macro_rules! dispatch {
+    ($(#[$doc:meta])* $name:ident => $generic:ident(half, $($arg:ident: $ty:ty),* $(,)?)) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As the generic function that it runs.
+        ///
+        /// # Panics
+        /// With `half`, if [`Precision::Bf16`](voisin_kernels::Precision) is not available with `isa`.
+        pub(super) unsafe fn $name(isa: voisin_kernels::Isa, half: bool, $($arg: $ty),*) {
+            $crate::simd::dispatch! {
+                /// In f32.
+                full => $generic($($arg: $ty),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+            unsafe fn bf16($($arg: $ty),*) {
+                // SAFETY: these features are enabled here, so whoever calls this found them; the
+                // rest is passed on.
+                unsafe { $generic($crate::simd::Avx512::<true>::assume(), $($arg),*) }
+            }
+            // SAFETY: an `Isa` is only made for what the processor has; the rest is passed on.
+            unsafe {
+                match isa.set() {
+                    _ if !half => full(isa, $($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    voisin_kernels::isa::Set::Avx512 { bf16: true, .. } => bf16($($arg),*),
+                    _ => panic!("this processor has no products of bf16"),
+                }
+            }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident => $generic:ident($($arg:ident: $ty:ty),* $(,)?)) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As the generic function that it runs.
+        #[allow(clippy::too_many_arguments, reason = "the generic kernel's own arguments")]
+        pub(super) unsafe fn $name(isa: voisin_kernels::Isa, $($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "as above")]
+            unsafe fn avx512($($arg: $ty),*) {
+                // SAFETY: these features are enabled here, so whoever calls this found them; the
+                // rest is passed on.
+                unsafe { $generic($crate::simd::Avx512::<false>::assume(), $($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "as above")]
+            unsafe fn avx2($($arg: $ty),*) {
+                // SAFETY: as above.
+                unsafe { $generic($crate::simd::Avx2::assume(), $($arg),*) }
+            }
+            // SAFETY: an `Isa` is only made for what the processor has; the rest is passed on.
+            unsafe {
+                match isa.set() {
+                    #[cfg(target_arch = "x86_64")]
+                    voisin_kernels::isa::Set::Avx512 { .. } => avx512($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    voisin_kernels::isa::Set::Avx2 => avx2($($arg),*),
+                    #[cfg(target_arch = "aarch64")]
+                    voisin_kernels::isa::Set::Neon => $generic($crate::simd::Neon::assume(), $($arg),*),
+                    voisin_kernels::isa::Set::Portable => $generic($crate::simd::Portable, $($arg),*),
+                }
+            }
+        }
+    };
+}
+pub(super) use dispatch;
+
+/// Work that [`vectorised`] compiles for every instruction set.
+pub trait Work {
+    /// Its result.
+    type Output;
+    /// Does it; implementations, and what they call in loops, are `inline(always)`.
+    fn run(self) -> Self::Output;
+}
+
+/// Does plain Rust's `work` with the instructions of `isa`, which the compiler then uses for its
+/// loops.
+pub fn vectorised<W: Work>(isa: voisin_kernels::Isa, work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    use voisin_kernels::isa::Set;
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    fn avx512<W: Work>(work: W) -> W::Output {
+        work.run()
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2<W: Work>(work: W) -> W::Output {
+        work.run()
+    }
+    match isa.set() {
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512 { .. } => {
+            // SAFETY: an `Isa` is only made for what the processor has.
+            unsafe { avx512(work) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx2 => {
+            // SAFETY: as above.
+            unsafe { avx2(work) }
+        }
+        _ => work.run(),
+    }
+}
