@@ -4,7 +4,7 @@
 - every relative link leads to a file, and every `scripts/NAME` or `research/NAME` that is named
   exists;
 - no line is longer than 100 columns;
-- the README's chart is that of BENCHMARKS.md (scripts/chart.py);
+- the README's chart is that of BENCHMARKS.md (scripts/pictures/chart.py);
 - docs/json.md: each command that stands before an example is run, on a library made of the demo's
   music, a file that is no audio, an exact copy and a cut one; names and types of the answer must be
   those of the example.
@@ -179,7 +179,7 @@ def main():
     for name in DOCUMENTS:
         check_text(name)
     chart = subprocess.run(
-        [sys.executable, ROOT / "scripts/chart.py", "--check"],
+        [sys.executable, ROOT / "scripts/pictures/chart.py", "--check"],
         capture_output=True,
         text=True,
         check=False,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Draws the README's chart, docs/against-bliss.svg, from the table at the head of BENCHMARKS.md:
-scripts/chart.py [--check]
+scripts/pictures/chart.py [--check]
 
 With --check it writes nothing, and fails where the chart that is there is not the table's.
 """
@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "docs/against-bliss.svg"
 # rows of the table, and what the chart calls them
 PANELS = [
@@ -89,7 +89,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--check"]:
         if CHART.read_text(encoding="utf-8") != chart:
             sys.exit(
-                f"{CHART.relative_to(ROOT)} is not what BENCHMARKS.md says: run scripts/chart.py"
+                f"{CHART.relative_to(ROOT)} is not what BENCHMARKS.md says: run scripts/pictures/chart.py"
             )
     else:
         CHART.write_text(chart, encoding="utf-8")

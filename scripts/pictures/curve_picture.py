@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Draws how a scale, tempo and key change along a list, as SVG:
-voisin playlist … --curve energy=arc --format json | scripts/curve_picture.py energy > arc.svg
+voisin playlist … --curve energy=arc --format json | scripts/pictures/curve_picture.py energy > arc.svg
 """
 
 import json

@@ -4,9 +4,9 @@
 # Writes docs/{map,map-clusters,genres,dendrogram}.png, docs/energy-arc.svg and docs/pictures.txt,
 # the words and figures on them. With --check it writes nothing and fails where the program would
 # draw other words or figures now; where points lie is not compared, as the last bits of vectors
-# differ from processor to processor. (Those of the server's page: scripts/page_pictures.py)
+# differ from processor to processor. (Those of the server's page: scripts/pictures/page_pictures.py)
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 check=
 if [ "${1:-}" = --check ]; then
     check=1
@@ -33,12 +33,12 @@ for name in map genres dendrogram; do
 done > "$work/pictures.txt"
 if [ -n "$check" ]; then
     diff docs/pictures.txt "$work/pictures.txt" || {
-        echo "pictures.sh: the pictures in docs/ show something else than the program draws now; draw them anew: scripts/pictures.sh $voisin" >&2
+        echo "pictures.sh: the pictures in docs/ show something else than the program draws now; draw them anew: scripts/pictures/pictures.sh $voisin" >&2
         exit 1
     }
 else
     draw docs png
     "$voisin" playlist --folder data/demo --limit 20 --curve energy=arc --max-bpm-step 8 \
-        --max-per-artist 0 --format json | scripts/curve_picture.py energy > docs/energy-arc.svg
+        --max-per-artist 0 --format json | scripts/pictures/curve_picture.py energy > docs/energy-arc.svg
     cp "$work/pictures.txt" docs/pictures.txt
 fi
