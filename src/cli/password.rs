@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use voisin_serve::check_secret_file;
+use voisin_http::token::check_secret_file;
 
 /// Longest password that is read, in bytes.
 const LONGEST: u64 = 4096;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::{ListOutput, ReportFormat};
+use voisin_players::mpd::PORT as MPD_PORT;
+use voisin_players::upstream::ServerAddress;
 use voisin_questions::saved::SavedQuestion;
 use voisin_questions::spans::Seconds;
-use voisin_serve::{MPD_PORT, ServerAddress};
 
 /// Keep questions under names, and put their answers where players find them
 ///

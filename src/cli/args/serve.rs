@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
+use voisin_http::listen::Listen;
+use voisin_http::peer::Peer;
+use voisin_players::upstream::ServerAddress;
 use voisin_questions::spans::{Seconds, length};
 use voisin_questions::{Filters, Mixing, ServerMixes};
-use voisin_serve::{Listen, Peer, ServerAddress};
 
 /// Lyrion's port where nobody says another: that of bliss-mixer.
 pub(crate) const LMS_PORT: u16 = 12_000;

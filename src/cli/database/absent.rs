@@ -11,8 +11,9 @@ use super::context::Context;
 use super::remote::{DatabaseAddress, VARIABLE};
 use voisin_base::remedy::Remedy;
 use voisin_engine::EngineError;
+use voisin_http::state::OpenElsewhere;
 use voisin_questions::RemoteLibrary;
-use voisin_serve::{Follow, OpenElsewhere};
+use voisin_serve::Follow;
 
 fn refuse<T>() -> anyhow::Result<T> {
     bail!(

@@ -11,9 +11,10 @@ use crate::cli::context::Context;
 use crate::cli::remote::DatabaseAddress;
 use voisin_base::text::with_causes;
 use voisin_engine::Engine;
+use voisin_http::state::OpenElsewhere;
 use voisin_library::OpenMode;
 use voisin_questions::LibrarySource;
-use voisin_serve::{Follow, OpenElsewhere};
+use voisin_serve::Follow;
 
 /// The function that opens a library in a database for the server's requests.
 pub(crate) fn elsewhere(address: &DatabaseAddress) -> anyhow::Result<OpenElsewhere> {

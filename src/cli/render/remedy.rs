@@ -11,8 +11,10 @@ use voisin_explore::ExploreError;
 use voisin_genre::GenreError;
 use voisin_lab::LabError;
 use voisin_library::LibraryError;
+use voisin_players::link::LinkError;
+use voisin_players::lists::ListError;
+use voisin_players::mpd::MpdError;
 use voisin_questions::{LocalOnly, QuestionError};
-use voisin_serve::{LinkError, ListError, MpdError};
 
 /// An error with its causes, each once, and what to do about it.
 pub(crate) fn advised(error: &(dyn std::error::Error + 'static)) -> String {

@@ -8,8 +8,8 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count, count_with};
 use anyhow::{Context as _, bail};
 use voisin_library::{Library, OpenMode};
+use voisin_players::heard::take_listens;
 use voisin_questions::answers::listening::ListenerJson;
-use voisin_serve::take_listens;
 
 pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending> {
     let dir = context.library_dir();

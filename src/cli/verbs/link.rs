@@ -9,8 +9,8 @@ use crate::cli::password::password;
 use crate::cli::render::{self, Align, Table, count, count_with};
 use anyhow::bail;
 use voisin_library::{Library, OpenMode};
+use voisin_players::link::{LinkReport, ServerKind, link};
 use voisin_questions::answers::listening::ServerJson;
-use voisin_serve::{LinkReport, ServerKind, link};
 
 /// Songs without a track that a table shows.
 const SHOWN: usize = 20;

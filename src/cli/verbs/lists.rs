@@ -18,12 +18,12 @@ use voisin_engine::{Engine, SeedName, meta};
 use voisin_explore::TrackMeta;
 use voisin_genre::Taxonomy;
 use voisin_library::{Library, OpenMode, Track, stored_path};
+use voisin_players::lists::{ListError, ListPlace, MediaKind, SavedList};
 use voisin_questions::Mixing;
 use voisin_questions::saved::{
     KnownParts, SavedQuestion, TEMPLATES, Template, TemplateJson, check_name,
 };
 use voisin_questions::seed::NamedSeed;
-use voisin_serve::{ListError, ListPlace, MediaKind, SavedList};
 
 /// The documented JSON of `lists`: a list of these.
 #[derive(Serialize)]

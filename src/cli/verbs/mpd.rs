@@ -12,7 +12,7 @@ use crate::cli::render::count;
 use crate::cli::{Ending, NothingFound};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, MixOptions};
-use voisin_serve::{MPD_PORT, Mpd, MpdAddress, MpdError, MpdSongs, Playing};
+use voisin_players::mpd::{Mpd, MpdAddress, MpdError, MpdSongs, PORT, Playing};
 
 /// Songs of what was played last that tell where it goes.
 const LAST: usize = 50;
@@ -57,7 +57,7 @@ fn address(common: &MpdCommon) -> anyhow::Result<MpdAddress> {
     Ok(match (host.as_str(), port) {
         // Nobody said anything: the socket of MPD's own users is tried, too.
         ("", None) => MpdAddress::usual(),
-        (host, port) => MpdAddress::read(host, port.unwrap_or(MPD_PORT)),
+        (host, port) => MpdAddress::read(host, port.unwrap_or(PORT)),
     })
 }
 

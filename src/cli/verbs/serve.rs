@@ -16,8 +16,11 @@ use crate::cli::database;
 use crate::cli::password::new_password;
 use crate::cli::remote::database_address;
 use crate::cli::render;
+use voisin_http::listen::Listen;
+use voisin_http::token::{Token, hash_password};
 use voisin_library::{Library, LibraryError, OpenMode, stored_path};
-use voisin_serve::{Listen, Lms, Options, Token, hash_password, qr_for_terminal, serve};
+use voisin_players::lms::Lms;
+use voisin_serve::{Options, qr_for_terminal, serve};
 
 /// Arguments of this program for those of `bliss-mixer`, which Lyrion's plugin starts under that name: only Lyrion's
 /// questions are answered. What belongs to another way of comparing (`--db`, `--weights`) is passed over.

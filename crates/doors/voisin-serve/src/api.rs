@@ -27,20 +27,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::ServeError;
-use super::access::{COOKIE, LONGEST_BODY, LONGEST_SESSION, cookie};
-use super::ask;
-use super::devices::{CODE_LASTS, Rights, readable};
-use super::guess_limit::SignInRefused;
-use super::listen::raised;
-use super::middleware::guard;
-use super::peer::Peer;
-use super::problem::Problem;
 use super::qr;
-use super::scan::{ScanProgress, ScanState};
-use super::sessions::{SignedIn, device_name};
-use super::state::Shared;
-use super::upstream::ServerAddress;
+use voisin_http::ServeError;
+use voisin_http::access::{COOKIE, LONGEST_BODY, LONGEST_SESSION, cookie};
+use voisin_http::ask;
+use voisin_http::devices::{CODE_LASTS, Rights, readable};
+use voisin_http::guess_limit::SignInRefused;
+use voisin_http::listen::raised;
+use voisin_http::middleware::guard;
+use voisin_http::peer::Peer;
+use voisin_http::problem::Problem;
+use voisin_http::scan::ScanProgress;
+use voisin_http::sessions::{SignedIn, device_name};
+use voisin_http::state::Shared;
+use voisin_players::upstream::ServerAddress;
+use voisin_players::{audiomuse, subsonic};
 use voisin_questions::values::Limit;
 
 #[cfg(test)]
@@ -223,10 +224,10 @@ pub(super) fn router(
     let base = state.guard.base_path.clone();
     let mut all = Router::new().nest("/api/v1", api);
     if let Some(server) = audiomuse {
-        all = all.merge(super::audiomuse::router(state, server));
+        all = all.merge(audiomuse::router(state, server));
     }
     if let Some(server) = subsonic {
-        all = all.merge(super::subsonic::router(state, server).map_err(|_| ServeError::Random)?);
+        all = all.merge(subsonic::router(state, server)?);
     }
     let all = if base.is_empty() {
         all
@@ -505,7 +506,7 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
                 ));
             }
             let now: ScanProgress = progress.borrow_and_update().clone();
-            let ended = now.state != ScanState::Running;
+            let ended = !now.is_running();
             let text = format!(
                 "event: progress\ndata: {}\n\n",
                 serde_json::to_string(&now).unwrap_or_default()

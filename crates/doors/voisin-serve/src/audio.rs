@@ -10,12 +10,12 @@ use axum::response::IntoResponse as _;
 use futures_util::stream;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::cached::Validator;
-use super::problem::Problem;
 use voisin_audio::{AnalysedFile, AudioError, HeldFile};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
 use voisin_engine::analysed_files;
+use voisin_http::cached::Validator;
+use voisin_http::problem::Problem;
 use voisin_library::{Library, LibraryError, Track};
 
 /// A client keeps what it has, and asks whether it still holds: a file may be exchanged.

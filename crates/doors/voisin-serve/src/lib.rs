@@ -1,49 +1,23 @@
-//! The server: answers over HTTP, the same as the command line's, for players, scripts and the page.
+//! The server: answers over HTTP, the same as the command line's, for players, scripts, assistants and the page.
 //!
-//! For: who may ask ([`access`]), how a question is read, how long it may wait, and what the answer looks like on the wire.
-//! Not for: answers themselves (`engine`, `explore`; their JSON is in `answers`), nor for arguments (`cli`).
+//! For: what the server consists of and how it runs, its routes ([`api`]), and what they look like on the wire. Not for: who
+//! may ask and how requests are admitted (`voisin-http`), other programs' interfaces (`voisin-players`), answers themselves
+//! (`voisin-engine`, `voisin-explore`; their JSON is in `voisin-questions`), nor arguments (`src/cli`).
 //!
-//! A request comes through [`listen`] (connections) and [`middleware`] (host, origin, token, sizes, time) to a handler in
-//! [`api`], which asks an engine behind a permit ([`state`]). A path that a client names is only ever compared with stored
-//! ones; what is read from the disk is a stored file by its id, a picture beside it, or the temporary copy of a body.
+//! What is read from the disk is a stored file by its id, a picture beside it, or the temporary copy of a body.
 
 #![allow(
     clippy::result_large_err,
     reason = "a problem is made at most once for a request"
 )]
 
-mod access;
 mod api;
-mod ask;
 mod audio;
-mod audiomuse;
-mod cached;
-mod devices;
-mod guess_limit;
-mod heard;
-mod link;
-mod listen;
-mod listen_exports;
-mod lists;
-mod lms;
 mod mcp;
-mod middleware;
-mod mpd;
 #[cfg(test)]
 mod openapi;
 mod page;
-mod peer;
-mod problem;
-mod process;
 mod qr;
-mod scan;
-mod sessions;
-mod songs;
-mod state;
-mod subsonic;
-mod token;
-mod uploads;
-mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -54,16 +28,23 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use heard::{ListensReport, take_listens};
-pub use link::{LinkError, LinkReport, ServerKind, link};
-pub use listen::Listen;
-pub use lists::{ListError, ListPlace, MediaKind, SavedList};
-pub use lms::Lms;
+use voisin_http::access::{Guard, allowed_names, own_names};
+use voisin_http::devices::{Rights, readable};
+use voisin_http::listen::{self, Listen, Listener, Open};
+use voisin_http::peer::Peer;
+use voisin_http::scan::ScanProcess;
+use voisin_http::sessions::Sessions;
+use voisin_http::state::{LoadModel, OpenElsewhere, State};
+use voisin_http::token::Token;
+use voisin_http::{ServeError, runtime};
+use voisin_kernels::allocator;
+use voisin_players::lms::{self, Lms};
+use voisin_players::upstream::ServerAddress;
+use voisin_players::{link, lists};
+use voisin_questions::ServerMixes;
+
 pub use mcp::assist;
-pub use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, PORT as MPD_PORT, Playing};
 pub use qr::for_terminal as qr_for_terminal;
-pub(crate) use state::LoadModel;
-pub use state::OpenElsewhere;
 
 /// Brings a copy of a library elsewhere up to date, or says why it cannot. It is given who is told how many tracks are there,
 /// of how many.
@@ -71,103 +52,6 @@ pub type Follow = Box<dyn FnMut(&mut dyn FnMut(u64, u64)) -> Result<(), String> 
 
 /// From one look at a library elsewhere to the next.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
-pub use peer::Peer;
-pub use token::{Token, check_secret_file, hash_password};
-pub use upstream::ServerAddress;
-
-use access::{Guard, allowed_names};
-use devices::{Rights, readable};
-use listen::{Listener, Open};
-use scan::ScanProcess;
-use sessions::Sessions;
-use state::State;
-use voisin_kernels::allocator;
-use voisin_questions::ServerMixes;
-
-/// Why the server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// A place to listen at that cannot be had.
-    #[error("cannot listen on {place}: stop what listens there, or choose another address")]
-    Listen {
-        /// Where.
-        place: String,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
-    /// The token's file, or that of passwords, cannot be used.
-    #[error("cannot use the token or password in {}: name another file for it", path.display())]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
-    /// The token is too short, or of other characters.
-    #[error(
-        "{}: expected one line of at least {least} printable characters: remove the file, and a token is made", path.display()
-    )]
-    WeakToken {
-        /// The file.
-        path: PathBuf,
-        /// Characters that are needed.
-        least: usize,
-    },
-    /// The file of passwords has none, too many, or such as are guessed.
-    #[error(
-        "{}: expected a password of at least {least} characters in the first line, and another one for guests, or none, in \
-         the second", path.display()
-    )]
-    WeakPassword {
-        /// The file.
-        path: PathBuf,
-        /// Characters that are needed.
-        least: usize,
-    },
-    /// A password that would be guessed.
-    #[error(
-        "expected a password of at least {least} characters, found a shorter one: type a longer one"
-    )]
-    ShortPassword {
-        /// Characters that are needed.
-        least: usize,
-    },
-    /// The file of passwords has a hash that cannot be compared.
-    #[error(
-        "{}: expected passwords or hashes of them by Argon2id with 256 MiB, ten passes and four lanes at most, found another \
-         hash or a damaged one: make one with \"voisin serve --hash-password\"", path.display()
-    )]
-    OtherHash {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Others can read the token's file, or that of passwords.
-    #[cfg(unix)]
-    #[error(
-        "{}: expected a file that only its owner can read (mode 600), found mode {mode:o}: run \"chmod 600\" on it",
-        path.display()
-    )]
-    OpenToken {
-        /// The file.
-        path: PathBuf,
-        /// The file's permissions.
-        mode: u32,
-    },
-    /// The system gives no random numbers.
-    #[error("this system gives no random numbers")]
-    Random,
-    /// The system gives no threads.
-    #[error("cannot start the server's threads")]
-    Runtime(#[source] std::io::Error),
-    /// Whoever started this is no assistant.
-    #[error(
-        "expected an assistant that speaks the Model Context Protocol: {reason}: name \"voisin mcp\" in its settings"
-    )]
-    Protocol {
-        /// The fault.
-        reason: String,
-    },
-}
 
 /// How the server runs.
 pub struct Options {
@@ -217,16 +101,6 @@ pub struct Options {
     pub renew_lists: Option<Duration>,
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
-    tokio::runtime::Builder::new_multi_thread()
-        // Work is done on blocking threads; this one mostly moves bytes.
-        .worker_threads(1)
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(ServeError::Runtime)
-}
-
 /// Answers until `stop` is raised.
 ///
 /// - `listener`: is told what happens
@@ -242,23 +116,17 @@ pub fn serve(
     allocator::give_back_large_blocks();
     let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
-    let own_hosts = options
-        .lan
-        .as_deref()
-        .map(access::own_names)
-        .unwrap_or_default();
-    let guard = Guard {
-        token: options.token,
-        hosts: own_hosts
-            .into_iter()
-            .chain(options.hosts.iter().flat_map(|host| allowed_names(host)))
-            .collect(),
-        origins: options.origins,
-        base_path: options.base_path,
-        proxies: options.proxies,
-        sessions: Sessions::of_folder(&options.dir),
-        ..Guard::default()
-    };
+    let own_hosts = options.lan.as_deref().map(own_names).unwrap_or_default();
+    let mut guard = Guard::default();
+    guard.token = options.token;
+    guard.hosts = own_hosts
+        .into_iter()
+        .chain(options.hosts.iter().flat_map(|host| allowed_names(host)))
+        .collect();
+    guard.origins = options.origins;
+    guard.base_path = options.base_path;
+    guard.proxies = options.proxies;
+    guard.sessions = Sessions::of_folder(&options.dir);
     let mut state = State::new(
         options.dir,
         guard,
@@ -323,7 +191,7 @@ pub fn serve(
                 (None, Listen::Tcp(address)) => address.to_string(),
             })
             .collect();
-        let connections = Arc::new(Open::new());
+        let connections = Arc::<Open>::default();
         let serve = |(_, listener)| {
             tokio::spawn(listen::serve(
                 listener,
@@ -343,7 +211,7 @@ pub fn serve(
             addresses.push(format!("http://127.0.0.1:{port}/api/mix"));
             let router = lms::router(&state, &options.folders);
             // Its connections show no token, so they have places of their own.
-            let connections = Arc::new(Open::new());
+            let connections = Arc::<Open>::default();
             tasks.push(tokio::spawn(listen::serve(
                 listener,
                 router,

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Answer, Gone, Invited, MissingPage, Noted, OwnRights, PageOpinion, TracksPage};
 use super::mcp::{QuestionTool, TOOLS};
-use super::problem::Problem;
-use super::scan::ScanProgress;
 use voisin_base::track::TrackId;
+use voisin_http::problem::Problem;
+use voisin_http::scan::ScanProgress;
 use voisin_questions::answers::artists::ArtistJson;
 use voisin_questions::answers::card::CardJson;
 use voisin_questions::answers::clusters::ClustersJson;

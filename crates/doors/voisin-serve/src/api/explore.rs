@@ -9,15 +9,15 @@ use ndarray::Array2;
 use serde::Serialize;
 
 use super::{Answer, page, page_by_place};
-use crate::ask;
-use crate::problem::Problem;
-use crate::state::{Explored, GivenUp, RequestContext, Shared};
 use voisin_base::track::TrackId;
 use voisin_engine::Collection;
 use voisin_explore::ExploreError;
 use voisin_explore::artists::Makers;
 use voisin_explore::clusters::Clustering;
 use voisin_explore::layout::{LayoutOptions, layout};
+use voisin_http::ask;
+use voisin_http::problem::Problem;
+use voisin_http::state::{Explored, GivenUp, RequestContext, Shared};
 use voisin_questions::answers::artists::ArtistJson;
 use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::failed::FailureJson;

@@ -9,12 +9,12 @@ use axum::response::IntoResponse as _;
 use serde::Deserialize;
 
 use super::{Answer, MOST, page};
-use crate::ask;
-use crate::problem::Problem;
-use crate::state::Shared;
 use voisin_audio::tags::WriteOptions;
 use voisin_base::track::TrackId;
 use voisin_engine::{TagWish, write_tags};
+use voisin_http::ask;
+use voisin_http::problem::Problem;
+use voisin_http::state::{Shared, State as Server};
 use voisin_library::{Library, OpenMode};
 use voisin_questions::answers::labels::{
     HandLabelJson, HandLabelsJson, LabelUndoneJson, LabelsChangedJson, LabelsWrittenJson,
@@ -76,7 +76,7 @@ pub(super) struct NewLabel {
 }
 
 /// A library that can be written.
-pub(super) fn writable(state: &crate::state::State, library: &Library) -> Result<(), Problem> {
+pub(super) fn writable(state: &Server, library: &Library) -> Result<(), Problem> {
     if state.elsewhere.is_some() {
         let detail = "these answers come from a copy of a database, which takes no changes";
         let next = "make them in the library that is sent to the database, and send it again";

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::labels::writable;
 use super::{Answer, page};
-use crate::ask;
-use crate::problem::Problem;
-use crate::state::Shared;
 use voisin_base::track::TrackId;
+use voisin_http::ask;
+use voisin_http::problem::Problem;
+use voisin_http::state::Shared;
 use voisin_library::{Library, LibraryError, Told, Track};
 use voisin_questions::answers::list::TrackJson;
 use voisin_questions::page::{Paged, Plain};

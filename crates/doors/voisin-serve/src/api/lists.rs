@@ -10,17 +10,17 @@ use axum::response::IntoResponse as _;
 use serde::Deserialize;
 
 use super::MOST;
-use crate::ask;
 use crate::audio::StoredSong;
-use crate::cached::Validator;
-use crate::problem::Problem;
-use crate::state::Shared;
 use voisin_audio::tags::read_cover;
 use voisin_base::regular_file;
 use voisin_base::track::TrackId;
 use voisin_engine::meta;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Format, PathStyle, write};
+use voisin_http::ask;
+use voisin_http::cached::Validator;
+use voisin_http::problem::Problem;
+use voisin_http::state::Shared;
 use voisin_questions::Named;
 
 /// Longest title of a list.

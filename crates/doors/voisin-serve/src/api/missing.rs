@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::labels::writable;
 use super::{Answer, page_by_place};
-use crate::ask;
-use crate::problem::Problem;
-use crate::state::Shared;
 use voisin_base::track::TrackId;
 use voisin_engine::MissingFiles;
+use voisin_http::ask;
+use voisin_http::problem::Problem;
+use voisin_http::state::Shared;
 use voisin_library::MissingFile;
 use voisin_questions::answers::lossy;
 use voisin_questions::answers::track::TrackRef;

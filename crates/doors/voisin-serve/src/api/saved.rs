@@ -10,39 +10,21 @@ use axum::response::IntoResponse as _;
 
 use super::bytes;
 use super::labels::writable;
-use crate::ask;
-use crate::lists::{ListError, SavedList};
-use crate::problem::Problem;
-use crate::process::ended;
-use crate::state::{RequestContext, Shared, State as Server};
 use axum::body::Bytes;
 use voisin_engine::meta;
 use voisin_explore::TrackMeta;
 use voisin_genre::Taxonomy;
+use voisin_http::ask;
+use voisin_http::problem::Problem;
+use voisin_http::process::ended;
+use voisin_http::state::{RequestContext, Shared, State as Server};
+use voisin_players::lists::{ListError, SavedList};
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::saved::{KeptListJson, KeptListsJson, ListNowJson, ListPushedJson};
 use voisin_questions::saved::{KnownParts, ListAgain, SavedQuestion, TEMPLATES, TemplateJson};
 
 /// Numbers that a page and a person can keep.
 const RANDOM: u64 = 1_000_000;
-
-impl From<ListError> for Problem {
-    fn from(error: ListError) -> Self {
-        match error {
-            ListError::Unknown(name) => Self::not_found(
-                format!("there is no list {name:?}"),
-                "see those there are: GET /api/v1/lists",
-            ),
-            ListError::Refused(refused) => refused.into(),
-            ListError::Library(error) => error.into(),
-            other => Self::new(
-                StatusCode::CONFLICT,
-                other.to_string(),
-                "ask again once that is mended",
-            ),
-        }
-    }
-}
 
 fn kept(name: String, list: &SavedList) -> KeptListJson {
     KeptListJson {

@@ -1,23 +1,22 @@
 //! Questions about sound: similar tracks, genres, paths, playlists.
 
 use std::path::Path;
-use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, Response};
 use axum::response::IntoResponse as _;
-use tokio::io::AsyncWriteExt as _;
 
 use super::{Answer, Noted, bytes, of_sample, written};
-use crate::access::LONGEST_FILE;
-use crate::ask;
-use crate::peer::Caller;
-use crate::problem::Problem;
-use crate::state::{AnswerSource, Explored, GivenUp, RequestContext, Shared, State as Server};
-use crate::uploads::{UploadPlace, due};
 use voisin_engine::{Engine, EngineError, GenreNews, Seed};
 use voisin_explore::TrackMeta;
+use voisin_http::ask;
+use voisin_http::peer::Caller;
+use voisin_http::problem::Problem;
+use voisin_http::state::{
+    AnswerSource, Explored, GivenUp, RequestContext, Shared, State as Server,
+};
+use voisin_http::uploads::received;
 use voisin_library::TrackFilter;
 use voisin_questions::answers::genre::{AnswerJson, AnswersJson};
 use voisin_questions::answers::playlist::PlaylistJson;
@@ -106,71 +105,6 @@ fn within<'a>(engine: &'a mut Engine, space: Option<&str>) -> Result<&'a mut Eng
         Some(space) => engine.within(space),
         None => Ok(engine),
     }
-}
-
-/// A copy of a body, which goes when it is dropped, and its place among the uploads.
-struct Upload {
-    copy: tempfile::TempPath,
-    _place: UploadPlace,
-}
-
-impl Upload {
-    fn path(&self) -> &Path {
-        &self.copy
-    }
-}
-
-async fn received(
-    state: &Server,
-    caller: Caller,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Upload, Problem> {
-    use futures_util::StreamExt as _;
-    ask::is_file(headers)?;
-    let mut place = state.uploads.begin(caller)?;
-    let fault = |_| {
-        Problem::later(
-            30,
-            "the file cannot be kept for reading",
-            "free some space, then ask again",
-        )
-    };
-    let (file, copy) = tempfile::NamedTempFile::new().map_err(fault)?.into_parts();
-    let mut file = tokio::fs::File::from_std(file);
-    let begun = Instant::now();
-    let mut body = body.into_data_stream();
-    let mut length = 0;
-    loop {
-        // The end moves with each byte that came: a large file has long, a connection that stands
-        // still has not.
-        let piece = tokio::time::timeout_at(due(begun, length).into(), body.next()).await;
-        let late = |_| Problem::bad("a whole file, in time", "one that came too slowly");
-        let Some(piece) = piece.map_err(late)? else {
-            break;
-        };
-        let piece = piece.map_err(|_| Problem::bad("a whole file", "one that ended early"))?;
-        length += piece.len() as u64;
-        if length > LONGEST_FILE {
-            let expected = format!("a file of at most {} MB", LONGEST_FILE / 1_000_000);
-            return Err(Problem::request(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                expected,
-                "a larger one",
-            ));
-        }
-        // Before it is written: what all uploads take together is bounded, not only each.
-        place.grow(piece.len() as u64)?;
-        file.write_all(&piece).await.map_err(fault)?;
-    }
-    if length == 0 {
-        return Err(Problem::bad("the bytes of an audio file", "an empty body"));
-    }
-    file.flush().await.map_err(fault)?;
-    Ok(Upload {
-        copy,
-        _place: place,
-    })
 }
 
 /// The name of an uploaded file in answers and messages.

@@ -7,12 +7,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response};
 
 use super::{Answer, Noted, bytes, written};
-use crate::ask;
 use crate::audio::{self as sound, StoredSong};
-use crate::problem::Problem;
-use crate::state::Shared;
 use voisin_base::track::TrackId;
 use voisin_engine::PredictedTags;
+use voisin_http::ask;
+use voisin_http::problem::Problem;
+use voisin_http::state::Shared;
 use voisin_questions::Named;
 use voisin_questions::answers::card::{CardJson, CardWords};
 use voisin_questions::answers::find::{FoundJson, KnownWordJson, WordsJson};

@@ -16,8 +16,8 @@ use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::cached::{Validator, takes_gzip};
-use super::state::Shared;
+use voisin_http::cached::{Validator, takes_gzip};
+use voisin_http::state::Shared;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \

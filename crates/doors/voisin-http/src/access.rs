@@ -17,15 +17,16 @@ use super::token::Token;
 
 /// Longest address of a request, in bytes.
 pub(super) const LONGEST_URI: usize = 8 * 1024;
-/// Longest JSON body, and longest file, in bytes.
-pub(super) const LONGEST_BODY: u64 = 1 << 20;
+/// Longest JSON body, in bytes.
+pub const LONGEST_BODY: u64 = 1 << 20;
+/// Longest file, in bytes.
 pub(super) const LONGEST_FILE: u64 = 200_000_000;
 /// Longest body that brings a token, in bytes.
-pub(super) const LONGEST_SESSION: u64 = 4096;
+pub const LONGEST_SESSION: u64 = 4096;
 /// Time for the whole body of a request that needs no token.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(5);
 /// Time to answer a request, body included; streams (audio, events) only have to begin within it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// As [`PATIENCE`], where a whole audio file is sent.
 pub(super) const PATIENCE_FOR_FILES: Duration = Duration::from_mins(10);
 /// Wrong tokens that an address may show within [`WINDOW`].
@@ -33,34 +34,36 @@ pub(super) const PATIENCE_FOR_FILES: Duration = Duration::from_mins(10);
 const TRIES: usize = 5;
 const WINDOW: Duration = Duration::from_secs(20);
 /// Name of the page's cookie.
-pub(super) const COOKIE: &str = "voisin";
+pub const COOKIE: &str = "voisin";
 
 /// The address of this machine that a connection was made to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LocalAddress(pub(super) IpAddr);
+pub struct LocalAddress(pub(super) IpAddr);
 
 /// Among the hosts: every address, where those that clients use are not this machine's own, as behind a container's port.
 const EVERY_ADDRESS: &str = "0.0.0.0";
 
 /// The rules of this server.
 #[derive(Debug, Default)]
-pub(super) struct Guard {
+pub struct Guard {
     /// `None`: no token is asked for.
-    pub(super) token: Option<Token>,
+    pub token: Option<Token>,
     /// Names and addresses besides its own addresses, in lower case.
-    pub(super) hosts: Vec<String>,
-    pub(super) devices: Devices,
-    pub(super) sessions: Sessions,
+    pub hosts: Vec<String>,
+    /// Codes that let further devices in.
+    pub devices: Devices,
+    /// Devices that are signed in.
+    pub sessions: Sessions,
     /// Origins besides the server's own.
-    pub(super) origins: Vec<String>,
+    pub origins: Vec<String>,
     /// Before every path; empty or `/voisin`.
-    pub(super) base_path: String,
+    pub base_path: String,
     /// Who passes the requests of others on, and says truly whose.
-    pub(super) proxies: Vec<Peer>,
+    pub proxies: Vec<Peer>,
     /// Guesses of passwords and codes.
-    pub(super) sign_ins: SignIns,
+    pub sign_ins: SignIns,
     /// Wrong tokens and cookies.
-    pub(super) failed: Mutex<HashMap<Peer, Vec<Instant>>>,
+    failed: Mutex<HashMap<Peer, Vec<Instant>>>,
 }
 
 /// The host in a Host header, without its port: `None` where it is not one.
@@ -98,7 +101,7 @@ const AT_HOME: [&str; 7] = [
 /// The names of a machine in its own network.
 ///
 /// - `name`: as the machine calls itself
-pub(super) fn own_names(name: &str) -> Vec<String> {
+pub fn own_names(name: &str) -> Vec<String> {
     let name = name.trim().to_ascii_lowercase();
     if name.is_empty()
         || !name
@@ -120,7 +123,7 @@ pub(super) fn own_names(name: &str) -> Vec<String> {
 
 /// The hosts that a name allows, as it is typed: the address of the page is as good as its name, and a name without a dot
 /// is one of a home network.
-pub(super) fn allowed_names(typed: &str) -> Vec<String> {
+pub fn allowed_names(typed: &str) -> Vec<String> {
     let typed = typed.trim().to_ascii_lowercase();
     let host = ["https://", "http://"]
         .iter()
@@ -159,7 +162,7 @@ impl Guard {
     /// The host that a request is for, if it is this server's.
     ///
     /// - `local`: the address that the connection was made to; `None` for a socket's file
-    pub(super) fn check_host(
+    pub fn check_host(
         &self,
         headers: &HeaderMap,
         uri: &Uri,
@@ -204,7 +207,7 @@ impl Guard {
     }
 
     /// The origin that may read the answer besides the server's own, if the request comes from one.
-    pub(super) fn check_origin(
+    pub fn check_origin(
         &self,
         headers: &HeaderMap,
         host: &str,
@@ -296,7 +299,7 @@ impl Guard {
     }
 
     /// Whether a request shows the owner's token or cookie.
-    pub(super) fn is_owners(&self, headers: &HeaderMap) -> bool {
+    pub fn is_owners(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else {
             return true;
         };
@@ -308,7 +311,7 @@ impl Guard {
     }
 
     /// Notes a wrong token.
-    pub(super) fn failed(&self, peer: Peer) -> Problem {
+    pub fn failed(&self, peer: Peer) -> Problem {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         // Addresses of the past go first, so that a scan from many does not fill the memory.
         failed.retain(|_, times| times.last().is_some_and(|last| last.elapsed() < WINDOW));
@@ -345,7 +348,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The page's cookie.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+pub fn cookie(headers: &HeaderMap) -> Option<&str> {
     let all = headers
         .get_all(header::COOKIE)
         .iter()

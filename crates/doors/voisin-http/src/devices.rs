@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::state::lock;
 
 /// How long a code is good for.
-pub(super) const CODE_LASTS: Duration = Duration::from_mins(10);
+pub const CODE_LASTS: Duration = Duration::from_mins(10);
 /// Codes that are good at once.
 const MOST: usize = 8;
 
 /// The rights of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Rights {
+pub enum Rights {
     /// Everything.
     Change,
     /// Ask and listen: nothing that changes the library or a file, and nobody else is let in.
@@ -32,11 +32,11 @@ struct Code {
 
 /// The codes that are good now.
 #[derive(Default)]
-pub(super) struct Devices(Mutex<Vec<Code>>);
+pub struct Devices(Mutex<Vec<Code>>);
 
 impl Devices {
     /// A new code: six digits that are good once.
-    pub(super) fn code(&self, rights: Rights) -> Result<String, getrandom::Error> {
+    pub fn code(&self, rights: Rights) -> Result<String, getrandom::Error> {
         // The remainder favours some codes by less than one in 10^12, which helps nobody who
         // guesses.
         let digits = format!("{:06}", getrandom::u64()? % 1_000_000);
@@ -56,9 +56,9 @@ impl Devices {
         Ok(digits)
     }
 
-    /// The rights that a code gives, as its owner types it. It is good no more after that. Wrong ones cost the others nothing: how many
-    /// are compared is limited elsewhere ([`sign_in`](super::sign_in)).
-    pub(super) fn take(&self, typed: &str) -> Option<Rights> {
+    /// The rights that a code gives, as its owner types it. It is good no more after that. Wrong ones cost the others
+    /// nothing: how many are compared is limited elsewhere ([`guess_limit`](super::guess_limit)).
+    pub fn take(&self, typed: &str) -> Option<Rights> {
         let typed: String = typed
             .chars()
             .filter(|c| !c.is_whitespace() && *c != '-')
@@ -77,7 +77,7 @@ impl std::fmt::Debug for Devices {
 }
 
 /// A code as people read it: `482 193`.
-pub(super) fn readable(code: &str) -> String {
+pub fn readable(code: &str) -> String {
     let (first, last) = code.split_at(code.len() / 2);
     format!("{first} {last}")
 }

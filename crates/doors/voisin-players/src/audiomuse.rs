@@ -11,14 +11,14 @@ use form_urlencoded::parse;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ask;
-use super::problem::Problem;
-use super::state::{RequestContext, Shared, State as Server, way};
 use super::upstream::ServerAddress;
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_engine::{Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack};
 use voisin_explore::artists::{Makers, near_artists};
+use voisin_http::ask;
+use voisin_http::problem::Problem;
+use voisin_http::state::{RequestContext, Shared, State as Server, way};
 use voisin_library::{Library, LibraryError, MusicalKey, NameOf, Resolution, Track, TrackFilter};
 use voisin_questions::answers::title;
 
@@ -90,7 +90,10 @@ impl Parameters {
     }
 }
 
-pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
+/// The routes of AudioMuse-AI.
+///
+/// - `server`: whose ids they are asked with
+pub fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
     Router::new()
         .route(
             "/api/health",

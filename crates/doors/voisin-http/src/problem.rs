@@ -20,7 +20,7 @@ use voisin_questions::read::Refused;
 
 /// Why there is no answer: what was expected, what was found, and the next step.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-pub(super) struct Problem {
+pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -92,11 +92,11 @@ fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
 }
 
 impl Problem {
-    pub(super) fn new(
-        status: StatusCode,
-        detail: impl Into<String>,
-        next: impl Into<Remedy>,
-    ) -> Self {
+    /// Of any kind.
+    ///
+    /// - `detail`: what is the matter with this request
+    /// - `next`: the next step of whoever asks
+    pub fn new(status: StatusCode, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -110,7 +110,7 @@ impl Problem {
     }
 
     /// A fault that should not happen.
-    pub(super) fn fault() -> Self {
+    pub fn fault() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "an internal fault",
@@ -119,7 +119,7 @@ impl Problem {
     }
 
     /// A request that cannot be understood.
-    pub(super) fn request(
+    pub fn request(
         status: StatusCode,
         expected: impl Into<String>,
         found: impl Into<String>,
@@ -134,16 +134,18 @@ impl Problem {
         }
     }
 
-    pub(super) fn bad(expected: impl Into<String>, found: impl Into<String>) -> Self {
+    /// A request with something else than was expected.
+    pub fn bad(expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self::request(StatusCode::BAD_REQUEST, expected, found)
     }
 
-    pub(super) fn not_found(detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
+    /// Something is named that is not there.
+    pub fn not_found(detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail, next)
     }
 
     /// No answer now, but one later.
-    pub(super) fn later(seconds: u32, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
+    pub fn later(seconds: u32, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
         let retry_after = Some(seconds);
         Self {
             retry_after,
@@ -163,21 +165,25 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, detail, next)
     }
 
-    pub(super) fn retry_after(mut self, seconds: u32) -> Self {
+    /// The same, and worth asking again after so many seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    pub(super) fn status(&self) -> StatusCode {
+    /// Its status in HTTP.
+    pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    pub(super) fn detail(&self) -> &str {
+    /// What is the matter with this request, without the next step.
+    pub fn detail(&self) -> &str {
         &self.detail
     }
 
     /// In the words of somebody who has tools and no addresses.
-    pub(super) fn in_tools(&self) -> String {
+    pub fn in_tools(&self) -> String {
         let see = |_: &str, tool: &str| match tool {
             "" => "its schema".to_owned(),
             tool => format!("the tool `{tool}`"),

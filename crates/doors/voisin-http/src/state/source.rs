@@ -9,7 +9,7 @@ use voisin_questions::LibrarySource;
 use voisin_questions::answers::graph::neighbour_graph;
 
 /// A library that answers one request at a time.
-pub(crate) struct AnswerSource {
+pub struct AnswerSource {
     library: LibrarySource,
     /// Of the library here, its state when the request came.
     pub(super) version: Version,
@@ -56,7 +56,7 @@ impl AnswerSource {
     }
 
     /// The library's generation, with the index brought up to date.
-    pub(crate) fn index(&mut self, state: &State) -> Result<u64, Problem> {
+    pub fn index(&mut self, state: &State) -> Result<u64, Problem> {
         match self.here() {
             Some(mut context) => state.index(&mut context),
             None => Ok(self.generation()?),
@@ -64,7 +64,7 @@ impl AnswerSource {
     }
 
     /// All tracks that the engine has, and their neighbours.
-    pub(crate) fn explored(&mut self) -> Result<Arc<Explored>, Problem> {
+    pub fn explored(&mut self) -> Result<Arc<Explored>, Problem> {
         if let Some(explored) = &self.explored {
             return Ok(Arc::clone(explored));
         }

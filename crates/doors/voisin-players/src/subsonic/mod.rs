@@ -22,15 +22,16 @@ use axum::routing::get;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use super::peer::Peer;
-use super::problem::Problem;
-use super::state::{RequestContext, Shared, lock, way};
 use super::upstream::{ServerAddress, Upstream, UpstreamError, is_method};
 pub(super) use client::{Login, ask, id_of, song_ref};
 use form::{Refusal, SubsonicForm, written};
 use shown::{MOST_SHOWN, SHOWN_FOR, ShownSongs};
 use voisin_base::track::TrackId;
 use voisin_engine::{EngineError, MixOptions, SimilarTrack};
+use voisin_http::ServeError;
+use voisin_http::peer::Peer;
+use voisin_http::problem::Problem;
+use voisin_http::state::{RequestContext, Shared, lock, way};
 use voisin_library::{Told, TrackSet};
 use voisin_questions::Mixing;
 
@@ -88,12 +89,9 @@ struct Sidecar {
 type ShownFolders = HashMap<(blake3::Hash, String), (Instant, Arc<TrackSet>)>;
 
 /// The routes of a Subsonic server.
-pub(super) fn router(
-    state: &Shared,
-    server: ServerAddress,
-) -> Result<Router<Shared>, getrandom::Error> {
+pub fn router(state: &Shared, server: ServerAddress) -> Result<Router<Shared>, ServeError> {
     let mut salt = [0; 32];
-    getrandom::fill(&mut salt)?;
+    getrandom::fill(&mut salt).map_err(|_| ServeError::Random)?;
     let sidecar = Sidecar {
         state: Arc::clone(state),
         upstream: Upstream::new(server),

@@ -52,7 +52,7 @@ impl fmt::Display for Peer {
 
 /// Who asks, as limits count it: all guests have one cookie, so that each of their addresses is one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Caller {
+pub struct Caller {
     pub(super) rights: Rights,
     /// As [`Peer::network`] says.
     pub(super) network: Peer,

@@ -17,7 +17,7 @@ const DIGITS: usize = 64;
 const LARGEST: u64 = 64 << 10;
 /// Fewer characters could be guessed.
 const LEAST: usize = 32;
-/// The same of a password, of which 1440 a day are compared at most ([`sign_in`](super::sign_in)).
+/// The same of a password, of which 1440 a day are compared at most ([`guess_limit`](super::guess_limit)).
 const LEAST_OF_PASSWORD: usize = 10;
 /// Memory in KiB, passes and lanes of an Argon2 hash that a file may ask for: a comparison takes a second or two then.
 // A hash in the file could otherwise ask for all memory at each try to sign in.
@@ -200,7 +200,7 @@ impl Token {
     }
 
     /// Whether anything shorter than the token is known.
-    pub(super) fn has_passwords(&self) -> bool {
+    pub fn has_passwords(&self) -> bool {
         !self.passwords.is_empty()
     }
 
@@ -209,12 +209,13 @@ impl Token {
         &self.text
     }
 
-    pub(super) fn is(&self, offered: &str) -> bool {
+    /// Whether it is this one.
+    pub fn is(&self, offered: &str) -> bool {
         blake3::hash(offered.as_bytes()) == self.digest
     }
 
     /// The rights that a password gives a browser. This may take a second.
-    pub(super) fn of_password(&self, offered: &str) -> Option<Rights> {
+    pub fn of_password(&self, offered: &str) -> Option<Rights> {
         let known = self
             .passwords
             .iter()

@@ -24,11 +24,7 @@ use super::problem::Problem;
 use super::state::{Shared, WAITED, Waited};
 
 /// Checks every request, and adds the headers that every answer has.
-pub(super) async fn guard(
-    State(state): State<Shared>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
+pub async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
     let mut request = request;
     let peer = request
         .extensions()

@@ -12,7 +12,7 @@ use voisin_base::track::TrackId;
 use voisin_questions::read::{from_json, from_query};
 
 /// Refuses a body that is not said to be JSON. Forms of other pages cannot say it without being asked where they are from.
-pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
@@ -77,12 +77,12 @@ async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Pro
 }
 
 /// The body of a request that has nothing to say: none, or an object without fields.
-pub(super) struct NoBody;
+pub struct NoBody;
 
 /// No field at all, also of a query.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NoFields {}
+pub struct NoFields {}
 
 impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = Problem;
@@ -97,7 +97,7 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
 }
 
 /// A JSON body.
-pub(super) struct Body<T>(pub(super) T);
+pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
@@ -109,7 +109,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 }
 
 /// The id of a track, as a path has it.
-pub(super) struct PathId(pub(super) TrackId);
+pub struct PathId(pub TrackId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = Problem;
@@ -127,7 +127,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
 }
 
 /// A query: `?genre=Jazz&genre=Soul&limit=5`.
-pub(super) struct Query<T>(pub(super) T);
+pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;

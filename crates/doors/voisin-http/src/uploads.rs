@@ -1,13 +1,20 @@
 //! Files that are sent to be listened to: how many at once, how much room they take, and how slow they may be.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode};
+use futures_util::StreamExt as _;
+use tokio::io::AsyncWriteExt as _;
+
 use super::access::LONGEST_FILE;
+use super::ask::is_file;
 use super::peer::Caller;
 use super::problem::Problem;
-use super::state::lock;
+use super::state::{State, lock};
 
 /// Files, and bytes of their temporary copies.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +49,7 @@ const LEAST_SPEED: u64 = 32_000;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// When a file that began to come then has come too slowly, if it has no more bytes than these.
-pub(super) fn due(begun: Instant, bytes: u64) -> Instant {
+fn due(begun: Instant, bytes: u64) -> Instant {
     begun + GRACE + Duration::from_millis(bytes * 1000 / LEAST_SPEED)
 }
 
@@ -56,7 +63,7 @@ impl Uploads {
     /// # Errors
     ///
     /// Where they, or all guests, or everybody, have as many as they may.
-    pub(super) fn begin(self: &Arc<Self>, caller: Caller) -> Result<UploadPlace, Problem> {
+    fn begin(self: &Arc<Self>, caller: Caller) -> Result<UploadPlace, Problem> {
         self.add(caller, Load { files: 1, bytes: 0 })?;
         Ok(UploadPlace {
             uploads: Arc::clone(self),
@@ -101,7 +108,7 @@ impl Uploads {
 
 /// A file's place among the uploads; it goes with this.
 #[derive(Debug)]
-pub(super) struct UploadPlace {
+struct UploadPlace {
     uploads: Arc<Uploads>,
     caller: Caller,
     bytes: u64,
@@ -113,7 +120,7 @@ impl UploadPlace {
     /// # Errors
     ///
     /// As [`Uploads::begin`].
-    pub(super) fn grow(&mut self, bytes: u64) -> Result<(), Problem> {
+    fn grow(&mut self, bytes: u64) -> Result<(), Problem> {
         self.uploads.add(self.caller, Load { files: 0, bytes })?;
         self.bytes += bytes;
         Ok(())
@@ -131,6 +138,74 @@ impl Drop for UploadPlace {
             }
         }
     }
+}
+
+/// A copy of a body, which goes when it is dropped, and its place among the uploads.
+pub struct Upload {
+    copy: tempfile::TempPath,
+    _place: UploadPlace,
+}
+
+impl Upload {
+    /// Where it is, for as long as this is kept.
+    pub fn path(&self) -> &Path {
+        &self.copy
+    }
+}
+
+/// Writes a body down as it comes: an audio file that is sent, within the limits of this module.
+///
+/// - `headers`: of its request
+pub async fn received(
+    state: &State,
+    caller: Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Upload, Problem> {
+    is_file(headers)?;
+    let mut place = state.uploads.begin(caller)?;
+    let fault = |_| {
+        Problem::later(
+            30,
+            "the file cannot be kept for reading",
+            "free some space, then ask again",
+        )
+    };
+    let (file, copy) = tempfile::NamedTempFile::new().map_err(fault)?.into_parts();
+    let mut file = tokio::fs::File::from_std(file);
+    let begun = Instant::now();
+    let mut body = body.into_data_stream();
+    let mut length = 0;
+    loop {
+        // The end moves with each byte that came: a large file has long, a connection that stands
+        // still has not.
+        let piece = tokio::time::timeout_at(due(begun, length).into(), body.next()).await;
+        let late = |_| Problem::bad("a whole file, in time", "one that came too slowly");
+        let Some(piece) = piece.map_err(late)? else {
+            break;
+        };
+        let piece = piece.map_err(|_| Problem::bad("a whole file", "one that ended early"))?;
+        length += piece.len() as u64;
+        if length > LONGEST_FILE {
+            let expected = format!("a file of at most {} MB", LONGEST_FILE / 1_000_000);
+            return Err(Problem::request(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                expected,
+                "a larger one",
+            ));
+        }
+        // Before it is written: what all uploads take together is bounded, not only each.
+        place.grow(piece.len() as u64)?;
+        file.write_all(&piece).await.map_err(fault)?;
+    }
+    if length == 0 {
+        return Err(Problem::bad("the bytes of an audio file", "an empty body"));
+    }
+    file.flush().await.map_err(fault)?;
+    Ok(Upload {
+        copy,
+        _place: place,
+    })
 }
 
 #[cfg(test)]

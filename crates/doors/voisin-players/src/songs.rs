@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::problem::Problem;
-use super::state::AnswerSource;
 use voisin_base::text::count;
 use voisin_base::track::TrackId;
+use voisin_http::problem::Problem;
+use voisin_http::state::AnswerSource;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::{Library, LibraryError, NameOf, PathLookup, Track, fold};
 use voisin_music::artists::artists;
@@ -176,16 +176,19 @@ impl Finder for Everything {
 /// Lengths further apart than this, in seconds, are of two recordings.
 const SAME_LENGTH: f64 = 5.0;
 
+/// An artist as players refer to them.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct ArtistRef {
-    pub(super) name: String,
+pub struct ArtistRef {
+    /// As players write it.
+    pub name: String,
 }
 
 /// An album as players refer to it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct AlbumRef {
-    pub(super) name: String,
+pub struct AlbumRef {
+    /// As players write it.
+    pub name: String,
     artist: Option<String>,
 }
 
@@ -225,13 +228,15 @@ fn tracks_called(
 }
 
 impl ArtistRef {
-    pub(super) fn tracks(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
+    /// Those of this name, whatever case and accents, or one of whose artists is so called.
+    pub fn tracks(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
         tracks_called(library, NameOf::Artist, &self.name)
     }
 }
 
 impl AlbumRef {
-    pub(super) fn tracks(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
+    /// Those of this album, and of this artist where one is named.
+    pub fn tracks(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
         let song = SongRef {
             artist: self.artist.clone(),
             ..SongRef::default()
@@ -261,7 +266,7 @@ impl AlbumRef {
 /// A song as Navidrome's plugins refer to it. What is not known is left out; what is not understood is passed over.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct SongRef {
+pub struct SongRef {
     pub(super) name: String,
     pub(super) mbid: Option<String>,
     pub(super) isrc: Option<String>,
@@ -282,7 +287,7 @@ fn said(text: Option<&String>) -> Option<&str> {
 impl SongRef {
     /// Makes known what may be meant, if the library is elsewhere: by the name of its file, by title and artist. Codes are
     /// looked at among these.
-    pub(super) fn fetch(&self, source: &mut AnswerSource) -> Result<(), Problem> {
+    pub fn fetch(&self, source: &mut AnswerSource) -> Result<(), Problem> {
         if let Some(path) = said(self.path.as_ref()) {
             let name = Path::new(path)
                 .file_stem()
@@ -340,10 +345,7 @@ impl SongRef {
     }
 
     /// As [`find`](Self::find), but of a title alone that several artists have a song of, it is not known which is meant.
-    pub(super) fn find_sure(
-        &self,
-        library: &Library,
-    ) -> Result<Option<(TrackId, &'static str)>, Problem> {
+    pub fn find_sure(&self, library: &Library) -> Result<Option<(TrackId, &'static str)>, Problem> {
         let found = self.find(library)?;
         let more = [&self.artist, &self.album].map(|text| said(text.as_ref()));
         let is_title_alone = more == [None, None]
@@ -463,7 +465,8 @@ impl SongRef {
         Ok(best.map(|(_, track)| track))
     }
 
-    pub(super) fn required(&self, library: &Library) -> Result<(TrackId, &'static str), Problem> {
+    /// As [`find_sure`](Self::find_sure), where a song has to be named and known.
+    pub fn required(&self, library: &Library) -> Result<(TrackId, &'static str), Problem> {
         let names = [
             Some(&self.name),
             self.path.as_ref(),

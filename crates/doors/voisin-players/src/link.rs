@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::process::ended;
 use super::songs::{Everything, SongRef};
-use super::state::{MakeCommand, State};
 use super::subsonic::{Login, ask, id_of, song_ref};
 use super::upstream::{ServerAddress, Upstream, runtime};
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
+use voisin_http::process::ended;
+use voisin_http::state::{MakeCommand, State};
 use voisin_library::{Library, LibraryError};
 
 pub(super) mod plex;
@@ -108,12 +108,7 @@ const AGAIN: [Duration; 4] = [
 /// of its own, which gives its memory back.
 ///
 /// - `link`: `voisin link` of the server
-pub(super) fn keep_linked(
-    state: &State,
-    server: &ServerAddress,
-    link: &MakeCommand,
-    stop: &AtomicBool,
-) {
+pub fn keep_linked(state: &State, server: &ServerAddress, link: &MakeCommand, stop: &AtomicBool) {
     // Tracks, and how many of them are not linked.
     let count = || -> Result<(u64, u64), LibraryError> {
         // Opened for the count alone: this thread lives as long as the server.

@@ -18,14 +18,14 @@ use chrono::{Datelike as _, Local};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::access::{Guard, LONGEST_BODY, LocalAddress, PATIENCE};
-use super::ask;
-use super::problem::Problem;
-use super::state::{RequestContext, Shared, lock};
 use super::upstream::{ServerAddress, Upstream};
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 use voisin_engine::{EngineError, MixOptions, SimilarOptions, album_of};
+use voisin_http::access::{Guard, LONGEST_BODY, LocalAddress, PATIENCE};
+use voisin_http::ask;
+use voisin_http::problem::Problem;
+use voisin_http::state::{RequestContext, Shared, lock};
 use voisin_library::{Library, LibraryError, Track, fold};
 use voisin_music::artists::is_nobody;
 use voisin_music::cue::Place;
@@ -126,7 +126,7 @@ struct Mixer {
 /// The routes, for a listener of their own.
 ///
 /// - `folders`: that Lyrion's music may lie in
-pub(super) fn router(state: &Shared, folders: &[PathBuf]) -> Router {
+pub fn router(state: &Shared, folders: &[PathBuf]) -> Router {
     let mixer = Arc::new(Mixer {
         state: Arc::clone(state),
         // No names but localhost, and no token: the plugin cannot show one.
@@ -638,7 +638,7 @@ fn lines(mixer: &Mixer, chosen: &[Track]) -> String {
 }
 
 /// Tells Lyrion which port was chosen, as its plugin expects; a few tries, since it may be starting.
-pub(super) async fn report(server: ServerAddress, port: u16) -> Result<(), String> {
+pub async fn report(server: ServerAddress, port: u16) -> Result<(), String> {
     let question = json!({"id": 1, "method": "slim.request", "params": ["", ["blissmixer", "port", format!("number:{port}")]]});
     let upstream = Upstream::new(server);
     let kind = [(

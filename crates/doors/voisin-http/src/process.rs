@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 /// Runs a command to its end: whether it did what it should, and what it said.
-pub(super) fn ended(mut command: Command) -> std::io::Result<(bool, Vec<String>)> {
+pub fn ended(mut command: Command) -> std::io::Result<(bool, Vec<String>)> {
     let output = command
         .stdin(Stdio::null())
         // Messages go to standard error; a result on standard output is for a shell.

@@ -128,7 +128,7 @@ impl Ledger {
 
 /// Why a try to sign in has no answer but this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SignInRefused {
+pub enum SignInRefused {
     /// It was compared.
     Wrong,
     /// It was not compared: the next one is, so much later.
@@ -137,7 +137,7 @@ pub(super) enum SignInRefused {
 
 /// Who tried to sign in, and how often in vain.
 #[derive(Debug, Default)]
-pub(super) struct SignIns {
+pub struct SignIns {
     /// Held while a try is compared: one at a time, in the order in which they come, also where nobody waits for the
     /// answer any more. A comparison takes 19 MiB.
     ledger: Arc<AsyncMutex<Ledger>>,
@@ -166,7 +166,7 @@ impl SignIns {
     ///
     /// - `is_owner`: the request shows the owner's token or cookie, so there is nothing to be guessed
     /// - `compare`: may take long
-    pub(super) async fn check(
+    pub async fn check(
         &self,
         peer: Peer,
         is_owner: bool,
@@ -197,7 +197,7 @@ impl SignIns {
     }
 
     /// Whether one more try that was not compared is logged.
-    pub(super) fn is_logged(&self) -> bool {
+    pub fn is_logged(&self) -> bool {
         let mut logged = lock(&self.logged);
         let (since, count) = logged
             .filter(|(since, _)| since.elapsed().as_secs() == 0)

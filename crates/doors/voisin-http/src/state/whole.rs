@@ -50,11 +50,11 @@ type MakeGround<T> = fn(&State, &mut RequestContext) -> Result<(Version, T), Pro
 
 /// Raised when nobody waits for an answer any more.
 #[derive(Clone, Default)]
-pub(crate) struct GivenUp(Arc<AtomicBool>);
+pub struct GivenUp(Arc<AtomicBool>);
 
 impl GivenUp {
     /// Ends work that nobody waits for.
-    pub(crate) fn check(&self) -> Result<(), Problem> {
+    pub fn check(&self) -> Result<(), Problem> {
         if self.0.load(Ordering::Relaxed) {
             return Err(Problem::later(
                 1,
@@ -160,7 +160,7 @@ impl State {
     /// - `key`: the question with all its options, but for the page of the answer
     /// - `goes_on`: another page of the answer that was given before is asked for; it is that of before for a while,
     ///   even where the library has changed
-    pub(crate) async fn once<T: Send + Sync + 'static>(
+    pub async fn once<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
         goes_on: bool,
@@ -171,7 +171,7 @@ impl State {
     }
 
     /// [`once`](Self::once) for what decodes files.
-    pub(crate) async fn once_decoded<T: Send + Sync + 'static>(
+    pub async fn once_decoded<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
         goes_on: bool,
@@ -181,7 +181,7 @@ impl State {
     }
 
     /// [`once`](Self::once) for what trains on the labels.
-    pub(crate) async fn once_learned<T: Send + Sync + 'static>(
+    pub async fn once_learned<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
         goes_on: bool,
@@ -205,7 +205,7 @@ impl State {
     }
 
     /// [`once`](Self::once) for what starts from all tracks and their neighbours.
-    pub(crate) async fn once_explored<T: Send + Sync + 'static>(
+    pub async fn once_explored<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
         goes_on: bool,
@@ -218,7 +218,7 @@ impl State {
     }
 
     /// [`once_explored`](Self::once_explored) for what decodes files.
-    pub(crate) async fn once_explored_decoded<T: Send + Sync + 'static>(
+    pub async fn once_explored_decoded<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
         goes_on: bool,
@@ -252,7 +252,7 @@ impl State {
     }
 
     /// [`ask`](Self::ask) with all tracks and their neighbours, which are there before it takes a permit.
-    pub(crate) async fn ask_explored<T: Send + 'static>(
+    pub async fn ask_explored<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&Self, &mut RequestContext, &Explored) -> Result<T, Problem>
         + Send
@@ -276,7 +276,7 @@ impl State {
     }
 
     /// [`ask`](Self::ask) with all tracks, which are there before it takes a permit: sooner than their neighbours.
-    pub(crate) async fn ask_collected<T: Send + 'static>(
+    pub async fn ask_collected<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&mut RequestContext, &Collected) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -345,7 +345,7 @@ impl State {
 
     /// The model's tags of all tracks, read once for each state of the library; `None` for a model without
     /// tags.
-    pub(crate) async fn heard(self: &Arc<Self>) -> Result<Arc<Option<PredictedTags>>, Problem> {
+    pub async fn heard(self: &Arc<Self>) -> Result<Arc<Option<PredictedTags>>, Problem> {
         let heard = self.ground(
             "heard",
             Some(WAIT_FOR_ALL),

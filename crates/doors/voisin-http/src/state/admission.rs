@@ -150,7 +150,7 @@ async fn acquire(
 
 impl State {
     /// Works something out with an engine, on a thread that may wait.
-    pub(crate) async fn ask<T: Send + 'static>(
+    pub async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -160,7 +160,7 @@ impl State {
     }
 
     /// As [`ask`](Self::ask), for what a library elsewhere can be asked, too.
-    pub(crate) async fn ask_anywhere<T: Send + 'static>(
+    pub async fn ask_anywhere<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -171,7 +171,7 @@ impl State {
 
     /// As [`ask_anywhere`](Self::ask_anywhere), for answers that are made of all tracks, or of what stands for them: what
     /// others asked a library elsewhere before is not among it.
-    pub(crate) async fn ask_around<T: Send + 'static>(
+    pub async fn ask_around<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -187,7 +187,7 @@ impl State {
     }
 
     /// As [`look`](Self::look), for what a library elsewhere can be asked, too.
-    pub(crate) async fn look_anywhere<T: Send + 'static>(
+    pub async fn look_anywhere<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -197,7 +197,7 @@ impl State {
     }
 
     /// Looks something up that is there in a moment: it does not wait behind what computes.
-    pub(crate) async fn look<T: Send + 'static>(
+    pub async fn look<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {

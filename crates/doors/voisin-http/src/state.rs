@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use self::admission::Admission;
 pub(super) use self::admission::{WAITED, Waited};
-pub(super) use self::source::AnswerSource;
-pub(super) use self::whole::GivenUp;
+pub use self::source::AnswerSource;
+pub use self::whole::GivenUp;
 use self::whole::WholeLibrary;
 use super::ServeError;
 use super::access::Guard;
@@ -37,18 +37,18 @@ use voisin_questions::{LibrarySource, QuestionError, ServerMixes};
 /// Memory for the database's pages, of each engine, in KiB: all of them read through the system's own cache.
 const PAGE_CACHE: u32 = 4096;
 
-pub(super) type Shared = Arc<State>;
+/// The state, as each request has it.
+pub type Shared = Arc<State>;
 /// The tags of all tracks, or a model's reading side; `None` of a model without either.
-pub(super) type SharedTags = Arc<Option<PredictedTags>>;
+pub type SharedTags = Arc<Option<PredictedTags>>;
 /// Starts this program for something else.
-pub(crate) type MakeCommand = Box<dyn Fn() -> std::process::Command + Send + Sync>;
+pub type MakeCommand = Box<dyn Fn() -> std::process::Command + Send + Sync>;
 /// Makes the library's model ready.
-pub(crate) type LoadModel =
-    Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
+pub type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
 
 /// A state of the library as other processes leave it: equal ones have equal answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Version {
+pub struct Version {
     /// Grows when another database is found in the library's place.
     pub(super) epoch: u64,
     /// SQLite's own counter of what others commit.
@@ -66,8 +66,9 @@ struct Watch {
 pub type OpenElsewhere = Box<dyn Fn() -> Result<LibrarySource, QuestionError> + Send + Sync>;
 
 /// The library here, as one request uses it.
-pub(super) struct RequestContext<'a> {
-    pub(super) engine: &'a mut Engine,
+pub struct RequestContext<'a> {
+    /// The library, its index and its model.
+    pub engine: &'a mut Engine,
     /// The library's state when the request came.
     version: Version,
     /// The state that the index is of, and its generation.
@@ -92,26 +93,35 @@ type HowSorted = (SortBy, bool);
 const MOST_FILTERS: usize = 8;
 
 /// All tracks, and the state of the library that they are of.
-pub(super) struct Collected {
-    pub(super) collection: Arc<Collection>,
-    pub(super) generation: u64,
+pub struct Collected {
+    /// The tracks and their vectors.
+    pub collection: Arc<Collection>,
+    /// The library's, when they were read.
+    pub generation: u64,
 }
 
 /// The library as exploring sees it.
-pub(super) struct Explored {
-    pub(super) collection: Arc<Collection>,
-    pub(super) graph: KnnGraph,
-    pub(super) generation: u64,
+pub struct Explored {
+    /// All tracks and their vectors.
+    pub collection: Arc<Collection>,
+    /// The nearest neighbours of each.
+    pub graph: KnnGraph,
+    /// The library's, when they were read.
+    pub generation: u64,
 }
 
-pub(super) struct State {
-    pub(super) dir: PathBuf,
-    pub(super) guard: Guard,
+/// Everything that requests share.
+pub struct State {
+    /// The library's folder.
+    pub dir: PathBuf,
+    /// Who may ask.
+    pub guard: Guard,
     /// Whether requests are told.
     pub(super) logs: bool,
-    pub(super) scan: ScanProcess,
+    /// The scan of folders that runs, if one does.
+    pub scan: ScanProcess,
     /// Turns true when the server stops.
-    pub(super) stop: watch::Receiver<bool>,
+    pub stop: watch::Receiver<bool>,
     pub(super) listener: Box<dyn Fn(&str) + Send + Sync>,
     pub(super) load_model: LoadModel,
     admission: Admission,
@@ -129,7 +139,7 @@ pub(super) struct State {
     whole: WholeLibrary,
     lists: Mutex<KnownListings>,
     /// Opens the library elsewhere whose tracks these are.
-    pub(super) elsewhere: Option<OpenElsewhere>,
+    pub elsewhere: Option<OpenElsewhere>,
     elsewheres: Mutex<Vec<AnswerSource>>,
     /// Those that know all tracks of it, where these are few.
     wholes: Mutex<Vec<AnswerSource>>,
@@ -138,18 +148,19 @@ pub(super) struct State {
     /// Whether that copy is complete.
     is_copied: AtomicBool,
     /// The defaults of mixes.
-    pub(super) mixes: ServerMixes,
+    pub mixes: ServerMixes,
     /// Files that are sent to be listened to.
     pub(super) uploads: Arc<Uploads>,
     /// `voisin lists push`, where lists can be put elsewhere.
-    pub(super) push: Option<MakeCommand>,
+    pub push: Option<MakeCommand>,
     /// Whether a server was asked about a song by an id that it knows and that is not linked.
-    pub(super) is_unlinked: AtomicBool,
+    pub is_unlinked: AtomicBool,
     /// Why that one cannot be asked, as of the last look.
     away: Mutex<Option<String>>,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What a mutex guards, also where a thread that held it has panicked.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -174,7 +185,12 @@ fn identity(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
 }
 
 impl State {
-    pub(super) fn new(
+    /// - `dir`: the library's folder
+    /// - `stop`: turns true when the server stops
+    /// - `load_model`: makes the library's model ready
+    /// - `listener`: is told what happens
+    /// - `logs`: whether requests are told
+    pub fn new(
         dir: PathBuf,
         guard: Guard,
         scan: ScanProcess,
@@ -217,12 +233,12 @@ impl State {
     }
 
     /// Notes how far a copy of the library elsewhere is.
-    pub(super) fn set_copying(&self, done: u64, total: u64) {
+    pub fn set_copying(&self, done: u64, total: u64) {
         *lock(&self.copying) = Some((done, total));
     }
 
     /// Notes that the copy of the library elsewhere has all of it: questions are answered from there.
-    pub(super) fn set_copied(&self) {
+    pub fn set_copied(&self) {
         // Once: engines that were opened on the database are of no use any more.
         if !self.is_copied.swap(true, Ordering::AcqRel) {
             lock(&self.elsewheres).clear();
@@ -231,7 +247,7 @@ impl State {
     }
 
     /// Whether the library lies elsewhere, and there is no whole copy of it here.
-    pub(super) fn is_elsewhere(&self) -> bool {
+    pub fn is_elsewhere(&self) -> bool {
         self.elsewhere.is_some() && !self.is_copied.load(Ordering::Acquire)
     }
 
@@ -251,7 +267,7 @@ impl State {
     }
 
     /// Notes whether the library that this one is a copy of can be asked.
-    pub(super) fn set_away(&self, why: Option<String>) {
+    pub fn set_away(&self, why: Option<String>) {
         let before = std::mem::replace(&mut *lock(&self.away), why.clone());
         match (before, why) {
             (None, Some(why)) => self.say(&format!("no answers until the database is back: {why}")),
@@ -260,12 +276,13 @@ impl State {
         }
     }
 
-    pub(super) fn say(&self, text: &str) {
+    /// Tells whoever runs the server.
+    pub fn say(&self, text: &str) {
         (self.listener)(text);
     }
 
     /// Notes what a player tells of tracks. Nothing that is kept of the library is another one by that.
-    pub(super) async fn note_listening(
+    pub async fn note_listening(
         self: &Arc<Self>,
         listener: String,
         events: Vec<(TrackId, Told)>,
@@ -308,7 +325,7 @@ impl State {
     }
 
     /// The library's state now. Where the database was put away or exchanged, everything of the former one is forgotten.
-    pub(super) fn version(&self) -> Result<Version, Problem> {
+    pub fn version(&self) -> Result<Version, Problem> {
         // First: a copy of a database that cannot be asked may be of yesterday.
         if let Some(why) = &*lock(&self.away) {
             return Err(Problem::away(why.clone()));
@@ -351,7 +368,7 @@ impl State {
     }
 
     /// The tracks that a query asks for.
-    pub(super) fn list(
+    pub fn list(
         &self,
         source: &mut AnswerSource,
         query: &TrackQuery,
@@ -406,7 +423,7 @@ impl State {
 
     /// Brings a context's index up to date and returns the library's generation. An index that has to be built is built behind
     /// the requests, which are told to come back; one that could not be built is not tried again at once, and all are told why.
-    pub(super) fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
+    pub fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
         // Nothing was committed since this engine followed the index.
         if let Some((version, generation)) = *context.followed
             && version == context.version
@@ -445,12 +462,12 @@ impl State {
     }
 
     /// Whether requests wait for an index that has to be built.
-    pub(super) fn is_building(&self) -> bool {
+    pub fn is_building(&self) -> bool {
         self.building.load(Ordering::Acquire)
     }
 
     /// Builds the index on a thread of its own if a request found that it has to be built.
-    pub(super) fn start_building(self: &Arc<Self>) {
+    pub fn start_building(self: &Arc<Self>) {
         // Two flags: requests raise the first, and the second keeps one build from being begun
         // twice.
         if !self.building.load(Ordering::Acquire) || self.builds.swap(true, Ordering::AcqRel) {
@@ -503,7 +520,7 @@ impl State {
     }
 
     /// The library's model, or that of a space, loaded once.
-    pub(super) fn model(&self, engine: &Engine) -> Result<Arc<Embedder>, EngineError> {
+    pub fn model(&self, engine: &Engine) -> Result<Arc<Embedder>, EngineError> {
         let held = engine.model()?.fingerprint;
         // Held while it is loaded: two requests would otherwise load the same weights side by side.
         let mut models = lock(&self.models);
@@ -519,7 +536,7 @@ impl State {
     }
 
     /// The tags, or the reading side, of another space's model, made once for each state of the library.
-    pub(super) fn heard_within(
+    pub fn heard_within(
         &self,
         context: &mut RequestContext,
         space: &str,
@@ -545,7 +562,7 @@ impl State {
 /// The way from one track to another, as it comes unless it is longer than is asked for, with similarities to its start.
 ///
 /// - `count`: tracks, both ends among them
-pub(super) fn way(
+pub fn way(
     explored: &Explored,
     from: TrackId,
     to: TrackId,

@@ -16,9 +16,9 @@ use super::problem::Problem;
 
 /// How the last scan goes, or went.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-pub(super) struct ScanProgress {
+pub struct ScanProgress {
     /// `idle`, `running`, `done`, `stopped` or `failed`.
-    pub(super) state: ScanState,
+    state: ScanState,
     /// Files looked at, of those that are new or changed.
     done: u64,
     total: u64,
@@ -34,7 +34,7 @@ pub(super) struct ScanProgress {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum ScanState {
+enum ScanState {
     #[default]
     Idle,
     Running,
@@ -43,14 +43,23 @@ pub(super) enum ScanState {
     Failed,
 }
 
-pub(super) struct ScanProcess {
+/// What scans, and the scan that runs.
+pub struct ScanProcess {
     add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     progress: watch::Sender<ScanProgress>,
     child: Arc<Mutex<Option<Child>>>,
 }
 
+impl ScanProgress {
+    /// Whether it is still under way.
+    pub fn is_running(&self) -> bool {
+        self.state == ScanState::Running
+    }
+}
+
 impl ScanProcess {
-    pub(super) fn new(add: Option<Box<dyn Fn() -> Command + Send + Sync>>) -> Self {
+    /// - `add`: `voisin add` of the folders; `None` where none was named
+    pub fn new(add: Option<Box<dyn Fn() -> Command + Send + Sync>>) -> Self {
         let idle = ScanProgress {
             can_start: add.is_some(),
             ..ScanProgress::default()
@@ -62,12 +71,13 @@ impl ScanProcess {
         }
     }
 
-    pub(super) fn progress(&self) -> watch::Receiver<ScanProgress> {
+    /// How far the last scan is, and each change of that.
+    pub fn progress(&self) -> watch::Receiver<ScanProgress> {
         self.progress.subscribe()
     }
 
     /// Starts one. What it does is told to those who look at [`progress`](Self::progress).
-    pub(super) fn start(&self) -> Result<ScanProgress, Problem> {
+    pub fn start(&self) -> Result<ScanProgress, Problem> {
         let Some(add) = &self.add else {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
@@ -168,7 +178,7 @@ impl ScanProcess {
     }
 
     /// Stops the one that runs; the tracks in hand are finished first. Whether there was one.
-    pub(super) fn stop(&self) -> bool {
+    pub fn stop(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(child) = child.as_mut() else {
             return false;

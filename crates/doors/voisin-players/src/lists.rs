@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::link::{LinkError, jellyfin, plex};
 use super::mpd::{Mpd, MpdAddress, MpdError};
-use super::process::ended;
-use super::state::State;
 use super::subsonic::{Login, ask, id_of};
 use super::upstream::{ServerAddress, Upstream, runtime};
 use voisin_base::output::{OutputError, OutputTarget};
@@ -21,6 +20,9 @@ use voisin_engine::meta;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Format, PathStyle, write};
 use voisin_genre::Taxonomy;
+use voisin_http::problem::Problem;
+use voisin_http::process::ended;
+use voisin_http::state::State;
 use voisin_library::{Library, LibraryError, Track};
 use voisin_questions::read::Refused;
 use voisin_questions::saved::{SavedQuestion, check_name, smart_playlist};
@@ -221,6 +223,24 @@ impl ListError {
             Self::Mpd(error) => error.remedy(),
             Self::Library(error) => error.remedy(),
             _ => None,
+        }
+    }
+}
+
+impl From<ListError> for Problem {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Unknown(name) => Self::not_found(
+                format!("there is no list {name:?}"),
+                "see those there are: GET /api/v1/lists",
+            ),
+            ListError::Refused(refused) => refused.into(),
+            ListError::Library(error) => error.into(),
+            other => Self::new(
+                StatusCode::CONFLICT,
+                other.to_string(),
+                "ask again once that is mended",
+            ),
         }
     }
 }
@@ -481,7 +501,7 @@ const LOOK: Duration = Duration::from_mins(1);
 const AFTER_FAILURE: Duration = Duration::from_mins(10);
 
 /// Renews lists that are older than `age`, until `stop` is raised: in a process of its own, which gives its memory back.
-pub(super) fn renew(state: &State, age: Duration, stop: &AtomicBool) {
+pub fn renew(state: &State, age: Duration, stop: &AtomicBool) {
     let mut next = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(100));

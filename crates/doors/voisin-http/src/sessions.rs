@@ -43,7 +43,7 @@ struct DeviceSession {
 /// A device as its owner sees it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
-pub(super) struct SignedIn {
+pub struct SignedIn {
     /// Its number.
     id: u64,
     /// Browser and system.
@@ -67,7 +67,7 @@ struct Known {
 
 /// Devices that are signed in.
 #[derive(Default)]
-pub(super) struct Sessions(Arc<Known>);
+pub struct Sessions(Arc<Known>);
 
 fn now() -> u64 {
     SystemTime::now()
@@ -104,7 +104,7 @@ fn write(file: &Path, text: &[u8]) -> std::io::Result<()> {
 
 impl Sessions {
     /// Those that are kept in a folder.
-    pub(super) fn of_folder(folder: &Path) -> Self {
+    pub fn of_folder(folder: &Path) -> Self {
         let file = folder.join(FILE);
         let text = regular_file::read_text(&file, LARGEST).unwrap_or_default();
         // A damaged one signs everybody out, which harms nobody.
@@ -116,7 +116,7 @@ impl Sessions {
     }
 
     /// Signs a device in; its cookie.
-    pub(super) fn begin(
+    pub fn begin(
         &self,
         token: &Token,
         rights: Rights,
@@ -170,7 +170,7 @@ impl Sessions {
     /// All of them, those that were seen last first.
     ///
     /// - `cookie`: of the one that asks, where it has one
-    pub(super) fn all(&self, token: &Token, cookie: Option<&str>) -> Vec<SignedIn> {
+    pub fn all(&self, token: &Token, cookie: Option<&str>) -> Vec<SignedIn> {
         let digest = cookie.map(|cookie| token.digest_of(cookie));
         let current = token.digest_of("");
         let mut all: Vec<SignedIn> = lock(&self.0.sessions)
@@ -190,12 +190,12 @@ impl Sessions {
     }
 
     /// Signs one out; whether there was one.
-    pub(super) fn end(&self, id: u64) -> bool {
+    pub fn end(&self, id: u64) -> bool {
         self.end_where(|one| one.id == id)
     }
 
     /// Signs out the one that shows this cookie.
-    pub(super) fn end_own(&self, token: &Token, cookie: &str) {
+    pub fn end_own(&self, token: &Token, cookie: &str) {
         let digest = token.digest_of(cookie);
         self.end_where(|one| one.digest == digest);
     }
@@ -220,7 +220,7 @@ impl std::fmt::Debug for Sessions {
 }
 
 /// Browser and system, as its `User-Agent` has them: `Firefox on Linux`.
-pub(super) fn device_name(agent: &str) -> String {
+pub fn device_name(agent: &str) -> String {
     // Browsers name their forebears, too: the most particular first.
     let first = |known: &[(&str, &str)]| {
         let found = known.iter().find(|(sign, _)| agent.contains(sign));

@@ -44,7 +44,7 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// Time for a request's head to arrive, and that a connection may be idle.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Time for answers that are under way to be finished when the server stops.
-pub(super) const STOP_TIME: Duration = Duration::from_secs(4);
+const STOP_TIME: Duration = Duration::from_secs(4);
 
 /// From a connection that could not be taken to the next try.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
@@ -99,7 +99,10 @@ impl FromStr for Listen {
     }
 }
 
-pub(super) enum Listener {
+/// A place at which connections are waited for.
+pub struct Listener(ListenerSocket);
+
+enum ListenerSocket {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(
@@ -110,7 +113,7 @@ pub(super) enum Listener {
 
 /// The file of a socket, which goes with the server.
 #[cfg(unix)]
-pub(super) struct SocketFile(PathBuf);
+struct SocketFile(PathBuf);
 
 #[cfg(unix)]
 impl Drop for SocketFile {
@@ -120,17 +123,16 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    pub(super) async fn open(listen: &Listen) -> Result<Self, ServeError> {
+    /// Takes the place; an error where somebody else has it.
+    pub async fn open(listen: &Listen) -> Result<Self, ServeError> {
         match listen {
-            Listen::Tcp(address) => {
-                TcpListener::bind(address)
-                    .await
-                    .map(Self::Tcp)
-                    .map_err(|source| ServeError::Listen {
-                        place: address.to_string(),
-                        source,
-                    })
-            }
+            Listen::Tcp(address) => TcpListener::bind(address)
+                .await
+                .map(|listener| Self(ListenerSocket::Tcp(listener)))
+                .map_err(|source| ServeError::Listen {
+                    place: address.to_string(),
+                    source,
+                }),
             Listen::Unix(path) => Self::open_unix(path),
         }
     }
@@ -160,7 +162,8 @@ impl Listener {
         std::fs::set_permissions(&staged.0, std::fs::Permissions::from_mode(0o600))
             .map_err(fault)?;
         std::fs::rename(&staged.0, path).map_err(fault)?;
-        Ok(Self::Unix(listener, SocketFile(path.to_owned())))
+        let file = SocketFile(path.to_owned());
+        Ok(Self(ListenerSocket::Unix(listener, file)))
     }
 
     #[cfg(not(unix))]
@@ -173,17 +176,17 @@ impl Listener {
     }
 
     /// Where it listens, as a page's address; `None` for a socket's file.
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            ListenerSocket::Tcp(listener) => listener.local_addr().ok(),
             #[cfg(unix)]
-            Self::Unix(..) => None,
+            ListenerSocket::Unix(..) => None,
         }
     }
 }
 
 /// The connections that are open, oldest first.
-pub(super) struct Open {
+pub struct Open {
     all: Mutex<Vec<Arc<HttpConnection>>>,
     most: usize,
 }
@@ -306,9 +309,9 @@ fn gives_way(all: &[Arc<HttpConnection>]) -> Option<usize> {
         .or_else(|| all.iter().position(|open| open.is_idle()))
 }
 
-impl Open {
+impl Default for Open {
     /// As many as this process may have descriptors for, [`MOST_CONNECTIONS`] at most.
-    pub(super) fn new() -> Self {
+    fn default() -> Self {
         #[cfg(unix)]
         let most = {
             let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -324,7 +327,9 @@ impl Open {
             most,
         }
     }
+}
 
+impl Open {
     /// Makes room for one more and notes it; `None` where there is none.
     fn add(&self) -> Option<Arc<HttpConnection>> {
         let mut all = lock(&self.all);
@@ -360,12 +365,12 @@ impl Open {
 }
 
 /// Waits until the server stops.
-pub(super) async fn raised(stop: &mut watch::Receiver<bool>) {
+pub async fn raised(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Answers connections until `stop` turns true, then finishes what is under way.
-pub(super) async fn serve(
+pub async fn serve(
     listener: Listener,
     router: Router,
     open: Arc<Open>,
@@ -376,8 +381,8 @@ pub(super) async fn serve(
     loop {
         // A set keeps what ended until somebody looks.
         while tasks.try_join_next().is_some() {}
-        match &listener {
-            Listener::Tcp(tcp) => tokio::select! {
+        match &listener.0 {
+            ListenerSocket::Tcp(tcp) => tokio::select! {
                 accepted = tcp.accept() => match accepted {
                     Ok((stream, peer)) => {
                         // Answers are written in one go; waiting for more to send would only delay
@@ -395,7 +400,7 @@ pub(super) async fn serve(
                 () = raised(&mut waits) => break,
             },
             #[cfg(unix)]
-            Listener::Unix(unix, _) => tokio::select! {
+            ListenerSocket::Unix(unix, _) => tokio::select! {
                 accepted = unix.accept() => match accepted {
                     Ok((stream, _)) => start(&mut tasks, &open, stream, (Peer::Unix, None), &router, &stop),
                     Err(_) => open.make_room().await,

@@ -17,14 +17,14 @@ const LONG: usize = 64 << 10;
 
 /// A state of something that is sent: what stands for it in answers and later questions.
 #[derive(Debug, Clone)]
-pub(super) struct Validator {
+pub struct Validator {
     tag: HeaderValue,
     modified: Option<HeaderValue>,
 }
 
 impl Validator {
     /// Of a file that lies on the disk. Its bytes are taken for the same while length and time are.
-    pub(super) fn of_file(metadata: &Metadata) -> Self {
+    pub fn of_file(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok();
         let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         let tag = format!(
@@ -40,7 +40,7 @@ impl Validator {
     }
 
     /// Of bytes by themselves. A weak one: they may be sent packed.
-    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+    pub fn of_bytes(bytes: &[u8]) -> Self {
         let tag = format!("W/\"{}\"", &blake3::hash(bytes).to_hex()[..16]);
         let tag = HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""));
         Self {
@@ -50,7 +50,7 @@ impl Validator {
     }
 
     /// Whether the client has this state already.
-    pub(super) fn is_known(&self, request: &HeaderMap) -> bool {
+    pub fn is_known(&self, request: &HeaderMap) -> bool {
         let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         let own_tag = opaque(self.tag.to_str().unwrap_or_default());
         let mut tags = request.get_all(header::IF_NONE_MATCH).iter().peekable();
@@ -75,7 +75,7 @@ impl Validator {
     }
 
     /// Whether a part may be sent: not to somebody whose other parts are of another state.
-    pub(super) fn allows_parts(&self, request: &HeaderMap) -> bool {
+    pub fn allows_parts(&self, request: &HeaderMap) -> bool {
         let wanted = request.get(header::IF_RANGE);
         // Compared strongly: parts of two states must never be joined.
         wanted.is_none_or(|wanted| *wanted == self.tag || self.modified.as_ref() == Some(wanted))
@@ -84,7 +84,7 @@ impl Validator {
     /// Says the state in an answer, and that only the client itself may keep it.
     ///
     /// - `control`: how long it is kept unasked
-    pub(super) fn put(&self, answer: &mut Response<Body>, control: &'static str) {
+    pub fn put(&self, answer: &mut Response<Body>, control: &'static str) {
         let headers = answer.headers_mut();
         headers.insert(header::ETAG, self.tag.clone());
         if let Some(modified) = &self.modified {
@@ -94,7 +94,7 @@ impl Validator {
     }
 
     /// The answer to somebody who has it already.
-    pub(super) fn unchanged(&self, control: &'static str) -> Response<Body> {
+    pub fn unchanged(&self, control: &'static str) -> Response<Body> {
         let mut answer = StatusCode::NOT_MODIFIED.into_response();
         self.put(&mut answer, control);
         answer
@@ -134,7 +134,7 @@ pub(super) async fn remembered(mut answer: Response<Body>, request: &HeaderMap) 
 }
 
 /// Whether the client unpacks gzip.
-pub(super) fn takes_gzip(request: &HeaderMap) -> bool {
+pub fn takes_gzip(request: &HeaderMap) -> bool {
     let all = request
         .get_all(header::ACCEPT_ENCODING)
         .iter()
