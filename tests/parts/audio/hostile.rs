@@ -320,6 +320,79 @@ fn a_container_that_is_cut_off_gives_what_is_there() {
     }
 }
 
+fn place(file: &[u8], wanted: &[u8]) -> usize {
+    let found = file.windows(wanted.len()).position(|bytes| bytes == wanted);
+    found.expect("bytes that are there")
+}
+
+#[test]
+fn metadata_that_is_odd_costs_no_sound() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let read = |name: &str| std::fs::read(data().join(name)).expect("readable");
+    let with = |name: &str, at: usize, odd: &[u8]| {
+        let file = read(name);
+        [&file[..at], odd, &file[at..]].concat()
+    };
+    // An edition of chapters without a number, as FFmpeg writes them, in the place of a void.
+    let mut chapters = read("opus.webm");
+    let at = place(&chapters, b"\xec\x01\0\0\0\0\0\0\x59");
+    chapters[at..at + 14].copy_from_slice(b"\x10\x43\xa7\x70\x08\0\0\0\x59\x45\xb9\x80\xec\xd4");
+    // Zeros behind the boxes of the movie.
+    let mut movie = read("aac.m4a");
+    movie.extend([0; 8]);
+    let at = place(&movie, b"moov") - 4;
+    let size = movie.len() - at;
+    movie[at..at + 4].copy_from_slice(&(size as u32).to_be_bytes());
+    let mut format = with("s16.wav", 36, &[0; 2]);
+    format[16] = 17;
+    for (name, bytes) in [
+        ("opus.webm", chapters),
+        ("aac.m4a", movie),
+        ("s16.wav", format),
+        ("u8.wav", with("u8.wav", 12, b"LIST\x08\0\0\0INFOINAM")),
+        // Empty: comments, and a chunk without a name.
+        ("mono.flac", with("mono.flac", 42, b"\x04\0\0\0")),
+        ("s16.aiff", with("s16.aiff", 12, &[0; 8])),
+    ] {
+        let (info, whole) = native(&data().join(name));
+        let (found, samples) = native(&written(&folder, name, &bytes));
+        assert_eq!(found.content, info.content, "{name}");
+        assert!(samples == whole, "{name}");
+    }
+}
+
+#[test]
+fn a_movie_that_is_cut_behind_its_tracks_is_whole() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (_, whole) = native(&data().join("aac.m4a"));
+    let file = std::fs::read(data().join("aac.m4a")).expect("readable");
+    let boxed = |kind: &[u8; 4], body: &[u8]| {
+        [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
+    };
+    let title = boxed(b"data", b"\0\0\0\x01\0\0\0\0A title");
+    let list = boxed(b"ilst", &boxed(b"\xa9nam", &title));
+    let space = boxed(b"free", &[0; 99]);
+    let meta = boxed(b"meta", &[&[0; 4][..], &list, &space].concat());
+    let tags = boxed(b"udta", &meta);
+    let movie = place(&file, b"moov") - 4;
+    let tracks = &file[movie + 8..place(&file, b"udta") - 4];
+    let tagged = [
+        &file[..movie],
+        &boxed(b"moov", &[tracks, &tags[..]].concat()),
+    ]
+    .concat();
+    for (lost, title) in [
+        (1, Some("A title")),
+        (space.len() - 1, Some("A title")),
+        (tags.len() - 1, None),
+    ] {
+        let path = written(&folder, "cut.m4a", &tagged[..tagged.len() - lost]);
+        assert!(native(&path).1 == whole, "{lost} bytes less");
+        let tags = read_tags(&path).expect("readable");
+        assert_eq!(tags.title.as_deref(), title, "{lost} bytes less");
+    }
+}
+
 #[test]
 fn an_mp3_that_changes_its_rate_is_heard_whole() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -342,6 +415,67 @@ fn an_mp3_that_changes_its_rate_is_heard_whole() {
         .iter()
         .fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
     assert!(peak > 0.01, "{peak}");
+}
+
+/// The packets of a movie of AAC, each behind a header (ISO/IEC 14496-3, 1.A.2): LC, one channel, 22.05 kHz.
+fn mono_adts(movie: &[u8]) -> Vec<u8> {
+    let table = |name: &[u8]| {
+        let at = movie.windows(4).position(|four| four == name);
+        at.expect("a box of a movie") + 12
+    };
+    let number = |at: usize| {
+        let bytes = movie[at..at + 4].try_into();
+        u32::from_be_bytes(bytes.expect("four bytes")) as usize
+    };
+    let sizes = table(b"stsz");
+    let mut packet = number(table(b"stco"));
+    let mut stream = Vec::new();
+    for i in 0..number(sizes) {
+        let size = number(sizes + 4 + 4 * i);
+        let length = size + 7;
+        stream.extend([0xff, 0xf1, 0x5c, 0x40 | (length >> 11) as u8]);
+        stream.extend([(length >> 3) as u8, (length << 5) as u8 | 0x1f, 0xfc]);
+        stream.extend(&movie[packet..packet + size]);
+        packet += size;
+    }
+    stream
+}
+
+#[test]
+fn raw_streams_that_change_their_kind_are_heard_whole() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let golden = |name: &str| std::fs::read(data().join(name)).expect("readable");
+    let aac = golden("adts.aac");
+    let mono = mono_adts(&golden("mono.m4a"));
+    let layer_2 = golden("layer2.mp2");
+    let layer_3 = golden("noxing.mp3");
+    let low = golden("mpeg25.mp3");
+    for (name, first, second, rate) in [
+        ("aac.aac", &aac, &mono, 44_100),
+        ("mono.aac", &mono, &aac, 44_100),
+        ("layer2.mp2", &layer_2, &layer_3, 48_000),
+        ("layer3.mp3", &layer_3, &layer_2, 44_100),
+        ("both.aac", &aac, &layer_2, 44_100),
+        ("low.mp3", &low, &layer_3, 44_100),
+    ] {
+        let alone = [first, second].map(|part| native(&written(&folder, "part", part)).0);
+        let (info, whole) = native(&written(&folder, name, &[&first[..], second].concat()));
+        assert_eq!(info.sample_rate, rate, "{name}");
+        let seconds = alone[0].seconds() + alone[1].seconds();
+        assert!(
+            (info.seconds() - seconds).abs() < 0.06,
+            "{name}: {}",
+            info.seconds()
+        );
+        // Both halves sound.
+        let join = (alone[0].seconds() * f64::from(rate)) as usize;
+        for half in [&whole[..join], &whole[join..]] {
+            let peak = half
+                .iter()
+                .fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+            assert!(peak > 0.01, "{name}: {peak}");
+        }
+    }
 }
 
 #[test]

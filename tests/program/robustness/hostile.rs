@@ -103,9 +103,11 @@ fn no_verb_lets_a_tag_command_a_terminal() {
     ] {
         tame(&sandbox.run(&arguments), arguments[0]);
     }
-    // JSON says what the tag is; only the way it is written is tame.
+    // JSON says what the tag is; only the way it is written is tame. U+009B is what a program made of the
+    // byte that Windows-1252 has for "›".
     let found = json(fine(&sandbox, &["similar", "id:1", "--format", "json"]));
-    assert_eq!(found["neighbours"][0]["artist"], ARTIST);
+    let artist = ARTIST.replace('\u{9b}', "›");
+    assert_eq!(found["neighbours"][0]["artist"], artist);
 }
 
 #[test]

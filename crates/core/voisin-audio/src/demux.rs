@@ -119,6 +119,9 @@ impl Demuxer {
                 reason: what,
             });
         }
+        source
+            .hide_metadata()
+            .map_err(|error| AudioError::from_io(path, error))?;
         let bytes_in_source = source.len();
         let format = guard(path, || {
             let stream =

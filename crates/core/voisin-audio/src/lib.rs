@@ -25,6 +25,7 @@ mod demux;
 mod error;
 mod fill;
 mod guard;
+mod hidden;
 mod loudness;
 mod mkv;
 mod mp4;
@@ -33,6 +34,7 @@ mod ogg;
 mod opus;
 mod probe;
 mod quick;
+mod refusal;
 mod repair;
 mod resample;
 mod source;
@@ -119,7 +121,7 @@ impl AudioInfo {
 pub struct Timeline {
     /// Audible frames of the file before the first of this track: 0 but for a part that a CUE sheet describes.
     pub(crate) start: u64,
-    /// The links of the file's chain, in its order; one link but for chained Ogg and MP3s that change.
+    /// The links of the file's chain, in its order; one link but for chained Ogg and raw streams that change.
     pub(crate) links: Arc<[Link]>,
 }
 
@@ -128,7 +130,7 @@ pub struct Timeline {
 pub(crate) struct Link {
     /// Where it lies among the bytes that [`source`] shows.
     pub(crate) bytes: Range<u64>,
-    /// Its own rate, Hz; the file's is that of the first link.
+    /// Its own rate, Hz; the file's is that of the first link, or a higher one of a raw stream.
     pub(crate) sample_rate: u32,
     /// Audible frames at its own rate.
     pub(crate) n_frames: u64,
@@ -339,7 +341,8 @@ pub fn is_audio_candidate(path: &Path) -> bool {
         "wave", "rf64", "bwf", "w64", "aif", "aiff", "aifc", "caf", "mka", "mkv", "webm", "weba",
         // Music that cannot be decoded here: it is counted and told, so that no collection seems to be whole without it.
         "wma", "asf", "wv", "ape", "tta", "tak", "ofr", "mpc", "mp+", "mpp", "shn", "dsf", "dff",
-        "ac3", "eac3", "dts", "dtshd", "au", "snd", "ra", "rm", "amr",
+        "ac3", "eac3", "dts", "dtshd", "thd", "mlp", "au", "snd", "voc", "ra", "rm", "amr", "gsm",
+        "aa", "aax", "aa3", "oma",
     ];
     path.extension().is_some_and(|extension| {
         let extension = extension.to_string_lossy().to_ascii_lowercase();
@@ -353,10 +356,13 @@ mod tests {
 
     #[test]
     fn movies_and_telephone_recordings_are_candidates() {
-        for name in ["a.mp4", "a.M4P", "a.m4v", "a.3gp", "a.3g2"] {
+        for name in ["a.mp4", "a.M4P", "a.m4v", "a.3gp", "a.3g2", "a.gsm"] {
             assert!(is_audio_candidate(Path::new(name)), "{name}");
         }
-        for name in ["m4p", "a.m4vx", "a.jpg"] {
+        for name in ["a.aax", "a.aa3", "a.thd", "a.MLP", "a.voc"] {
+            assert!(is_audio_candidate(Path::new(name)), "{name}");
+        }
+        for name in ["m4p", "a.m4vx", "a.jpg", "a.flv"] {
             assert!(!is_audio_candidate(Path::new(name)), "{name}");
         }
     }

@@ -19,7 +19,7 @@ pub(super) struct MkvGapless {
 }
 
 pub(super) const SEGMENT: u32 = 0x1853_8067;
-const TRACKS: u32 = 0x1654_ae6b;
+pub(super) const TRACKS: u32 = 0x1654_ae6b;
 const TRACK_ENTRY: u32 = 0xae;
 const TRACK_NUMBER: u32 = 0xd7;
 const CODEC_DELAY: u32 = 0x56aa;
@@ -27,23 +27,26 @@ pub(super) const CLUSTER: u32 = 0x1f43_b675;
 /// Places of other elements of a segment.
 pub(super) const SEEK_HEAD: u32 = 0x114d_9b74;
 /// An element that says nothing.
-pub(super) const VOID: u8 = 0xec;
+const VOID: u8 = 0xec;
 const BLOCK_GROUP: u32 = 0xa0;
 const BLOCK: u32 = 0xa1;
 const DISCARD_PADDING: u32 = 0x75a2;
-const INFO: u32 = 0x1549_a966;
+pub(super) const INFO: u32 = 0x1549_a966;
 const SEGMENT_TITLE: u32 = 0x7ba9;
-const TAGS: u32 = 0x1254_c367;
+pub(super) const TAGS: u32 = 0x1254_c367;
 const TAG: u32 = 0x7373;
 const TARGETS: u32 = 0x63c0;
 const TARGET_TYPE_VALUE: u32 = 0x68ca;
+const TARGET_TYPE: u32 = 0x63ca;
 /// Editions, chapters and attachments, whose tags are not about the music as a whole.
 const OTHER_TARGETS: [u32; 3] = [0x63c9, 0x63c4, 0x63c6];
 const SIMPLE_TAG: u32 = 0x67c8;
 const TAG_NAME: u32 = 0x45a3;
 const TAG_STRING: u32 = 0x4487;
-/// Values of `TargetTypeValue`: from an album on, and below it.
+/// A value of `TargetTypeValue`: this one and those above are about more than a track.
 const ALBUM: u64 = 50;
+const PART: u64 = 40;
+const TRACK: u64 = 30;
 
 /// Elements looked at; a three-hour file has some thousand clusters.
 const MAX_ELEMENTS: u32 = 100_000;
@@ -95,6 +98,15 @@ pub(super) fn sized(size: u64, width: usize) -> Vec<u8> {
     marked.to_be_bytes()[8 - width..].to_vec()
 }
 
+/// The header that makes an element with a body of `size` bytes one that says nothing.
+pub(super) fn void(head: &ElementHead, size: u64) -> Vec<u8> {
+    // A void's id has one byte, and its size takes up what is left of the header, of eight bytes at most.
+    let left = head.id_width + head.size_width - 1;
+    let width = left.min(8);
+    let size = size + (left - width) as u64;
+    [&[VOID], &sized(size, width)[..]].concat()
+}
+
 struct Walker<'a, R> {
     reader: &'a mut R,
     budget: u32,
@@ -114,7 +126,7 @@ pub(super) fn gapless(reader: &mut (impl Read + Seek), track: u64) -> MkvGapless
 
 /// A name with its value, and what it is about.
 struct MkvTag {
-    /// `TargetTypeValue`, where that is given: many programs give none, and mean the track.
+    /// `TargetTypeValue`, else that of `TargetType`, where either is given: many programs give none, and mean the track.
     level: Option<u64>,
     name: String,
     text: Vec<u8>,
@@ -131,7 +143,10 @@ pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
     // An unreadable element ends the walk; the tags before it are still true.
     let _ = walker.tags(&mut tags, &mut segment_title);
     let is_about_album = |tag: &MkvTag| tag.level.is_some_and(|level| level >= ALBUM);
+    let is_about_part = |tag: &MkvTag| tag.level == Some(PART);
     let has_album = tags.iter().any(|tag| tag.name == "ALBUM");
+    let is_title = |tag: &MkvTag| tag.name == "TITLE" && tag.level.is_none_or(|level| level < PART);
+    let has_title = tags.iter().any(is_title);
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
     let mut known = HashSet::new();
     for tag in &tags {
@@ -143,6 +158,9 @@ pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
             "ARTIST" if is_about_album(tag) => "ALBUMARTIST",
             "ALBUM_ARTIST" | "ALBUM ARTIST" => "ALBUMARTIST",
             "PART_NUMBER" | "REPLAYGAIN_GAIN" if is_about_album(tag) => continue,
+            // A disc may have a name besides those of its tracks.
+            "TITLE" if is_about_part(tag) && has_title => continue,
+            "PART_NUMBER" if is_about_part(tag) => "DISCNUMBER",
             "PART_NUMBER" | "TRACK" => "TRACKNUMBER",
             "DISC" => "DISCNUMBER",
             "DATE_RECORDED" | "DATE_RELEASED" | "DATE_RELEASE" => "DATE",
@@ -170,6 +188,19 @@ pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
         texts.extend(artists);
     }
     texts
+}
+
+/// The `TargetTypeValue` of a `TargetType` for music.
+fn level_of(kind: &[u8]) -> Option<u64> {
+    let kind = String::from_utf8_lossy(kind).to_uppercase();
+    match kind.trim_end_matches('\0') {
+        "COLLECTION" => Some(70),
+        "EDITION" | "ISSUE" | "VOLUME" | "OPUS" => Some(60),
+        "ALBUM" | "OPERA" | "CONCERT" => Some(ALBUM),
+        "PART" | "SESSION" | "DISC" => Some(PART),
+        "TRACK" | "SONG" => Some(TRACK),
+        _ => None,
+    }
 }
 
 impl<R: Read + Seek> Walker<'_, R> {
@@ -202,11 +233,16 @@ impl<R: Read + Seek> Walker<'_, R> {
 
     fn tag(&mut self, tag: &Element, tags: &mut Vec<MkvTag>) -> io::Result<()> {
         let mut level = None;
+        let mut kind = None;
         let mut is_of_part = false;
         let mut found: Vec<(String, Vec<u8>)> = Vec::new();
         self.children(tag.body, tag.end, &mut |walker, element| {
             match element.id {
                 TARGETS => walker.children(element.body, element.end, &mut |walker, target| {
+                    if target.id == TARGET_TYPE {
+                        kind = level_of(&walker.bytes(target, 16)?);
+                        return Ok(());
+                    }
                     let value = big(&walker.bytes(target, 8)?);
                     is_of_part |= OTHER_TARGETS.contains(&target.id) && value != 0;
                     if target.id == TARGET_TYPE_VALUE {
@@ -235,11 +271,11 @@ impl<R: Read + Seek> Walker<'_, R> {
             Ok(())
         })?;
         if !is_of_part {
-            tags.extend(
-                found
-                    .into_iter()
-                    .map(|(name, text)| MkvTag { level, name, text }),
-            );
+            tags.extend(found.into_iter().map(|(name, text)| MkvTag {
+                level: level.or(kind),
+                name,
+                text,
+            }));
         }
         Ok(())
     }
@@ -518,6 +554,26 @@ mod tests {
         assert_eq!(values(&file, "ALBUM"), ["An album"]);
         assert_eq!(values(&file, "ARTIST"), ["One"]);
         assert_eq!(values(&file, "ALBUMARTIST"), ["Everybody"]);
+    }
+
+    #[test]
+    fn levels_have_names_as_well_as_numbers() {
+        let tag = |kind: &str, texts: &[(&str, &str)]| {
+            let mut tag = element(&[0x63, 0xc0], &element(&[0x63, 0xca], kind.as_bytes()));
+            tag.extend(texts.iter().flat_map(|(name, text)| simple(name, text)));
+            element(&[0x73, 0x73], &tag)
+        };
+        let all = [
+            tag("ALBUM", &[("TITLE", "Album")]),
+            tag("DISC", &[("TITLE", "Disc"), ("PART_NUMBER", "2")]),
+            tag("TRACK", &[("TITLE", "Title"), ("PART_NUMBER", "3")]),
+        ];
+        let mut file = vec![0x18, 0x53, 0x80, 0x67, 0xff, 0x12, 0x54, 0xc3, 0x67, 0xff];
+        file.extend(all.concat());
+        assert_eq!(values(&file, "TITLE"), ["Title"]);
+        assert_eq!(values(&file, "ALBUM"), ["Album"]);
+        assert_eq!(values(&file, "TRACKNUMBER"), ["3"]);
+        assert_eq!(values(&file, "DISCNUMBER"), ["2"]);
     }
 
     #[test]

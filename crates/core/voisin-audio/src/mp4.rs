@@ -104,9 +104,11 @@ fn walk(
             size = end - position;
         }
         // A box shorter than its own header would never be passed; one that leaves its parent is
-        // damage.
+        // damage, unless it was cut off with it.
+        let may_be_cut = matches!(&kind, b"udta" | b"meta" | b"ilst");
         let Some(next) = position
             .checked_add(size)
+            .map(|next| if may_be_cut { next.min(end) } else { next })
             .filter(|&next| next >= body && next <= end)
         else {
             return Ok(());
@@ -290,6 +292,18 @@ mod tests {
     fn an_edit_list_without_priming_yields_to_itunsmpb() {
         let text = " 00000000 00000840 000001CA 0000000000001000";
         let file = movie(Some((2_000, 0)), Some(text));
+        assert_eq!(gapless(&mut Cursor::new(file), 7).skip, 0x840);
+    }
+
+    #[test]
+    fn itunsmpb_counts_in_lists_that_are_cut_off() {
+        let text = " 00000000 00000840 000001CA 0000000000001000";
+        let mut file = movie(None, Some(text));
+        for kind in [b"udta", b"meta", b"ilst"] {
+            let at = file.windows(4).position(|bytes| bytes == kind).unwrap();
+            // 64 KiB more than there are.
+            file[at - 3] = 1;
+        }
         assert_eq!(gapless(&mut Cursor::new(file), 7).skip, 0x840);
     }
 

@@ -7,7 +7,6 @@ use symphonia::core::checksum::Crc32;
 use symphonia::core::io::Monitor as _;
 
 use super::fill::read_up_to;
-use super::source::WHOLE;
 
 /// Bytes of a page before its table of segments.
 pub(super) const HEADER: usize = 27;
@@ -22,7 +21,7 @@ const BUFFER: usize = 1 << 17;
 
 /// The state of the page at a place of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PageState {
+pub(super) enum PageState {
     /// The start of no page, or the end of the file.
     Nothing,
     /// A page that is cut off, or whose checksum is not its own.
@@ -53,7 +52,7 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
         }
         // The file does not begin with a sound page, so it is left to the reader as a whole.
         if starts.is_empty() {
-            return Ok(vec![WHOLE]);
+            return Ok(vec![0..u64::MAX]);
         }
         after_first = false;
         // On from the second byte of what was read: a page may begin within it.
@@ -64,7 +63,7 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
         at += 1 + passed;
     }
     // The last link takes whatever comes behind its pages.
-    let ends = starts.iter().skip(1).copied().chain([WHOLE.end]);
+    let ends = starts.iter().skip(1).copied().chain([u64::MAX]);
     Ok(starts
         .iter()
         .copied()
@@ -74,7 +73,7 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
 }
 
 /// Reads a page into `page`; what was read of it, where there is none.
-fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<PageState> {
+pub(super) fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<PageState> {
     page.resize(HEADER, 0);
     let read = read_up_to(file, page)?;
     page.truncate(read);
@@ -109,6 +108,24 @@ pub(super) fn read_more(
     wanted: usize,
 ) -> io::Result<bool> {
     Ok(file.take(wanted as u64).read_to_end(page)? == wanted)
+}
+
+/// Whether the streams that a file begins with are video, and none is audio.
+pub(super) fn is_video_alone(mut file: impl Read) -> io::Result<bool> {
+    let mut page = Vec::new();
+    let mut has_video = false;
+    while read_page(&mut file, &mut page)? == PageState::Sound && page[FLAGS] & FIRST != 0 {
+        let packet = &page[HEADER + usize::from(page[HEADER - 1])..];
+        // Theora, VP8 and Dirac; a skeleton describes the other streams.
+        let is_video = [&b"\x80theora"[..], b"OVP80", b"BBCD\0"]
+            .iter()
+            .any(|magic| packet.starts_with(magic));
+        if !is_video && !packet.starts_with(b"fishead\0") {
+            return Ok(false);
+        }
+        has_video |= is_video;
+    }
+    Ok(has_video)
 }
 
 /// Goes to the next bytes that may begin a page; how many were passed.

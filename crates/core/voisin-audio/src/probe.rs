@@ -10,7 +10,9 @@ use super::codecs::codec_name;
 use super::demux::Demuxer;
 use super::source::{MediaBytes, WHOLE};
 use super::stream::Stream;
-use super::{AudioError, AudioInfo, Link, Timeline, cancelled_channels, mkv, mp4, mpeg, ogg, opus};
+use super::{
+    AudioError, AudioInfo, Link, Timeline, cancelled_channels, mkv, mp4, mpeg, ogg, opus, refusal,
+};
 use voisin_base::track::ContentId;
 use voisin_music::cue::{self, CuePart, Place};
 
@@ -40,6 +42,7 @@ pub(super) fn probe_by(
         path: path.to_owned(),
         reason: error,
     };
+    let whole = |path: &Path| whole(path).map_err(|error| refusal::explain(path, error));
     match Place::of(path).map_err(|error| wrong(error.to_string()))? {
         Place::Part(part) => probe_part(path, &part, kind, whole),
         Place::File(path) if cue::is_sheet(path) && path.is_file() => {
@@ -143,8 +146,8 @@ fn probe_part(
 fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
     let failed = |error| AudioError::from_io(path, error);
     let mut source = MediaBytes::open(path)?;
-    // Ogg says where its links begin; that an MP3 has several only shows while it is read, and the
-    // second pass is for those few.
+    // Ogg says where its links begin; that a raw stream has several only shows while it is read, and the second pass is for
+    // those few.
     let is_ogg = source.head().map_err(failed)?.starts_with(b"OggS");
     let chain = if is_ogg {
         ogg::links(source).map_err(failed)?
@@ -156,14 +159,34 @@ fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
     }
     let chain = mpeg::links(MediaBytes::open(path)?).map_err(failed)?;
     let found = probe_chain(path, chain, false)?;
-    found.ok_or_else(|| AudioError::NoFrames {
+    let found = found.ok_or_else(|| AudioError::NoFrames {
         path: path.to_owned(),
-    })
+    })?;
+    Ok(at_highest_rate(found))
+}
+
+/// The info of a raw stream at a rate at which no link loses what is heard. Where that is the rate of the first link it stays,
+/// since libraries have such files with it.
+fn at_highest_rate(info: AudioInfo) -> AudioInfo {
+    const FULL_BAND: u32 = 44_100;
+    if info.sample_rate >= FULL_BAND {
+        return info;
+    }
+    let links = &info.timeline.links;
+    let rates = links.iter().map(|link| link.sample_rate);
+    let sample_rate = rates.max().unwrap_or(info.sample_rate);
+    let frames = links.iter().map(|link| link.frames_at(sample_rate));
+    let n_frames = frames.fold(0, u64::saturating_add);
+    AudioInfo {
+        sample_rate,
+        n_frames,
+        ..info
+    }
 }
 
 /// Probes a file whose links are known.
 ///
-/// - `may_change`: give up where an MP3 stream changes its kind
+/// - `may_change`: give up where a raw stream changes its kind
 fn probe_chain(
     path: &Path,
     chain: Vec<Range<u64>>,
@@ -173,13 +196,18 @@ fn probe_chain(
     let mut links = Vec::new();
     let mut file: Option<AudioInfo> = None;
     let mut refused = None;
+    // Bytes of links that were refused and of the others.
+    let mut lost = 0;
+    let mut kept = 0;
     for bytes in chain {
+        let length = bytes.end - bytes.start;
         let (info, link) = match probe_link(path, bytes, may_change, &mut hasher) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(None),
             // The other links are music all the same.
             Err(error) if error.is_of_contents() => {
                 refused.get_or_insert(error);
+                lost += length;
                 continue;
             }
             Err(error) => return Err(error),
@@ -193,9 +221,11 @@ fn probe_chain(
             .n_frames
             .saturating_add(link.frames_at(file.sample_rate));
         file.packets += info.packets;
+        kept += length;
         links.push(link);
     }
-    match file {
+    // The links of Ogg are left out however long they are.
+    match file.filter(|info| lost <= kept || info.container == "ogg") {
         Some(info) => Ok(Some(AudioInfo {
             content: ContentId(*hasher.finalize().as_bytes()),
             timeline: Timeline {
@@ -212,7 +242,7 @@ fn probe_chain(
 
 /// Probes one link and finds its place; the content id is left to the caller, whose hasher takes the packets.
 ///
-/// - `may_change`: return `None` where an MP3 stream changes its kind
+/// - `may_change`: return `None` where a raw stream changes its kind
 fn probe_link(
     path: &Path,
     bytes: Range<u64>,
@@ -220,13 +250,20 @@ fn probe_link(
     hasher: &mut blake3::Hasher,
 ) -> Result<Option<(AudioInfo, Link)>, AudioError> {
     let mut demuxer = Demuxer::open(path, &bytes)?;
+    // The packets of ADTS come without their headers.
+    if may_change && demuxer.container() == "aac" {
+        let links = mpeg::links(MediaBytes::open(path)?);
+        if links.is_ok_and(|links| links.len() > 1) {
+            return Ok(None);
+        }
+    }
     // As the decoder has them, not as the header says.
     let actual = demuxer.actual();
     let codec = codec_name(demuxer.codec()).unwrap_or("unknown").to_owned();
     // The same bytes mean different audio under another codec or layout.
     hasher.update(format!("{codec}/{}/{};", actual.rate, actual.channels).as_bytes());
     let mut heard = Vec::new();
-    let watches = may_change && demuxer.container() == "mp3";
+    let watches = may_change && matches!(demuxer.container(), "mp1" | "mp2" | "mp3");
     let mut frame_kind = None;
     let mut is_changed = false;
     while let Some(piece) = demuxer.next()? {

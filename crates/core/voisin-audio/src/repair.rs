@@ -4,10 +4,10 @@
 //! For: AIFF, CAF, MP4 and Matroska. Not for: WAV, whose sizes have a history of their own (`source`), nor streams without
 //! sizes.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::fill::{big, read_up_to};
-use super::mkv::{self, CLUSTER, SEEK_HEAD, SEGMENT, VOID};
+use super::mkv::{self, CLUSTER, SEEK_HEAD, SEGMENT};
 
 /// Chunks, boxes and clusters that are followed.
 const MOST: usize = 1 << 16;
@@ -41,22 +41,22 @@ pub(super) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<
         ] => aiff(file, length),
         [b'c', b'a', b'f', b'f', ..] => caf(file, length),
         [0x1a, 0x45, 0xdf, 0xa3, ..] => matroska(file, length),
-        [_, _, _, _, kind @ ..] => {
-            let is_box = |name: &&[u8; 4]| kind.starts_with(&name[..]);
-            let firsts = [
-                b"ftyp", b"moov", b"styp", b"mdat", b"wide", b"free", b"skip",
-            ];
-            if firsts.iter().any(is_box) {
-                movie(file, length)
-            } else {
-                Ok(Repairs::default())
-            }
-        }
+        _ if is_movie(&head) => movie(file, length),
         _ => Ok(Repairs::default()),
     }
 }
 
-fn bytes(file: &mut (impl Read + Seek), at: u64, size: usize) -> io::Result<Vec<u8>> {
+/// Whether a file begins with a box of MP4.
+pub(super) fn is_movie(head: &[u8]) -> bool {
+    let firsts = [
+        b"ftyp", b"moov", b"styp", b"mdat", b"wide", b"free", b"skip",
+    ];
+    head.get(4..8)
+        .is_some_and(|kind| firsts.iter().any(|first| kind == *first))
+}
+
+/// So many bytes of a file from a place on, or as many as there are.
+pub(super) fn bytes(file: &mut (impl Read + Seek), at: u64, size: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; size];
     file.seek(SeekFrom::Start(at))?;
     let n = read_up_to(file, &mut bytes)?;
@@ -68,6 +68,7 @@ fn bytes(file: &mut (impl Read + Seek), at: u64, size: usize) -> io::Result<Vec<
 fn aiff(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     const HEADER: u64 = 8;
     let mut found = Repairs::default();
+    let mut has_sound = false;
     let mut at = 12;
     for _ in 0..MOST {
         let head = bytes(file, at, HEADER as usize)?;
@@ -77,17 +78,19 @@ fn aiff(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
         let size = big(&head[4..]);
         let there = length.saturating_sub(at + HEADER);
         let is_name = head[..4].iter().all(|byte| matches!(byte, b' '..=b'~'));
+        let is_sound = head.starts_with(b"SSND");
         // 0 is left behind by writers that never came back to fill it in.
-        if is_name && head.starts_with(b"SSND") && (size > there || size == 0) {
+        if is_sound && (size > there || size == 0) {
             let size = u32::try_from(there).unwrap_or(u32::MAX);
             found.patches.push((at + 4, size.to_be_bytes().to_vec()));
             break;
         }
-        // Rubbish, or a chunk that is cut off: the file is shown up to here.
-        if !is_name || size > there {
+        // Rubbish behind the sound, or a chunk that is cut off: the file is shown up to here.
+        if size > there || has_sound && !is_name {
             found.end = Some(at);
             break;
         }
+        has_sound |= is_sound;
         at += HEADER + size + (size & 1);
     }
     let whole = found.end.unwrap_or(length) - HEADER;
@@ -99,6 +102,8 @@ fn aiff(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
 fn caf(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     const HEADER: u64 = 12;
     let mut found = Repairs::default();
+    // How many numbers a packet has in the table: its size and its length, unless all have the same.
+    let mut numbers = 0;
     let mut at = 8;
     for _ in 0..MOST {
         let head = bytes(file, at, HEADER as usize)?;
@@ -108,7 +113,14 @@ fn caf(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
         }
         let size = big(&head[4..]);
         let there = length.saturating_sub(at + HEADER);
+        if head.starts_with(b"desc") {
+            let fixed = bytes(file, at + HEADER + 16, 8)?;
+            numbers = fixed.chunks(4).filter(|number| big(number) == 0).count() as u64;
+        }
         if size > there {
+            if head.starts_with(b"pakt") && numbers > 0 && there >= TABLE_HEADER {
+                return cut_table(file, at + HEADER, there, numbers);
+            }
             if head.starts_with(b"data") {
                 found.patches.push((at + 4, there.to_be_bytes().to_vec()));
             } else {
@@ -121,24 +133,83 @@ fn caf(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     Ok(found)
 }
 
+/// Bytes of a packet table before its numbers: packets, frames, frames before and behind what is heard.
+const TABLE_HEADER: u64 = 24;
+
+/// Ends a packet table behind the last packet that it has all numbers of.
+///
+/// - `at`: where its header begins, behind that of the chunk
+/// - `length`: bytes that are there
+fn cut_table(
+    file: &mut (impl Read + Seek),
+    at: u64,
+    length: u64,
+    numbers: u64,
+) -> io::Result<Repairs> {
+    let stated = big(&bytes(file, at, 8)?);
+    file.seek(SeekFrom::Start(at + TABLE_HEADER))?;
+    let mut ends = 0;
+    let mut size = TABLE_HEADER;
+    let numbers_there = BufReader::new(file.take(length - TABLE_HEADER)).bytes();
+    for (i, byte) in numbers_there.enumerate() {
+        // The last byte of a number has no top bit.
+        if byte? & 0x80 == 0 {
+            ends += 1;
+            if ends % numbers == 0 {
+                size = TABLE_HEADER + i as u64 + 1;
+            }
+        }
+    }
+    let packets = (ends / numbers).min(stated);
+    let patches = vec![
+        (at - 8, size.to_be_bytes().to_vec()),
+        (at, packets.to_be_bytes().to_vec()),
+        // Frames of the last packet that are not heard.
+        (at + TABLE_HEADER - 4, vec![0; 4]),
+    ];
+    Ok(Repairs {
+        patches,
+        end: Some(at + size),
+    })
+}
+
+/// The header of a box.
+pub(super) struct BoxHead {
+    pub(super) kind: [u8; 4],
+    /// Bytes of the header.
+    pub(super) width: u64,
+    /// Bytes of the box with its header; `None` where it goes on to the end.
+    pub(super) size: Option<u64>,
+}
+
+impl BoxHead {
+    /// - `bytes`: sixteen, or as many as there are
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let kind = bytes.get(4..8)?.try_into().ok()?;
+        let (width, size) = match (big(&bytes[..4]), bytes.get(8..16)) {
+            (0, _) => (8, None),
+            (1, Some(long)) => (16, Some(big(long))),
+            (size, _) => (8, Some(size)),
+        };
+        Some(Self { kind, width, size })
+    }
+}
+
 fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     let mut found = Repairs::default();
     let mut at = 0;
     for _ in 0..MOST {
-        let head = bytes(file, at, 16)?;
-        let (Some(size), Some(kind)) = (head.get(..4), head.get(4..8)) else {
+        let Some(head) = BoxHead::parse(&bytes(file, at, 16)?) else {
             break;
         };
-        let (header, size) = match (big(size), head.get(8..)) {
-            // To the end of the file.
-            (0, _) => break,
-            (1, Some(long)) if long.len() == 8 => (16, big(long)),
-            (size, _) => (8, size),
-        };
+        let Some(size) = head.size else { break };
         let there = length - at;
-        if size > there || size < header {
-            if kind == b"mdat" && size > there {
-                let patch = if header == 16 {
+        if size > there || size < head.width {
+            let is_movie = head.kind == *b"moov";
+            let is_open =
+                head.kind == *b"mdat" || is_movie && has_track(file, at + head.width, length)?;
+            if is_open && size > there {
+                let patch = if head.width == 16 {
                     (at + 8, there.to_be_bytes().to_vec())
                 } else {
                     // 0 means up to the end of the file.
@@ -146,7 +217,7 @@ fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
                     (at, size.to_be_bytes().to_vec())
                 };
                 found.patches.push(patch);
-            } else if kind != b"moov" && at > 0 {
+            } else if !is_movie && at > 0 {
                 // Not a movie that is cut off: without it nothing could be played, and the reader
                 // says so.
                 found.end = Some(at);
@@ -156,6 +227,27 @@ fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
         at += size;
     }
     Ok(found)
+}
+
+/// Whether a movie that is cut off has a track all the same: tags and free space come behind them.
+fn has_track(file: &mut (impl Read + Seek), start: u64, length: u64) -> io::Result<bool> {
+    let mut at = start;
+    for _ in 0..MOST {
+        let Some(head) = BoxHead::parse(&bytes(file, at, 16)?) else {
+            break;
+        };
+        let Some(size) = head
+            .size
+            .filter(|size| (head.width..=length - at).contains(size))
+        else {
+            break;
+        };
+        if head.kind == *b"trak" {
+            return Ok(true);
+        }
+        at += size;
+    }
+    Ok(false)
 }
 
 fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
@@ -189,13 +281,10 @@ fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
             }
             break;
         }
-        // The void's id has one byte instead of four, and its size, of eight bytes at most, takes
-        // up the other three.
         // A file has two of them at most (RFC 9559, section 5.1.1), and each patch costs every read time.
-        if head.id == SEEK_HEAD && head.size_width <= 5 && found.patches.len() < 2 {
+        if head.id == SEEK_HEAD && found.patches.len() < 2 {
             // It leads to the index behind what is there, and readers go to it: as many bytes of nothing instead.
-            let void = [&[VOID], &mkv::sized(size, head.size_width + 3)[..]].concat();
-            found.patches.push((at, void));
+            found.patches.push((at, mkv::void(&head, size)));
         }
         at = body + size;
     }
@@ -242,6 +331,18 @@ mod tests {
     }
 
     #[test]
+    fn a_movie_that_has_a_track_ends_where_the_file_does() {
+        let sound = [boxed(b"ftyp", 8, b""), boxed(b"mdat", 9, b"7")].concat();
+        let with = |size: u32, track: u32| {
+            let boxes = [boxed(b"trak", track, b"abcd"), boxed(b"udta", 99, b"a")].concat();
+            [&sound[..], &boxed(b"moov", size, &boxes)].concat()
+        };
+        assert_eq!(seen(&with(120, 12)), with(29, 12));
+        // The tables are lost.
+        assert_eq!(seen(&with(120, 90)), with(120, 90));
+    }
+
+    #[test]
     fn outer_sizes_of_aiff_files_are_those_of_the_file() {
         let file = |form: u32, sound: u32| {
             let sound = [b"SSND", &sound.to_be_bytes()[..], &[7; 12]].concat();
@@ -258,6 +359,35 @@ mod tests {
             assert_eq!(seen(&wrong), right);
         }
         assert_eq!(seen(&right), right);
+        let rubbish = |form: u32| {
+            let form = form.to_be_bytes();
+            [b"FORM", &form[..], b"AIFF", &[0; 8], &right[12..]].concat()
+        };
+        assert_eq!(seen(&rubbish(0)), rubbish(42));
+    }
+
+    #[test]
+    fn a_cut_packet_table_ends_behind_a_whole_packet() {
+        // All packets have 4096 frames, and each a size of its own.
+        let table = |size: u64, packets: u64, rest: u32, sizes: &[u8]| {
+            [
+                b"caff\0\x01\0\0desc\0\0\0\0\0\0\0\x20",
+                &[7; 16][..],
+                b"\0\0\0\0\0\0\x10\0",
+                &[7; 8],
+                b"pakt",
+                &size.to_be_bytes(),
+                &packets.to_be_bytes(),
+                &[7; 12],
+                &rest.to_be_bytes(),
+                sizes,
+            ]
+            .concat()
+        };
+        let cut = table(29, 3, 100, b"\x81\x02\x05\x83");
+        assert_eq!(seen(&cut), table(27, 2, 0, b"\x81\x02\x05"));
+        let whole = table(29, 3, 100, b"\x81\x02\x05\x83\x01");
+        assert_eq!(seen(&whole), whole);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use symphonia::core::io::MediaSource;
 
 use super::fill::read_up_to;
-use super::{AudioError, copies, repair};
+use super::{AudioError, copies, hidden, repair};
 use voisin_music::cue::Place;
 
 /// All bytes of a file.
@@ -97,6 +97,15 @@ impl MediaBytes {
         self.length = self.length.min(length);
     }
 
+    /// Hides metadata from Symphonia, of these bytes as they are seen.
+    pub(super) fn hide_metadata(&mut self) -> io::Result<()> {
+        let length = self.length;
+        let patches = hidden::patches(self, length)?;
+        self.patches.extend(patches);
+        self.seek(SeekFrom::Start(0))?;
+        Ok(())
+    }
+
     /// The first bytes, as many as there are up to 64.
     pub(super) fn head(&mut self) -> io::Result<Vec<u8>> {
         let mut head = vec![0; 64];
@@ -125,7 +134,7 @@ impl MediaBytes {
         // RF64 becomes RIFF of unknown size, which Symphonia reads to the end that it is shown.
         let mut patches = vec![(0, b"RIFF".to_vec()), (4, vec![0xff; 4])];
         let mut data64 = None;
-        let mut short_format = None;
+        let mut odd_format = None;
         let mut position = 12;
         // A real file has a handful of chunks before its data; the bound keeps a hostile one short.
         for _ in 0..1024 {
@@ -142,11 +151,12 @@ impl MediaBytes {
                     data64 = sizes[8..16].try_into().ok().map(u64::from_le_bytes);
                 }
             }
-            if &chunk[0..4] == b"fmt " && size == 16 {
+            if &chunk[0..4] == b"fmt " && size >= 16 {
                 let mut format = [0; 16];
-                // 6 is A-law, 7 mu-law.
-                if read_up_to(self, &mut format)? == 16 && matches!(format[..2], [6 | 7, 0]) {
-                    short_format = Some(format);
+                if read_up_to(self, &mut format)? == 16
+                    && !is_format_read(format[0], format[1], size)
+                {
+                    odd_format = Some(format);
                 }
             }
             if &chunk[0..4] == b"data" {
@@ -160,9 +170,9 @@ impl MediaBytes {
                 let length = claimed.min(available);
                 self.length = body + length;
                 let stated = u32::try_from(length).unwrap_or(u32::MAX);
-                if let Some(format) = short_format {
+                if let Some(format) = odd_format {
                     self.start += body;
-                    self.head = law_header(format, stated);
+                    self.head = plain_header(format, stated);
                     self.length = self.head.len() as u64 + length;
                     return Ok(());
                 }
@@ -216,9 +226,20 @@ impl MediaBytes {
     }
 }
 
-/// The header of an A-law or mu-law WAV file whose format chunk has the 16 bytes that early writers gave it, with the two
-/// more that Symphonia expects: the length of an extension, which is zero.
-fn law_header(format: [u8; 16], data: u32) -> Vec<u8> {
+/// Whether Symphonia reads a format chunk of this tag and size, or of one that has more to say than the 16 first bytes.
+fn is_format_read(tag: u8, high: u8, size: u64) -> bool {
+    match (tag, high) {
+        // Integers and floats.
+        (1 | 3, 0) => matches!(size, 16 | 18 | 40),
+        // A-law and mu-law, to which early writers gave 16 bytes.
+        (6 | 7, 0) => size == 18,
+        _ => true,
+    }
+}
+
+/// The header of a WAV file whose format chunk has the 16 bytes that all have, with the two more that Symphonia expects
+/// of A-law and mu-law: the length of an extension, which is zero.
+fn plain_header(format: [u8; 16], data: u32) -> Vec<u8> {
     [
         b"RIFF\xff\xff\xff\xffWAVEfmt \x12\0\0\0",
         &format[..],
@@ -426,6 +447,7 @@ pub(super) fn known_stranger(head: &[u8]) -> Option<String> {
         (b".RMF", "RealMedia"),
         (b".ra\xfd", "RealAudio"),
         (b"#!AMR", "AMR"),
+        (b"Creative Voice File\x1a", "VOC"),
         (b"riff\x2e\x91\xcf\x11", "Wave64"),
         (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
     ];
@@ -444,6 +466,7 @@ pub(super) fn known_stranger(head: &[u8]) -> Option<String> {
         (_, [0xff, second, third, ..]) if second & 0xf6 == 0xf0 && third >> 6 != 1 => {
             Some("AAC of another profile than LC")
         }
+        (_, [_, _, _, _, 0xf8, 0x72, 0x6f, 0xba | 0xbb, ..]) => Some("TrueHD or MLP"),
         _ => {
             let found = UNREADABLE.iter().find(|(magic, _)| head.starts_with(magic));
             found.map(|&(_, format)| format)
@@ -477,6 +500,8 @@ mod tests {
         );
         let ac3 = known_stranger(b"\x0b\x77\x12\x34").unwrap();
         assert!(ac3.contains("AC-3") && ac3.contains("ffmpeg"), "{ac3}");
+        let truehd = known_stranger(b"\xf1\x2c\0\x9a\xf8\x72\x6f\xba\0").unwrap();
+        assert!(truehd.contains("TrueHD"), "{truehd}");
         let main = known_stranger(b"\xff\xf1\x10\x80").unwrap();
         assert!(main.contains("another profile than LC"), "{main}");
         assert_eq!(known_stranger(b"\xff\xf1\x50\x80"), None);

@@ -2,12 +2,19 @@
 //!
 //! For: bytes to text as their writer most likely meant them. Not for: bytes of a known encoding.
 
+mod letters;
+
 use std::cmp::Ordering;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{
-    BIG5, EUC_JP, EUC_KR, Encoding, GBK, IBM866, KOI8_U, SHIFT_JIS, UTF_16BE, UTF_16LE,
-    WINDOWS_1250, WINDOWS_1251, WINDOWS_1252, WINDOWS_1253, WINDOWS_1254, WINDOWS_1255,
+    BIG5, EUC_JP, EUC_KR, Encoding, GBK, IBM866, ISO_8859_6, ISO_8859_7, ISO_8859_8, KOI8_U,
+    SHIFT_JIS, UTF_16BE, UTF_16LE, WINDOWS_1250, WINDOWS_1251, WINDOWS_1252, WINDOWS_1253,
+    WINDOWS_1254, WINDOWS_1255, WINDOWS_1256,
+};
+
+use letters::{
+    are_central, are_turkish, is_capitalised, is_cyrillic, is_cyrillic_genre, is_western, words,
 };
 
 /// Bytes that are not ASCII from which on a detector's answer is taken whatever it is; of fewer, it takes one Latin
@@ -52,14 +59,25 @@ impl OldEncoding {
 
     /// The encoding that these texts together are most likely in; Windows-1252 where they do not say.
     pub fn detect<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        // UTF-8 and ASCII say nothing of the encoding of the others.
-        let mut old: Vec<&[u8]> = texts
-            .into_iter()
-            .filter(|text| utf8(text).is_none())
-            .collect();
+        let all = texts.into_iter();
+        let (known, mut old): (Vec<&[u8]>, Vec<&[u8]>) = all.partition(|text| utf8(text).is_some());
         let whole = old.join(&b'\n');
         let guess = Self::guess(&whole);
-        if high_bytes(&whole) >= ENOUGH || guess.is_sure_of(&whole) {
+        if high_bytes(&whole) >= ENOUGH {
+            return guess;
+        }
+        let is_sure = guess.is_sure_of(&whole);
+        if !old.is_empty() && Self::is_windows_1251(&old, &known, is_sure.then_some(guess)) {
+            return Self(WINDOWS_1251);
+        }
+        // Of few bytes, Shift_JIS is taken for Russian of DOS.
+        if is_sure && guess.0 != IBM866 {
+            return guess;
+        }
+        if let Some(found) = Self::of_words(&old) {
+            return found;
+        }
+        if is_sure {
             return guess;
         }
         // Texts of one file may be in several encodings: those that say most are asked one by one.
@@ -78,6 +96,75 @@ impl OldEncoding {
             return guess;
         }
         Self(WINDOWS_1252)
+    }
+
+    fn read_all(self, texts: &[&[u8]]) -> Vec<String> {
+        let read = |text: &&[u8]| self.0.decode_without_bom_handling(text).0.into_owned();
+        texts.iter().map(read).collect()
+    }
+
+    /// Whether few bytes make words in Windows-1251, and are more likely these than those of another encoding.
+    ///
+    /// - `known`: texts in UTF-8 beside them
+    /// - `rival`: what a detector is sure of
+    fn is_windows_1251(old: &[&[u8]], known: &[&[u8]], rival: Option<Self>) -> bool {
+        let read = Self(WINDOWS_1251).read_all(old);
+        if !read.iter().all(|text| is_cyrillic(text)) {
+            return false;
+        }
+        let mut known = known.iter().filter_map(|text| utf8(text));
+        let is_beside = known.any(|text| text.contains(|c| ('а'..='я').contains(&c)));
+        if is_beside || read.iter().any(|text| is_cyrillic_genre(text)) {
+            return true;
+        }
+        let is_long = |word: &str| !word.is_ascii() && word.chars().count() > 1;
+        if !read.iter().flat_map(|text| words(text)).any(is_long) {
+            return false;
+        }
+        let Some(Self(rival)) = rival else {
+            let latin = Self(WINDOWS_1252).read_all(old);
+            return !latin.iter().all(|text| is_western(text));
+        };
+        if [WINDOWS_1253, ISO_8859_7].contains(&rival) {
+            let greek = Self(rival).read_all(old);
+            // Most words of Greek have an accent, and the vowels of Russian are its rarest letters.
+            let accents = ['ά', 'έ', 'ή', 'ί', 'ό', 'ύ', 'ώ', 'Ά', 'Έ', 'Ή', 'Ό'];
+            let is_accented = |text: &String| text.contains(accents);
+            let is_russian = |text: &String| text.contains(['а', 'о', 'ы', 'я']);
+            return read.iter().all(is_russian) && !greek.iter().any(is_accented);
+        }
+        // In Hebrew and Arabic, capitals are vowel signs and letters among others.
+        [WINDOWS_1255, WINDOWS_1256, ISO_8859_6, ISO_8859_8].contains(&rival)
+            && read.iter().all(|text| is_capitalised(text))
+    }
+
+    /// The encoding in which few bytes make words, where some of them make none in Windows-1252.
+    fn of_words(old: &[&[u8]]) -> Option<Self> {
+        let latin = Self(WINDOWS_1252).read_all(old);
+        if latin.iter().all(|text| is_western(text)) {
+            return None;
+        }
+        if are_central(&Self(WINDOWS_1250).read_all(old)) {
+            return Some(Self(WINDOWS_1250));
+        }
+        if are_turkish(&Self(WINDOWS_1254).read_all(old)) {
+            return Some(Self(WINDOWS_1254));
+        }
+        let is_common = |text: &&[u8]| {
+            let mut rest = text.iter();
+            while let Some(byte) = rest.next() {
+                // Letters of Windows-1252 begin rare characters alone.
+                if !byte.is_ascii() && (*byte >= 0xa0 || rest.next().is_none()) {
+                    return false;
+                }
+            }
+            true
+        };
+        let is_kana = |c: char| matches!(c, '\u{3000}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}');
+        let japanese = Self(SHIFT_JIS).read_all(old);
+        let mut letters = japanese.iter().flat_map(|text| text.chars());
+        let is_japanese = letters.all(|c| c.is_ascii() || is_kana(c));
+        (is_japanese && old.iter().all(is_common)).then_some(Self(SHIFT_JIS))
     }
 
     fn guess(bytes: &[u8]) -> Self {
@@ -116,11 +203,25 @@ pub fn decode_file(bytes: &[u8]) -> String {
     with_mark(bytes).unwrap_or_else(|| OldEncoding::detect(lines(bytes)).decode(bytes))
 }
 
-/// The text of a file that begins with a mark of its encoding.
+/// The text of a file that begins with a mark of its encoding, or is UTF-16 without one.
 pub fn with_mark(bytes: &[u8]) -> Option<String> {
-    let (encoding, mark) = Encoding::for_bom(bytes)?;
+    let Some((encoding, mark)) = Encoding::for_bom(bytes) else {
+        return is_utf16(bytes).then(|| utf16(bytes, Utf16::Little));
+    };
     let text = encoding.decode_without_bom_handling(&bytes[mark..]).0;
     Some(text.into_owned())
+}
+
+/// Whether a text is UTF-16 by its zeros, which are in no other: one byte of each ASCII character, of which sheets and lists
+/// are full, and always the same one of the two.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let zeros = [0, 1].map(|offset| {
+        let half = bytes.iter().skip(offset).step_by(2);
+        half.filter(|byte| **byte == 0).count()
+    });
+    let most = zeros[0].max(zeros[1]);
+    // A quarter of the characters at least. Zeros of both kinds are no text, but U+3000 has one in the other place.
+    most > 0 && most * 8 >= bytes.len() && zeros[0].min(zeros[1]) * 8 <= most
 }
 
 /// The lines of a text in any encoding that has ASCII's line ends.
@@ -152,6 +253,22 @@ pub fn utf16(bytes: &[u8], order: Utf16) -> String {
     // Without the odd byte at the end, which would become a replacement character.
     let whole = &units[..units.len() & !1];
     encoding.decode_without_bom_handling(whole).0.into_owned()
+}
+
+/// A text with the characters of Windows-1252 instead of controls, which programs that took it for Latin-1 made of them.
+/// Not for names of files, which may have been made of the same text.
+pub fn without_controls(text: &str) -> String {
+    let is_control = |c: char| ('\u{80}'..'\u{a0}').contains(&c);
+    let mut meant = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_control(c) {
+            let byte = [c as u8];
+            meant.push_str(&WINDOWS_1252.decode_without_bom_handling(&byte).0);
+        } else {
+            meant.push(c);
+        }
+    }
+    meant
 }
 
 /// UTF-8; the last character may be cut off, as in fields of a fixed length.
@@ -216,6 +333,40 @@ mod tests {
     }
 
     #[test]
+    fn a_single_old_title_is_read_by_its_letters() {
+        let cases: [(&'static Encoding, &[&str]); 11] = [
+            (
+                WINDOWS_1250,
+                &["Łódź", "Miłość", "Świat", "Vlčí máky", "Ştefan", "Đorđe"],
+            ),
+            (WINDOWS_1251, &["Рок", "Ой", "Мы", "ДДТ", "Цой", "Би-2"]),
+            (WINDOWS_1251, &["Любэ", "Блюз", "Hi-Fi – Не дано"]),
+            (WINDOWS_1254, &["Güneşin İçinde", "Barış Manço", "Aşk"]),
+            (SHIFT_JIS, &["東京 Tokyo", "東京", "Love 愛"]),
+            (WINDOWS_1253, &["Αγάπη", "Νύχτα", "Έλα"]),
+            (WINDOWS_1255, &["שלום", "אהבה"]),
+            (WINDOWS_1252, &["L’été", "Été", "Öö", "Ýmir", "Þú", "ÀÉÈ"]),
+            (WINDOWS_1252, &["Mañana", "¿Qué?", "Nº 5", "Coração", "Øl"]),
+            (WINDOWS_1252, &["Eivør Pálsdóttir", "Röyksopp – Così", "½"]),
+            (WINDOWS_1252, &["Größe", "Ænima", "Tiësto", "–", "Håkan"]),
+        ];
+        for (encoding, titles) in cases {
+            for title in titles {
+                assert_eq!(read_back(encoding, &[title]), [*title]);
+            }
+        }
+        // One that is ambiguous is read as the others are.
+        let russian = OldEncoding::detect([&b"\xcd\xc0-\xcd\xc0"[..], "Группа".as_bytes()]);
+        assert_eq!(russian.decode(b"\xcd\xc0-\xcd\xc0"), "НА-НА");
+    }
+
+    #[test]
+    fn controls_become_the_characters_that_were_meant() {
+        assert_eq!(without_controls("Don\u{92}t \u{96} é"), "Don’t – é");
+        assert_eq!(without_controls("\u{81}\n"), "\u{81}\n");
+    }
+
+    #[test]
     fn utf_8_is_utf_8_whatever_is_beside_it() {
         let russian = WINDOWS_1251.encode("Группа крови на рукаве").0;
         let found = OldEncoding::detect([&russian[..], "Café".as_bytes()]);
@@ -245,6 +396,9 @@ mod tests {
             "東京"
         );
         assert_eq!(decode_file(b"\xff\xfea\0b\0"), "ab");
+        assert_eq!(decode_file(b"a\0b\0\n\0"), "ab\n");
+        assert_eq!(decode_file(b"\0a\0b"), "ab");
+        assert_eq!(decode_file(b"ab\0\0\0\0"), "ab\0\0\0\0");
         assert_eq!(decode_file(b"\xef\xbb\xbfab"), "ab");
     }
 

@@ -12,7 +12,7 @@ use super::scan::SystemFolder;
 use super::{Library, Result, TrackTags, now, paths, stored_path};
 
 /// One more for each change of how tags are read: the next `add` reads those of all files again.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Setting: the version and the rules by which tags are read.
 const RULES: &str = "tags.rules";
@@ -60,7 +60,7 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
     pub fn year_of(&self) -> Result<YearOf> {
         let rules = self.setting(RULES)?.unwrap_or_default();
         let year = rules
-            // "2 recording": the version, then the year that counts.
+            // "3 recording": the version, then the year that counts.
             .split_once(' ')
             .and_then(|(_, year)| year.parse().ok());
         Ok(year.unwrap_or_default())

@@ -11,6 +11,7 @@ use lofty::id3::v1::GENRES;
 use super::patch::{Splice, TagItem, growth, replace};
 use super::values::MOST_TEXTS;
 use super::{TagEdit, TagField, id3};
+use crate::fill::read_up_to;
 
 /// Bytes of a header or footer.
 const MARK: usize = 32;
@@ -30,6 +31,38 @@ pub(super) struct Trailing {
     pub(super) is_too_large: bool,
     /// Where the audio ends.
     pub(super) audio: u64,
+}
+
+/// As [`id3::find`], and the tag at the end of a file, which has a footer (ID3 2.4 structure, 3.4). It is read only: such a
+/// file gets new frames at its start.
+pub(super) fn find_id3(file: &mut File) -> io::Result<id3::Id3Tags> {
+    let mut found = id3::find(file)?;
+    let end = find(file, found.audio)?.audio;
+    let Some(footer_at) = end.checked_sub(id3::HEADER as u64) else {
+        return Ok(found);
+    };
+    let mut footer = [0; id3::HEADER];
+    file.seek(SeekFrom::Start(footer_at))?;
+    if read_up_to(file, &mut footer)? < id3::HEADER || !footer.starts_with(b"3DI") {
+        return Ok(found);
+    }
+    // The same as the header, but for the mark.
+    footer[..3].copy_from_slice(b"ID3");
+    let start =
+        id3::body_size(&footer).and_then(|body| footer_at.checked_sub((id3::HEADER + body) as u64));
+    // A file of nothing but this tag has it at its start.
+    let is_new = |start: &u64| *start >= found.audio && !found.starts.contains(start);
+    let Some(start) = start.filter(is_new) else {
+        return Ok(found);
+    };
+    let mut header = [0; id3::HEADER];
+    file.seek(SeekFrom::Start(start))?;
+    if read_up_to(file, &mut header)? == id3::HEADER && header == footer {
+        let read: usize = found.tags.iter().map(Vec::len).sum();
+        let mut room = id3::MOST.saturating_sub(read);
+        id3::read_tag(file, start, end, &mut room, &mut found)?;
+    }
+    Ok(found)
 }
 
 /// Finds the tags at a file's end: `ID3v1`, APE and `Lyrics3v2`, in any order. What lies before an APE tag that is not read,

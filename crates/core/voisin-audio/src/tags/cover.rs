@@ -12,7 +12,7 @@ use lofty::picture::{Picture, PictureType};
 use lofty::probe::Probe;
 use lofty::tag::Tag;
 
-use super::id3;
+use super::{ape, id3};
 use super::read::{options, padded_file};
 use crate::AudioError;
 use crate::fill::read_up_to;
@@ -29,7 +29,7 @@ pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     let place = Place::of(path).map_err(io)?;
     let path = place.audio();
     let mut file = open(path)?;
-    let found = id3::find(&mut file).map_err(io)?;
+    let found = ape::find_id3(&mut file).map_err(io)?;
     let cover = guard(path, || {
         let mut all = pictures(file, &found);
         all.retain(|picture| !picture.data().is_empty());

@@ -105,7 +105,7 @@ fn first_tag(file: &mut File) -> io::Result<Option<u64>> {
 }
 
 /// Reads the tag at `start`, if there is one; returns where it ends.
-fn read_tag(
+pub(super) fn read_tag(
     file: &mut File,
     start: u64,
     length: u64,

@@ -7,8 +7,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use lofty::tag::ItemKey;
+
 use super::id3;
-use super::values::{REPLACEMENT, year};
+use super::texts::{ITUNES_GAIN, other_key};
+use super::values::{REPLACEMENT, gain_of_itunes, year};
 use voisin_base::encoding::{self, OldEncoding, Utf16};
 use voisin_base::text::LONGEST_TEXT;
 
@@ -32,11 +35,20 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
         (0 | 3, text) => Some(text.split(|&byte| byte == 0)),
         _ => None,
     });
+    let wide = frames.iter().filter(|(id, _)| id[0] == b'T');
+    let wide = wide.filter_map(|(_, content)| match content.split_first()? {
+        (1, text) => Some(encoding::utf16(text, Utf16::Little)),
+        (2, text) => Some(encoding::utf16(text, Utf16::Big)),
+        _ => None,
+    });
+    let wide: Vec<String> = wide.collect();
+    let wide = wide.iter().map(String::as_bytes);
     // From all texts together, as one title is too short to tell an encoding by.
-    let old = OldEncoding::detect(unmarked.flatten());
+    let old = OldEncoding::detect(unmarked.flatten().chain(wide));
     let mut texts: Vec<PlainText> = Vec::new();
     // By name, as a search for each among all before it takes minutes in a tag of many.
     let mut places = HashMap::new();
+    let mut usual = Vec::new();
     let mut others = Vec::new();
     for (id, content) in &frames {
         match id[0] {
@@ -46,6 +58,7 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
                 let Some(text) = text.filter(PlainText::is_wanted) else {
                     continue;
                 };
+                usual.extend(text.in_usual_frame(version));
                 match places.entry(text.name()) {
                     // A date has no list of values.
                     Entry::Occupied(_) if YEARS.contains(&text.id.as_slice()) => {}
@@ -70,6 +83,12 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
             }
             _ if id.starts_with(b"UFI") => *unread += 1,
             _ => {}
+        }
+    }
+    for text in usual {
+        if let Entry::Vacant(place) = places.entry(text.name()) {
+            place.insert(texts.len());
+            texts.push(text);
         }
     }
     let mut all: Vec<(Vec<u8>, Vec<u8>)> = texts
@@ -112,7 +131,8 @@ impl PlainText {
         };
         // Programs write the recording's year under these names, too, and some under nothing else.
         let is_original = description.as_ref().is_some_and(|name| {
-            ["originaldate", "originalyear"].contains(&name.to_lowercase().as_str())
+            ["originaldate", "originalyear", "originalreleasedate"]
+                .contains(&name.to_lowercase().as_str())
         });
         let id: &[u8] = match version {
             _ if !is_original => id,
@@ -154,6 +174,22 @@ impl PlainText {
         !self.values.is_empty() && !LEFT_OUT.contains(&self.id.as_slice())
     }
 
+    /// The frame that a field has in most tags, where this one is another program's for it.
+    fn in_usual_frame(&self, version: u8) -> Option<Self> {
+        let key = other_key(self.description.as_ref()?)?;
+        let id: &[u8] = match (key, version) {
+            (ItemKey::InitialKey, 2) => b"TKE",
+            (ItemKey::InitialKey, _) => b"TKEY",
+            (_, 2) => b"TBP",
+            _ => b"TBPM",
+        };
+        Some(Self {
+            id: id.to_vec(),
+            description: None,
+            values: self.values.clone(),
+        })
+    }
+
     fn is_damaged(&self) -> bool {
         let mut texts = self.values.iter().chain(&self.description);
         texts.any(|text| text.contains(REPLACEMENT))
@@ -183,6 +219,52 @@ fn split_at_nul(text: &[u8], is_wide: bool) -> Option<(&[u8], &[u8])> {
     let mut units = text.chunks_exact(width);
     let at = units.position(|unit| unit.iter().all(|&byte| byte == 0))? * width;
     Some((&text[..at], &text[at + width..]))
+}
+
+/// The gain (dB) of a tag that is not `ReplayGain`'s: that of `RVA2`, else the comment of iTunes.
+pub(super) fn other_gain(tag: &[u8]) -> Option<f64> {
+    let wanted =
+        |id: &[u8]| matches!(id, b"RVA2" | b"XRVA" | b"COMM" | b"COM").then_some(LONGEST_TEXT);
+    let mut room = id3::MOST;
+    let (_, frames) = id3::contents(tag, &mut room, &mut 0, wanted)?;
+    let is_comment = |id: &[u8]| id.starts_with(b"COM");
+    let volumes = frames.iter().filter(|(id, _)| !is_comment(id));
+    let comments = frames.iter().filter(|(id, _)| is_comment(id));
+    let mut volumes = volumes.filter_map(|(_, content)| volume_change(content));
+    let mut comments = comments.filter_map(|(_, content)| itunes_comment(content));
+    volumes.next().or_else(|| comments.next())
+}
+
+/// The change of all channels in a frame `RVA2` (dB) that is not about an album (ID3 2.4 native frames, 4.11).
+fn volume_change(content: &[u8]) -> Option<f64> {
+    const MASTER: u8 = 1;
+    let end = content.iter().position(|&byte| byte == 0)?;
+    if content[..end].eq_ignore_ascii_case(b"album") {
+        return None;
+    }
+    let mut channels = &content[end + 1..];
+    while let [channel, high, low, peak_bits, behind @ ..] = channels {
+        if *channel == MASTER {
+            let change = f64::from(i16::from_be_bytes([*high, *low])) / 512.0;
+            return Some(change).filter(|change| change.abs() <= 60.0);
+        }
+        channels = behind.get(usize::from(*peak_bits).div_ceil(8)..)?;
+    }
+    None
+}
+
+/// The gain in a comment of iTunes (dB).
+fn itunes_comment(content: &[u8]) -> Option<f64> {
+    let (encoding, text) = content.split_first()?;
+    // Behind three letters for the language.
+    let (name, text) = split_at_nul(text.get(3..)?, matches!(encoding, 1 | 2))?;
+    // Both are ASCII, which in UTF-16 has zeros and a mark besides.
+    let ascii = |bytes: &[u8]| -> String {
+        let letters = bytes.iter().filter(|byte| matches!(byte, 1..=127));
+        letters.map(|&byte| char::from(byte)).collect()
+    };
+    let is_it = ascii(name).eq_ignore_ascii_case(ITUNES_GAIN);
+    is_it.then(|| gain_of_itunes(&ascii(text))).flatten()
 }
 
 /// The address in a frame, if it holds one.

@@ -181,6 +181,8 @@ pub struct FileTags {
     pub release_year: Option<i32>,
     /// Kinds of that release as `MusicBrainz` names them, in lower case: `album`, `audiobook`.
     pub release_types: Vec<String>,
+    /// Whether the gain is one that players of `ReplayGain` do not know: that of `RVA2` or iTunes.
+    pub is_other_gain: bool,
     /// How many frames, comments and items could not be read, or not whole.
     pub unread: u32,
 }

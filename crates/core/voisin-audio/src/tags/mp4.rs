@@ -105,16 +105,18 @@ fn follow_file(file: &mut File) -> io::Result<(Vec<Atom>, Option<u64>)> {
         let mut head = Vec::new();
         file.seek(SeekFrom::Start(at))?;
         file.take(16).read_to_end(&mut head)?;
-        // Sound that is cut off plays up to there.
-        let is_sound = head.get(4..8).is_some_and(|kind| kind == b"mdat");
-        let cut = Atom {
-            kind: *b"mdat",
-            start: at,
-            body: at + 8,
-            end: length,
+        let cut = |kind: &[u8; 4]| {
+            (head.get(4..8) == Some(&kind[..])).then_some(Atom {
+                kind: *kind,
+                start: at,
+                body: at + 8,
+                end: length,
+            })
         };
-        let atom = atom(&head, at, length).or_else(|| is_sound.then_some(cut));
-        let Some(atom) = atom else {
+        // Sound that is cut off plays up to there.
+        let Some(atom) = atom(&head, at, length).or_else(|| cut(b"mdat")) else {
+            // A movie has the tags that are left, and is not written to.
+            found.extend(cut(b"moov"));
             return Ok((found, Some(at)));
         };
         at = atom.end;
@@ -235,7 +237,22 @@ impl Movie {
 
     /// Boxes within another up to one that makes no sense.
     fn readable(&self, atom: &Atom, kind: &[u8; 4]) -> Vec<Atom> {
-        let (found, _) = follow(&self.bytes, self.content(atom));
+        let content = self.content(atom);
+        let (mut found, odd) = follow(&self.bytes, content.clone());
+        // A list that is cut off with the movie holds what is left of it.
+        if let Some(at) = odd
+            && matches!(kind, b"udta" | b"meta" | b"ilst")
+            && self.bytes[at + 4..at + 8] == *kind
+            && content.end == self.bytes.len()
+            && big(&self.bytes[at..at + 4]) > (content.end - at) as u64
+        {
+            found.push(Atom {
+                kind: *kind,
+                start: at as u64,
+                body: at as u64 + 8,
+                end: content.end as u64,
+            });
+        }
         found
             .into_iter()
             .filter(|atom| atom.kind == *kind)

@@ -4,6 +4,7 @@
 //! For: which text stands for which field. Not for: texts as they lie in a file (`texts`,
 //! `id3_texts`), what one text says (`values`), pictures (`cover`).
 
+use std::collections::HashSet;
 use std::io::{self, Cursor};
 use std::path::Path;
 
@@ -17,7 +18,7 @@ use lofty::tag::{ItemKey, Tag, TagType};
 use super::values::{
     decibels, gain_of_opus, isrc, leading_number, mbid, names_licence, values, within, year,
 };
-use super::{FileTags, TrackTags, id3, id3_texts, texts};
+use super::{FileTags, TrackTags, ape, id3, id3_texts, texts};
 use crate::AudioError;
 use crate::guard::guard;
 use crate::source::open;
@@ -51,12 +52,13 @@ pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
         });
     }
     let mut file = open(path)?;
-    let found = id3::find(&mut file).map_err(io)?;
+    let found = ape::find_id3(&mut file).map_err(io)?;
     // A panic or an error in damaged tags leaves the file without tags, not the run without the file.
     let read = guard(path, || {
         let texts::FileTexts {
             tags: mut all,
             is_opus,
+            itunes_gain,
             mut unread,
         } = texts::read(&mut file, found.audio)?;
         // The richest first, since the first that has a value counts: the format's own, ID3v2, all
@@ -65,10 +67,17 @@ pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
         all.extend(id3_tags(&found, &mut unread));
         all.extend(rest);
         unread += u32::from(found.is_too_large);
-        Ok::<_, io::Error>(FileTags {
+        let mut read = FileTags {
             unread,
             ..from_all(&all, is_opus)
-        })
+        };
+        if read.tags.replay_gain.is_none() {
+            let mut tags = found.tags.iter();
+            let other = tags.find_map(|tag| id3_texts::other_gain(tag));
+            read.tags.replay_gain = other.or(itunes_gain);
+            read.is_other_gain = read.tags.replay_gain.is_some();
+        }
+        Ok::<_, io::Error>(read)
     });
     let read = read.unwrap_or_else(|_| {
         Ok(FileTags {
@@ -132,7 +141,7 @@ pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
         return Ok(Vec::new());
     }
     let mut file = open(path)?;
-    let found = id3::find(&mut file).map_err(|error| AudioError::from_io(path, error))?;
+    let found = ape::find_id3(&mut file).map_err(|error| AudioError::from_io(path, error))?;
     let works = guard(path, || {
         let texts = texts::read(&mut file, found.audio).unwrap_or_default();
         let mut all = texts.tags;
@@ -154,7 +163,7 @@ pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioEr
         return Ok(Vec::new());
     }
     let mut file = open(path)?;
-    let found = id3::find(&mut file).map_err(|error| AudioError::from_io(path, error))?;
+    let found = ape::find_id3(&mut file).map_err(|error| AudioError::from_io(path, error))?;
     let texts = guard(path, || {
         let mut texts = texts::named(&mut file, found.audio, name).unwrap_or_default();
         let mut room = id3::MOST;
@@ -221,6 +230,7 @@ fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
         release_year: release_year.filter(|_| release_year != merged.year),
         tags: merged,
         release_types,
+        is_other_gain: false,
         unread: 0,
     }
 }
@@ -245,7 +255,10 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
         texts.find_map(gain_of_opus)
     };
     let joined = |key| {
-        let parts: Vec<String> = tag.get_strings(key).flat_map(values).collect();
+        // Frames repeat each other.
+        let mut known = HashSet::new();
+        let parts = tag.get_strings(key).flat_map(values);
+        let parts: Vec<String> = parts.filter(|part| known.insert(part.clone())).collect();
         (!parts.is_empty()).then(|| parts.join("; "))
     };
     let number = |key| tag.get_strings(key).find_map(leading_number);

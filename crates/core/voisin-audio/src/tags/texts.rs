@@ -10,7 +10,7 @@ use lofty::tag::{ItemKey, ItemValue, Tag, TagItem, TagType};
 use voisin_base::encoding::OldEncoding;
 use voisin_base::text::LONGEST_TEXT;
 
-use super::values::{MOST_TEXTS, REPLACEMENT};
+use super::values::{MOST_TEXTS, REPLACEMENT, gain_of_itunes};
 use super::{ape, comments, flac, id3, mp4, ogg, riff};
 use crate::fill::{big, read_up_to};
 use crate::mkv;
@@ -25,6 +25,8 @@ pub(super) struct FileTexts {
     pub(super) tags: Vec<Tag>,
     /// Whether they are those of an Opus stream.
     pub(super) is_opus: bool,
+    /// The gain of iTunes (dB).
+    pub(super) itunes_gain: Option<f64>,
     /// How many could not be read, or not whole.
     pub(super) unread: u32,
 }
@@ -38,9 +40,13 @@ pub(super) fn read(file: &mut File, start: u64) -> io::Result<FileTexts> {
     let tags = all
         .iter()
         .map(|(kind, texts)| tag(*kind, texts, &mut unread));
+    let tags = tags.collect();
+    let gains = all.iter().flat_map(|(_, texts)| texts);
+    let mut gains = gains.filter(|(name, _)| last_part(name).eq_ignore_ascii_case(ITUNES_GAIN));
     Ok(FileTexts {
-        tags: tags.collect(),
+        tags,
         is_opus,
+        itunes_gain: gains.find_map(|(_, text)| gain_of_itunes(&String::from_utf8_lossy(text))),
         unread,
     })
 }
@@ -51,10 +57,8 @@ pub(super) fn named(file: &mut File, start: u64, name: &str) -> io::Result<Vec<S
     let mut found = Vec::new();
     for (_, texts) in all {
         let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
-        // `----:com.apple.iTunes:NAME`
         let is_it = |(known, text): &&(String, Vec<u8>)| {
-            let last = known.rsplit(':').next().unwrap_or_default();
-            text.len() <= LONGEST_TEXT && last.eq_ignore_ascii_case(name)
+            text.len() <= LONGEST_TEXT && last_part(known).eq_ignore_ascii_case(name)
         };
         let fitting = texts.iter().filter(is_it);
         found.extend(fitting.map(|(_, text)| old.decode(text)));
@@ -114,18 +118,46 @@ fn tag(kind: TagType, texts: &[(String, Vec<u8>)], unread: &mut u32) -> Tag {
     let mut tag = Tag::new(kind);
     // Whoever made the list stopped there.
     *unread += u32::from(texts.len() >= MOST_TEXTS);
+    let mut others = Vec::new();
     for (name, text) in texts {
-        if let Some(key) = key(name).or_else(|| ItemKey::from_key(kind, name)) {
+        let usual = key(name).or_else(|| ItemKey::from_key(kind, name));
+        if let Some(key) = usual.or_else(|| other_key(name)) {
             if text.len() > LONGEST_TEXT {
                 *unread += 1;
                 continue;
             }
             let text = old.decode(text);
             *unread += u32::from(text.contains(REPLACEMENT));
-            tag.push_unchecked(TagItem::new(key, ItemValue::Text(text)));
+            let item = TagItem::new(key, ItemValue::Text(text));
+            if usual.is_some() {
+                tag.push_unchecked(item);
+            } else {
+                others.push(item);
+            }
         }
     }
+    // Behind those of the usual names, the first of which counts.
+    for item in others {
+        tag.push_unchecked(item);
+    }
     tag
+}
+
+/// The name of iTunes's gain.
+pub(super) const ITUNES_GAIN: &str = "iTunNORM";
+
+/// The name without the program's: `----:com.apple.iTunes:NAME`.
+fn last_part(name: &str) -> &str {
+    name.rsplit(':').next().unwrap_or_default()
+}
+
+/// The field that only some programs give this name, which lofty takes for nothing.
+pub(super) fn other_key(name: &str) -> Option<ItemKey> {
+    match last_part(name).to_ascii_lowercase().as_str() {
+        "initialkey" | "initial_key" | "initial key" | "key" => Some(ItemKey::InitialKey),
+        "bpm" | "tempo" => Some(ItemKey::IntegerBpm),
+        _ => None,
+    }
 }
 
 /// Fields that lofty takes for others: in some kinds of tags one has a track's number and the total, and it is taken for
@@ -137,8 +169,10 @@ fn key(name: &str) -> Option<ItemKey> {
         "releasetype" | "musicbrainz_albumtype" => Some(ItemKey::MusicBrainzReleaseType),
         "originaldate"
         | "originalyear"
+        | "originalreleasedate"
         | "----:com.apple.itunes:originaldate"
-        | "----:com.apple.itunes:originalyear" => Some(ItemKey::OriginalReleaseDate),
+        | "----:com.apple.itunes:originalyear"
+        | "----:com.apple.itunes:originalreleasedate" => Some(ItemKey::OriginalReleaseDate),
         _ => None,
     }
 }

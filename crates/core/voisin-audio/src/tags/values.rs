@@ -1,6 +1,8 @@
 //! Values in the texts of tags: years, gains and other numbers, codes, licences; how many texts are
 //! read.
 
+use voisin_base::encoding::without_controls;
+
 /// Texts that are read of one tag, which has dozens, and with its chapters some thousand. An empty one takes a few bytes of a
 /// file and a hundred of memory, and lofty compares each with all before it.
 pub(super) const MOST_TEXTS: usize = 1 << 12;
@@ -21,6 +23,20 @@ pub(super) fn within(text: &str, least: f64, most: f64) -> Option<f64> {
 pub(super) fn decibels(text: &str) -> Option<f64> {
     let text = text.trim_matches(['\0', ' ']).to_ascii_lowercase();
     within(text.strip_suffix("db").unwrap_or(&text).trim(), -60.0, 60.0)
+}
+
+/// The gain (dB) of iTunes, ` 00000A8C 00000B2A …`: ten numbers, of which the first two are the power of the left and the
+/// right channel, 1000 where nothing is to be changed.
+pub(super) fn gain_of_itunes(text: &str) -> Option<f64> {
+    let words = text.split(|c: char| c.is_whitespace() || c == '\0');
+    let words = words.filter(|word| !word.is_empty());
+    let numbers: Option<Vec<u32>> = words
+        .take(10)
+        .map(|word| u32::from_str_radix(word, 16).ok())
+        .collect();
+    let numbers = numbers.filter(|numbers| numbers.len() == 10)?;
+    let loudest = f64::from(numbers[0].max(numbers[1]));
+    Some(-10.0 * (loudest / 1000.0).log10()).filter(|gain| gain.abs() <= 60.0)
 }
 
 /// A gain to -23 LUFS lowers by so many dB more than one to -18 LUFS does, as `ReplayGain` is.
@@ -47,14 +63,11 @@ pub(super) fn year(text: &str) -> Option<i32> {
 
 /// `ID3v2` puts a NUL between the values of one frame; padding with NULs gives empty ones.
 pub(super) fn values(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split('\0')
-        .map(|value| value.trim_matches(|c: char| c.is_whitespace() || is_mark(c)))
-        .filter(|value| {
-            !value
-                .chars()
-                .all(|c| c.is_control() || c.is_whitespace() || is_mark(c))
-        })
-        .map(str::to_owned)
+    text.split('\0').map(without_controls).filter_map(|value| {
+        let value = value.trim_matches(|c: char| c.is_whitespace() || is_mark(c));
+        let is_unseen = |c: char| c.is_control() || c.is_whitespace() || is_mark(c);
+        (!value.chars().all(is_unseen)).then(|| value.to_owned())
+    })
 }
 
 /// Whether a character only steers how others are shown: byte-order marks and marks of direction.
@@ -178,6 +191,14 @@ mod tests {
             (decibels("-7.03 dB"), decibels("+1.5"), decibels("nan dB")),
             (Some(-7.03), Some(1.5), None)
         );
+        let itunes =
+            |loudest: &str| gain_of_itunes(&format!(" {loudest}{}", " 00000001".repeat(9)));
+        assert_eq!(itunes("00002710"), Some(-10.0));
+        assert_eq!(
+            (itunes("0000271g"), gain_of_itunes(" 00002710")),
+            (None, None)
+        );
+        assert_eq!(gain_of_itunes(&" 00000000".repeat(10)), None);
     }
 
     #[test]
@@ -194,5 +215,6 @@ mod tests {
             values("Rock/Pop\0(17)\0\0 ").collect::<Vec<_>>(),
             ["Rock/Pop", "(17)"]
         );
+        assert_eq!(values("Wait\u{85}").collect::<Vec<_>>(), ["Wait…"]);
     }
 }

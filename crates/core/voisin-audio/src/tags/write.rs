@@ -8,7 +8,7 @@ use lofty::file::FileType;
 
 use super::copy::{self, Copy};
 use super::patch::{FileDigest, Patched, ReversePatch, Splice, without_values};
-use super::read::read_tags;
+use super::read::{read_file_tags, read_tags};
 use super::{TagEdit, TrackTags, WriteOptions, WriteOutcome};
 use super::{ape, flac, frames, id3, mp4_edit, ogg, parts, riff};
 use crate::fill::read_up_to;
@@ -78,7 +78,12 @@ pub(super) fn prepare(
     // Held until the new version is in its place: what takes its name meanwhile is not written
     // over.
     let held = HeldFile::open(path)?;
-    let present = read_tags(path)?;
+    let mut present = read_file_tags(path)?;
+    // Players of ReplayGain do not know it: such a file gets one.
+    if present.is_other_gain {
+        present.tags.replay_gain = None;
+    }
+    let present = present.tags;
     let mut wanted = Vec::new();
     let mut outcomes = Vec::new();
     for edit in edits {

@@ -156,6 +156,12 @@ fn frames_of_one_kind_are_read_together() {
         let tags = tags_of(&file(version, &frames));
         assert_eq!(tags.artist.as_deref(), Some("A One; B Two"));
         assert_eq!(tags.genres, ["Jazz", "Bebop"]);
+        let twice = [
+            frame(version, "TPE1", &text("A One")),
+            frame(version, "TPE1", &text("A One")),
+        ];
+        let tags = tags_of(&file(version, &twice));
+        assert_eq!(tags.artist.as_deref(), Some("A One"));
     }
     let first = file(4, &[frame(4, "TIT2", &text("First"))]);
     let second = [
@@ -166,6 +172,89 @@ fn frames_of_one_kind_are_read_together() {
     let tags = tags_of(&[first, &file(4, &second)].concat());
     assert_eq!(tags.title.as_deref(), Some("First"));
     assert_eq!(tags.album.as_deref(), Some("Album"));
+}
+
+#[test]
+fn a_tag_with_a_footer_is_read_at_the_end() {
+    let made = file(4, &[frame(4, "TIT2", &text("Title"))]);
+    let tag = &made[..made.len() - 4096];
+    let sound = &made[made.len() - 4096..];
+    let mut tag = tag.to_vec();
+    tag[5] = 0x10;
+    let footer = [b"3DI", &tag[3..10]].concat();
+    let mut v1 = vec![0; 128];
+    v1[..9].copy_from_slice(b"TAGOldest");
+    for behind in [&b""[..], &v1] {
+        let tags = tags_of(&[sound, &tag, &footer, behind].concat());
+        assert_eq!(tags.title.as_deref(), Some("Title"), "{}", behind.len());
+    }
+    assert_eq!(tags_of(&[sound, &tag, &footer[..9]].concat()).title, None);
+    // The first counts, and the other fills its gaps.
+    let first = file(4, &[frame(4, "TALB", &text("Album"))]);
+    let tags = tags_of(&[&first[..], &tag, &footer].concat());
+    assert_eq!(tags.title.as_deref(), Some("Title"));
+    assert_eq!(tags.album.as_deref(), Some("Album"));
+}
+
+#[test]
+fn keys_and_tempo_are_read_by_other_names() {
+    for (key, tempo) in [
+        ("initialkey", "BPM"),
+        ("KEY", "TEMPO"),
+        ("Initial_Key", "tempo"),
+    ] {
+        for version in [3, 4] {
+            let described = |name: &str, value: &str| {
+                frame(version, "TXXX", format!("\0{name}\0{value}").as_bytes())
+            };
+            let mut frames = vec![described(key, "8A"), described(tempo, "127.5")];
+            let tags = tags_of(&file(version, &frames));
+            assert_eq!(tags.musical_key.as_deref(), Some("8A"), "{key}");
+            assert_eq!(tags.bpm, Some(127.5), "{tempo}");
+            frames.push(frame(version, "TKEY", b"\0Am"));
+            frames.push(frame(version, "TBPM", b"\0128"));
+            let tags = tags_of(&file(version, &frames));
+            assert_eq!(tags.musical_key.as_deref(), Some("Am"), "{key}");
+            assert_eq!(tags.bpm, Some(128.0), "{tempo}");
+        }
+        let key = format!("{key}=8A");
+        let tempo = format!("{tempo}=127.5");
+        let list = comment_list(&[key.as_bytes(), tempo.as_bytes()]);
+        let tags = tags_of(&flac_of(&list));
+        assert_eq!(tags.musical_key.as_deref(), Some("8A"), "{key}");
+        assert_eq!(tags.bpm, Some(127.5), "{tempo}");
+    }
+    let tags = tags_of(&flac_of(&comment_list(&[b"TEMPO=90", b"BPM=128"])));
+    assert_eq!(tags.bpm, Some(128.0));
+    let tags = tags_of(&flac_of(&comment_list(&[b"TEMPO=Allegro"])));
+    assert_eq!(tags.bpm, None);
+}
+
+#[test]
+fn other_gains_count_where_replay_gain_is_missing() {
+    let itunes = format!(" 00002710{}", " 00000001".repeat(9));
+    // 6 dB less in all channels, behind one of others whose peak has 16 bits.
+    let volume = b"track\0\x02\0\0\x10\0\0\x01\xf4\0\0";
+    let album = b"album\0\x01\x04\0\0";
+    let comment = format!("\0engiTunNORM\0{itunes}");
+    let usual = frame(4, "TXXX", b"\0REPLAYGAIN_TRACK_GAIN\0-7.50 dB");
+    let mut frames = vec![
+        frame(4, "RVA2", album),
+        frame(4, "COMM", comment.as_bytes()),
+    ];
+    let read = file_tags_of(&file(4, &frames));
+    assert_eq!((read.tags.replay_gain, read.unread), (Some(-10.0), 0));
+    assert!(read.is_other_gain);
+    frames.push(frame(4, "RVA2", volume));
+    let tags = tags_of(&file(4, &frames));
+    assert_eq!(tags.replay_gain, Some(-6.0));
+    frames.push(usual);
+    let read = file_tags_of(&file(4, &frames));
+    assert_eq!(read.tags.replay_gain, Some(-7.5));
+    assert!(!read.is_other_gain);
+    let comment = format!("ITUNNORM={itunes}");
+    let tags = tags_of(&flac_of(&comment_list(&[comment.as_bytes()])));
+    assert_eq!(tags.replay_gain, Some(-10.0));
 }
 
 #[test]
@@ -248,7 +337,7 @@ fn a_reissue_has_the_year_of_its_recording() {
         ];
         let tags = tags_of(&file(version, &frames));
         assert_eq!(tags.year, Some(1969), "{original}");
-        for name in ["ORIGINALYEAR", "originalyear", "OriginalDate"] {
+        for name in ["ORIGINALYEAR", "originalreleasedate", "OriginalDate"] {
             let frames = [
                 frame(version, released, &text("2008")),
                 frame(
@@ -264,7 +353,7 @@ fn a_reissue_has_the_year_of_its_recording() {
             }
         }
     }
-    for name in ["ORIGINALDATE", "ORIGINALYEAR"] {
+    for name in ["ORIGINALDATE", "ORIGINALYEAR", "ORIGINALRELEASEDATE"] {
         let original = format!("{name}=1969-09-26");
         let list = comment_list(&[b"DATE=2008", original.as_bytes()]);
         assert_eq!(tags_of(&flac_of(&list)).year, Some(1969), "{name}");
@@ -287,6 +376,16 @@ fn texts_that_are_not_latin_1_are_read_as_they_were_meant() {
     let tags = tags_of(&file(3, &russian));
     assert_eq!(tags.artist.as_deref(), Some("Кино"));
     assert_eq!(tags.genres, ["Рок"]);
+    // A genre alone, and beside a title in UTF-16.
+    let genre = frame(3, "TCON", b"\0\xd0\xee\xea");
+    let english = frame(3, "TIT2", b"\0Song");
+    assert_eq!(tags_of(&file(3, &[english, genre])).genres, ["Рок"]);
+    let genre = frame(3, "TCON", b"\0\xc1\xc3");
+    let title = frame(3, "TIT2", &text("Песня"));
+    assert_eq!(tags_of(&file(3, &[title, genre])).genres, ["БГ"]);
+    let controls = frame(3, "TIT2", &text("Don\u{92}t"));
+    let tags = tags_of(&file(3, &[controls]));
+    assert_eq!(tags.title.as_deref(), Some("Don’t"));
 }
 
 fn chunk(name: &[u8; 4], content: &[u8], size: fn(u32) -> [u8; 4]) -> Vec<u8> {
@@ -416,6 +515,10 @@ fn free_items_of_movies_give_years_and_genres() {
         let years = (tags.tags.year, tags.release_year);
         assert_eq!(years, (Some(1969), Some(2008)), "{name}");
     }
+    let file = movie_of(&[free("KEY", "8A"), free("TEMPO", "127.5")]);
+    let tags = tags_of(&file);
+    assert_eq!(tags.musical_key.as_deref(), Some("8A"));
+    assert_eq!(tags.bpm, Some(127.5));
     let genre = free("GENRE", "Jazz");
     assert_eq!(
         tags_of(&movie_of(std::slice::from_ref(&genre))).genres,

@@ -1,0 +1,332 @@
+//! Metadata that Symphonia is not to see: it refuses a whole file over a damaged tag or a chapter without a number, and
+//! voisin reads tags elsewhere.
+//!
+//! For: AIFF, FLAC, Matroska, MP4, Opus and WAV. Not for: sizes that promise more than is there (`repair`).
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::fill::big;
+use super::mkv::{self, CLUSTER, ElementHead, INFO, SEEK_HEAD, SEGMENT, TAGS, TRACKS};
+use super::ogg::{self, CHECKSUM, HEADER, PageState};
+use super::repair::{BoxHead, bytes, is_movie};
+
+/// Parts that are followed: each read of the file looks at all that are hidden, and a file has a handful.
+const MOST: usize = 1 << 10;
+const CHAPTERS: u32 = 0x1043_a770;
+const ATTACHMENTS: u32 = 0x1941_a469;
+const CUES: u32 = 0x1c53_bb6b;
+
+/// The bytes to replace, and by what, in a file of `length` bytes.
+pub(super) fn patches(
+    file: &mut (impl Read + Seek),
+    length: u64,
+) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let head = bytes(file, 0, 12)?;
+    match &head[..] {
+        [b'f', b'L', b'a', b'C', ..] => flac(file),
+        [b'O', b'g', b'g', b'S', ..] => opus(file),
+        [b'R', b'I', b'F', b'F', ..] | [b'F', b'O', b'R', b'M', ..] => {
+            chunks(file, head[1] == b'I')
+        }
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => matroska(file, length),
+        _ if is_movie(&head) => movie(file, length),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// RFC 9639, section 8: all blocks but the description of the stream and its seek table become padding.
+fn flac(file: &mut (impl Read + Seek)) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    const STREAM_INFO: u8 = 0;
+    const PADDING: u8 = 1;
+    const SEEK_TABLE: u8 = 3;
+    const SEEK_POINT: u64 = 18;
+    const LAST: u8 = 0x80;
+    let mut patches = Vec::new();
+    let mut kept = Vec::new();
+    let mut at = 4;
+    for _ in 0..MOST {
+        let head = bytes(file, at, 4)?;
+        if head.len() < 4 {
+            break;
+        }
+        let kind = head[0] & !LAST;
+        let last = head[0] & LAST;
+        let size = big(&head[1..]);
+        let is_sound = kind == STREAM_INFO || kind == SEEK_TABLE && size.is_multiple_of(SEEK_POINT);
+        // Of each kind the first counts.
+        if is_sound && !kept.contains(&kind) {
+            kept.push(kind);
+        } else if kind != PADDING {
+            patches.push((at, vec![last | PADDING]));
+        }
+        if last != 0 {
+            break;
+        }
+        at += 4 + size;
+    }
+    Ok(patches)
+}
+
+/// RFC 7845, section 5.2: the comments become an empty list of nobody's.
+fn opus(file: &mut (impl Read + Seek)) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    const MARK: &[u8] = b"OpusTags";
+    // The lengths of the vendor's name and of the list.
+    const COUNTS: usize = 8;
+    // The comments come behind the pages that begin the streams, of which a file has one or two.
+    const PAGES: usize = 8;
+    let mut at = file.seek(SeekFrom::Start(0))?;
+    let mut page = Vec::new();
+    for _ in 0..PAGES {
+        if ogg::read_page(file, &mut page)? != PageState::Sound {
+            break;
+        }
+        let body = HEADER + usize::from(page[HEADER - 1]);
+        let list = body + MARK.len()..body + MARK.len() + COUNTS;
+        let is_list = page[body..].starts_with(MARK) && page.len() >= list.end;
+        // The first segment tells whether the packet is as long as that.
+        if is_list && usize::from(page[HEADER]) >= MARK.len() + COUNTS {
+            page[list.clone()].fill(0);
+            let sum = ogg::checksum(&page).to_vec();
+            return Ok(vec![
+                (at + list.start as u64, vec![0; COUNTS]),
+                (at + CHECKSUM.start as u64, sum),
+            ]);
+        }
+        at += page.len() as u64;
+    }
+    Ok(Vec::new())
+}
+
+/// The chunks of AIFF and WAV files that hold texts and markers get a name that no reader knows.
+fn chunks(file: &mut (impl Read + Seek), is_wav: bool) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let mut patches = Vec::new();
+    let mut at = 12;
+    for _ in 0..MOST {
+        let mut head = bytes(file, at, 8)?;
+        if head.len() < 8 {
+            break;
+        }
+        if is_wav {
+            head[4..].reverse();
+        }
+        let size = big(&head[4..]);
+        let is_hidden = match &head[..4] {
+            b"LIST" | b"MARK" | b"COMT" | b"APPL" | b"NAME" | b"AUTH" | b"(c) " | b"ANNO" => true,
+            // The number of frames.
+            b"fact" => size != 4,
+            // A WAV file is seen up to the end of its sound.
+            b"data" => break,
+            _ => false,
+        };
+        if is_hidden {
+            patches.push((at, b"JUNK".to_vec()));
+        }
+        at += 8 + size + (size & 1);
+    }
+    Ok(patches)
+}
+
+/// RFC 9559, section 5.1: of what is before the sound, only its length and its tracks are left.
+fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let mut patches = Vec::new();
+    let mut places = Vec::new();
+    let mut found = Vec::new();
+    let mut at = 0;
+    for _ in 0..MOST {
+        let Some(head) = ElementHead::parse(&bytes(file, at, 12)?) else {
+            break;
+        };
+        let body = at + (head.id_width + head.size_width) as u64;
+        if head.id == SEGMENT {
+            at = body;
+            continue;
+        }
+        let there = length.saturating_sub(body);
+        let Some(size) = head.size.filter(|size| *size <= there) else {
+            break;
+        };
+        match head.id {
+            CLUSTER => break,
+            INFO | TRACKS => found.push(head.id),
+            CHAPTERS | ATTACHMENTS | TAGS | CUES => patches.push((at, mkv::void(&head, size))),
+            SEEK_HEAD => places.push((at, mkv::void(&head, size))),
+            _ => {}
+        }
+        at = body + size;
+    }
+    // Where both are before the sound, nothing behind it is needed, and readers are not led there.
+    if found.contains(&INFO) && found.contains(&TRACKS) {
+        patches.extend(places);
+    }
+    Ok(patches)
+}
+
+/// ISO/IEC 14496-12: `udta` and `meta`, in the movie and beside it, become free space, and so does what makes no sense
+/// behind the boxes of the movie.
+fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let mut patches = Vec::new();
+    let mut at = 0;
+    // Where the movie ends, while its boxes are followed.
+    let mut inner = None;
+    let mut has_movie = false;
+    for _ in 0..MOST {
+        let end = inner.unwrap_or(length);
+        let left = end - at;
+        let head = BoxHead::parse(&bytes(file, at, left.min(16) as usize)?);
+        let next = match head {
+            Some(BoxHead { kind, size, width }) => {
+                let next = match size {
+                    Some(size) => Some(size).filter(|size| (width..=left).contains(size)),
+                    // To the end, which only a box that lies in no other can mean.
+                    None => inner.is_none().then_some(left),
+                };
+                match &kind {
+                    b"moov" if inner.is_none() && next.is_some() => {
+                        has_movie = true;
+                        inner = next.map(|size| at + size);
+                        at += width;
+                        continue;
+                    }
+                    // Its sound comes behind the movie, and no other metadata is looked for.
+                    b"mdat" | b"moof" if has_movie && inner.is_none() => break,
+                    // A size too small for a box ends the movie, and one too large is passed over by readers.
+                    _ if inner.is_some() && size.is_none_or(|size| size < width) => {
+                        let size = u32::try_from(left).unwrap_or(u32::MAX);
+                        patches.push((at, [&size.to_be_bytes()[..], b"free"].concat()));
+                    }
+                    b"udta" | b"meta" => patches.push((at + 4, b"free".to_vec())),
+                    _ => {}
+                }
+                next
+            }
+            None => None,
+        };
+        at = match next {
+            Some(size) => at + size,
+            // The rest of the movie is passed over.
+            None if inner.is_some() => end,
+            None => break,
+        };
+        if inner == Some(at) {
+            inner = None;
+        }
+    }
+    Ok(patches)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn seen(file: &[u8]) -> Vec<u8> {
+        let mut seen = file.to_vec();
+        for (at, bytes) in patches(&mut Cursor::new(file), file.len() as u64).unwrap() {
+            seen[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
+        }
+        seen
+    }
+
+    fn flac(kinds: [u8; 6]) -> Vec<u8> {
+        let block = |kind: u8, body: &[u8]| [&[kind, 0, 0, body.len() as u8], body].concat();
+        let blocks = kinds.map(|kind| block(kind, &[7; 18]));
+        [b"fLaC", &blocks.concat()[..], &block(0x83, b"odd")].concat()
+    }
+
+    fn movie(udta: &[u8; 4], end: &[u8; 8]) -> Vec<u8> {
+        let boxes = [
+            b"\0\0\0\x0c",
+            &udta[..],
+            b"text\0\0\0\x08trak",
+            end,
+            b"rest",
+        ]
+        .concat();
+        let size = (boxes.len() as u8 + 8).to_be_bytes();
+        let head = b"\0\0\0\x08ftyp\0\0\0";
+        [head, &size[..], b"moov", &boxes, b"\0\0\0\x09mdat7"].concat()
+    }
+
+    fn matroska(chapters: &[u8], places: &[u8]) -> Vec<u8> {
+        let start = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\xff";
+        let needed = b"\x15\x49\xa9\x66\x80\x16\x54\xae\x6b\x80";
+        let cluster = b"\x1f\x43\xb6\x75\x80\x10\x43\xa7\x70\x80";
+        [
+            start, places, &[0x80; 2], needed, chapters, &[9; 2], cluster,
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn texts_and_chapters_are_hidden_and_sound_is_not() {
+        // Comments, pictures and what is there twice become padding.
+        let hidden = seen(&flac([0, 3, 4, 6, 1, 0]));
+        assert_eq!(
+            hidden[4..hidden.len() - 7],
+            flac([0, 3, 1, 1, 1, 1])[4..hidden.len() - 7]
+        );
+        assert_eq!(hidden[hidden.len() - 7], 0x81);
+
+        let whole = movie(b"udta", b"\0\0\0\x08free");
+        assert_eq!(seen(&whole), movie(b"free", b"\0\0\0\x08free"));
+        // Zeros are no box that goes on to the end of the file.
+        assert_eq!(
+            seen(&movie(b"meta", &[0; 8])),
+            movie(b"free", b"\0\0\0\x0cfree")
+        );
+
+        let size = b"\x01\0\0\0\0\0\0\x02";
+        let chapters = [b"\x10\x43\xa7\x70", &size[..]].concat();
+        // A void's header is shorter by three bytes at least, which its body has more.
+        let void = b"\xec\x01\0\0\0\0\0\0\x05\0\0\x02";
+        assert_eq!(
+            seen(&matroska(&chapters, b"\x11\x4d\x9b\x74\x82")),
+            matroska(void, b"\xec\x10\0\0\x02")
+        );
+
+        let wav = |list: &[u8; 4], fact: &[u8; 4]| {
+            [
+                b"RIFF....WAVEfmt \x01\0\0\0.\0",
+                &list[..],
+                b"\0\0\0\0",
+                fact,
+                b"\0\0\0\0data",
+            ]
+            .concat()
+        };
+        assert_eq!(seen(&wav(b"LIST", b"fact")), wav(b"JUNK", b"JUNK"));
+    }
+
+    #[test]
+    fn comments_of_opus_are_an_empty_list_on_a_sound_page() {
+        let page = |list: &[u8; 8]| {
+            let mut page = b"OggS\0\0........1234\x01\0\0\0\0\0\0\0\x01\x14OpusTags".to_vec();
+            page.extend([&list[..], b"text"].concat());
+            let sum = ogg::checksum(&page);
+            page[CHECKSUM].copy_from_slice(&sum);
+            page
+        };
+        let file = page(b"\x01\0\0\0\xff\xff\xff\xff");
+        assert_eq!(seen(&file), page(&[0; 8]));
+        // No page that is damaged becomes one that looks sound.
+        let mut damaged = file;
+        damaged[8] ^= 1;
+        assert_eq!(seen(&damaged), damaged);
+    }
+
+    #[test]
+    fn every_truncation_is_survived() {
+        for file in [
+            flac([0, 3, 4, 6, 1, 0]),
+            movie(b"udta", &[0; 8]),
+            matroska(b"\x10\x43\xa7\x70\x82", b"\x11\x4d\x9b\x74\x82"),
+            b"FORM....AIFFNAME\xff\xff\xff\xff".to_vec(),
+            b"\0\0\0\x08ftyp\0\0\0\x01moov\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(),
+        ] {
+            for length in 0..file.len() {
+                let _ = seen(&file[..length]);
+            }
+        }
+    }
+}
