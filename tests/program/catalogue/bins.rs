@@ -125,6 +125,8 @@ fn a_copy_in_a_bin_or_of_its_name_is_never_kept() {
     for folder in ["music/#recycle", "music"] {
         fine(sandbox.run(["add", sandbox.path(folder).to_str().unwrap()]));
     }
+    let shown = fine(sandbox.run(["list", "--format", "paths"]));
+    assert!(!shown.contains("#recycle/Artist"), "{shown}");
     let groups = fine_json(sandbox.run(["duplicates", "--format", "json"]));
     assert_eq!(
         groups[0]["keep"]["path"],

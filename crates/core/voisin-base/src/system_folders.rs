@@ -3,7 +3,28 @@
 use std::path::{Component, Path, PathBuf};
 
 /// Folders of Windows and macOS, which do not tell case apart: bins, metadata, and what both leave on servers and in archives.
-const WITHOUT_CASE: [&str; 11] = [
+/// And those of Synology's DSM (`@eaDir`, `#recycle`, `#snapshot`, `@tmp`, `@sharebin`), QNAP's QTS (`@Recycle`,
+/// `@Recently-Snapshot`, `.@__thumb`), `TrueNAS` (`.zfs`, `.recycle`), `NetApp` (`~snapshot`, `.snapshot`), Unraid
+/// (`.Recycle.Bin`), Nextcloud and Syncthing: no person calls a folder so, and copies of them have names in any case.
+const WITHOUT_CASE: [&str; 29] = [
+    "#recycle",
+    "#snapshot",
+    "@recently-snapshot",
+    "@recycle",
+    "@eadir",
+    "@sharebin",
+    "@tmp",
+    ".@__thumb",
+    ".recycle.bin",
+    ".recycle",
+    ".snapshot",
+    ".snapshots",
+    ".stversions",
+    ".zfs",
+    "files_trashbin",
+    "files_versions",
+    "~snapshot",
+    "recycle.bin",
     "$recycle.bin",
     "system volume information",
     "__macosx",
@@ -17,35 +38,17 @@ const WITHOUT_CASE: [&str; 11] = [
     "temporary items",
 ];
 
-/// Folders of Linux, Synology's DSM (`@eaDir`, `#recycle`, `#snapshot`, `@tmp`, `@sharebin`), QNAP's QTS (`@Recycle`,
-/// `@Recently-Snapshot`, `.@__thumb`), `TrueNAS` (`.zfs`, `.recycle`), `NetApp` (`~snapshot`, `.snapshot`), Unraid
-/// (`.Recycle.Bin`), Buffalo (`trashbox`), Nextcloud and Syncthing.
-const WITH_CASE: [&str; 19] = [
-    "#recycle",
-    "#snapshot",
-    "@Recently-Snapshot",
-    "@Recycle",
-    "@eaDir",
-    "@sharebin",
-    "@tmp",
-    ".@__thumb",
-    ".Recycle.Bin",
-    ".recycle",
-    ".snapshot",
-    ".snapshots",
-    ".stversions",
-    ".zfs",
-    "files_trashbin",
-    "files_versions",
-    "lost+found",
-    "trashbox",
-    "~snapshot",
-];
+/// Folders of Linux, of Buffalo and of shares' bins, as their systems write them: an album may be called Lost+Found.
+const WITH_CASE: [&str; 3] = ["Recycle Bin", "lost+found", "trashbox"];
+
+/// How a folder of what a check of a disk found begins, before three digits: `FOUND.000` of Windows.
+const FOUND: &str = "found.";
 
 /// How a folder begins that freedesktop.org's Trash specification (`.Trash`, `.Trash-1000`) or macOS (`.Trashes`) names.
 const TRASH: &str = ".trash";
 
-/// Bins of Windows before Vista. An album may be called so: only what lies in them as a user's own is told by its name.
+/// Bins of Windows before Vista. An album may be called so: only what lies in them as a user's own, or as the file `Dc1.mp3`,
+/// is told by its name.
 const OLD_BINS: [&str; 2] = ["recycler", "recycled"];
 /// How a user's folder in such a bin begins, as Windows numbers users.
 const USER: &str = "s-1-";
@@ -189,10 +192,23 @@ pub fn is_of_system(name: &str, above: Option<&str>) -> bool {
         || WITHOUT_CASE.contains(&lower.as_str())
         || lower.starts_with(TRASH)
         || lower.starts_with(USER) && above.is_some_and(is_old_bin)
+        || lower.strip_prefix(FOUND).is_some_and(|number| {
+            number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
 }
 
-fn is_old_bin(name: &str) -> bool {
+/// Whether a folder may be a bin by its name, or an album's: of a bin, Windows keeps a list in it (`INFO2`).
+pub fn is_old_bin(name: &str) -> bool {
     OLD_BINS.iter().any(|bin| name.eq_ignore_ascii_case(bin))
+}
+
+/// Whether a file without its ending is called as in an old bin: `Dc12`, by the drive that it was on and its number.
+fn is_binned(stem: &str) -> bool {
+    let number = match stem.as_bytes() {
+        [b'D' | b'd', drive, number @ ..] if drive.is_ascii_alphabetic() => number,
+        _ => &[],
+    };
+    !number.is_empty() && number.iter().all(u8::is_ascii_digit)
 }
 
 /// The outermost folder of a path that [`is_of_system`].
@@ -211,7 +227,8 @@ pub fn system_folder(path: &Path) -> Option<PathBuf> {
         }
         above = Some(name.into_owned());
     }
-    None
+    let stem = path.file_stem()?.to_string_lossy();
+    (above.is_some_and(|above| is_old_bin(&above)) && is_binned(&stem)).then_some(folder)
 }
 
 #[cfg(test)]
@@ -236,6 +253,14 @@ mod tests {
             "/m/.Trashes/501/x.mp3",
             "/m/.zfs/snapshot/daily/x.mp3",
             "/m/~snapshot/x.mp3",
+            "/m/#Recycle/x.mp3",
+            "/m/@recycle/x.mp3",
+            "/m/@EADIR/x.mp3",
+            "/m/RECYCLE.BIN/x.mp3",
+            "/m/Recycle Bin/x.mp3",
+            "/m/FOUND.000/x.mp3",
+            "/m/found.012/x.mp3",
+            "/m/Recycled/Dc12.mp3",
         ] {
             assert_eq!(Tidiness::of(Path::new(path)), Tidiness::Bin, "{path}");
         }
@@ -247,6 +272,11 @@ mod tests {
         for path in [
             // ZZ Top's album of 1990, and names that only resemble.
             "/m/ZZ Top/Recycler/01.mp3",
+            "/m/Nektar/Recycled/01.mp3",
+            "/m/Nektar/Recycled/Dance 1.mp3",
+            "/m/Artist/recycle bin/01.mp3",
+            "/m/Artist/Lost+Found/01.mp3",
+            "/m/Artist/Found.1/01.mp3",
             "/m/Artist/Snapshot/01.mp3",
             "/m/Artist/#1's/01.mp3",
             "/m/Trash Talk/01.mp3",

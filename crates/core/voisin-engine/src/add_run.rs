@@ -161,6 +161,7 @@ impl AddRun<'_> {
                     .library_mut()
                     .files_mut()
                     .put_missing_last(&missing)?;
+                engine.library_mut().files_mut().put_tidiest_first()?;
             }
             if self.remove_missing && !dry_run {
                 report.remove_missing(engine)?;

@@ -11,6 +11,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::albums::album_keys;
 use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 use voisin_base::text::{fold, meant, or_did_you_mean, spelt_alike};
 use voisin_base::track::TrackId;
@@ -149,10 +150,14 @@ fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
 fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> Vec<ArtistTracks> {
     // ordered by name, so that ties are broken alike in every run
     let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let albums = match makers {
+        Makers::Artists => Vec::new(),
+        Makers::Albums => album_keys(meta),
+    };
     for (row, track) in meta.iter().enumerate() {
         let keys = match makers {
             Makers::Artists => track.artist_keys(),
-            Makers::Albums => track.album_key().into_iter().collect(),
+            Makers::Albums => albums[row].iter().cloned().collect(),
         };
         for key in keys {
             rows_of.entry(key).or_default().push(row);

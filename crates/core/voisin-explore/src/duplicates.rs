@@ -247,6 +247,7 @@ pub fn duplicates<S: WindowSource>(
                 .copied()
                 .filter(|&row| decider.is_same(ordered(keep, row)))
                 .collect();
+            let others = expendable(keep, others, meta, &music);
             // Copies that are not the kept file's stay open, and may be a group of their own in the
             // next round.
             open.remove(&keep);
@@ -722,15 +723,42 @@ fn worth(track: &TrackMeta) -> f64 {
     (track.kilobits_per_second().unwrap_or(0.0) * factor / 8.0).round() * 8.0
 }
 
-/// Seconds of music that one copy must have more than another to be clearly longer.
+/// Seconds of music that one copy must have more than another to be clearly longer: they are in no other file.
 ///
-/// Padding, and the end of a fade that counts as silence, differ by less between codecs.
-const LONGER_SECONDS: f64 = 5.0;
-/// The same as a share of the longer one: by so much two players of one tape differ in speed.
-const LONGER_SHARE: f64 = 0.02;
+/// Padding, and the end of a fade that counts as silence, differ by less between codecs; so do copies of which two seconds
+/// were cut off, as in `research/quality/duplicates_recall.py`.
+const LONGER_SECONDS: f64 = 2.5;
 
 fn is_clearly_longer(seconds: f64, other: f64) -> bool {
-    seconds - other > LONGER_SECONDS.max(LONGER_SHARE * seconds)
+    seconds - other > LONGER_SECONDS
+}
+
+/// Seconds of music that are not damaged; 0 where they were not measured.
+fn intact(track: &TrackMeta, music: &HashMap<TrackId, f64>) -> f64 {
+    let seconds = music.get(&track.id);
+    seconds.map_or(0.0, |seconds| seconds * track.decoded_share)
+}
+
+/// Those copies of a file without which no music is lost: none that has more of it. Parts of the file are left to groups of
+/// their own if one of them may be more than a cut copy: a song of a medley, by its title or for lossless audio.
+fn expendable(
+    keep: usize,
+    mut copies: Vec<usize>,
+    meta: &[TrackMeta],
+    music: &HashMap<TrackId, f64>,
+) -> Vec<usize> {
+    let whole = &meta[keep];
+    let length = |row: usize| intact(&meta[row], music);
+    copies.retain(|&row| !is_clearly_longer(length(row), length(keep)));
+    let is_part = |row: usize| is_clearly_longer(length(keep), length(row));
+    let is_song = |row: usize| {
+        let part = &meta[row];
+        lossless(part) && !lossless(whole) || titles(whole, part) == Titles::Differ
+    };
+    if copies.iter().any(|&row| is_part(row) && is_song(row)) {
+        copies.retain(|&row| !is_part(row));
+    }
+    copies
 }
 
 /// Sorts copies, the better ones first: one that lacks a part of the music comes behind all that
@@ -739,10 +767,7 @@ fn is_clearly_longer(seconds: f64, other: f64) -> bool {
 /// - `music`: seconds without silence, of all files or of none
 fn rank(rows: &mut [usize], meta: &[TrackMeta], music: &HashMap<TrackId, f64>) {
     // Damaged parts are lost as well.
-    let intact = |row: usize| {
-        let seconds = music.get(&meta[row].id);
-        seconds.map_or(0.0, |seconds| seconds * meta[row].decoded_share)
-    };
+    let intact = |row: usize| intact(&meta[row], music);
     rows.sort_by(|&a, &b| intact(b).total_cmp(&intact(a)));
     // "Clearly longer than the next" is no order; steps below the longest are.
     let mut steps: HashMap<usize, usize> = HashMap::new();
@@ -835,10 +860,7 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
     let other = Tidiness::of(second.system_path());
     if Tidiness::of(best.system_path()) < other {
         let quality = |t: &TrackMeta| (lossless(t), worth(t) as u64);
-        let is_cut = lengths.is_some_and(|(best, second)| is_clearly_longer(*second, *best));
-        let better = if is_cut {
-            format!(", although it is {:.0} s longer", -longer)
-        } else if quality(second) > quality(best) {
+        let better = if quality(second) > quality(best) {
             format!(
                 ", although it is {} and this {}",
                 describe(second),
@@ -849,7 +871,7 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
         };
         format!("the next is {}{better}", other.words())
     } else if lengths.is_some_and(|(best, second)| is_clearly_longer(*best, *second)) {
-        format!("{longer:.0} s longer")
+        format!("{longer:.0} s longer: the next is a part of it")
     } else if best.decoded_share - second.decoded_share > 0.01 {
         format!(
             "undamaged: the next has {:.0} % damaged",
@@ -1076,18 +1098,41 @@ mod tests {
             let mut rows: Vec<usize> = (0..meta.len()).collect();
             rank(&mut rows, meta, &music);
             let words = reason(&meta[rows[0]], &meta[rows[1]], &music);
-            (rows, words)
+            let others = expendable(rows[0], rows[1..].to_vec(), meta, &music);
+            let listed = [vec![rows[0]], others].concat();
+            (rows, words, listed)
         };
+        let cut_words = "25 s longer: the next is a part of it";
         let whole = file(1, "mp3", 150.0, 192.0);
         let mut cut = file(2, "flac", 125.0, 900.0);
-        let (rows, words) = order(&[cut.clone(), whole.clone()]);
-        assert_eq!((rows, words.as_str()), (vec![1, 0], "25 s longer"));
-        let loud = file(3, "mp3", 130.0, 320.0);
-        let (rows, words) = order(&[loud, cut.clone(), whole.clone()]);
-        assert_eq!((rows, words.as_str()), (vec![2, 1, 0], "25 s longer"));
-        // A fade's last seconds do not decide.
-        let (rows, words) = order(&[whole.clone(), file(4, "flac", 146.0, 900.0)]);
-        assert_eq!(rows, [1, 0]);
+        let (rows, words, listed) = order(&[cut.clone(), whole.clone()]);
+        assert_eq!((rows, words.as_str()), (vec![1, 0], cut_words));
+        assert_eq!(
+            listed,
+            [1],
+            "it may be what the longer one was put together of"
+        );
+        let loud = file(3, "mp3", 127.0, 320.0);
+        let (rows, words, listed) = order(&[loud.clone(), cut.clone(), whole.clone()]);
+        assert_eq!((rows, words.as_str()), (vec![2, 1, 0], cut_words));
+        assert_eq!(listed, [2]);
+        let (rows, words, listed) = order(&[loud.clone(), whole.clone()]);
+        assert_eq!(
+            (rows, words.as_str()),
+            (vec![1, 0], "23 s longer: the next is a part of it")
+        );
+        assert_eq!(listed, [1, 0], "of the kind of the whole: a cut copy");
+        let named = |track: &TrackMeta, title: &str| TrackMeta {
+            title: title.to_owned(),
+            ..track.clone()
+        };
+        let songs = [named(&loud, "Dixie"), named(&whole, "Pigeons")];
+        assert_eq!(order(&songs).2, [1]);
+        // A fade's last seconds do not decide, and no more than those is lost with a copy.
+        let later = file(4, "flac", 147.0, 900.0);
+        assert_eq!(order(&[whole.clone(), later]).2, [0]);
+        let (rows, words, listed) = order(&[whole.clone(), file(4, "flac", 148.0, 900.0)]);
+        assert_eq!((rows, listed), (vec![1, 0], vec![1, 0]));
         assert_eq!(
             words,
             "lossless (flac) rather than mp3 at 192 kbit/s, if not made from it"
@@ -1097,7 +1142,7 @@ mod tests {
             decoded_share: 0.5,
             ..whole.clone()
         };
-        let (rows, words) = order(&[damaged, cut.clone()]);
+        let (rows, words, _) = order(&[damaged, cut.clone()]);
         assert_eq!(rows, [1, 0]);
         assert!(words.starts_with("undamaged"), "{words}");
         let binned = TrackMeta {
@@ -1105,9 +1150,8 @@ mod tests {
             ..whole
         };
         cut.codec = "mp3".to_owned();
-        let (rows, words) = order(&[binned, cut]);
-        assert_eq!(rows, [1, 0]);
-        assert!(words.ends_with(", although it is 25 s longer"), "{words}");
+        let (rows, _, listed) = order(&[binned, cut]);
+        assert_eq!((rows, listed), (vec![1, 0], vec![1]));
     }
 
     #[test]
@@ -1230,7 +1274,7 @@ mod tests {
         );
         assert_eq!(
             reason(&silent, &plain, &known(&[31.0, 80.0])),
-            "49 s longer"
+            "49 s longer: the next is a part of it"
         );
         assert_eq!(
             reason(&plain, &silent, &known(&[])),

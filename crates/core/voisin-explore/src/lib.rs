@@ -26,6 +26,7 @@
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
 
+mod albums;
 mod align;
 pub mod artists;
 pub mod audio_match;

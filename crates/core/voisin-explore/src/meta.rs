@@ -58,6 +58,9 @@ pub struct TrackMeta {
     /// Whose the album is, from the tags.
     #[serde(skip)]
     pub album_artist: Option<String>,
+    /// Number of its disc, from the tags.
+    #[serde(skip)]
+    pub disc: Option<u32>,
     /// Genres from the tags, normalised, most specific as written by the owner.
     pub genres: Vec<String>,
     /// Best genre of the classifier.
@@ -102,6 +105,7 @@ impl TrackMeta {
             composers: None,
             album: None,
             album_artist: None,
+            disc: None,
             genres: Vec::new(),
             predicted_genre: None,
             predicted_probability: None,
@@ -247,7 +251,7 @@ impl TrackMeta {
 
 /// A folder without what names a disc in its last step: `Box/CD 2`, `Box/disc02 - Live`,
 /// `Box/Disc One`, `Box/2`, `Box (Disc 1)`.
-fn without_disc(folder: &str) -> &str {
+pub(crate) fn without_disc(folder: &str) -> &str {
     let start = folder.rfind(['/', '\\']).map_or(0, |at| at + 1);
     let parent = folder[..start].trim_end_matches(['/', '\\']);
     // lower-cased in ASCII alone, so that places in it are places in the folder

@@ -16,6 +16,7 @@ use super::{
     checksum, descriptors, fold, now, paths, read,
 };
 use voisin_base::address;
+use voisin_base::system_folders::Tidiness;
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
 use voisin_music::cue::{self, Place};
@@ -267,8 +268,45 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                 && !before.any(|(_, other)| is_there(other))
                 && all.iter().any(|(_, other)| is_there(other))
             {
-                moved.push((file, path, self.tags().tags_of_file(&file.record.path)?));
+                moved.push(file);
             }
+        }
+        self.put_last(&moved)
+    }
+
+    /// Lists first, of a track's files, one that is there and lies where somebody would keep it, if the first is in a bin, or
+    /// a copy by its place or name: a track is shown by its first file.
+    #[doc(hidden)]
+    pub fn put_tidiest_first(&mut self) -> Result<()> {
+        let several = "SELECT track FROM files GROUP BY track HAVING count(*) > 1";
+        let sql = format!(
+            "SELECT {FILE_COLUMNS} FROM files WHERE track IN ({several}) ORDER BY track, id"
+        );
+        let found = self.connection.prepare(&sql).and_then(|mut statement| {
+            let rows = statement.query_map([], read::stored_file)?;
+            rows.collect::<rusqlite::Result<Vec<StoredFile>>>()
+        });
+        let all = self.sql(found)?;
+        let mut moved: Vec<&StoredFile> = Vec::new();
+        for files in all.chunk_by(|one, next| one.track == next.track) {
+            let tidiness = |at: &usize| Tidiness::of(&files[*at].record.path);
+            let first = tidiness(&0);
+            // The disk is asked only about those that are tidier.
+            let best = (1..files.len())
+                .filter(|at| tidiness(at) < first && !is_gone(&files[*at].record.path))
+                .min_by_key(tidiness);
+            moved.extend(&files[..best.unwrap_or(0)]);
+        }
+        self.put_last(&moved)
+    }
+
+    /// Lists files behind the others of their tracks.
+    fn put_last(&mut self, files: &[&StoredFile]) -> Result<()> {
+        let mut moved = Vec::new();
+        for file in files {
+            let path = &file.record.path;
+            let tags = self.tags().tags_of_file(path)?;
+            moved.push((file, paths::to_bytes(path)?, tags));
         }
         if moved.is_empty() {
             return Ok(());

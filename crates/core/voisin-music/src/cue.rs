@@ -21,8 +21,9 @@ const LARGEST: u64 = 1 << 20;
 const MOST_TRACKS: u32 = 999;
 /// Times are counted in frames, of which a second has so many.
 pub const FRAMES: u64 = 75;
-/// More than this before the first track is music of its own, hidden on the disc; less is a pause, of two seconds mostly.
-const LONGEST_PAUSE: u64 = 10 * FRAMES;
+/// More than this before the first track is a part of its own, hidden on the disc. Less is a pause, of two seconds on nearly
+/// all discs, and too short for the models, which take three seconds at least.
+const LONGEST_PAUSE: u64 = 4 * FRAMES;
 /// Sheets often name the file as it was before it was encoded: one of these of the same name is meant then.
 const ENDINGS: [&str; 10] = [
     "flac", "wav", "mp3", "m4a", "ogg", "opus", "aiff", "aif", "mka", "aac",
@@ -398,8 +399,10 @@ fn parse(text: &str) -> Result<Parsed, String> {
     let mut open: Option<(ParsedTrack, usize)> = None;
     // Whether lines are about a track rather than the album.
     let mut in_track = false;
+    // Old Macs end lines with CR alone. One end of two characters must not count as two lines.
+    let text = text.replace("\r\n", "\n");
     for (n, line) in text
-        .lines()
+        .split(['\n', '\r'])
         .enumerate()
         .map(|(i, line)| (i + 1, line.trim()))
     {

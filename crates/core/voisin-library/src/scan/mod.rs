@@ -588,9 +588,16 @@ fn is_of_system(entry: &DirEntry) -> bool {
         .filter(|_| entry.depth() > 1)
         .and_then(Path::file_name);
     let above = above.map(OsStr::to_string_lossy);
+    let name = entry.file_name().to_string_lossy();
+    // Case matters on disks of Windows that are mounted elsewhere.
+    let lists_deleted = || {
+        let mut lists = ["INFO2", "info2"].iter();
+        lists.any(|list| entry.path().join(list).is_file())
+    };
     entry.depth() > 0
         && entry.file_type().is_dir()
-        && system_folders::is_of_system(&entry.file_name().to_string_lossy(), above.as_deref())
+        && (system_folders::is_of_system(&name, above.as_deref())
+            || system_folders::is_old_bin(&name) && lists_deleted())
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {

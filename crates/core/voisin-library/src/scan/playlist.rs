@@ -50,7 +50,7 @@ pub fn parse(bytes: &[u8], kind: PlaylistKind) -> Vec<PlaylistEntry> {
 /// players (`#EXTVLCOPT:start-time=`) or an XSPF does (`<vlc:option>start-time=`), as for parts of a file that a CUE sheet
 /// describes.
 pub fn parse_with_starts(bytes: &[u8], kind: PlaylistKind) -> Vec<(PlaylistEntry, Option<f64>)> {
-    // Some programs write UTF-16 with a mark; what has none is read as bytes, as paths are.
+    // Some programs write UTF-16; all else without a mark is read as bytes, as paths are.
     let decoded = encoding::with_mark(bytes);
     let bytes = decoded.as_ref().map_or(bytes, String::as_bytes);
     match kind {

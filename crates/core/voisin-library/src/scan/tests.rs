@@ -126,10 +126,18 @@ fn systems_folders_are_left_out_and_counted() {
         "m/__MACOSX/a/._1.mp3",
         "m/RECYCLER/S-1-5-21/x.mp3",
         "m/RECYCLER/album.mp3",
+        "m/Recycled/INFO2",
+        "m/Recycled/Dc1.mp3",
+        "m/Nektar/Recycled/2.mp3",
         "m/.hidden/x.mp3",
     ]);
     let found = tree.scan(&["m"]);
-    assert_eq!(tree.names(&found), ["m/RECYCLER/album.mp3", "m/a/1.mp3"]);
+    let kept = [
+        "m/Nektar/Recycled/2.mp3",
+        "m/RECYCLER/album.mp3",
+        "m/a/1.mp3",
+    ];
+    assert_eq!(tree.names(&found), kept);
     let left_out = |folder: &str, files| SystemFolder {
         folder: tree.at(folder),
         files,
@@ -139,12 +147,13 @@ fn systems_folders_are_left_out_and_counted() {
         left_out("m/#recycle", 2),
         left_out("m/.Trash-1000", 1),
         left_out("m/RECYCLER/S-1-5-21", 1),
+        left_out("m/Recycled", 1),
     ];
     assert_eq!(found.of_system, expected);
     // One that is named is meant, in any order.
     for arguments in [["m", "m/#recycle"], ["m/#recycle", "m"]] {
         let found = tree.scan(&arguments);
-        assert_eq!(found.files.len(), 4, "{arguments:?}");
+        assert_eq!(found.files.len(), 5, "{arguments:?}");
         assert_eq!(found.of_system, expected[1..]);
     }
     assert_eq!(

@@ -69,6 +69,10 @@ fn any_encoding_is_read() {
         .into_iter()
         .chain(lines("Ž–é").encode_utf16().flat_map(u16::to_le_bytes))
         .collect();
+    let unmarked: Vec<u8> = lines("Ž–é")
+        .encode_utf16()
+        .flat_map(u16::to_be_bytes)
+        .collect();
     let latin: Vec<u8> = lines("?")
         .bytes()
         .flat_map(|b| {
@@ -82,6 +86,9 @@ fn any_encoding_is_read() {
     for bytes in [
         lines("Ž–é").into_bytes(),
         format!("\u{feff}{}", lines("Ž–é")).into_bytes(),
+        lines("Ž–é").replace("\r\n", "\r").into_bytes(),
+        utf16[2..].to_vec(),
+        unmarked,
         utf16,
         latin,
     ] {
@@ -194,6 +201,8 @@ fn music_before_the_first_track_is_a_part() {
     };
     let hidden = [(0, 0, Some(4500)), (1, 4500, Some(22500)), (2, 22500, None)];
     assert_eq!(ranges("01:00:00"), hidden);
+    assert_eq!(ranges("00:05:00")[0], (0, 0, Some(375)));
+    assert_eq!(ranges("00:04:00").len(), 2);
     assert_eq!(ranges("00:02:00"), [(1, 150, Some(22500)), hidden[2]]);
 }
 

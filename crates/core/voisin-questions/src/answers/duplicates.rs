@@ -185,6 +185,13 @@ pub(crate) fn with_exact_copies(
             });
         }
     }
+    // How many tracks of its album lie beside a file.
+    let mates = |id: TrackId, file: &FileJson| {
+        let row = collection.row(id);
+        let album = row.and_then(|row| collection.meta[row].album.as_deref());
+        let folder = (file.file.parent(), album);
+        album_mates.get(&folder).copied().unwrap_or(0)
+    };
     let mut alone: Vec<TrackId> = several
         .keys()
         .copied()
@@ -199,7 +206,7 @@ pub(crate) fn with_exact_copies(
             let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
             let why = format!(
                 "the same audio in each: {}",
-                why_kept(&keep, &all[0], &several[&id][0])
+                why_kept(&keep, &all[0], mates(id, &keep) > mates(id, &all[0]))
             );
             groups.push(GroupJson {
                 keep,
@@ -268,16 +275,14 @@ fn album_mates(collection: &Collection) -> HashMap<(Option<&Path>, Option<&str>)
 }
 
 /// Why one of a track's files is kept rather than the next.
-///
-/// - `oldest`: the one that the library has known longest
-fn why_kept(keep: &FileJson, next: &FileJson, oldest: &StoredFile) -> String {
+fn why_kept(keep: &FileJson, next: &FileJson, has_more_of_its_album: bool) -> String {
     let other = Tidiness::of(&next.file);
     if Tidiness::of(&keep.file) < other {
         format!("the next is {}", other.words())
-    } else if keep.file == oldest.record.path {
-        "the file known longest".to_owned()
-    } else {
+    } else if has_more_of_its_album {
         "the file in its album's folder".to_owned()
+    } else {
+        "the file known longest".to_owned()
     }
 }
 
