@@ -523,7 +523,7 @@ fn write_page(page: &Document, place: &PagePlace) -> anyhow::Result<()> {
 
 /// Where a report goes besides the terminal.
 pub(crate) struct PagePlace {
-    output: OutputTarget,
+    pub(crate) output: OutputTarget,
     /// Whether what is there is replaced, by its pictures too.
     replaces: bool,
 }

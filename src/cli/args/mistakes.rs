@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Cli;
 use crate::cli::remote::PULL;
+use voisin_base::text::slips;
 
 /// Commands of other programs, and what they are called here.
 const OTHER_COMMANDS: [(&[&str], &str); 28] = [
@@ -14,7 +15,12 @@ const OTHER_COMMANDS: [(&[&str], &str); 28] = [
         &["nearest", "neighbours", "neighbors", "like", "knn"],
         "similar",
     ),
-    (&["info", "stat", "inspect", "view", "details"], "show"),
+    (
+        &[
+            "info", "inspect", "view", "details", "describe", "metadata", "get",
+        ],
+        "show",
+    ),
     (&["delete", "rm", "del", "forget"], "remove"),
     (&["prune", "clean", "cleanup"], "remove --missing"),
     (
@@ -29,7 +35,7 @@ const OTHER_COMMANDS: [(&[&str], &str); 28] = [
     ),
     (&["edit"], "labels set, or classify --write-tags"),
     (&["dedupe", "dupes", "dups", "dup"], "duplicates"),
-    (&["stats", "info-library", "summary"], "status"),
+    (&["stats", "stat", "info-library", "summary"], "status"),
     (&["songs", "tracks", "bpm", "tempo", "key", "keys"], "list"),
     (&["mood", "moods", "energy"], "scales, or find"),
     (
@@ -67,11 +73,44 @@ const OTHER_COMMANDS: [(&[&str], &str); 28] = [
     ),
 ];
 
+/// The same below a command that has commands of its own: the first that it has.
+const OTHER_COMMANDS_BELOW: [(&[&str], &str); 5] = [
+    (
+        &["delete", "rm", "del", "forget", "drop", "erase", "clear"],
+        "remove, unset",
+    ),
+    (
+        &["add", "new", "create", "make", "update", "edit", "keep"],
+        "save, set, import, add",
+    ),
+    (
+        &["info", "view", "get", "describe", "details", "play"],
+        "show",
+    ),
+    (&["export", "sync", "send"], "push"),
+    (&["ls", "list", "all"], "list"),
+];
+
 /// Options of other programs, the option that does the same here, and how it is written; the first that a command has.
-const OTHER_OPTIONS: [(&[&str], &str, &str); 38] = [
+const OTHER_OPTIONS: [(&[&str], &str, &str); 48] = [
     (&["--json"], "format", "--format json"),
     (&["--csv"], "format", "--format csv"),
     (&["--m3u", "--m3u8"], "format", "--format m3u8"),
+    (&["--xspf"], "format", "--format xspf"),
+    (&["--jspf"], "format", "--format jspf"),
+    (&["--rekordbox"], "format", "--format rekordbox"),
+    (&["--traktor"], "format", "--format traktor"),
+    (
+        &["--delete", "--remove", "--rm"],
+        "versions",
+        "--format paths (nothing is deleted here)",
+    ),
+    (
+        &["--order", "--order-by", "--sort-by", "--by"],
+        "sort",
+        "--sort WHAT",
+    ),
+    (&["--title"], "regex", "--regex title:WORDS"),
     (
         &["--paths", "--plain", "--files"],
         "format",
@@ -84,7 +123,9 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 38] = [
     ),
     (&["--print0", "--zero"], "null", "--null (-0)"),
     (
-        &["-n", "-k", "--k", "--count", "--number", "--top", "--max"],
+        &[
+            "-n", "-k", "--k", "--count", "--num", "--number", "--top", "--max",
+        ],
         "limit",
         "--limit N (-l N)",
     ),
@@ -111,6 +152,21 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 38] = [
         &["--duration", "--time", "--minutes"],
         "length",
         "--length TIME",
+    ),
+    (
+        &["--length", "--time", "--minutes"],
+        "not-heard",
+        "--limit N, or playlist --length TIME",
+    ),
+    (
+        &["--min-length", "--min-time"],
+        "min-duration",
+        "--min-duration TIME",
+    ),
+    (
+        &["--max-length", "--max-time"],
+        "max-duration",
+        "--max-duration TIME",
     ),
     (
         &["--duration", "--shorter"],
@@ -165,16 +221,12 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 38] = [
     (&["--jobs", "-j"], "threads", "--threads N"),
 ];
 
-/// The name here of another program's word.
-fn known_elsewhere<'a>(word: &str, called: &str) -> Option<&'a str> {
-    if word.starts_with('-') {
-        let same = |(names, option, _): &&(&[&str], &str, &str)| {
-            names.contains(&word) && is_option_of(called, option)
-        };
-        return OTHER_OPTIONS.iter().find(same).map(|(_, _, here)| *here);
-    }
-    let same = |(names, _): &&(&[&str], &str)| names.contains(&word);
-    OTHER_COMMANDS.iter().find(same).map(|(_, here)| *here)
+/// The option here that another program's is.
+fn option_elsewhere<'a>(word: &str, called: &str) -> Option<&'a str> {
+    let same = |(names, option, _): &&(&[&str], &str, &str)| {
+        names.contains(&word) && is_option_of(called, option)
+    };
+    OTHER_OPTIONS.iter().find(same).map(|(_, _, here)| *here)
 }
 
 /// The fault of the arguments, in one style with the errors of the verbs.
@@ -247,7 +299,7 @@ pub(crate) fn message(error: &Error) -> String {
             format!("there is no option {argument} here: folders are read with all folders in them")
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
-            let suggested = known_elsewhere(&argument, &called).map_or_else(
+            let suggested = option_elsewhere(&argument, &called).map_or_else(
                 || meant(ContextKind::SuggestedArg),
                 |here| format!("; did you mean {here}?"),
             );
@@ -256,15 +308,12 @@ pub(crate) fn message(error: &Error) -> String {
         ErrorKind::UnknownArgument => format!("\"{argument}\" is one argument too many"),
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand);
-            let suggested = known_elsewhere(&word.to_lowercase(), &called)
-                // Below a verb, another program's word for a command means nothing.
-                .filter(|_| called == "voisin")
-                .map(str::to_owned)
-                .or_else(|| same_command(&word, &called))
-                .map_or_else(
-                    || meant(ContextKind::SuggestedSubcommand),
-                    |here| format!("; did you mean {here}?"),
-                );
+            let commands = commands_meant(&word.to_lowercase(), &called);
+            let suggested = if commands.is_empty() {
+                meant(ContextKind::SuggestedSubcommand)
+            } else {
+                format!("; did you mean {}?", commands.join(", "))
+            };
             format!("there is no command \"{word}\"{suggested}")
         }
         ErrorKind::MissingSubcommand => "expected a command, found none".to_owned(),
@@ -324,16 +373,73 @@ fn singular(name: &str) -> &str {
     name.strip_suffix('s').unwrap_or(name)
 }
 
-/// The command below another that a word names but for capitals and a plural.
-fn same_command(word: &str, called: &str) -> Option<String> {
-    let word = word.to_lowercase();
-    let command = command_called(called)?;
-    let same = command
+/// The commands below another that a word means: but for capitals and a plural, by another program's word for them, or
+/// misspelt; the likeliest first.
+fn commands_meant(word: &str, called: &str) -> Vec<String> {
+    let Some(command) = command_called(called) else {
+        return Vec::new();
+    };
+    let names: Vec<&str> = command
         .get_subcommands()
         .map(clap::Command::get_name)
-        .filter(|name| singular(name) == singular(&word));
-    // Of a singular and a plural that both are commands the one that was written.
-    same.min_by_key(|name| *name != word).map(str::to_owned)
+        .collect();
+    let same = names
+        .iter()
+        .filter(|name| singular(name) == singular(word))
+        // Of a singular and a plural that both are commands the one that was written.
+        .min_by_key(|name| **name != word);
+    if let Some(same) = same {
+        return vec![(*same).to_owned()];
+    }
+    let mut known: Vec<(&str, &str)> = names.iter().map(|&name| (name, name)).collect();
+    if called == "voisin" {
+        for (words, here) in OTHER_COMMANDS {
+            known.extend(words.iter().map(|&word| (word, here)));
+        }
+    } else {
+        for (words, here) in OTHER_COMMANDS_BELOW {
+            let mut several = here.split(", ");
+            let here = match several.find(|name| names.contains(name)) {
+                Some(here) => here,
+                // Alone it lists what there is.
+                None if here == "list" && !command.is_subcommand_required_set() => called,
+                None => continue,
+            };
+            known.extend(words.iter().map(|&word| (word, here)));
+        }
+    }
+    // Of two letters, any other two would be near.
+    let most = match word.chars().count() {
+        0..=2 => 0,
+        3..=6 => 1,
+        _ => 2,
+    };
+    let mut near: Vec<(usize, bool, &str)> = known
+        .into_iter()
+        .map(|(name, here)| (slips(word, name), !is_anagram(word, name), here))
+        .filter(|(slips, ..)| *slips <= most)
+        .collect();
+    let least = near.iter().map(|(slips, ..)| *slips).min();
+    near.retain(|(slips, ..)| Some(*slips) == least);
+    near.sort_by_key(|(_, is_other, _)| *is_other);
+    let mut commands: Vec<String> = Vec::new();
+    for (_, _, here) in near {
+        if !commands.iter().any(|known| known == here) {
+            commands.push(here.to_owned());
+        }
+    }
+    commands.truncate(3);
+    commands
+}
+
+/// Whether two words have the same letters, as where two are transposed.
+fn is_anagram(a: &str, b: &str) -> bool {
+    let letters = |word: &str| {
+        let mut letters: Vec<char> = word.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    letters(a) == letters(b)
 }
 
 /// The command that these words call: `voisin eval genre`.
@@ -366,6 +472,60 @@ fn command(words: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn misspelt_words_lead_to_the_commands_meant() {
+        for (word, expected) in [
+            ("serach", "find, or similar"),
+            ("searh", "find, or similar"),
+            ("delte", "remove"),
+            ("udpate", "add"),
+            ("improt", "add"),
+            ("qurey", "find, or similar"),
+            ("infos", "show"),
+            ("dedup", "duplicates"),
+            ("describe", "show"),
+            ("stat", "status"),
+            ("mpa", "map, mpd"),
+            ("simlar", "similar"),
+            ("xyzzy", ""),
+        ] {
+            assert_eq!(
+                commands_meant(word, "voisin").join(", "),
+                expected,
+                "{word}"
+            );
+        }
+        for (word, called, expected) in [
+            ("delete", "voisin lists", "remove"),
+            ("update", "voisin lists", "save"),
+            ("ad", "voisin space", ""),
+            ("ls", "voisin lists", "voisin lists"),
+            ("ls", "voisin model", "list"),
+            ("shwo", "voisin model", "show"),
+            ("delete", "voisin model", ""),
+        ] {
+            assert_eq!(commands_meant(word, called).join(", "), expected, "{word}");
+        }
+        for (option, called, expected) in [
+            (
+                "--delete",
+                "voisin duplicates",
+                "--format paths (nothing is deleted here)",
+            ),
+            ("--xspf", "voisin similar", "--format xspf"),
+            ("--by", "voisin list", "--sort WHAT"),
+            ("--min-length", "voisin list", "--min-duration TIME"),
+            ("--num", "voisin list", "--limit N (-l N)"),
+            (
+                "--length",
+                "voisin mix",
+                "--limit N, or playlist --length TIME",
+            ),
+        ] {
+            assert_eq!(option_elsewhere(option, called), Some(expected), "{option}");
+        }
+    }
 
     #[test]
     fn words_of_other_programs_lead_to_what_is_here() {

@@ -24,6 +24,9 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
     let place = |path: &PathBuf| picture_place(path, args.force);
     let heatmap = args.heatmap.as_ref().map(place).transpose()?;
     let dendrogram = args.dendrogram.as_ref().map(place).transpose()?;
+    if let (Some(one), Some(other)) = (&heatmap, &dendrogram) {
+        one.check_apart(other)?;
+    }
     let mut engine = context.open_engine()?;
     let kinship = args.question.run(&mut engine)?;
     if let Some(place) = &heatmap {

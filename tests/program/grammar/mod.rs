@@ -113,6 +113,18 @@ fn mistakes_have_one_style() {
             "there is no command \"search\"; did you mean find, or similar?; see \"voisin --help\"",
         ),
         (
+            "serach x",
+            "there is no command \"serach\"; did you mean find, or similar?; see \"voisin --help\"",
+        ),
+        (
+            "lists delete x",
+            "there is no command \"delete\"; did you mean remove?; see \"voisin lists --help\"",
+        ),
+        (
+            "duplicates --delete",
+            "there is no option --delete here; did you mean --format paths (nothing is deleted here)?; see \"voisin duplicates --help\"",
+        ),
+        (
             "dedupe",
             "there is no command \"dedupe\"; did you mean duplicates?; see \"voisin --help\"",
         ),

@@ -52,6 +52,9 @@ pub enum OutputError {
     /// A folder is wanted where something else is.
     #[error("{}: expected a folder, found a file or a device: name another", .0.display())]
     NotAFolder(PathBuf),
+    /// Two outputs would be one file, the second in the place of the first.
+    #[error("{} is the name of two outputs, expected one for each", .0.display())]
+    Shared(PathBuf),
     /// The folder of the file is not there.
     #[error(
         "{}: there is no folder {}: make it first, or name another",
@@ -101,7 +104,7 @@ impl OutputError {
             Self::Folder(_) => io::ErrorKind::IsADirectory,
             Self::NotAFolder(_) => io::ErrorKind::NotADirectory,
             Self::NoFolder { .. } => io::ErrorKind::NotFound,
-            Self::Stream { .. } => io::ErrorKind::InvalidInput,
+            Self::Shared(_) | Self::Stream { .. } => io::ErrorKind::InvalidInput,
             Self::Io { source, .. } => source.kind(),
         }
     }
@@ -236,6 +239,29 @@ impl OutputTarget {
             TargetState::File(target, _) | TargetState::Free(target) => Ok(target),
             TargetState::StandardOutput | TargetState::Stream => Ok(self.path.clone()),
         }
+    }
+
+    /// Refuses another output of the same run to the same place, whichever names lead to it.
+    pub fn check_apart(&self, other: &Self) -> Result<(), OutputError> {
+        let place = |output: &Self| -> Result<_, OutputError> {
+            Ok(match output.state()? {
+                TargetState::StandardOutput => Some(PathBuf::from("-")),
+                TargetState::Stream => None,
+                TargetState::File(target, _) | TargetState::Free(target) => {
+                    let folder = folder_of(&target).canonicalize();
+                    let name = target.file_name();
+                    Some(match (folder, name) {
+                        (Ok(folder), Some(name)) => folder.join(name),
+                        _ => target,
+                    })
+                }
+            })
+        };
+        let mine = place(self)?;
+        if mine.is_some() && mine == place(other)? {
+            return Err(OutputError::Shared(other.path.clone()));
+        }
+        Ok(())
     }
 
     /// Opens it for writing; a regular file gets its name with [`OutputFile::commit`].
@@ -449,6 +475,21 @@ mod tests {
 
     fn read(path: &Path) -> String {
         std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn two_outputs_of_one_place_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let page = |name: &str| OutputTarget::page(&folder.path().join(name), false).unwrap();
+        let first = page("a.svg");
+        assert!(first.check_apart(&page("b.svg")).is_ok());
+        let error = first.check_apart(&page("./a.svg")).unwrap_err();
+        assert!(error.to_string().contains("two outputs"), "{error}");
+        first.write("<svg></svg>").unwrap();
+        assert!(first.check_apart(&page("a.svg")).is_err());
+        let standard = OutputTarget::data(Path::new("-"), false).unwrap();
+        assert!(standard.check_apart(&standard).is_err());
+        assert!(standard.check_apart(&first).is_ok());
     }
 
     #[test]

@@ -282,8 +282,15 @@ impl Engine {
         let (shortest, longest) = options.lengths(seeds.iter().filter_map(|seed| seed.seconds));
         let kin = self.genres().kin_styles()?;
         let wished = self.genres().taxonomy()?.named(&options.filter.genres);
-        // A mix after an audiobook, or of the genre speech, is one of speech.
-        let takes_speech = !self.genres().speech_of(&seed_tracks)?.is_empty()
+        // A mix after an audiobook, or of the genre speech, is one of speech; so is one after a phrase that finds nothing but
+        // speech.
+        let speech = self.genres().speech_of(&seed_tracks)?;
+        let is_named = |id: &TrackId| {
+            let mut named = seeds.iter().filter(|seed| seed.found_by_sound.is_none());
+            named.any(|seed| seed.track == Some(*id))
+        };
+        let takes_speech = speech.iter().any(is_named)
+            || !speech.is_empty() && seed_tracks.iter().all(|track| speech.contains(&track.id))
             || wished.iter().any(|genre| kin.is_speech(genre));
 
         let tracks_of_seeds: HashMap<TrackId, &Track> =
@@ -552,6 +559,7 @@ fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
     use super::*;
     use voisin_library::testing::{library, track};
@@ -830,6 +838,16 @@ mod tests {
         let mut wanted = options.clone();
         wanted.filter.genres = vec!["Podcast".to_owned()];
         assert_eq!(ids(&mut engine, 1, &wanted), [3, 6, 9]);
+        // Of what a phrase found, a chapter among songs is no wish for chapters.
+        let mut seeds = [1, 2].map(|id| engine.seed_of(TrackId(id)).unwrap());
+        for seed in &mut seeds {
+            seed.found_by_sound = Some(Arc::default());
+        }
+        let songs = engine.mix(&seeds, &options).unwrap();
+        assert!(
+            songs.iter().all(|song| song.genres[0].name() == "Rock"),
+            "{songs:?}"
+        );
     }
 
     #[test]

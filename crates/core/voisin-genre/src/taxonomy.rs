@@ -14,9 +14,43 @@ use super::{Genre, GenreError, id3};
 use voisin_base::table::TableText;
 use voisin_base::text::{self, clean};
 
-/// Words that name a genre of metal only with "metal" behind them.
-const METALS: &str =
-    "black death doom drone gothic groove heavy melodic power sludge speed stoner symphonic thrash";
+/// Words that end names of genres, and keys of those that name a genre of the kind only with it behind them.
+const HALVES: [(&str, &str); 6] = [
+    (
+        "Metal",
+        "black death doom drone gothic groove heavy melodic power progressive sludge speed stoner symphonic technical thrash",
+    ),
+    (
+        "House",
+        "acid afro chicago deep french future hard latin progressive soulful tech tribal tropical vocal",
+    ),
+    ("Techno", "acid deep detroit hard melodic"),
+    ("Trance", "acid hard progressive tech uplifting vocal"),
+    (
+        "Rap",
+        "conscious eastcoast gangsta hardcore political southern underground westcoast",
+    ),
+    (
+        "Rock",
+        "art classic glam hard math progressive soft southern space stoner",
+    ),
+];
+
+/// Ends of decades' names behind the number, as keys.
+const DECADE_ENDS: [&str; 8] = ["s", "es", "er", "erjahre", "tal", "talet", "е", "年代"];
+
+/// Whether a key is the name of a decade: `80s`, `90er Jahre`, `années 80`. A track's year says as much.
+fn is_decade(key: &str) -> bool {
+    let before = ["the", "annees", "anni", "anos", "jaren"]
+        .iter()
+        .find_map(|word| key.strip_prefix(word));
+    let number = before.unwrap_or(key);
+    let end = number.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = number.strip_suffix(end).unwrap_or_default();
+    matches!(digits.len(), 2 | 4)
+        && digits.ends_with('0')
+        && (DECADE_ENDS.contains(&end) || before.is_some() && end.is_empty())
+}
 
 /// The text of a user's own table.
 pub(super) fn read_table(path: &Path) -> Result<String, GenreError> {
@@ -171,6 +205,10 @@ impl Taxonomy {
                 _ => break,
             }
         }
+        // Who wants decades has a line for each in a file of synonyms.
+        if is_decade(&key) && !self.synonyms.contains_key(&key) {
+            return None;
+        }
         Some(Genre::from_parts(name, key))
     }
 
@@ -216,16 +254,19 @@ impl Taxonomy {
                     } else {
                         for list in text.replace(": ", ">").split([',', '>']) {
                             // "Black/Death Metal" is two kinds of metal.
-                            let is_metal = list.trim_end().to_lowercase().ends_with(" metal");
-                            let is_kind = |piece: &str| {
-                                METALS.split(' ').any(|kind| kind == text::key(piece))
-                            };
+                            let last = list.trim_end().rsplit_once(' ').map(|(_, last)| last);
+                            let of_kind = HALVES.iter().find(|(word, _)| {
+                                last.is_some_and(|last| last.eq_ignore_ascii_case(word))
+                            });
                             for piece in list.split('/') {
                                 let piece = numbered(piece).unwrap_or(piece);
-                                push(if is_metal && is_kind(piece) {
-                                    self.genre(&format!("{piece} Metal"))
-                                } else {
-                                    self.genre(piece)
+                                let key = text::key(piece);
+                                let is_half = |(_, halves): &&(&str, &str)| {
+                                    halves.split(' ').any(|half| half == key)
+                                };
+                                push(match of_kind.filter(is_half) {
+                                    Some((word, _)) => self.genre(&format!("{piece} {word}")),
+                                    None => self.genre(piece),
                                 });
                             }
                         }
@@ -349,7 +390,7 @@ mod tests {
         assert_eq!(names(&["(RX)(191)"]), ["Remix", "Psybient"]);
         assert_eq!(names(&["((Odd) name"]), ["(Odd) name"]);
         assert_eq!(names(&["(Neo) Soul"]), ["(Neo) Soul"]);
-        assert_eq!(names(&["80s", "192"]), ["80s", "192"]);
+        assert_eq!(names(&["192"]), ["192"]);
         assert_eq!(
             names(&["255", "(255)", "(12)", "Unknown", " ", "n/a", ""]),
             Vec::<String>::new()
@@ -366,12 +407,47 @@ mod tests {
         let metal = names(&["Black/Death Metal, Folk / Stoner Metal", "Doom/Soul"]).join(", ");
         let expected = "Black Metal, Death Metal, Folk, Stoner Metal, Doom, Soul";
         assert_eq!(metal, expected);
+        let others = names(&[
+            "Progressive/Death Metal",
+            "Acid/Deep house",
+            "Gangsta/Hardcore Rap",
+            "Techno/Deep House",
+        ]);
+        assert_eq!(
+            others.join(", "),
+            "Progressive Metal, Death Metal, Acid House, Deep house, Gangsta Rap, Hardcore Rap, Techno"
+        );
     }
 
     #[test]
     fn others_and_personal_marks_are_no_genres() {
-        let none = names(&["Andere", "<unknown>", "その他", "Прочее", "seen live"]);
-        assert_eq!(none, Vec::<String>::new());
+        for none in [
+            "Andere",
+            "<unknown>",
+            "その他",
+            "Прочее",
+            "Не указан",
+            "-",
+            "seen live",
+            "5 stars",
+            "to listen",
+            "albums I own",
+            "50's",
+            "1980s",
+            "90er",
+            "années 80",
+            "80年代",
+        ] {
+            assert_eq!(names(&[none]), Vec::<String>::new(), "{none}");
+        }
+        let some = ["80s Pop", "1980", "2 Step", "Anime"];
+        assert_eq!(names(&some), some);
+        let mut taxonomy = Taxonomy::default();
+        let decades = "80s\t80s\n";
+        taxonomy
+            .extend_from_tsv(decades, Path::new("mine.tsv"))
+            .unwrap();
+        assert!(taxonomy.genre("80's").is_some());
     }
 
     #[test]
@@ -382,6 +458,7 @@ mod tests {
         assert!(same("R&B", "Rhythm and Blues") && same("RnB", "R'n'B"));
         assert!(same("Drum & Bass", "drum and bass") && same("DnB", "drum'n'bass"));
         assert!(same("Hip Hop Music", "Hip-Hop") && same("Musique électronique", "Electronic"));
+        assert!(same("Hip-Hop & Rap", "Hip Hop") && same("Música clásica", "クラシック"));
         assert!(same("Électronique", "electronique") && same("Música", "musica"));
         assert!(same("Ｒｏｃｋ", "rock"));
         assert!(!same("ロック", "ロツク") && !same("がが", "かか"));

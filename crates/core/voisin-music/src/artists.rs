@@ -13,7 +13,7 @@ const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
 /// Names that programs write where nobody is named, or where the artists of a sampler are too many to name.
 ///
 /// Not folded: `None` may be a band.
-const NOBODY: [&str; 11] = [
+const NOBODY: [&str; 17] = [
     "unknown",
     "[unknown]",
     "<unknown>",
@@ -25,12 +25,22 @@ const NOBODY: [&str; 11] = [
     "v.a.",
     "v/a",
     "aa.vv.",
+    "n/a",
+    "n.a.",
+    "-",
+    "--",
+    "?",
+    "artist",
 ];
+
+/// Names as programs write them where a field is empty, in capitals as here: a band writes `None`.
+const EMPTY: [&str; 5] = ["none", "null", "NULL", "(null)", "<null>"];
 
 /// The same in words, in the languages of rippers; compared folded.
 static NOBODY_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     folded(
-        "unknown artist|various artists|\
+        "unknown artist|various artists|no artist|multiple artists|unknown composer|various composers|\
+         tba|to be announced|audiotrack|audio track|\
          unbekannt|unbekannter künstler|unbekannter kuenstler|unbekannter interpret|\
          diverse|diverse interpreten|diverse künstler|diverse kuenstler|\
          verschiedene|verschiedene interpreten|verschiedene künstler|verschiedene kuenstler|\
@@ -39,7 +49,7 @@ static NOBODY_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
          artista sconosciuto|artisti vari|vari artisti|autori vari|\
          artista desconhecido|intérprete desconhecido|\
          onbekende artiest|diverse artiesten|verschillende artiesten|\
-         okänd artist|ukendt kunstner|ukjent artist|diverse artister|blandade artister|diverse kunstnere|\
+         okänd artist|ukendt kunstner|ukjent artist|diverse artister|blandade artister|blandede artister|diverse kunstnere|\
          tuntematon artisti|tuntematon esittäjä|eri esittäjiä|\
          nieznany artysta|nieznany wykonawca|różni wykonawcy|różni artyści|\
          neznámý umělec|neznámý interpret|různí interpreti|různí umělci|\
@@ -47,25 +57,34 @@ static NOBODY_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
          άγνωστος καλλιτέχνης|διάφοροι καλλιτέχνες|\
          неизвестный исполнитель|неизвестный артист|разные исполнители|\
          невідомий виконавець|різні виконавці|\
-         不明なアーティスト|アーティスト不明|さまざまなアーティスト|ヴァリアス・アーティスト|\
+         不明なアーティスト|アーティスト不明|さまざまなアーティスト|ヴァリアス・アーティスト|オムニバス|群星|\
          未知艺术家|未知藝術家|未知艺人|未知藝人|未知歌手|各种艺术家|알 수 없는 아티스트|여러 아티스트",
     )
 });
 
 /// Names that programs write where no album is named.
-const NO_ALBUM: [&str; 6] = [
+///
+/// `?`, `-` and `Album` are albums.
+const NO_ALBUM: [&str; 13] = [
     "unknown",
     "[unknown]",
     "<unknown>",
     "(unknown)",
     "(none)",
     "<none>",
+    "various",
+    "va",
+    "v.a.",
+    "v/a",
+    "aa.vv.",
+    "n/a",
+    "n.a.",
 ];
 
 /// The same in words, in the languages of rippers; compared folded.
 static NO_ALBUM_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     folded(
-        "unknown album|unbekannt|unbekanntes album|album inconnu|álbum desconocido|album sconosciuto|\
+        "unknown album|no album|various artists|tba|to be announced|audiocd|audio cd|unbekannt|unbekanntes album|album inconnu|álbum desconocido|album sconosciuto|\
          álbum desconhecido|onbekend album|okänt album|ukendt album|ukjent album|tuntematon albumi|\
          nieznany album|neznámé album|ismeretlen album|album necunoscut|bilinmeyen albüm|\
          άγνωστο άλμπουμ|неизвестный альбом|невідомий альбом|不明なアルバム|アルバム不明|\
@@ -79,20 +98,29 @@ fn folded(names: &str) -> HashSet<String> {
 
 /// Whether an artist's name stands for nobody: `Unknown Artist`, `Various Artists`, `Artiste inconnu`.
 pub fn is_nobody(name: &str) -> bool {
-    is_among(&NOBODY, name) || NOBODY_IN_WORDS.contains(&fold(name))
+    is_among(&NOBODY, &NOBODY_IN_WORDS, name)
 }
 
 /// Whether an album's name, or a genre's, stands for none: `Unknown Album`, `(None)`.
 pub fn is_no_album(name: &str) -> bool {
-    is_among(&NO_ALBUM, name) || NO_ALBUM_IN_WORDS.contains(&fold(name))
+    is_among(&NO_ALBUM, &NO_ALBUM_IN_WORDS, name)
 }
 
-fn is_among(placeholders: &[&str], name: &str) -> bool {
+fn is_among(placeholders: &[&str], in_words: &HashSet<String>, name: &str) -> bool {
     let name = name.trim();
     name.is_empty()
+        || EMPTY.contains(&name)
         || placeholders
             .iter()
             .any(|other| name.eq_ignore_ascii_case(other))
+        || in_words.contains(&fold(name))
+        // Windows Media Player writes "Unknown album (23/11/2004 10:20:11)". Of one word, what is in brackets tells artists
+        // apart: "Diverse (rapper)".
+        || name
+            .strip_suffix([')', ']'])
+            .and_then(|name| name.rsplit_once(['(', '[']))
+            .map(|(before, _)| fold(before))
+            .is_some_and(|before| before.contains(' ') && in_words.contains(&before))
 }
 
 /// More names than this nobody writes: who compares all of two tracks' names may count on it.
@@ -211,17 +239,43 @@ mod tests {
             "неизвестный исполнитель",
             "不明なアーティスト",
             "未知艺术家",
+            "unknown artist (1)",
+            "Various Artists (Sampler)",
+            "Various Composers",
+            "Blandede Artister",
+            "群星",
+            "N/A",
+            "-",
+            "?",
+            "null",
         ] {
             assert!(is_nobody(name), "{name}");
             assert!(artists(name).is_empty(), "{name}");
         }
-        for name in ["Unbekanntes Album", "album inconnu", "Álbum Desconocido"] {
+        for name in [
+            "Unbekanntes Album",
+            "album inconnu",
+            "Álbum Desconocido",
+            "unknown album (23/11/2004 10:20:11)",
+            "V.A.",
+            "AudioCD",
+            "No Album",
+        ] {
             assert!(is_no_album(name), "{name}");
         }
-        for name in ["None", "Künstler", "Divers", "Unknown Mortal Orchestra"] {
+        for name in [
+            "None",
+            "Künstler",
+            "Divers",
+            "Diverse (rapper)",
+            "Unknown Mortal Orchestra",
+            "? and the Mysterians",
+        ] {
             assert!(!is_nobody(name), "{name}");
         }
-        assert!(!is_no_album("Unknown Pleasures"));
+        for name in ["Unknown Pleasures", "Untitled", "?", "-", "Album"] {
+            assert!(!is_no_album(name), "{name}");
+        }
     }
 
     proptest::proptest! {

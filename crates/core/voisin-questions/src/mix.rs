@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::{ScaleCurve, Seconds};
-use super::values::{Fraction, Limit, at_most, check_scale};
+use super::values::{Fraction, Limit, at_most, check_scale, limit_of};
 use super::{Filters, QuestionError, SimilarAnswer};
 use voisin_base::random::Random;
 use voisin_base::text::count;
@@ -217,10 +217,7 @@ impl Mixing {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs() as i64);
         let not_heard = self.not_heard.map_or(DAY, |time| time.0);
-        let most = |given: Option<u32>, usual| {
-            // 0 is "as many as fit" on the command line, and no limit for the engine.
-            given.map_or(usual, |most| (most > 0).then_some(most as usize))
-        };
+        let most = |given: Option<u32>, usual| given.map_or(usual, |most| limit_of(Some(most)));
         MixOptions {
             max_per_artist: most(self.max_per_artist, usual.max_per_artist),
             max_per_album: most(self.max_per_album, usual.max_per_album),
@@ -438,9 +435,12 @@ impl Mix {
 /// Tracks that are drawn at most where some are no longer on the disk.
 // Each costs a look at the disk; twenty that are gone mean that the disk is away.
 const DRAWS: usize = 20;
+/// Times that so many are drawn until there are enough that are no speech.
+// Two thousand tracks: where none of them is a song, nobody misses one.
+const ROUNDS: usize = 100;
 
 /// A track to begin with: of those as long as a mix has them (of all, where there are none) any of those that are liked, else
-/// any that is not disliked.
+/// any that is not disliked; speech only where nothing else fits.
 fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> {
     let filter = &options.filter;
     let fitting = TrackFilter {
@@ -460,45 +460,62 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
     if tracks.is_empty() {
         tracks = track_ids(filter)?;
     }
+    let mut liked = Vec::new();
     if options.taste > 0.0 {
         let known = engine
             .library()
             .history()
             .listening(options.listener.as_deref(), &tracks)?;
         let opinion = |track: &TrackId| known.get(track).map_or(0.0, |heard| heard.opinion);
-        // Least opinion: anything liked where something is, else anything that is not disliked.
-        let least = if tracks.iter().any(|track| opinion(track) > 0.0) {
-            f32::MIN_POSITIVE
-        } else {
-            0.0
-        };
-        tracks.retain(|track| opinion(track) >= least);
+        liked = tracks.clone();
+        liked.retain(|track| opinion(track) > 0.0);
+        tracks.retain(|track| opinion(track) >= 0.0);
     }
     let is_played = |track: &TrackId| options.played.iter().any(|seed| seed.track == Some(*track));
-    // Where all were played, one comes again rather than none.
-    if !tracks.iter().all(is_played) {
-        tracks.retain(|track| !is_played(track));
-    }
-    if tracks.is_empty() {
-        return Err(QuestionError::NothingFits);
-    }
-    let mut random = Random::new(options.random);
-    let mut draw = || {
-        let place = (random.f64() * tracks.len() as f64) as usize;
-        // `f64` is below 1, but the product may round up to the length.
-        tracks[place.min(tracks.len() - 1)]
-    };
-    let first = draw();
     let library = engine.library();
-    let mut chosen = first;
-    for _ in 0..DRAWS {
-        if !library.files().is_gone(chosen)? {
-            return Ok(library.track(chosen)?);
+    let mut random = Random::new(options.random);
+    // The first that is on the disk; where none is, the music lies elsewhere.
+    let one_of = |found: &[TrackId]| -> Result<Option<Track>, QuestionError> {
+        for &track in found.iter().take(DRAWS) {
+            if !library.files().is_gone(track)? {
+                return Ok(Some(library.track(track)?));
+            }
         }
-        chosen = draw();
+        let first = found.first().map(|&first| library.track(first));
+        Ok(first.transpose()?)
+    };
+    let mut speech: Vec<TrackId> = Vec::new();
+    for mut tracks in [liked, tracks] {
+        // Where all were played, one comes again rather than none.
+        if !tracks.iter().all(is_played) {
+            tracks.retain(|track| !is_played(track));
+        }
+        if tracks.is_empty() {
+            continue;
+        }
+        let mut songs: Vec<TrackId> = Vec::new();
+        for _ in 0..ROUNDS.min(tracks.len()) {
+            let draws: Vec<TrackId> = (0..DRAWS)
+                .map(|_| {
+                    let place = (random.f64() * tracks.len() as f64) as usize;
+                    // `f64` is below 1, but the product may round up to the length.
+                    tracks[place.min(tracks.len() - 1)]
+                })
+                .collect();
+            // A mix after speech would be one of speech.
+            let known = library.tracks_by_id(&draws)?;
+            let known = engine.genres().speech_of(&known)?;
+            songs.extend(draws.iter().filter(|track| !known.contains(track)));
+            speech.extend(draws.iter().filter(|track| known.contains(track)));
+            if songs.len() >= DRAWS {
+                break;
+            }
+        }
+        if let Some(song) = one_of(&songs)? {
+            return Ok(song);
+        }
     }
-    // Where none is there the music lies elsewhere.
-    Ok(library.track(first)?)
+    one_of(&speech)?.ok_or(QuestionError::NothingFits)
 }
 
 #[cfg(test)]
@@ -506,6 +523,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use voisin_library::Told;
     use voisin_library::testing::{library, track};
 
     #[test]
@@ -535,6 +553,35 @@ mod tests {
             )
         );
         assert!(!mixed(r#"{"mixing": {"shortest": 10}}"#).found.is_empty());
+        drop(engine);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_mix_without_seeds_begins_with_no_speech() {
+        let dir = std::env::temp_dir().join(format!("voisin-mix-speech-{}", std::process::id()));
+        let mut library = library(&dir, 2);
+        for i in 0..8_u8 {
+            let angle = 0.2 * f32::from(i);
+            let mut new = track(u64::from(i), vec![angle.cos(), angle.sin()], 0);
+            let genre = if i == 3 { "Rock" } else { "Audiobook" };
+            new.tags.genres = vec![genre.to_owned()];
+            library.insert_track(&new).unwrap();
+        }
+        // The only one that is liked is speech, too.
+        let liked = [(TrackId(1), Told::Liked(Some(true)))];
+        library.history_mut().note_listening("ann", &liked).unwrap();
+        let engine = Engine::from_library(library);
+        for random in 0..6 {
+            let mut options = MixOptions {
+                random,
+                ..MixOptions::default()
+            };
+            assert_eq!(drawn(&engine, &options).unwrap().id, TrackId(4));
+            // Where nothing else may be in it, it is a mix of speech.
+            options.filter.genres = vec!["Audiobook".to_owned()];
+            assert_eq!(drawn(&engine, &options).unwrap().id, TrackId(1));
+        }
         drop(engine);
         std::fs::remove_dir_all(dir).unwrap();
     }

@@ -24,6 +24,9 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         .as_ref()
         .map(|path| OutputTarget::data(path, args.force))
         .transpose()?;
+    if let (Some(page), Some(table)) = (&place, &predictions) {
+        page.output.check_apart(table)?;
+    }
     let (Some(vectors), Some(labels)) = (&args.vectors, &args.labels) else {
         let engine = context.open_engine()?;
         let mut tracks = engine

@@ -389,7 +389,8 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
     }
 
     /// Those of some tracks that are speech.
-    pub(crate) fn speech_of(&self, tracks: &[Track]) -> Result<HashSet<TrackId>, EngineError> {
+    #[doc(hidden)]
+    pub fn speech_of(&self, tracks: &[Track]) -> Result<HashSet<TrackId>, EngineError> {
         let genres = self.genres_of(tracks)?;
         self.speech(
             tracks
