@@ -86,7 +86,7 @@ class SimilarOptions(Filters, total=False):
     feel: From 0, alike in sound, to 1, alike in feel: tracks of the seeds' energy, and of the
         scales that you taught, come before nearer ones.
     include_seed: Keep the seeds and their duplicates in the answer.
-    max_per_artist: At most this many tracks of one artist.
+    max_per_artist: At most this many tracks of one artist; 0: as many as there are.
     min_similarity: Only neighbours at least this similar (cosine, -1 to 1).
     search: How the nearest neighbours are found.
     sort: The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; those of
@@ -203,7 +203,7 @@ class PathOptions(TypedDict, total=False):
     curve: How a scale changes on the way: rise, fall, arc, warm-up, peak or cool-down, between what
         tracks near the way have least and most of. Steps are a quarter larger for it, or more:
         `energy=rise`.
-    max_per_artist: At most this many tracks of one artist.
+    max_per_artist: At most this many tracks of one artist; 0: as many as there are.
     steps: Number of steps [default: as many as it takes].
     """
 
@@ -216,7 +216,7 @@ class FindOptions(Filters, total=False):
     """Of `Library.find`.
 
     length: As many as fill this time, in seconds, in place of a number.
-    max_per_artist: At most this many tracks of one artist.
+    max_per_artist: At most this many tracks of one artist; 0: as many as there are.
     """
 
     length: float

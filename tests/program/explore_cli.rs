@@ -533,6 +533,9 @@ fn a_walk_in_small_steps() {
             );
         }
     }
+    // As playlists and mixes understand it.
+    let any_number = walk(&["--steps", "9", "--max-per-artist", "0"]);
+    assert_eq!(any_number["tracks"], walk(&["--steps", "9"])["tracks"]);
     let capped = walk(&["--steps", "9", "--max-per-artist", "1"]);
     let mut artists: Vec<&str> = capped["tracks"]
         .as_array()

@@ -532,7 +532,7 @@ fn a_track_is_shown_by_a_file_outside_of_bins() {
     let binned = music.join("#recycle/c.mp3");
     std::fs::write(&binned, "1").unwrap();
     let only = library.insert_track(&new_track(2, &binned)).unwrap();
-    let gone = file(&music.join("c.mp3"));
+    let gone = file(music.join("c.mp3"));
     library.files_mut().attach_file(only, &gone, &tags).unwrap();
     library.files_mut().put_tidiest_first().unwrap();
     assert_eq!(library.track(only).unwrap().path, binned);

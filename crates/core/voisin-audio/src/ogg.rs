@@ -16,6 +16,8 @@ pub(super) const CHECKSUM: Range<usize> = 22..26;
 /// The flag of a page that begins a stream.
 pub(super) const FIRST: u8 = 2;
 const CAPTURE: [u8; 4] = *b"OggS";
+/// The range of all bytes of a file.
+const WHOLE: Range<u64> = 0..u64::MAX;
 /// Bytes read at a time: two of the longest pages, so that stepping back within one reads nothing again.
 const BUFFER: usize = 1 << 17;
 
@@ -52,7 +54,7 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
         }
         // The file does not begin with a sound page, so it is left to the reader as a whole.
         if starts.is_empty() {
-            return Ok(vec![0..u64::MAX]);
+            return Ok(vec![WHOLE]);
         }
         after_first = false;
         // On from the second byte of what was read: a page may begin within it.
@@ -63,7 +65,7 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
         at += 1 + passed;
     }
     // The last link takes whatever comes behind its pages.
-    let ends = starts.iter().skip(1).copied().chain([u64::MAX]);
+    let ends = starts.iter().skip(1).copied().chain([WHOLE.end]);
     Ok(starts
         .iter()
         .copied()

@@ -135,6 +135,10 @@ impl<'a> SharedSlice<'a> {
     }
 
     /// How many floats there are.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "kernels compare extents with it"
+    )]
     pub fn len(self) -> usize {
         self.len
     }
@@ -143,6 +147,7 @@ impl<'a> SharedSlice<'a> {
     ///
     /// # Panics
     /// If there are fewer.
+    #[must_use]
     #[inline]
     pub fn skip(self, offset: usize) -> Self {
         assert!(

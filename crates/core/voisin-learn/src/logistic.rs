@@ -92,6 +92,7 @@ impl Logistic {
     }
 
     /// The same with logits that are so many times as large.
+    #[must_use]
     pub fn sharpened(mut self, factor: f64) -> Self {
         self.weight *= factor as f32;
         self.bias *= factor as f32;

@@ -11,7 +11,7 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::ScaleCurve;
 use super::values::{
-    ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, check_scale, said,
+    ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, check_scale, limit_of, said,
 };
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
@@ -422,9 +422,9 @@ pub struct PathBetween {
     /// Number of steps [default: as many as it takes]
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<WholeNumber<1, 10_000, 999>>,
-    /// At most this many tracks of one artist
+    /// At most this many tracks of one artist; 0: as many as there are
     #[arg(long, value_name = "N")]
-    pub(crate) max_per_artist: Option<Count>,
+    pub(crate) max_per_artist: Option<u32>,
     /// How a scale changes on the way: rise, fall, arc, warm-up, peak or cool-down, between what tracks near the way have
     /// least and most of. Steps are a quarter larger for it, or more: `energy=rise`
     #[arg(long, value_name = "SCALE=SHAPE")]
@@ -475,7 +475,7 @@ impl PathBetween {
             via,
             // Steps lie between tracks: one fewer than tracks.
             tracks: self.steps.map(|steps| steps.get() + 1),
-            max_per_artist: self.max_per_artist.map(Count::get),
+            max_per_artist: limit_of(self.max_per_artist),
         };
         let vectors = collection.vectors.view();
         let meta = &collection.meta;

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::spans::Playtime;
-use super::values::{Count, Limit, ListOrder, check_order};
+use super::values::{Limit, ListOrder, check_order, limit_of};
 use super::{Filters, QuestionError};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, PhraseAnswer, PredictedTags, TrackQuery};
@@ -102,9 +102,9 @@ pub struct Find {
         help = "As many as fill this time, in place of a number: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
     )]
     length: Option<Playtime>,
-    /// At most this many tracks of one artist
+    /// At most this many tracks of one artist; 0: as many as there are
     #[arg(long, value_name = "N")]
-    max_per_artist: Option<Count>,
+    max_per_artist: Option<u32>,
     /// Answer from this space of vectors, see `voisin space list`
     #[arg(long, value_name = "SPACE")]
     pub space: Option<String>,
@@ -143,7 +143,7 @@ impl Find {
         } else {
             self.limit.of(usize::MAX)
         };
-        let most = self.max_per_artist.map(Count::get);
+        let most = limit_of(self.max_per_artist);
         let mut found = engine
             .words()
             .find(heard, &self.query.join(" "), &filter, limit, most)?;

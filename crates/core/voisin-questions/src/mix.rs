@@ -467,7 +467,7 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
             .history()
             .listening(options.listener.as_deref(), &tracks)?;
         let opinion = |track: &TrackId| known.get(track).map_or(0.0, |heard| heard.opinion);
-        liked = tracks.clone();
+        liked.clone_from(&tracks);
         liked.retain(|track| opinion(track) > 0.0);
         tracks.retain(|track| opinion(track) >= 0.0);
     }

@@ -11,7 +11,7 @@ use super::read::Refused;
 use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::{Playtime, ScaleCurve};
-use super::values::{Cosine, Fraction, Limit, Positive, at_most, check_scale};
+use super::values::{Cosine, Fraction, Limit, Positive, at_most, check_scale, limit_of};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
 use crate::answers::playlist::{Copies, MIX_REACH, PlaylistConstraints, PlaylistRows, listed};
@@ -389,8 +389,8 @@ impl Playlist {
                 Some(length) => Length::Seconds(length.0),
                 None => Length::Tracks(self.limit.unwrap_or(TRACKS.into()).of(total)),
             },
-            max_per_artist: (self.max_per_artist > 0).then_some(self.max_per_artist as usize),
-            max_per_album: (self.max_per_album > 0).then_some(self.max_per_album as usize),
+            max_per_artist: limit_of(Some(self.max_per_artist)),
+            max_per_album: limit_of(Some(self.max_per_album)),
             diversity: self.diversity.get(),
             shuffle: self.shuffle.shuffle.then(|| {
                 self.shuffle

@@ -9,7 +9,8 @@ use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{
-    Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, WholeNumber, at_most, check_order,
+    Cosine, Fraction, Limit, NeighbourOrder, SearchArgs, WholeNumber, at_most, check_order,
+    limit_of,
 };
 use super::{Filters, QuestionError, SimilarAnswer};
 use voisin_engine::{
@@ -42,9 +43,9 @@ pub struct Similar {
     /// Answer from this space of vectors, see `voisin space list`
     #[arg(long, value_name = "SPACE")]
     pub space: Option<String>,
-    /// At most this many tracks of one artist
+    /// At most this many tracks of one artist; 0: as many as there are
     #[arg(long, value_name = "N")]
-    pub(crate) max_per_artist: Option<Count>,
+    pub(crate) max_per_artist: Option<u32>,
     /// Only neighbours at least this similar (cosine, -1 to 1)
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<Cosine>,
@@ -279,7 +280,7 @@ impl Similar {
             limit: self.limit.of(tracks),
             filter: self.filters.filter(engine, seeds)?,
             among: None,
-            max_per_artist: self.max_per_artist.map(Count::get),
+            max_per_artist: limit_of(self.max_per_artist),
             min_similarity: self.min_similarity.map(Cosine::get),
             include_seed: self.include_seed,
             mode: self.search.mode(),

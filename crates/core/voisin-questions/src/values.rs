@@ -321,6 +321,11 @@ pub struct WholeNumber<const LEAST: u32, const MOST: u32, const FAR: u32>(u32);
 /// As many as anybody wants, but one at least.
 pub type Count = WholeNumber<1, { u32::MAX }, { u32::MAX }>;
 
+/// How many there may be of one artist or album; `None` where there may be any number, which people write as 0.
+pub(crate) fn limit_of(most: Option<u32>) -> Option<usize> {
+    most.filter(|&most| most > 0).map(|most| most as usize)
+}
+
 impl<const LEAST: u32, const MOST: u32, const FAR: u32> WholeNumber<LEAST, MOST, FAR> {
     /// The number.
     pub fn get(self) -> usize {

@@ -1,4 +1,4 @@
-//! What stands before every route of the server: who may ask, how requests are admitted, and the state that they share.
+//! Stands before every route of the server: who may ask, how requests are admitted, and the state that they share.
 //!
 //! A request comes through [`listen`] (connections) and [`middleware`] (host, origin, token, sizes, time) to a handler, which
 //! reads it with [`ask`] and asks an engine behind a permit ([`state`]); what fails is a [`problem`]. A path that a client

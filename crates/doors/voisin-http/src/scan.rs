@@ -43,7 +43,7 @@ enum ScanState {
     Failed,
 }
 
-/// What scans, and the scan that runs.
+/// Starts scans, and knows the one that runs.
 pub struct ScanProcess {
     add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     progress: watch::Sender<ScanProgress>,

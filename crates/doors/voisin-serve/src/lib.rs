@@ -4,7 +4,7 @@
 //! may ask and how requests are admitted (`voisin-http`), other programs' interfaces (`voisin-players`), answers themselves
 //! (`voisin-engine`, `voisin-explore`; their JSON is in `voisin-questions`), nor arguments (`src/cli`).
 //!
-//! What is read from the disk is a stored file by its id, a picture beside it, or the temporary copy of a body.
+//! Read from the disk is a stored file by its id, a picture beside it, or the temporary copy of a body.
 
 #![allow(
     clippy::result_large_err,

@@ -12,8 +12,8 @@ use lofty::picture::{Picture, PictureType};
 use lofty::probe::Probe;
 use lofty::tag::Tag;
 
-use super::{ape, id3};
 use super::read::{options, padded_file};
+use super::{ape, id3};
 use crate::AudioError;
 use crate::fill::read_up_to;
 use crate::guard::guard;

@@ -212,7 +212,7 @@ fn keys_and_tempo_are_read_by_other_names() {
             assert_eq!(tags.musical_key.as_deref(), Some("8A"), "{key}");
             assert_eq!(tags.bpm, Some(127.5), "{tempo}");
             frames.push(frame(version, "TKEY", b"\0Am"));
-            frames.push(frame(version, "TBPM", b"\0128"));
+            frames.push(frame(version, "TBPM", b"\x00128"));
             let tags = tags_of(&file(version, &frames));
             assert_eq!(tags.musical_key.as_deref(), Some("Am"), "{key}");
             assert_eq!(tags.bpm, Some(128.0), "{tempo}");
