@@ -13,7 +13,7 @@ const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
 /// Names that programs write where nobody is named, or where the artists of a sampler are too many to name.
 ///
 /// Not folded: `None` may be a band.
-const NOBODY: [&str; 17] = [
+const NOBODY: [&str; 16] = [
     "unknown",
     "[unknown]",
     "<unknown>",
@@ -30,7 +30,6 @@ const NOBODY: [&str; 17] = [
     "-",
     "--",
     "?",
-    "artist",
 ];
 
 /// Names as programs write them where a field is empty, in capitals as here: a band writes `None`.
