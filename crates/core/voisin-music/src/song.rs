@@ -206,7 +206,7 @@ impl TitleLikeness {
     ///
     /// Chosen on two songs of `research/quality/title_figures.py` and judged on two others: of 118
     /// altered copies of a recording (pitch, speed, echo, cut, other mixes) a list leaves out 115 and
-    /// 114, of as many other recordings 9 and 1. With 0.85 and 0.9 it left out 17 and 18 of those.
+    /// 114, of as many other recordings 5 and 1. With 0.85 and 0.9 it left out 17 and 9 of those.
     ///
     /// - `similarity`: of vectors as the model gives them, which depends on no library
     pub fn is_version(self, similarity: f32) -> bool {
