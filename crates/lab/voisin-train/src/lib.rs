@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Not here: the networks and their gradients ([`voisin_encoder`]), genre heads
-//! ([`voisin_genre`]), training of encoders (`voisin-train-encoder`).
+//! (`voisin-genre`), training of encoders (`voisin-train-encoder`).
 
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
