@@ -10,10 +10,11 @@ use voisin_base::text::fold;
 /// A comma, an ampersand and "with" stand inside names (Tyler, The Creator; Simon & Garfunkel; Sleeping with Sirens).
 const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
 
-/// Names that programs write where nobody is named, or where the artists of a sampler are too many to name.
+/// Names that programs write where nobody, or no album, is named, or where the artists of a sampler
+/// are too many to name.
 ///
 /// Not folded: `None` may be a band.
-const NOBODY: [&str; 16] = [
+const NONE: [&str; 13] = [
     "unknown",
     "[unknown]",
     "<unknown>",
@@ -27,10 +28,10 @@ const NOBODY: [&str; 16] = [
     "aa.vv.",
     "n/a",
     "n.a.",
-    "-",
-    "--",
-    "?",
 ];
+
+/// The same of artists alone: `?` and `-` are albums.
+const NOBODY: [&str; 3] = ["-", "--", "?"];
 
 /// Names as programs write them where a field is empty, in capitals as here: a band writes `None`.
 const EMPTY: [&str; 5] = ["none", "null", "NULL", "(null)", "<null>"];
@@ -61,26 +62,7 @@ static NOBODY_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     )
 });
 
-/// Names that programs write where no album is named.
-///
-/// `?`, `-` and `Album` are albums.
-const NO_ALBUM: [&str; 13] = [
-    "unknown",
-    "[unknown]",
-    "<unknown>",
-    "(unknown)",
-    "(none)",
-    "<none>",
-    "various",
-    "va",
-    "v.a.",
-    "v/a",
-    "aa.vv.",
-    "n/a",
-    "n.a.",
-];
-
-/// The same in words, in the languages of rippers; compared folded.
+/// Names of no album in words, in the languages of rippers; compared folded.
 static NO_ALBUM_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     folded(
         "unknown album|no album|various artists|tba|to be announced|audiocd|audio cd|unbekannt|unbekanntes album|album inconnu|álbum desconocido|album sconosciuto|\
@@ -97,19 +79,19 @@ fn folded(names: &str) -> HashSet<String> {
 
 /// Whether an artist's name stands for nobody: `Unknown Artist`, `Various Artists`, `Artiste inconnu`.
 pub fn is_nobody(name: &str) -> bool {
-    is_among(&NOBODY, &NOBODY_IN_WORDS, name)
+    NOBODY.contains(&name.trim()) || is_none(&NOBODY_IN_WORDS, name)
 }
 
 /// Whether an album's name, or a genre's, stands for none: `Unknown Album`, `(None)`.
 pub fn is_no_album(name: &str) -> bool {
-    is_among(&NO_ALBUM, &NO_ALBUM_IN_WORDS, name)
+    is_none(&NO_ALBUM_IN_WORDS, name)
 }
 
-fn is_among(placeholders: &[&str], in_words: &HashSet<String>, name: &str) -> bool {
+fn is_none(in_words: &HashSet<String>, name: &str) -> bool {
     let name = name.trim();
     name.is_empty()
         || EMPTY.contains(&name)
-        || placeholders
+        || NONE
             .iter()
             .any(|other| name.eq_ignore_ascii_case(other))
         || in_words.contains(&fold(name))
