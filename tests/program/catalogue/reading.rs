@@ -44,6 +44,36 @@ fn an_edit_that_keeps_size_and_time_is_noticed() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn files_that_changed_places_keep_their_sound() {
+    let sandbox = Sandbox::new();
+    let path = |name: &str| sandbox.path(&format!("music/{name}.wav"));
+    // One pair with tags, one without.
+    sound(&path("1"), 1, &[("TIT2", "One")]);
+    sound(&path("2"), 2, &[("TIT2", "Two")]);
+    sound(&path("3"), 3, &[]);
+    sound(&path("4"), 4, &[]);
+    let time = fs::metadata(path("1")).unwrap().modified().unwrap();
+    for name in ["2", "3", "4"] {
+        let file = File::options().append(true).open(path(name)).unwrap();
+        file.set_modified(time).unwrap();
+    }
+    add(&sandbox, &[]);
+    let id = |name: &str| {
+        let shown = sandbox.run(["show", path(name).to_str().unwrap(), "--format", "json"]);
+        fine_json(shown)["id"].clone()
+    };
+    let before = ["1", "2", "3", "4"].map(id);
+    for (one, other) in [("1", "2"), ("3", "4")] {
+        fs::rename(path(one), path("aside")).unwrap();
+        fs::rename(path(other), path(one)).unwrap();
+        fs::rename(path("aside"), path(other)).unwrap();
+    }
+    add(&sandbox, &[]);
+    assert_eq!(["2", "1", "4", "3"].map(id), before);
+}
+
 #[test]
 fn the_year_of_a_release_is_read_where_it_is_asked_for() {
     let sandbox = Sandbox::new();

@@ -189,6 +189,8 @@ struct FileJob {
     measure: Option<TrackId>,
     /// The track whose tags are to be read again, and that is not embedded.
     retag: Option<TrackId>,
+    /// Whether that file may hold other audio, though its size and time are as they were.
+    is_touched: bool,
 }
 
 impl FileJob {
@@ -198,6 +200,7 @@ impl FileJob {
             again: false,
             measure: None,
             retag: None,
+            is_touched: false,
         }
     }
 }
@@ -313,10 +316,11 @@ pub fn add(
             FileState::FailedBefore { .. } if !options.force && !options.retry => {
                 summary.skipped += 1;
             }
-            FileState::OldTags(track) if !options.force => {
+            state @ (FileState::OldTags(track) | FileState::Touched(track)) if !options.force => {
                 let measure = wants_descriptors(library, track, options)?;
                 jobs.push(FileJob {
                     retag: Some(track),
+                    is_touched: matches!(state, FileState::Touched(_)),
                     measure: (measure && measured.insert(track)).then_some(track),
                     ..FileJob::new(file)
                 });
@@ -581,18 +585,27 @@ impl Worker<'_> {
             None => None,
         };
         let mut retagged = None;
+        let mut may_be_other = false;
         // Only tags are stale: they are read without probing the audio, unless it is to be measured
         // as well.
         if let Some(track) = job.retag {
             let tags = KnownTags::new(read_file_tags(path)?, self.year_of);
-            if job.measure.is_none() {
+            // Files of one size and time that changed places differ in their tags, if they have
+            // any. What carries the tags that it had is not read to its end.
+            may_be_other = job.is_touched
+                && (tags.tags == TrackTags::default()
+                    || tags.tags != self.reader.tags().tags_of_file(path)?);
+            if !may_be_other && job.measure.is_none() {
                 return Ok(FileFinding::Known { track, tags });
             }
             retagged = Some(tags);
         }
         let info =
             tracing::info_span!("probe").in_scope(|| voisin_audio::probe_as(path, self.kind))?;
-        if let Some(track) = job.measure {
+        let known = self.reader.files().find_by_content(&info.content)?;
+        if let Some(track) = job.measure
+            && (!may_be_other || known == Some(track))
+        {
             let descriptors = self
                 .embedder
                 .measure(path, &info, self.windows, self.depth)?;
@@ -610,7 +623,7 @@ impl Worker<'_> {
         // Known content under another path or with another time: moved, copied or retagged. It
         // keeps its vectors, which are the expensive part.
         if !job.again
-            && let Some(track) = self.reader.files().find_by_content(&info.content)?
+            && let Some(track) = known
             && self.reader.has_vector(track)?
         {
             return Ok(FileFinding::Known { track, tags });
@@ -700,7 +713,7 @@ impl Writer<'_> {
             }
             FileFinding::Known { track, tags } => {
                 // Same tags by the new rules: nothing is written but the time of this look.
-                if job.retag.is_some() && self.confirm_tags(&job.file, &tags)? {
+                if job.retag == Some(track) && self.confirm_tags(&job.file, &tags)? {
                     self.done(&job.file.path, Outcome::AsBefore(track));
                     return Ok(());
                 }

@@ -92,8 +92,9 @@ impl<L: Deref<Target = Library>> FileTable<L> {
                     "SELECT track, size, mtime_ns, EXISTS
                          (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state)),
                          EXISTS (SELECT 1 FROM credits c WHERE c.file = f.id)
-                         AND (?4 OR f.seen_at > ?2 AND f.seen_at >
-                              coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?3), -1))
+                         AND (?4 OR f.seen_at >
+                              coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?3), -1)),
+                         ?4 OR f.seen_at > ?2
                      FROM files f WHERE path = ?1",
                 )?
                 .query_row(params![path, file.changed_at, READ_AGAIN, is_elsewhere], |row| {
@@ -102,16 +103,20 @@ impl<L: Deref<Target = Library>> FileTable<L> {
                         row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;
                     // A change of the file outweighs a missing
                     // vector: it may be other music by now.
-                    Ok(match (same, row.get(3)?, row.get(4)?) {
+                    Ok(match (same, row.get(3)?, row.get(5)?, row.get(4)?) {
                         (false, ..) => FileState::Changed(track),
-                        (true, true, true) => FileState::Unchanged(track),
-                        (true, true, false) => FileState::OldTags(track),
-                        (true, false, _) => FileState::NoVector(track),
+                        (true, false, ..) => FileState::NoVector(track),
+                        (true, true, false, _) => FileState::Touched(track),
+                        (true, true, true, false) => FileState::OldTags(track),
+                        (true, true, true, true) => FileState::Unchanged(track),
                     })
                 })
                 .optional()?;
             // A changed file may have failed since: it is skipped like a new one that failed.
-            if let Some(state @ (FileState::Unchanged(_) | FileState::OldTags(_))) = known {
+            if let Some(
+                state @ (FileState::Unchanged(_) | FileState::OldTags(_) | FileState::Touched(_)),
+            ) = known
+            {
                 return Ok(state);
             }
             let failed = self

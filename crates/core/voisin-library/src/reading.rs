@@ -225,7 +225,7 @@ mod tests {
             |library: &Library, file: &FileRecord| library.files().file_state(file).unwrap();
         assert_eq!(state(&library, &file), FileState::Unchanged(id));
         file.changed_at = now() + 10;
-        assert_eq!(state(&library, &file), FileState::OldTags(id));
+        assert_eq!(state(&library, &file), FileState::Touched(id));
         file.changed_at = 1000;
         assert_eq!(state(&library, &file), FileState::Unchanged(id));
         library

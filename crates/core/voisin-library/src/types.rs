@@ -300,6 +300,9 @@ pub enum FileState {
     /// As `Unchanged`, but its tags were read when fewer of them were: read them again and call
     /// [`FileTable::attach_file`](crate::FileTable::attach_file).
     OldTags(TrackId),
+    /// As `Unchanged`, but something of it changed later than it was seen: its tags, its place, or
+    /// all of it, by a program that keeps the time. Where its tags say nothing, its content does.
+    Touched(TrackId),
     /// Seen, but size or modification time differ.
     Changed(TrackId),
     /// Its track is known but has no vector (a repair took it out): embed it again and call
