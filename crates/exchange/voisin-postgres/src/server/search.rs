@@ -316,7 +316,7 @@ impl Postgres {
             Effort::Width(width) => width.clamp(1, WIDEST),
         };
         // A walk gives at most its width, so long lists are compared in full.
-        if is_filtered && self.are_few(counted)? || limit as u32 > WIDEST / 2 {
+        if is_filtered && self.are_few(counted)? || limit > WIDEST as usize / 2 {
             return self.compare_all(query, &half, limit, conditions);
         }
         if let (Effort::Width(width), false) = (effort, self.shards.is_empty()) {
