@@ -5,9 +5,6 @@ import * as list from "./list.js";
 import * as player from "./player.js";
 import { mark, playCover } from "./playing_marks.js";
 
-/** A share of 0 to 1 in the words that the server has for what is near. */
-const closeness = (share) => (share >= 0.5 ? "close" : share >= 0.05 ? "related" : "far");
-
 /**
  * A row: cover with play, title and artist (a link to the card), what is said of it, and what can be done with it.
  * - `entry`: { track, from?, to? }
@@ -52,7 +49,7 @@ export function row(
               : "Similarity",
           },
           h("i", {}),
-          h("span", {}, h("span", { class: "hear" }, "Similarity "), nearness ?? closeness(share)),
+          h("span", {}, h("span", { class: "hear" }, "Similarity "), nearness ?? share.toFixed(2)),
         )
       : null,
     track.seconds && share === undefined
