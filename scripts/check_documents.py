@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Checks that the documents say what is there: scripts/check_documents.py [--voisin PROGRAM]
+"""Checks that the documents match the program: scripts/check_documents.py [--voisin PROGRAM]
 
-- every relative link leads to a file, and every `scripts/NAME` or `research/NAME` that is named
+- every relative link leads to a file, and every `scripts/NAME` or `research/NAME` in the text
   exists;
 - no line is longer than 100 columns;
+- each crate's README has 30 to 80 lines and a section "Limits" (models/README.md is a model card);
 - the README's chart is that of BENCHMARKS.md (scripts/pictures/chart.py);
-- docs/json.md: each command that stands before an example is run, on a library made of the demo's
-  music, a file that is no audio, an exact copy and a cut one; names and types of the answer must be
-  those of the example.
+- docs/json.md: each command before an example is run, on a library of the demo's music, a file
+  without audio, an exact copy and a truncated one; names and types of the output must equal those
+  of the example.
 """
 
 import argparse
@@ -41,10 +42,9 @@ DOCUMENTS = [
 WIDTH = 100
 # as wide as the program's help
 GENERATED = {"docs/cli.md"}
-# Tables that cannot be narrower: one is read by tests/architecture, one says what is here for each
-# call of hnswlib.
+# Tables that cannot be narrower: one is read by tests/architecture, one maps hnswlib's calls.
 WIDE_TABLES = {"ARCHITECTURE.md", "index/README.md"}
-# objects whose keys are genres, or another thing that depends on the music
+# objects whose keys depend on the music, such as genres
 BY_GENRE = {
     "probabilities",
     "basis",
@@ -75,16 +75,14 @@ def check_text(name):
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(text)):
         path = target.partition("#")[0]
         if "://" not in target and path and not ((ROOT / name).parent / path).exists():
-            faults.append(f"{name}: links to {target}, which is not there")
+            faults.append(f"{name}: links to {target}, which does not exist")
     for script in re.findall(r"\b(?:scripts|research(?:/\w+)?)/[\w.-]*\w(?![\w*…])", text):
         if not (ROOT / script).exists():
-            faults.append(f"{name}: names {script}, which is not there")
+            faults.append(f"{name}: names {script}, which does not exist")
 
 
 def shape(value, key=None):
-    """What of a value must agree: names and types. Elements of a list are joined, null agrees with
-    everything.
-    """
+    """Names and types of a value. Elements of a list are merged, null matches everything."""
     if isinstance(value, dict):
         if key in BY_GENRE and all(
             isinstance(inner, (int, float, str)) for inner in value.values()
@@ -116,9 +114,9 @@ def compare(command, expected, actual, place=""):
     if isinstance(expected, dict) and isinstance(actual, dict):
         for name in sorted(set(expected) ^ set(actual)):
             where = (
-                "is printed and not documented"
+                "is printed but not documented"
                 if name in actual
-                else "is documented and not printed"
+                else "is documented but not printed"
             )
             faults.append(f"docs/json.md: {command}: {place}{name} {where}")
         for name in set(expected) & set(actual):
@@ -136,7 +134,7 @@ def check_json(program):
     examples = re.findall(r"^    (voisin [^\n]*)\n\n```json\n(.*?)^```$", text, flags=re.M | re.S)
     if not examples or len(examples) != text.count("```json"):
         faults.append(
-            f"docs/json.md: {text.count('```json')} examples, {len(examples)} with a command before them"
+            f"docs/json.md: expected a command before each of {text.count('```json')} examples, found {len(examples)}"
         )
     work = pathlib.Path(tempfile.mkdtemp())
     try:
@@ -157,13 +155,11 @@ def check_json(program):
                 answer = json.loads(done.stdout)
             except ValueError:
                 faults.append(
-                    f"docs/json.md: {command} ended with {done.returncode} and no JSON: {done.stderr.strip()}"
+                    f"docs/json.md: {command}: expected JSON, found exit code {done.returncode}: {done.stderr.strip()}"
                 )
                 continue
             if answer.get("items") == []:
-                faults.append(
-                    f"docs/json.md: {command} printed an empty list, which checks nothing"
-                )
+                faults.append(f"docs/json.md: {command}: expected entries, found an empty list")
             compare(command, shape(json.loads(example)), shape(answer))
     finally:
         shutil.rmtree(work)
@@ -178,6 +174,13 @@ def main():
     options = parser.parse_args()
     for name in DOCUMENTS:
         check_text(name)
+    for path in sorted(ROOT.glob("crates/**/Cargo.toml")) + [ROOT / "index/Cargo.toml"]:
+        path = path.with_name("README.md")
+        text = path.read_text(encoding="utf-8")
+        lines = len(text.splitlines())
+        if not 30 <= lines <= 80 or "\n## Limits\n" not in text:
+            name = path.relative_to(ROOT)
+            faults.append(f'{name}: {lines} lines, expected 30 to 80 with a section "Limits"')
     chart = subprocess.run(
         [sys.executable, ROOT / "scripts/pictures/chart.py", "--check"],
         capture_output=True,

@@ -2,7 +2,7 @@
 """Draws the README's chart, docs/against-bliss.svg, from the table at the head of BENCHMARKS.md:
 scripts/pictures/chart.py [--check]
 
-With --check it writes nothing, and fails where the chart that is there is not the table's.
+With --check it writes nothing, and fails if the chart differs from the table.
 """
 
 import pathlib
@@ -11,7 +11,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "docs/against-bliss.svg"
-# rows of the table, and what the chart calls them
+# rows of the table, and their labels in the chart
 PANELS = [
     (
         "Of ten neighbours by other artists, the share with the same genre",
@@ -33,15 +33,13 @@ LEFT, WIDTH, ROW = 150, 360, 20
 
 
 def number(cell):
-    """The last number of a cell, and the cell's own words for it: "bliss-audio 38 %" is 38.0 and
-    "38 %".
-    """
+    """The last number of a cell, and its text: "bliss-audio 38 %" is 38.0 and "38 %"."""
     words = re.search(r"\d[\d ]*(?:\.\d+)?(?: %)?$", cell).group()
     return float(words.replace(" ", "").rstrip("%")), words
 
 
 def rows():
-    """{what: ((voisin, words), (bliss-audio, words))}"""
+    """{row: ((voisin, text), (bliss-audio, text))}"""
     found = {}
     table = (
         (ROOT / "BENCHMARKS.md")
@@ -89,7 +87,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--check"]:
         if CHART.read_text(encoding="utf-8") != chart:
             sys.exit(
-                f"{CHART.relative_to(ROOT)} is not what BENCHMARKS.md says: run scripts/pictures/chart.py"
+                f"{CHART.relative_to(ROOT)} differs from BENCHMARKS.md: run scripts/pictures/chart.py"
             )
     else:
         CHART.write_text(chart, encoding="utf-8")

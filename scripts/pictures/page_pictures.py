@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The pictures of the page in README.md and docs/page.md, from the demo's music: page_pictures.py
-[VOISIN]
+"""Takes the screenshots of the page for README.md and docs/page.md, with the demo's music:
+page_pictures.py [VOISIN]
 
-Walks through the page as docs/page.md does, and writes docs/page.png and docs/page-NAME.png on the
-way. Needs Debian's chromium and pngquant.
+Follows the order of docs/page.md, and writes docs/page.png and docs/page-NAME.png. Needs Debian's
+chromium and pngquant.
 """
 
 import shutil
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/browser"))
 from check_page import DEMO, Page, Server, with_frame  # noqa: E402
 
-# What the excerpts' tags do not say: the games that they are from.
+# The games that the excerpts are from, since their tags have no album.
 ALBUMS = {
     "0 A.D.": [
         "folk/omri-lahav-celtica",
@@ -67,7 +67,7 @@ def main():
     try:
         page.browser.size(1280, 760)
         page.open(server.address)
-        page.until("document.getElementById('ask').open")
+        page.until("document.getElementById('sign-in').open")
         shoot("sign-in", height=560)
         page.open(server.address + "#token=" + server.token)
         page.until("document.querySelectorAll('.index .track').length > 5")
@@ -109,7 +109,7 @@ def main():
         hold()
         shoot("radio", "dark")
         page.open(server.address)
-        page.until("window.voisin?.player.current()", "what was queued")
+        page.until("window.voisin?.player.current()", "the restored queue")
         page.run("document.getElementById('queue').click()")
         page.settle(1)
         shoot("reload", "dark")
@@ -175,7 +175,7 @@ def main():
             [program, "--library", str(library), "--quiet", "add", str(copy)], check=True
         )
         ready("#/library/copies", "document.querySelectorAll('.checks .track').length === 2")
-        # Where this checkout lies is nobody's business.
+        # Without the path of this checkout.
         page.run(
             "document.querySelectorAll('.checks *').forEach(line => { if (!line.children.length) line.textContent = "
             f"line.textContent.replace('{work}', '/home/me'); }})"

@@ -1,10 +1,11 @@
 #!/bin/sh
-# The pictures of README.md and docs, from the demo's music: pictures.sh [--check] [VOISIN]
+# Draws the pictures of README.md and docs, from the demo's music: pictures.sh [--check] [VOISIN]
 #
-# Writes docs/{map,map-clusters,genres,dendrogram}.png, docs/energy-arc.svg and docs/pictures.txt,
-# the words and figures on them. With --check it writes nothing and fails where the program would
-# draw other words or figures now; where points lie is not compared, as the last bits of vectors
-# differ from processor to processor. (Those of the server's page: scripts/pictures/page_pictures.py)
+# Writes docs/{map,map-clusters,genres,dendrogram}.png, docs/energy-arc.svg and
+# scripts/pictures/pictures.txt, the words and figures on them. With --check it writes nothing and
+# fails if the program would draw other words or figures; positions of points are not compared, as
+# the last bits of vectors differ between processors. (The server's page:
+# scripts/pictures/page_pictures.py)
 set -eu
 cd "$(dirname "$0")/../.."
 check=
@@ -26,19 +27,19 @@ draw() {
 }
 
 draw "$work" svg
-# Which of two clusters a track between them is in may differ, too.
+# The pictures of clusters are not compared, since a track between two clusters may be in either.
 for name in map genres dendrogram; do
     echo "$name"
     grep -o '<text[^>]*>[^<]*<' "$work/$name.svg" | sed 's/^[^>]*>/  /; s/<$//' | sort -u
 done > "$work/pictures.txt"
 if [ -n "$check" ]; then
-    diff docs/pictures.txt "$work/pictures.txt" || {
-        echo "pictures.sh: the pictures in docs/ show something else than the program draws now; draw them anew: scripts/pictures/pictures.sh $voisin" >&2
+    diff scripts/pictures/pictures.txt "$work/pictures.txt" || {
+        echo "pictures.sh: expected the words and figures of pictures.txt, found those above: redraw the pictures with scripts/pictures/pictures.sh $voisin" >&2
         exit 1
     }
 else
     draw docs png
     "$voisin" playlist --folder data/demo --limit 20 --curve energy=arc --max-bpm-step 8 \
         --max-per-artist 0 --format json | scripts/pictures/curve_picture.py energy > docs/energy-arc.svg
-    cp "$work/pictures.txt" docs/pictures.txt
+    cp "$work/pictures.txt" scripts/pictures/pictures.txt
 fi
